@@ -1,0 +1,1 @@
+"""Bags to language pairs, binding, calibration and evaluation; needs no ROS."""

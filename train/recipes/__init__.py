@@ -1,0 +1,1 @@
+"""Training recipes: one readable module each, configured by a file of config/recipes."""

@@ -1,0 +1,224 @@
+"""Raw messages out of MCAP and sqlite3 bags, in file order, without ROS and without an index.
+
+Reading from front to back is what makes a truncated recording usable: everything before the cut is
+delivered, and what is lost is said in one line.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from mcap.exceptions import EndOfFile, InvalidMagic, McapError
+from mcap.reader import make_reader
+from mcap.records import Channel, Chunk, Message, Schema
+from mcap.stream_reader import StreamReader, breakup_chunk
+
+MCAP_METADATA_NAME = 'lb_ros'
+CUSTOM_DATA_PREFIX = 'lb_ros.'
+
+Problem = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RawMessage:
+    """One serialised message.
+
+    Attributes:
+        topic: Topic name as recorded, usually with a leading slash.
+        type_name: Full type name, for example `sensor_msgs/msg/Image`.
+        log_ns: Time of recording, nanoseconds since the epoch.
+        raw: CDR bytes.
+        definition: Concatenated `.msg` text embedded in the bag, empty where there is none.
+    """
+
+    topic: str
+    type_name: str
+    log_ns: int
+    raw: bytes
+    definition: str
+
+
+def bag_files(path: Path) -> list[Path]:
+    """Storage files of a bag in play order.
+
+    Args:
+        path: A rosbag2 folder, or a single `.mcap` or `.db3` file.
+
+    Raises:
+        FileNotFoundError: The path does not exist or holds no storage file.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f'{path}: no such bag')
+    if path.is_file():
+        return [path]
+    metadata = read_metadata_yaml(path)
+    listed = [path / name for name in metadata.get('relative_file_paths', [])]
+    present = [file for file in listed if file.exists()]
+    found = present or sorted([*path.glob('*.mcap'), *path.glob('*.db3')])
+    if not found:
+        raise FileNotFoundError(f'{path}: no .mcap or .db3 file in this folder')
+    return found
+
+
+def read_metadata_yaml(folder: Path) -> dict[str, list[str]]:
+    """The `rosbag2_bagfile_information` mapping of a bag folder; empty where unreadable."""
+    try:
+        loaded = yaml.safe_load((folder / 'metadata.yaml').read_text())
+    except (OSError, yaml.YAMLError):
+        return {}
+    found = (loaded or {}).get('rosbag2_bagfile_information', {})
+    return found if isinstance(found, dict) else {}
+
+
+def read_marks(path: Path) -> dict[str, str]:
+    """Marks that the writer of a bag left about its origin: suite, split, seed, scene.
+
+    They come from `custom_data` keys `lb_ros.*` of metadata.yaml, or from an MCAP metadata record
+    named `lb_ros`. A bag without marks gives an empty mapping.
+    """
+    if path.is_dir():
+        custom = read_metadata_yaml(path).get('custom_data') or {}
+        marks = {
+            str(key).removeprefix(CUSTOM_DATA_PREFIX): str(value)
+            for key, value in dict(custom).items()
+            if str(key).startswith(CUSTOM_DATA_PREFIX)
+        }
+        if marks:
+            return marks
+    for file in bag_files(path):
+        if file.suffix == '.mcap':
+            marks = _mcap_marks(file)
+            if marks:
+                return marks
+    return {}
+
+
+def _mcap_marks(file: Path) -> dict[str, str]:
+    marks: dict[str, str] = {}
+    try:
+        with file.open('rb') as stream:
+            for record in make_reader(stream).iter_metadata():
+                if record.name == MCAP_METADATA_NAME:
+                    marks.update(record.metadata)
+                elif record.name == 'rosbag2':
+                    marks.update(_serialized_marks(record.metadata))
+    except (McapError, OSError, ValueError):
+        return marks
+    return marks
+
+
+def _serialized_marks(metadata: dict[str, str]) -> dict[str, str]:
+    try:
+        loaded = yaml.safe_load(metadata.get('serialized_metadata', '')) or {}
+    except yaml.YAMLError:
+        return {}
+    custom = loaded.get('rosbag2_bagfile_information', loaded).get('custom_data') or {}
+    return {
+        str(key).removeprefix(CUSTOM_DATA_PREFIX): str(value)
+        for key, value in custom.items()
+        if str(key).startswith(CUSTOM_DATA_PREFIX)
+    }
+
+
+def read_raw(file: Path, problem: Problem) -> Iterator[RawMessage]:
+    """Every readable message of one storage file.
+
+    Args:
+        file: A `.mcap` or `.db3` file.
+        problem: Called with one clear line for everything that could not be read.
+
+    Raises:
+        ValueError: The file is of no known storage format.
+    """
+    if file.suffix == '.mcap':
+        return _read_mcap(file, problem)
+    if file.suffix == '.db3':
+        return _read_sqlite(file, problem)
+    raise ValueError(f'{file}: unknown storage format {file.suffix!r}, expected .mcap or .db3')
+
+
+def _read_mcap(file: Path, problem: Problem) -> Iterator[RawMessage]:
+    schemas: dict[int, Schema] = {}
+    channels: dict[int, Channel] = {}
+    with file.open('rb') as stream:
+        records = iter(StreamReader(stream, emit_chunks=True).records)
+        while True:
+            try:
+                record = next(records)
+            except StopIteration:
+                return
+            except (EndOfFile, InvalidMagic, McapError, ValueError, OSError) as error:
+                where = f'{stream.tell():,} of {file.stat().st_size:,} bytes'
+                problem(
+                    f'{file}: truncated or damaged at {where}: the last chunk is lost '
+                    f'({type(error).__name__})'
+                )
+                return
+            for inner in _open_chunk(record, file, problem):
+                if isinstance(inner, Schema):
+                    schemas[inner.id] = inner
+                elif isinstance(inner, Channel):
+                    channels[inner.id] = inner
+                elif isinstance(inner, Message):
+                    yield _mcap_message(inner, channels, schemas)
+
+
+def _open_chunk(record: object, file: Path, problem: Problem) -> list[object]:
+    if not isinstance(record, Chunk):
+        return [record]
+    try:
+        return list(breakup_chunk(record, validate_crc=True))
+    except Exception as error:  # decompressors raise their own unrelated types
+        start_s = record.message_start_time / 1e9
+        problem(f'{file}: damaged chunk at {start_s:.3f} s skipped ({type(error).__name__})')
+        return []
+
+
+def _mcap_message(
+    message: Message, channels: dict[int, Channel], schemas: dict[int, Schema]
+) -> RawMessage:
+    channel = channels[message.channel_id]
+    schema = schemas.get(channel.schema_id)
+    return RawMessage(
+        topic=channel.topic,
+        type_name=schema.name if schema else '',
+        log_ns=message.log_time,
+        raw=message.data,
+        definition=_definition_text(schema),
+    )
+
+
+def _definition_text(schema: Schema | None) -> str:
+    return schema.data.decode('utf-8', 'replace') if schema else ''
+
+
+def _read_sqlite(file: Path, problem: Problem) -> Iterator[RawMessage]:
+    try:
+        connection = sqlite3.connect(f'file:{file}?mode=ro', uri=True)
+        topics = {
+            row[0]: (row[1], row[2])
+            for row in connection.execute('SELECT id, name, type FROM topics')
+        }
+        definitions = _sqlite_definitions(connection)
+        rows = connection.execute(
+            'SELECT topic_id, timestamp, data FROM messages ORDER BY timestamp'
+        )
+        for topic_id, log_ns, raw in rows:
+            topic, type_name = topics[topic_id]
+            yield RawMessage(topic, type_name, log_ns, raw, definitions.get(type_name, ''))
+    except sqlite3.Error as error:
+        problem(f'{file}: damaged database, the rest is lost ({error})')
+
+
+def _sqlite_definitions(connection: sqlite3.Connection) -> dict[str, str]:
+    try:
+        rows = connection.execute(
+            'SELECT topic_type, encoded_message_definition FROM message_definitions'
+        )
+        return dict(rows.fetchall())
+    except sqlite3.OperationalError:  # bags before ROS 2 Iron hold no definitions
+        return {}
