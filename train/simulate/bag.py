@@ -1,0 +1,168 @@
+"""Write one episode as a robot would log it: a rosbag2 MCAP bag with standard message types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+from train.bags import OWN_MESSAGES
+from train.simulate.camera import Frame
+from train.simulate.sound import RATE_HZ
+
+START_NS = 1_700_000_000_000_000_000  # a fixed date, so that equal seeds give equal bytes
+CHUNK_S = 0.1
+JPEG_QUALITY = 90
+CAMERA_FRAME = 'camera_optical_frame'
+MICROPHONE_FRAME = 'microphone'
+# compressed_depth_image_transport prepends its format (0 = as is) and two quantisation parameters,
+# which only inverse-depth images use.
+DEPTH_HEADER = bytes(12)
+TYPES = {
+    'camera/image/compressed': 'sensor_msgs/msg/CompressedImage',
+    'camera/camera_info': 'sensor_msgs/msg/CameraInfo',
+    'depth/image/compressedDepth': 'sensor_msgs/msg/CompressedImage',
+    'infrared/image': 'sensor_msgs/msg/Image',
+    'microphone/audio': 'lb_ros/msg/AudioChunk',
+    'task/text': 'std_msgs/msg/String',
+    'ground_truth/predicates': 'lb_ros/msg/PredicateTruth',
+}
+
+
+class EpisodeBag:
+    """Collects the messages of an episode and writes them in order of time.
+
+    Args:
+        path: Folder of the new bag.
+        marks: Origin of the bag: suite, split, seed, scene; stored as custom data.
+    """
+
+    def __init__(self, path: Path, marks: Mapping[str, str]) -> None:
+        self._path, self._marks = path, dict(marks)
+        self._messages: list[tuple[int, str, bytes]] = []
+        self._types = get_typestore(Stores.ROS2_JAZZY)
+        for name in ('AudioChunk', 'PredicateTruth'):
+            text = (OWN_MESSAGES / f'{name}.msg').read_text()
+            self._types.register(get_types_from_msg(text, f'lb_ros/msg/{name}'))
+
+    def task(self, text: str) -> None:
+        """The instruction of the episode."""
+        self._add('task/text', 0.0, self._new('std_msgs/msg/String', data=text))
+
+    def frame(self, at_s: float, frame: Frame, *, focal_px: float) -> None:
+        """One look of the three cameras."""
+        height, width = frame.depth_mm.shape
+        bgr = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR)
+        jpeg = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+        self._add('camera/image/compressed', at_s, self._compressed(at_s, 'jpeg', jpeg))
+        png = cv2.imencode('.png', frame.depth_mm, [cv2.IMWRITE_PNG_COMPRESSION, 3])[1]
+        with_header = np.concatenate([np.frombuffer(DEPTH_HEADER, np.uint8), png.ravel()])
+        kind = '16UC1; compressedDepth png'
+        self._add('depth/image/compressedDepth', at_s, self._compressed(at_s, kind, with_header))
+        rows, columns = frame.infrared.shape
+        infrared = self._new(
+            'sensor_msgs/msg/Image',
+            header=self._header(at_s, CAMERA_FRAME),
+            height=rows,
+            width=columns,
+            encoding='mono16',
+            is_bigendian=0,
+            step=2 * columns,
+            data=frame.infrared.view(np.uint8).ravel(),
+        )
+        self._add('infrared/image', at_s, infrared)
+        self._add('camera/camera_info', at_s, self._camera_info(at_s, focal_px, width, height))
+
+    def sound(self, at_s: float, wave: NDArray[np.int16]) -> None:
+        """A stretch of sound that starts at `at_s`, int16 `[samples]`, cut into chunks."""
+        size = round(CHUNK_S * RATE_HZ)
+        for begin in range(0, len(wave), size):
+            first_s = at_s + begin / RATE_HZ
+            piece = wave[begin : begin + size]
+            chunk = self._new(
+                'lb_ros/msg/AudioChunk',
+                header=self._header(first_s, MICROPHONE_FRAME),
+                sample_rate_hz=RATE_HZ,
+                channels=1,
+                samples=piece,
+            )
+            self._add('microphone/audio', first_s + len(piece) / RATE_HZ, chunk)
+
+    def truth(self, at_s: float, truth: Mapping[str, bool]) -> None:
+        """What is known to be true and false."""
+        message = self._new(
+            'lb_ros/msg/PredicateTruth',
+            header=self._header(at_s, 'world'),
+            predicates=list(truth),
+            values=np.array(list(truth.values()), dtype=bool),
+        )
+        self._add('ground_truth/predicates', at_s, message)
+
+    def write(self) -> None:
+        """Write the bag; messages with equal times keep the order in which they came.
+
+        Raises:
+            rosbags.rosbag2.WriterError: The folder exists already.
+        """
+        writer = Writer(self._path, version=9, storage_plugin=StoragePlugin.MCAP)
+        writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+        for key, value in self._marks.items():
+            writer.set_custom_data(f'lb_ros.{key}', value)
+        with writer:
+            connections = {
+                topic: writer.add_connection(f'/{topic}', kind, typestore=self._types)
+                for topic, kind in TYPES.items()
+            }
+            for log_ns, topic, raw in sorted(self._messages, key=lambda entry: entry[0]):
+                writer.write(connections[topic], log_ns, raw)
+
+    def _new(self, kind: str, **fields: Any) -> Any:
+        return self._types.types[kind](**fields)
+
+    def _add(self, topic: str, at_s: float, message: Any) -> None:
+        raw = bytes(self._types.serialize_cdr(message, TYPES[topic]))
+        self._messages.append((_nanoseconds(at_s), topic, raw))
+
+    def _header(self, at_s: float, frame_id: str) -> Any:
+        seconds, nanoseconds = divmod(_nanoseconds(at_s), 1_000_000_000)
+        stamp = self._new('builtin_interfaces/msg/Time', sec=seconds, nanosec=nanoseconds)
+        return self._new('std_msgs/msg/Header', stamp=stamp, frame_id=frame_id)
+
+    def _compressed(self, at_s: float, kind: str, data: NDArray[Any]) -> Any:
+        return self._new(
+            'sensor_msgs/msg/CompressedImage',
+            header=self._header(at_s, CAMERA_FRAME),
+            format=kind,
+            data=np.ascontiguousarray(data, np.uint8).ravel(),
+        )
+
+    def _camera_info(self, at_s: float, focal_px: float, width: int, height: int) -> Any:
+        k = np.array([focal_px, 0, width / 2, 0, focal_px, height / 2, 0, 0, 1.0])
+        p = np.array([focal_px, 0, width / 2, 0, 0, focal_px, height / 2, 0, 0, 0, 1.0, 0])
+        return self._new(
+            'sensor_msgs/msg/CameraInfo',
+            header=self._header(at_s, CAMERA_FRAME),
+            height=height,
+            width=width,
+            distortion_model='plumb_bob',
+            d=np.zeros(5),
+            k=k,
+            r=np.eye(3).ravel(),
+            p=p,
+            binning_x=0,
+            binning_y=0,
+            roi=self._new(
+                'sensor_msgs/msg/RegionOfInterest',
+                x_offset=0, y_offset=0, height=0, width=0, do_rectify=False,
+            ),
+        )
+
+
+def _nanoseconds(at_s: float) -> int:
+    return START_NS + round(at_s * 1e9)

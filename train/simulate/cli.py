@@ -1,0 +1,163 @@
+"""`lb-ros sim`: write simulator bags, many episodes in parallel processes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from train.simulate.scene import EVALUATION_SUITES, TRAINING_SUITES, SceneTask, list_scenes
+
+EXAMPLE = 'example: lb-ros sim --suite libero_spatial --episodes 4 --out bags/'
+Job = tuple[SceneTask, list[dict[str, object]]]
+Outcome = tuple[str, int, str]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `lb-ros sim`."""
+    suites = ', '.join((*TRAINING_SUITES, *EVALUATION_SUITES))
+    parser.epilog = EXAMPLE
+    parser.add_argument(
+        '--suite', action='append', required=True, help=f'repeatable; one of {suites}'
+    )
+    parser.add_argument('--scene', help='only scenes whose name contains this')
+    parser.add_argument('--episodes', type=int, default=4, help='per suite, spread over its scenes')
+    parser.add_argument('--out', type=Path, required=True, help='folder for the bags')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--workers', type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        '--profile', choices=('live', 'train'), default='live',
+        help='live: continuous motion at --rate; train: independent moments 2 s apart',
+    )
+    parser.add_argument('--duration', type=float, default=30.0, help='seconds per episode')
+    parser.add_argument('--rate', type=float, default=10.0, help='camera frames per second (live)')
+    parser.add_argument('--randomize', action='store_true', help='jitter the camera and the lights')
+    parser.add_argument('--json', action='store_true', help='print a summary as JSON')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the bags; 0 if all episodes succeeded, 1 if some failed, 2 for unusable input."""
+    try:
+        jobs = plan_jobs(args)
+    except (ValueError, ModuleNotFoundError) as error:
+        print(f'lb-ros sim: {error}', file=sys.stderr)
+        return 2
+    outcomes = list(_record_all(jobs, workers=args.workers, quiet=args.json))
+    failed = [(name, reason) for name, _, reason in outcomes if reason]
+    frames = sum(count for _, count, _ in outcomes)
+    for name, reason in failed:
+        print(f'lb-ros sim: episode {name} failed: {reason}', file=sys.stderr)
+    summary = {
+        'bags': len(outcomes) - len(failed), 'failed': len(failed), 'frames': frames,
+        'out': str(args.out),
+    }
+    if args.json:
+        print(json.dumps(summary))
+    else:
+        print(f'{summary["bags"]} bags with {frames} frames in {args.out}')
+    return 1 if failed else 0
+
+
+def plan_jobs(args: argparse.Namespace) -> list[Job]:
+    """One job per scene with its episodes; bags that exist already are left alone.
+
+    Raises:
+        ValueError: An option is out of range, or no scene fits.
+    """
+    if args.episodes < 1 or args.workers < 1 or args.duration <= 0 or args.rate <= 0:
+        raise ValueError('--episodes, --workers, --duration and --rate must be positive')
+    jobs: list[Job] = []
+    for suite in args.suite:
+        scenes = [s for s in list_scenes(suite) if not args.scene or args.scene in s.scene]
+        if not scenes:
+            raise ValueError(f'no scene of {suite} has {args.scene!r} in its name')
+        for index, task in enumerate(scenes):
+            seeds = range(args.seed + index, args.seed + args.episodes, len(scenes))
+            episodes: list[dict[str, object]] = []
+            for seed in seeds:
+                path = args.out / f'{task.scene}_{args.profile}_{seed:05d}'
+                if not (path / 'metadata.yaml').exists():
+                    episodes.append(_episode(args, seed, path))
+            # Small jobs keep all workers busy to the end.
+            jobs += [(task, episodes[k : k + 4]) for k in range(0, len(episodes), 4)]
+    return jobs
+
+
+def _episode(args: argparse.Namespace, seed: int, path: Path) -> dict[str, object]:
+    return {
+        'seed': seed,
+        'profile': args.profile,
+        'duration_s': args.duration,
+        'frame_every_s': 1.0 / args.rate,
+        'randomise': args.randomize,
+        'path': path,
+    }
+
+
+def _record_all(jobs: Sequence[Job], *, workers: int, quiet: bool) -> Iterator[Outcome]:
+    total = sum(len(episodes) for _, episodes in jobs)
+    columns = (
+        TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
+        TextColumn('{task.fields[rate]}'), TimeElapsedColumn(), TimeRemainingColumn(),
+    )
+    context = multiprocessing.get_context('spawn')
+    with Progress(*columns, disable=quiet) as progress, context.Pool(workers) as pool:
+        bar = progress.add_task('episodes', total=total, rate='')
+        frames = 0
+        for outcomes in pool.imap_unordered(record_job, jobs):
+            for outcome in outcomes:
+                frames += outcome[1]
+                elapsed_s = progress.tasks[0].elapsed or 1e-9
+                rate = f'{frames / elapsed_s:.1f} frames/s'
+                progress.update(bar, advance=1, rate=rate)
+                yield outcome
+
+
+def record_job(job: Job) -> list[Outcome]:
+    """Record the episodes of one scene in this process; a failure costs only its episode."""
+    from train.simulate.episode import EpisodePlan, Studio
+
+    task, episodes = job
+    outcomes: list[Outcome] = []
+    try:
+        studio = Studio(task)
+    except Exception as error:
+        return [(f'{task.scene} seed {e["seed"]}', 0, _line(error)) for e in episodes]
+    for episode in episodes:
+        plan = EpisodePlan(task=task, **episode)  # type: ignore[arg-type]
+        name = f'{task.scene} seed {plan.seed}'
+        try:
+            plan.path.parent.mkdir(parents=True, exist_ok=True)
+            outcomes.append((name, studio.record(plan), ''))
+        except Exception as error:
+            outcomes.append((name, 0, _line(error)))
+    studio.close()
+    return outcomes
+
+
+def _line(error: Exception) -> str:
+    return f'{type(error).__name__}: {error}'.splitlines()[0]
+
+
+def main() -> int:
+    """Entry of `python -m train.simulate.cli`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_arguments(parser)
+    return run(parser.parse_args())
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

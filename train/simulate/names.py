@@ -1,0 +1,71 @@
+"""Plain-English names for the things of LIBERO scenes, as they appear inside predicates."""
+
+from __future__ import annotations
+
+import re
+
+NOUNS = {
+    'akita_black_bowl': 'black bowl',
+    'chefmate_8_frypan': 'frying pan',
+    'cookies': 'cookie box',
+    'desk_caddy': 'caddy',
+    'flat_stove': 'stove',
+    'glazed_rim_porcelain_ramekin': 'ramekin',
+    'new_salad_dressing': 'salad dressing',
+    'porcelain_mug': 'white mug',
+    'red_coffee_mug': 'red mug',
+    'white_yellow_mug': 'yellow and white mug',
+    'wooden_tray': 'tray',
+    'wooden_two_layer_shelf': 'shelf',
+}
+
+# Suffix of a LIBERO site -> (relation, pattern for the noun of the place).
+PLACES = (
+    ('top_side', 'on', '{fixture}'),
+    ('cook_region', 'on', '{fixture}'),
+    ('heating_region', 'in', '{fixture}'),
+    ('front_contain_region', 'in', 'front compartment of the {fixture}'),
+    ('back_contain_region', 'in', 'back compartment of the {fixture}'),
+    ('left_contain_region', 'in', 'left compartment of the {fixture}'),
+    ('right_contain_region', 'in', 'right compartment of the {fixture}'),
+    ('contain_region', 'in', '{fixture}'),
+)
+DRAWER_LEVELS = ('top', 'middle', 'bottom')
+
+
+def noun(name: str) -> str:
+    """The noun phrase of a LIBERO object or fixture, for example `akita_black_bowl_1`."""
+    stem = re.sub(r'_\d+$', '', name)
+    return NOUNS.get(stem, stem.replace('_', ' '))
+
+
+def place_of_site(site: str, parent: str) -> tuple[str, str] | None:
+    """Relation and noun that a LIBERO site stands for, or None where it is no place for objects.
+
+    Args:
+        site: For example `wooden_cabinet_1_top_region`.
+        parent: The object or fixture the site belongs to, for example `wooden_cabinet_1`.
+    """
+    suffix = site.removeprefix(parent).strip('_')
+    fixture = noun(parent)
+    if 'cabinet' in parent:
+        for level in DRAWER_LEVELS:
+            if suffix == f'{level}_region':
+                return 'in', f'{level} drawer'
+    if 'shelf' in parent and suffix.endswith('_region'):
+        return 'in', fixture
+    if 'rack' in parent and suffix == 'top_region':
+        return 'on', fixture
+    for ending, relation, pattern in PLACES:
+        if suffix == ending:
+            return relation, pattern.format(fixture=fixture)
+    return None
+
+
+def joint_noun(joint: str, parent: str) -> str:
+    """What opens or turns: `top drawer`, `microwave`, `stove`."""
+    if 'cabinet' in parent:
+        for level in DRAWER_LEVELS:
+            if f'_{level}_' in joint:
+                return f'{level} drawer'
+    return noun(parent)

@@ -1,0 +1,305 @@
+"""Motion in a scene: an arm that follows positions, things that are carried, joints that slide.
+
+The robot, a carried thing and a moving drawer follow their paths exactly; everything else obeys physics.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import mujoco
+import numpy as np
+
+from train.simulate.scene import ARM_HOME, ARM_JOINTS, Joint, Scene, Thing, Vector
+
+FINGERS = ('gripper0_finger_joint1', 'gripper0_finger_joint2')
+GRIP_SITE = 'gripper0_grip_site'
+FINGER_REACH_M = 0.04
+IMPACT_M_S = 0.35
+IMPACT_GAP_S = 0.03
+AMBIENT_K = 295.0
+PLATE_ON_K = 425.0
+COIL_ON_K = 480.0
+
+
+@dataclass(frozen=True, slots=True)
+class SoundEvent:
+    """Something audible: `kind` is a voice of `sound`, `strength` 0..1, times in episode seconds."""
+
+    kind: str
+    at_s: float
+    strength: float
+    duration_s: float = 0.0
+    source: str = ''
+
+
+@dataclass(slots=True)
+class Heat:
+    """Temperatures of a stove, kelvin. The coil follows the switch in seconds, the plate slowly."""
+
+    plate_k: float = AMBIENT_K
+    coil_k: float = AMBIENT_K
+
+    def step(self, is_on: bool, seconds: float) -> None:
+        """First-order heating and cooling."""
+        plate_goal, plate_s = (PLATE_ON_K, 9.0) if is_on else (AMBIENT_K, 18.0)
+        coil_goal, coil_s = (COIL_ON_K, 1.0) if is_on else (self.plate_k, 1.0)
+        self.plate_k += (plate_goal - self.plate_k) * (1 - np.exp(-seconds / plate_s))
+        self.coil_k += (coil_goal - self.coil_k) * (1 - np.exp(-seconds / coil_s))
+
+
+@dataclass
+class Held:
+    """A carried thing: where its origin is relative to the grip, and which way it faces."""
+
+    thing: Thing
+    offset: Vector
+    quaternion: Vector
+
+
+@dataclass
+class World:
+    """A scene in motion.
+
+    Attributes:
+        scene: The scene.
+        rng: All randomness of the episode.
+        now_s: Episode time.
+        held: What the gripper carries.
+        sounds: Everything audible so far.
+        events: `(predicate, time)` of things that happened: drops and shuts.
+        heat: Stove temperatures.
+    """
+
+    scene: Scene
+    rng: np.random.Generator
+    now_s: float = 0.0
+    held: Held | None = None
+    sounds: list[SoundEvent] = field(default_factory=list)
+    events: list[tuple[str, float]] = field(default_factory=list)
+    heat: Heat = field(default_factory=Heat)
+    arm_speed: float = 0.0
+    _arm: Vector = field(init=False)
+    _fingers_m: float = field(init=False, default=FINGER_REACH_M)
+    _falling: dict[str, float] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        model = self.scene.model
+        self._arm_qpos = np.array([int(model.joint(name).qposadr[0]) for name in ARM_JOINTS])
+        self._arm_dof = np.array([int(model.joint(name).dofadr[0]) for name in ARM_JOINTS])
+        self._finger_qpos = [int(model.joint(name).qposadr[0]) for name in FINGERS]
+        self._site = int(model.site(GRIP_SITE).id)
+        self._arm = np.array(ARM_HOME)
+        self.set_arm(self._arm)
+        self._down = self.scene.data.site_xmat[self._site].reshape(3, 3).copy()
+
+    @property
+    def grip(self) -> Vector:
+        """Position of the grip point, metres, world frame."""
+        return np.array(self.scene.data.site_xpos[self._site])
+
+    def solve_arm(self, position: Vector, *, yaw: float = 0.0) -> Vector:
+        """Joint angles that bring the grip to a position, pointing down (damped least squares)."""
+        model, data = self.scene.model, self.scene.data
+        goal = _turn(yaw) @ self._down
+        before = data.qpos.copy()
+        data.qpos[self._arm_qpos] = ARM_HOME  # from one start, so that equal goals give equal poses
+        jacobian_p, jacobian_r = np.zeros((3, model.nv)), np.zeros((3, model.nv))
+        limits = np.array([model.joint(name).range for name in ARM_JOINTS])
+        for _ in range(60):
+            mujoco.mj_kinematics(model, data)
+            mujoco.mj_comPos(model, data)
+            current = data.site_xmat[self._site].reshape(3, 3)
+            turn = _rotation_between(current, goal)
+            error = np.concatenate([position - data.site_xpos[self._site], 0.3 * turn])
+            if np.abs(error).max() < 3e-3:
+                break
+            mujoco.mj_jacSite(model, data, jacobian_p, jacobian_r, self._site)
+            jacobian = np.vstack([jacobian_p, 0.3 * jacobian_r])[:, self._arm_dof]
+            square = jacobian @ jacobian.T + 1e-4 * np.eye(6)
+            step = jacobian.T @ np.linalg.solve(square, error)
+            angles = data.qpos[self._arm_qpos] + np.clip(step, -0.3, 0.3)
+            data.qpos[self._arm_qpos] = np.clip(angles, limits[:, 0], limits[:, 1])
+        found = data.qpos[self._arm_qpos].copy()
+        data.qpos[:] = before
+        mujoco.mj_forward(model, data)
+        return found
+
+    def set_arm(self, angles: Vector) -> None:
+        """Bring the arm to joint angles at once, with what it carries."""
+        self._arm = angles.copy()
+        self._apply()
+        mujoco.mj_forward(self.scene.model, self.scene.data)
+        self._carry()
+        mujoco.mj_forward(self.scene.model, self.scene.data)
+
+    @property
+    def arm(self) -> Vector:
+        """Joint angles, radians."""
+        return self._arm
+
+    def set_fingers(self, opening_m: float) -> None:
+        """Distance of each finger from the middle, 0..0.04 m."""
+        self._fingers_m = float(np.clip(opening_m, 0.0, FINGER_REACH_M))
+
+    def grasp(self, thing: Thing) -> None:
+        """Carry a thing from where it is relative to the grip."""
+        data = self.scene.data
+        pose = data.qpos[thing.qpos : thing.qpos + 7]
+        self.held = Held(thing, pose[:3] - self.grip, pose[3:].copy())
+        self.set_fingers(min(thing.radius_m, 0.02))
+
+    def attach(self, thing: Thing) -> None:
+        """Put a thing into the gripper the way it would be grasped from above."""
+        wide = max(0.0, thing.radius_m - 0.03)
+        direction = self.rng.uniform(-np.pi, np.pi)
+        sideways = wide * np.array([np.cos(direction), np.sin(direction)])
+        down = -thing.top_m + self.rng.uniform(0.01, 0.03)
+        yaw = _yaw_quaternion(self.rng.uniform(-np.pi, np.pi))
+        quaternion = np.zeros(4)
+        mujoco.mju_mulQuat(quaternion, yaw, np.array(thing.quaternion))
+        self.held = Held(thing, np.array([*sideways, down]), quaternion)
+        self.set_fingers(min(thing.radius_m, 0.02))
+        self._carry()
+        mujoco.mj_forward(self.scene.model, self.scene.data)
+
+    def release(self) -> None:
+        """Open the fingers; what was carried falls."""
+        if self.held is not None:
+            self._falling[self.held.thing.name] = self.now_s
+        self.held = None
+        self.set_fingers(FINGER_REACH_M)
+
+    def place(self, thing: Thing, position: Vector, *, yaw: float = 0.0) -> None:
+        """Put a thing somewhere at once, upright, at rest; `position` is of its lowest point."""
+        data = self.scene.data
+        quaternion = np.zeros(4)
+        mujoco.mju_mulQuat(quaternion, _yaw_quaternion(yaw), np.array(thing.quaternion))
+        data.qpos[thing.qpos : thing.qpos + 3] = position - np.array([0, 0, thing.bottom_m])
+        data.qpos[thing.qpos + 3 : thing.qpos + 7] = quaternion
+        data.qvel[thing.dof : thing.dof + 6] = 0
+
+    def set_joint(self, joint: Joint, fraction: float) -> None:
+        """Open or turn a joint at once: 0 closed or off, 1 fully open or on."""
+        data = self.scene.data
+        data.qpos[joint.qpos] = joint.closed + fraction * (joint.opened - joint.closed)
+        data.qvel[joint.dof] = 0
+
+    def stove_is_on(self) -> bool:
+        """Whether any stove of the scene is switched on, by LIBERO's own predicate."""
+        knobs = [j for j in self.scene.joints.values() if j.kind == 'knob']
+        states = self.scene.env.object_states_dict
+        return any(bool(states[j.state_name].turn_on()) for j in knobs)
+
+    def step(
+        self, seconds: float, *, arm: Vector | None = None,
+        slide: tuple[Joint, float] | None = None,
+    ) -> None:
+        """Let time pass; the arm and one joint glide to their goals in that time."""
+        model, data = self.scene.model, self.scene.data
+        count = max(1, round(seconds / model.opt.timestep))
+        arm_from, arm_to = self._arm.copy(), self._arm if arm is None else arm
+        self.arm_speed = float(np.abs(arm_to - arm_from).max() / seconds)
+        joints = [(j, float(data.qpos[j.qpos])) for j in self.scene.joints.values()]
+        for index in range(count):
+            share = (index + 1) / count
+            self._arm = arm_from + share * (arm_to - arm_from)
+            for joint, start in joints:
+                goal = start
+                if slide is not None and slide[0].noun == joint.noun:
+                    opened = joint.closed + slide[1] * (joint.opened - joint.closed)
+                    goal = start + share * (opened - start)
+                    data.qvel[joint.dof] = (opened - start) / seconds
+                else:
+                    data.qvel[joint.dof] = 0
+                data.qpos[joint.qpos] = goal
+            self._apply()
+            self._carry()
+            speeds = {n: self._velocity(n) for n in self._falling}
+            mujoco.mj_step(model, data)
+            self.now_s += model.opt.timestep
+            self._hear_impacts(speeds)
+        self._apply()
+        self._carry()
+        mujoco.mj_forward(model, data)
+        self.heat.step(self.stove_is_on(), seconds)
+
+    def settle(self, seconds: float) -> None:
+        """Let physics come to rest without letting episode time pass."""
+        now_s, sounds, events = self.now_s, list(self.sounds), list(self.events)
+        heat = Heat(self.heat.plate_k, self.heat.coil_k)
+        self.step(seconds)
+        self.now_s, self.sounds, self.events, self.heat = now_s, sounds, events, heat
+        self.scene.data.qvel[:] = 0
+
+    def clear_falling(self) -> None:
+        """Forget what was released, so that its last bounces are not heard."""
+        self._falling.clear()
+
+    def robot_touches(self) -> bool:
+        """Whether a robot part touches anything."""
+        return any('robot0' in a or 'gripper0' in a for a, b in self._contacts())
+
+    def finger_touches(self, thing: Thing) -> bool:
+        """Whether a finger touches a thing."""
+        return any('gripper0_finger' in a and b.startswith(thing.name)
+                   for a, b in self._contacts())
+
+    def _contacts(self) -> list[tuple[str, str]]:
+        model, data = self.scene.model, self.scene.data
+        pairs = []
+        for contact in data.contact[: data.ncon]:
+            one, two = model.geom(contact.geom1).name, model.geom(contact.geom2).name
+            is_robot = [n.startswith(('robot0', 'gripper0')) for n in (one, two)]
+            if is_robot[0] != is_robot[1]:
+                pairs.append((one, two) if is_robot[0] else (two, one))
+        return pairs
+
+    def _apply(self) -> None:
+        data = self.scene.data
+        data.qpos[self._arm_qpos] = self._arm
+        data.qvel[self._arm_dof] = 0
+        data.qpos[self._finger_qpos[0]] = self._fingers_m
+        data.qpos[self._finger_qpos[1]] = -self._fingers_m
+
+    def _carry(self) -> None:
+        if self.held is None:
+            return
+        data, thing = self.scene.data, self.held.thing
+        data.qpos[thing.qpos : thing.qpos + 3] = self.grip + self.held.offset
+        data.qpos[thing.qpos + 3 : thing.qpos + 7] = self.held.quaternion
+        data.qvel[thing.dof : thing.dof + 6] = 0
+
+    def _velocity(self, name: str) -> Vector:
+        thing = next(t for t in self.scene.things if t.name == name)
+        return np.array(self.scene.data.qvel[thing.dof : thing.dof + 3])
+
+    def _hear_impacts(self, speeds: dict[str, Vector]) -> None:
+        gravity = np.array(self.scene.model.opt.gravity) * self.scene.model.opt.timestep
+        for name, before in speeds.items():
+            change = float(np.linalg.norm(self._velocity(name) - before - gravity))
+            last = max((s.at_s for s in self.sounds if s.source == name), default=-1.0)
+            if change < IMPACT_M_S or self.now_s - last < IMPACT_GAP_S:
+                continue
+            self.sounds.append(
+                SoundEvent('impact', self.now_s, min(1.0, change / 2.5), source=name)
+            )
+            if change > 1.0 and self._falling[name] > last:
+                self.events.append(('dropped(something)', self.now_s))
+
+
+def _rotation_between(current: Vector, goal: Vector) -> Vector:
+    """Rotation vector, radians, that turns one orientation into another."""
+    quaternion, vector = np.zeros(4), np.zeros(3)
+    mujoco.mju_mat2Quat(quaternion, (goal @ current.T).ravel())
+    mujoco.mju_quat2Vel(vector, quaternion, 1.0)
+    return vector
+
+
+def _turn(yaw: float) -> Vector:
+    c, s = np.cos(yaw), np.sin(yaw)
+    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+
+
+def _yaw_quaternion(yaw: float) -> Vector:
+    return np.array([np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)])
