@@ -47,6 +47,7 @@ class Camera:
         self._view = mujoco.MjvScene(scene.model, maxgeom=2000)
         self._option = mujoco.MjvOption()
         self._option.geomgroup[0] = 0  # collision shapes
+        self._option.sitegroup[:] = 0
         self._view.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
         self._view.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
         self._rect = mujoco.MjrRect(0, 0, SIZE, SIZE)

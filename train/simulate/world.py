@@ -152,9 +152,9 @@ class World:
     def attach(self, thing: Thing) -> None:
         """Put a thing into the gripper the way it would be grasped from above."""
         wide = max(0.0, thing.radius_m - 0.03)
-        direction = self.rng.uniform(-np.pi, np.pi)
+        direction = self.rng.uniform(-1.7, 1.7)  # the side of the camera, or the hand hides it
         sideways = wide * np.array([np.cos(direction), np.sin(direction)])
-        down = -thing.top_m + self.rng.uniform(0.01, 0.03)
+        down = -thing.top_m + self.rng.uniform(-0.005, 0.012)
         yaw = _yaw_quaternion(self.rng.uniform(-np.pi, np.pi))
         quaternion = np.zeros(4)
         mujoco.mju_mulQuat(quaternion, yaw, np.array(thing.quaternion))
