@@ -18,7 +18,7 @@ from train.simulate.world import AMBIENT_K, COIL_ON_K, PLATE_ON_K, Heat, SoundEv
 SHOT_S = 2.0
 REACH_X_M = (-0.20, 0.18)
 REACH_Y_M = (-0.27, 0.27)
-DRAWER_RADIUS_M = 0.062
+DRAWER_RADIUS_M = 0.08
 
 
 def shots(world: World, count: int) -> Iterator[None]:
@@ -27,7 +27,7 @@ def shots(world: World, count: int) -> Iterator[None]:
         start_s = index * SHOT_S
         world.now_s = start_s
         _quiet(world)
-        kind = world.rng.choice(['still', 'shut', 'drop', 'slide'], p=[0.56, 0.17, 0.17, 0.10])
+        kind = world.rng.choice(['still', 'shut', 'drop', 'slide'], p=[0.52, 0.18, 0.20, 0.10])
         arrange(world, must_hold=kind == 'drop')
         if kind == 'drop' and world.held is not None:
             _drop(world, start_s)
@@ -46,15 +46,18 @@ def arrange(world: World, *, must_hold: bool = False) -> None:
     world.held = None
     world.clear_falling()
     world.set_arm(world.solve_arm(_above(world, 0.4)))
+    all_closed = rng.random() < 0.25
     for joint in scene.joints.values():
-        world.set_joint(joint, _draw_opening(rng, joint))
+        opening = _draw_opening(rng, joint)
+        is_shut = all_closed and joint.kind != 'knob'
+        world.set_joint(joint, rng.uniform(0.0, 0.04) if is_shut else opening)
     world.heat = _draw_heat(rng, world.stove_is_on())
     mujoco.mj_forward(scene.model, scene.data)
     held = None
     if scene.things and (must_hold or rng.random() < 0.42):
         held = scene.things[rng.integers(len(scene.things))]
     _scatter(world, held)
-    world.settle(0.3)
+    world.settle(0.25)
     _pose_arm(world, held, high=must_hold)
 
 
@@ -172,7 +175,7 @@ def _scatter(world: World, held: Thing | None) -> None:
             continue
         places = [p for p in reachable_places(world, thing) if p.state_name not in crowded]
         yaw = float(rng.uniform(-np.pi, np.pi))
-        if places and rng.random() < 0.5:
+        if places and rng.random() < 0.6:
             place = places[rng.integers(len(places))]
             if held is None or place.state_name != held.name:
                 world.place(thing, spot_at(world, place, thing), yaw=yaw)

@@ -33,7 +33,7 @@ def synthesise(
     mix = np.zeros(count)
     for event in events:
         voice = VOICES[event.kind]
-        wave = voice(event, np.random.default_rng([seed, round(event.at_s * 1e4)]))
+        wave = voice(event, np.random.default_rng([seed, round(event.at_s * 1e4) % 2**32]))
         _add_at(mix, wave, round((event.at_s - start_s) * RATE_HZ))
     room = np.random.default_rng([seed, 7, round(start_s * 1e3)])
     level = 10 ** (np.random.default_rng([seed, 11]).uniform(-56, -38) / 20)
