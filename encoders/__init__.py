@@ -1,0 +1,31 @@
+"""Between a raw sensor array and a unit vector: preprocessing, encoders, text tower, predicates.
+
+Nothing here knows ROS.
+"""
+
+from encoders.bank import PredicateBank, PredicateScore
+from encoders.binder import Binder, SpaceError
+from encoders.decode import DecodeError, decode_audio, decode_image
+from encoders.modalities import MODALITIES, Modality
+from encoders.model_set import ModelSetError
+from encoders.predicates import Predicate, PredicateError, load_predicates
+from encoders.tracker import PredicateTracker, State, TrackedState
+
+__all__ = [
+    'MODALITIES',
+    'Binder',
+    'DecodeError',
+    'Modality',
+    'ModelSetError',
+    'Predicate',
+    'PredicateBank',
+    'PredicateError',
+    'PredicateScore',
+    'PredicateTracker',
+    'SpaceError',
+    'State',
+    'TrackedState',
+    'decode_audio',
+    'decode_image',
+    'load_predicates',
+]

@@ -1,0 +1,108 @@
+"""From cosines to probabilities: fitted for known predicates, interpolated for new sentences.
+
+A cosine of two embeddings is not a probability, and a modality that cannot tell must not vote. Both are
+learned from labelled bags, per predicate and modality. A new sentence takes the values of the fitted
+predicates whose text contrast lies nearest to its own.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+FILE = 'calibration.safetensors'
+SIMILARITY_SCALE = 0.05
+MIN_SIMILARITY = 0.35
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How one predicate reads in each modality.
+
+    A modality's log-odds are `slope * cosine + offset`; the fused log-odds are the sum of those times
+    `weight`, which is 0 for a modality that cannot tell.
+
+    Attributes:
+        slope, offset, weight: By modality.
+        similarity: Cosine to the nearest fitted predicate; 1 for a fitted one.
+    """
+
+    slope: dict[str, float]
+    offset: dict[str, float]
+    weight: dict[str, float]
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Fitted values of `N` predicates in `M` modalities.
+
+    Attributes:
+        space: Language space of the contrasts.
+        names: `N` predicate names.
+        modalities: `M` names.
+        contrasts: float32 `[N, D]`, unit length: mean positive minus mean negative sentence.
+        slopes, offsets, weights: float32 `[N, M]`.
+    """
+
+    space: str
+    names: tuple[str, ...]
+    modalities: tuple[str, ...]
+    contrasts: Floats
+    slopes: Floats
+    offsets: Floats
+    weights: Floats
+
+    @classmethod
+    def load_if_present(cls, folder: Path) -> Calibration | None:
+        """The calibration of a model set, or None where it has none."""
+        path = folder / FILE
+        if not path.is_file():
+            return None
+        with safe_open(path, 'numpy') as stored:
+            described = json.loads(stored.metadata()['calibration'])
+            arrays = {key: stored.get_tensor(key).astype(np.float32) for key in stored.keys()}
+        return cls(
+            space=described['space'],
+            names=tuple(described['names']),
+            modalities=tuple(described['modalities']),
+            **arrays,
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write the calibration into a model set."""
+        arrays = {
+            'contrasts': self.contrasts.astype(np.float16),
+            'slopes': self.slopes.astype(np.float32),
+            'offsets': self.offsets.astype(np.float32),
+            'weights': self.weights.astype(np.float32),
+        }
+        described = {'space': self.space, 'names': self.names, 'modalities': self.modalities}
+        save_file(arrays, folder / FILE, metadata={'calibration': json.dumps(described)})
+
+    def fit_for(self, contrast: Floats) -> Fit | None:
+        """Values for a text contrast `[D]` of unit length, averaged over the nearest predicates.
+
+        Returns:
+            None where no fitted predicate is near enough to say anything.
+        """
+        similarity = self.contrasts @ contrast
+        nearest = float(similarity.max(initial=-1.0))
+        if nearest < MIN_SIMILARITY:
+            return None
+        share = np.exp((similarity - nearest) / SIMILARITY_SCALE)
+        share /= share.sum()
+        columns = range(len(self.modalities))
+        rows = [
+            {self.modalities[m]: float(share @ table[:, m]) for m in columns}
+            for table in (self.slopes, self.offsets, self.weights)
+        ]
+        return Fit(*rows, similarity=nearest)

@@ -1,0 +1,10 @@
+"""From messages to arrays, without ROS: any object with a message's fields will do.
+
+The same functions serve live nodes (rclpy messages) and bags (rosbags messages).
+"""
+
+from encoders.decode.audio import DecodedAudio, decode_audio
+from encoders.decode.errors import DecodeError
+from encoders.decode.image import DecodedImage, decode_image
+
+__all__ = ['DecodeError', 'DecodedAudio', 'DecodedImage', 'decode_audio', 'decode_image']

@@ -1,0 +1,65 @@
+"""Depth images: uint16 millimetres or float32 metres; 0, NaN and infinity are holes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class DepthConfig:
+    """Size in pixels; depth is clipped to 0..`max_depth_m`; mean and std of depth / `max_depth_m`.
+
+    Holes are filled by the mean of the valid pixels around them when the image is made smaller, and
+    by `max_depth_m` where nothing around is valid.
+    """
+
+    size: int = 192
+    max_depth_m: float = 3.0
+    mean: float = 0.4
+    std: float = 0.25
+
+
+def to_unit(raw: NDArray[Any], config: DepthConfig) -> tuple[NDArray[np.uint16], float]:
+    """Resize to a square of uint16 millimetres without holes, and the valid share.
+
+    Raises:
+        ValueError: The array is neither uint16 nor float `[H, W]`.
+    """
+    if raw.ndim != 2 or (raw.dtype != np.uint16 and raw.dtype.kind != 'f'):
+        raise ValueError(
+            f'a depth image must be uint16 millimetres or float metres [H, W], '
+            f'not {raw.dtype} {list(raw.shape)}'
+        )
+    if raw.dtype == np.uint16:
+        metres = raw.astype(np.float32) * 1e-3
+    else:
+        metres = np.nan_to_num(raw.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    valid = (metres > 0).astype(np.float32)
+    side = (config.size, config.size)
+    limited = np.minimum(metres, config.max_depth_m) * valid
+    total = cv2.resize(limited, side, interpolation=cv2.INTER_AREA)
+    weight = cv2.resize(valid, side, interpolation=cv2.INTER_AREA)
+    far = np.full_like(total, config.max_depth_m)
+    filled = np.divide(total, weight, out=far, where=weight > 1e-3)
+    millimetres = np.clip(np.round(filled * 1000), 0, 65535).astype(np.uint16)
+    return millimetres, float(valid.mean())
+
+
+def normalise(stored: Tensor, config: DepthConfig) -> Tensor:
+    """Millimetres `[..., H, W]` to float32 `[..., 3, H, W]`."""
+    share = (stored.float() / (1000 * config.max_depth_m)).clamp(0, 1)
+    plane = (share - config.mean) / config.std
+    return plane.unsqueeze(-3).expand(*plane.shape[:-2], 3, *plane.shape[-2:])
+
+
+def preprocess(raw: NDArray[Any], config: DepthConfig) -> tuple[Tensor, float]:
+    """float32 `[3, size, size]` and the valid share."""
+    stored, valid = to_unit(raw, config)
+    return normalise(torch.from_numpy(stored.astype(np.int32)), config), valid

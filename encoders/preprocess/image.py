@@ -1,0 +1,46 @@
+"""RGB images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """Size in pixels; mean and standard deviation per channel of values in 0..1."""
+
+    size: int = 192
+    mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)  # CLIP
+    std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)  # CLIP
+
+
+def to_unit(raw: NDArray[np.uint8], config: ImageConfig) -> NDArray[np.uint8]:
+    """Resize to a square, uint8 `[size, size, 3]`; the part that can be stored before training.
+
+    Raises:
+        ValueError: The array is not uint8 `[H, W, 3]`.
+    """
+    if raw.ndim != 3 or raw.shape[2] != 3 or raw.dtype != np.uint8:
+        raise ValueError(f'an image must be uint8 [H, W, 3], not {raw.dtype} {list(raw.shape)}')
+    if raw.shape[:2] == (config.size, config.size):
+        return raw
+    resized = cv2.resize(raw, (config.size, config.size), interpolation=cv2.INTER_AREA)
+    return np.asarray(resized, np.uint8)
+
+
+def normalise(stored: Tensor, config: ImageConfig) -> Tensor:
+    """uint8 `[..., H, W, 3]` to float32 `[..., 3, H, W]`."""
+    mean = torch.tensor(config.mean, device=stored.device) * 255
+    std = torch.tensor(config.std, device=stored.device) * 255
+    return ((stored.float() - mean) / std).movedim(-1, -3).contiguous()
+
+
+def preprocess(raw: NDArray[np.uint8], config: ImageConfig) -> tuple[Tensor, float]:
+    """float32 `[3, size, size]`; an image is always wholly valid."""
+    return normalise(torch.from_numpy(np.ascontiguousarray(to_unit(raw, config))), config), 1.0

@@ -1,0 +1,66 @@
+"""Infrared images: uint16 counts of a radiometric camera, or uint8 of one that is not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class InfraredConfig:
+    """Size in pixels; counts from `low_count` to `high_count` become 0..1; mean and std of those.
+
+    The defaults read centikelvin (FLIR Lepton "TLinear", 0.01 K per count), 283 K to 483 K. The scale
+    is fixed, not stretched to each frame: the same grey is always the same temperature. uint8
+    images carry no temperature and are taken as 0..1 over 0..255.
+    """
+
+    size: int = 192
+    low_count: float = 28300.0
+    high_count: float = 48300.0
+    mean: float = 0.1
+    std: float = 0.15
+
+
+def to_unit(raw: NDArray[Any], config: InfraredConfig) -> NDArray[np.uint16]:
+    """Resize to a square of uint16 counts; zero counts are dead pixels and take the median.
+
+    Raises:
+        ValueError: The array is neither uint8 nor uint16 `[H, W]`.
+    """
+    if raw.ndim != 2 or raw.dtype not in (np.uint8, np.uint16):
+        raise ValueError(
+            f'an infrared image must be uint8 or uint16 [H, W], not {raw.dtype} {list(raw.shape)}'
+        )
+    counts = raw.astype(np.float32)
+    if raw.dtype == np.uint8:
+        counts = config.low_count + counts / 255 * (config.high_count - config.low_count)
+    elif not raw.all():
+        known = raw[raw > 0]
+        counts[raw == 0] = np.median(known) if known.size else config.low_count
+    if counts.shape != (config.size, config.size):
+        shrink = min(counts.shape) > config.size
+        how = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
+        counts = cv2.resize(counts, (config.size, config.size), interpolation=how)
+    return np.clip(np.round(counts), 0, 65535).astype(np.uint16)
+
+
+def normalise(stored: Tensor, config: InfraredConfig) -> Tensor:
+    """Counts `[..., H, W]` to float32 `[..., 3, H, W]`."""
+    span = config.high_count - config.low_count
+    share = ((stored.float() - config.low_count) / span).clamp(0, 1)
+    plane = (share - config.mean) / config.std
+    return plane.unsqueeze(-3).expand(*plane.shape[:-2], 3, *plane.shape[-2:])
+
+
+def preprocess(raw: NDArray[Any], config: InfraredConfig) -> tuple[Tensor, float]:
+    """float32 `[3, size, size]` and the share of live pixels."""
+    valid = 1.0 if raw.dtype == np.uint8 else float((raw > 0).mean())
+    stored = to_unit(raw, config).astype(np.int32)
+    return normalise(torch.from_numpy(stored), config), valid

