@@ -179,3 +179,11 @@ def _fill_all(patterns: tuple[str, ...], fillings: list[dict[str, str]]) -> tupl
 
 def _grammar(sentence: str) -> str:
     return re.sub(r'\b([Aa]) (?=[aeio])', r'\1n ', sentence)
+
+
+def relation_of(predicate: str) -> str:
+    """The relation of a predicate; `holding(something)` and its like are relations of their own."""
+    fact = Fact.parse(predicate)
+    if fact.arguments == ('something',) and fact.relation in ('holding', 'lifted'):
+        return f'{fact.relation} something'
+    return fact.relation

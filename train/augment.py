@@ -1,0 +1,66 @@
+"""Small changes to stored inputs that a real robot's sensors show from day to day."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from encoders.preprocess import Config, audio, depth, image, infrared
+from encoders.preprocess.audio import normalise as normalise_audio
+from encoders.preprocess.depth import normalise as normalise_depth
+from encoders.preprocess.image import normalise as normalise_image
+from encoders.preprocess.infrared import normalise as normalise_infrared
+
+
+def network_inputs(stored: Tensor, config: Config) -> Tensor:
+    """Stored inputs `[B, ...]` as the network takes them, float32 `[B, 3, H, W]`."""
+    if isinstance(config, image.ImageConfig):
+        return normalise_image(stored, config)
+    if isinstance(config, depth.DepthConfig):
+        return normalise_depth(stored, config)
+    if isinstance(config, infrared.InfraredConfig):
+        return normalise_infrared(stored, config)
+    return normalise_audio(stored, config)
+
+
+def augmented_inputs(stored: Tensor, config: Config, generator: torch.Generator) -> Tensor:
+    """As `network_inputs`, moved, scaled, dimmed or shifted a little; never mirrored.
+
+    Mirroring would turn left into right, which sentences tell apart.
+    """
+    inputs = network_inputs(stored, config)
+    count = len(inputs)
+    if isinstance(config, audio.AudioConfig):
+        gain = torch.randn(count, 1, 1, 1, generator=generator) * 0.15
+        return _masked_bands(inputs + gain, generator)
+    inputs = _moved(inputs, generator)
+    if isinstance(config, image.ImageConfig):
+        gain = 1 + 0.15 * torch.randn(count, 3, 1, 1, generator=generator)
+        shift = 0.15 * torch.randn(count, 1, 1, 1, generator=generator)
+        return inputs * gain + shift
+    shift = 0.03 * torch.randn(count, 1, 1, 1, generator=generator)
+    return inputs * (1 + shift)
+
+
+def _moved(inputs: Tensor, generator: torch.Generator) -> Tensor:
+    count = len(inputs)
+    scale = 1 - 0.12 * torch.rand(count, generator=generator)
+    angle = 0.04 * torch.randn(count, generator=generator)
+    shift = 0.06 * (2 * torch.rand(count, 2, generator=generator) - 1)
+    matrix = torch.zeros(count, 2, 3)
+    matrix[:, 0, 0] = matrix[:, 1, 1] = scale * angle.cos()
+    matrix[:, 0, 1], matrix[:, 1, 0] = -scale * angle.sin(), scale * angle.sin()
+    matrix[:, :, 2] = shift
+    grid = F.affine_grid(matrix, list(inputs.shape), align_corners=False)
+    return F.grid_sample(inputs, grid, padding_mode='border', align_corners=False)
+
+
+def _masked_bands(inputs: Tensor, generator: torch.Generator) -> Tensor:
+    """Hide one band of frequencies (SpecAugment, Park et al. 2019); times are what events need."""
+    bins = inputs.shape[-2]
+    start = torch.randint(0, bins, (len(inputs), 1), generator=generator)
+    width = torch.randint(0, bins // 8, (len(inputs), 1), generator=generator)
+    rows = torch.arange(bins)
+    hidden = (rows >= start) & (rows < start + width)
+    return inputs.masked_fill(hidden[:, None, :, None], 0.0)

@@ -1,0 +1,137 @@
+"""Fit probabilities and fusion weights from labelled bags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from encoders.calibration import Calibration
+from encoders.metrics import auroc
+from train.language import Embed, fact_vectors
+from train.phrasings import Phrasings
+from train.samples import Samples
+
+MIN_COUNT = 8
+CHANCE_MARGIN = 0.08
+RIDGE = 0.02
+
+Floats = NDArray[np.float64]
+
+
+def calibrate(
+    scores: Mapping[str, NDArray[np.float32]], samples: Samples, *, space: str, embed: Embed,
+    phrasings: Phrasings,
+) -> Calibration:
+    """Fit every predicate that has enough of both truths.
+
+    Each modality gets a slope and an offset by balanced logistic regression. A modality whose AUROC
+    is no better than chance gets the weight 0; the others get the non-negative weights under which
+    their summed log-odds predict best.
+
+    Args:
+        scores: Modality to cosines with the predicates' contrasts, `[N, P]`.
+        samples: The labelled moments that were scored.
+        space: Language space of the scores.
+        embed: Sentences to unit vectors.
+        phrasings: Of the contrasts.
+
+    Raises:
+        ValueError: No predicate has enough of both truths.
+    """
+    modalities = tuple(scores)
+    rows, names = [], []
+    for column, name in enumerate(samples.predicates):
+        known = samples.truth[:, column] >= 0
+        truth = samples.truth[known, column] == 1
+        if min(truth.sum(), (~truth).sum()) < MIN_COUNT:
+            continue
+        columns = {m: scores[m][known, column].astype(np.float64) for m in modalities}
+        rows.append(_fit_predicate(columns, truth))
+        names.append(name)
+    if not names:
+        raise ValueError(f'no predicate has {MIN_COUNT} moments of both truths')
+    contrasts = fact_vectors(names, phrasings, embed).contrasts().numpy()
+    slopes, offsets, weights = (np.array([row[k] for row in rows], np.float32) for k in range(3))
+    return Calibration(space, tuple(names), modalities, contrasts, slopes, offsets, weights)
+
+
+def _fit_predicate(
+    columns: Mapping[str, Floats], truth: NDArray[np.bool_]
+) -> tuple[list[float], list[float], list[float]]:
+    balance = np.where(truth, 0.5 / truth.mean(), 0.5 / (1 - truth.mean()))
+    slopes, offsets, odds, useful = [], [], [], []
+    for cosines in columns.values():
+        slope, offset = fit_logistic(cosines, truth, balance)
+        slopes.append(slope)
+        offsets.append(offset)
+        odds.append(slope * cosines + offset)
+        area = auroc(truth, cosines) or 0.5
+        # The spread of an AUROC at chance, with this many samples (Hanley & McNeil 1982).
+        spread = np.sqrt((len(truth) + 1) / (12 * truth.sum() * (~truth).sum()))
+        useful.append(area - 0.5 > max(CHANCE_MARGIN, 2 * spread))
+    weights = fit_fusion(np.stack(odds, axis=1), truth, balance, np.array(useful))
+    return slopes, offsets, weights.tolist()
+
+
+def fit_logistic(cosines: Floats, truth: NDArray[np.bool_], balance: Floats) -> tuple[float, float]:
+    """Slope and offset of `P(true | cosine)`, never with a negative slope.
+
+    A negative slope would turn a reversed predicate into a right one and hide the fault.
+    """
+    spread = float(cosines.std()) + 1e-6
+    scaled = (cosines - cosines.mean()) / spread
+    sign = np.where(truth, 1.0, -1.0)
+
+    def loss(values: Floats) -> float:
+        odds = values[0] * scaled + values[1]
+        return float((balance * np.logaddexp(0, -sign * odds)).mean() + RIDGE * values[0] ** 2)
+
+    found = minimize(loss, np.array([1.0, 0.0]), bounds=[(0.0, None), (None, None)])
+    slope = float(found.x[0]) / spread
+    return slope, float(found.x[1] - slope * cosines.mean())
+
+
+def fit_fusion(
+    odds: Floats, truth: NDArray[np.bool_], balance: Floats, useful: NDArray[np.bool_]
+) -> Floats:
+    """Non-negative weights `[M]` of log-odds `[N, M]`; 0 where a modality is not `useful`."""
+    weights = np.zeros(odds.shape[1])
+    if not useful.any():
+        return weights
+    sign = np.where(truth, 1.0, -1.0)
+    chosen = odds[:, useful]
+
+    def loss(values: Floats) -> float:
+        misfit = (balance * np.logaddexp(0, -sign * (chosen @ values))).mean()
+        return float(misfit + RIDGE * np.square(values).sum())
+
+    start = np.full(chosen.shape[1], 1.0 / chosen.shape[1])
+    found = minimize(loss, start, bounds=[(0.0, 3.0)] * chosen.shape[1])
+    weights[useful] = found.x
+    return weights
+
+
+def fused_scores(
+    scores: Mapping[str, NDArray[np.float32]], contrasts: NDArray[np.float32], calibration: Calibration
+) -> NDArray[np.float32]:
+    """Fused log-odds `[N, P]` of scores `[N, P]` by modality, as `PredicateBank` fuses them.
+
+    Args:
+        scores: Cosines by modality.
+        contrasts: `[P, D]`, unit length.
+        calibration: Of the same language space.
+    """
+    count = len(next(iter(scores.values())))
+    fused = np.zeros((count, len(contrasts)), np.float32)
+    for column, contrast in enumerate(contrasts):
+        fit = calibration.fit_for(contrast)
+        for name, table in scores.items():
+            if fit is None:
+                fused[:, column] += table[:, column] / len(scores)
+            elif name in fit.weight:
+                odds = fit.slope[name] * table[:, column] + fit.offset[name]
+                fused[:, column] += fit.weight[name] * odds
+    return fused

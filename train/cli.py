@@ -1,0 +1,181 @@
+"""`lb-ros train`, `lb-ros calibrate` and `lb-ros eval`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from encoders.model_set import ModelSetError, find_model_set, load_model_set
+from encoders.text_tower import text_tower
+from train.phrasings import Phrasings
+from train.recipes.config import RecipeError, load_recipe
+from train.samples import (
+    EvaluationDataError,
+    LoadReport,
+    Samples,
+    find_bags,
+    load_samples,
+    refuse_evaluation_bags,
+)
+
+DEFAULT_CACHE = Path('runs/cache')
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A subcommand of `lb-ros`."""
+
+    help: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        'example: lb-ros train bind --config config/recipes/lb-mini.yaml --data bags/ --out runs/mine'
+    )
+    parser.add_argument('recipe', choices=('bind',), help='bind sensors to language')
+    parser.add_argument('--config', type=Path, required=True, help='recipe file')
+    parser.add_argument('--data', type=Path, nargs='+', required=True, help='bags or folders of bags')
+    parser.add_argument('--val', type=Path, nargs='*', default=[], help='bags to report AUROC on')
+    parser.add_argument('--out', type=Path, required=True, help='folder of checkpoint and result')
+    parser.add_argument('--start', help='model set to start from, instead of the one in the recipe')
+    parser.add_argument('--max-minutes', type=float, help='instead of the one in the recipe')
+    parser.add_argument('--resume', action='store_true', help='go on from the checkpoint in --out')
+    _add_common(parser)
+
+
+def _run_train(args: argparse.Namespace) -> int:
+    from train.recipes.bind import DivergedError, bind
+
+    try:
+        recipe = load_recipe(args.config)
+        changes = {'start': args.start, 'max_minutes': args.max_minutes}
+        recipe = replace(recipe, **{k: v for k, v in changes.items() if v is not None})
+        bags = find_bags(args.data)
+        refuse_evaluation_bags(bags)
+        data = _load(bags, recipe.modalities, args)
+        val = _load(find_bags(args.val), recipe.modalities, args) if args.val else None
+        provenance = {'bags': len(data.bags), 'moments': len(data), 'seed': recipe.seed}
+        folder = bind(
+            recipe, data, args.out, val=val, resume=args.resume, provenance=provenance
+        )
+    except (RecipeError, EvaluationDataError, ModelSetError, OSError, ValueError) as error:
+        return _fail('train', error)
+    except DivergedError as error:
+        return _fail('train', error, code=1)
+    print(f'model set written to {folder}')
+    return 0
+
+
+def _add_calibrate(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = 'example: lb-ros calibrate --model runs/mine/lb-mini --data bags/val'
+    parser.add_argument('--model', required=True, help='model set; the calibration is written into it')
+    parser.add_argument('--data', type=Path, nargs='+', required=True, help='bags with ground truth')
+    _add_common(parser)
+
+
+def _run_calibrate(args: argparse.Namespace) -> int:
+    from train.calibrate import calibrate
+    from train.evaluate import contrast_scores, embed_samples
+
+    try:
+        folder = find_model_set(args.model)
+        bags = find_bags(args.data)
+        refuse_evaluation_bags(bags)
+        model_set = load_model_set(folder)
+        configs = {n: s.preprocess for n, s in model_set.manifest.modalities.items()}
+        samples = _load(bags, configs, args)
+        embed = text_tower(model_set.manifest.text_tower).embed
+        phrasings = Phrasings.load('trained')
+        vectors = embed_samples(model_set, samples)
+        scores = contrast_scores(vectors, samples.predicates, embed, phrasings)
+        fitted = calibrate(
+            scores, samples, space=model_set.manifest.space, embed=embed, phrasings=phrasings
+        )
+        fitted.save(folder)
+    except (EvaluationDataError, ModelSetError, OSError, ValueError) as error:
+        return _fail('calibrate', error)
+    print(f'{len(fitted.names)} predicates calibrated on {len(samples)} moments, in {folder}')
+    return 0
+
+
+def _add_eval(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = 'example: lb-ros eval --model lb-mini --data bags/eval --report report.json'
+    parser.add_argument('--model', default='lb-mini', help='model set')
+    parser.add_argument('--data', type=Path, nargs='+', required=True, help='bags with ground truth')
+    parser.add_argument('--report', type=Path, help='write all results as JSON')
+    parser.add_argument('--json', action='store_true', help='print them as JSON')
+    _add_common(parser)
+
+
+def _run_eval(args: argparse.Namespace) -> int:
+    from train.report import evaluate_model_set, print_evaluation
+
+    try:
+        folder = find_model_set(args.model)
+        model_set = load_model_set(folder)
+        configs = {n: s.preprocess for n, s in model_set.manifest.modalities.items()}
+        samples = _load(find_bags(args.data), configs, args)
+        evaluation = evaluate_model_set(model_set, folder, samples)
+    except (ModelSetError, OSError, ValueError) as error:
+        return _fail('eval', error)
+    described = json.dumps(asdict(evaluation), indent=2)
+    if args.report:
+        args.report.write_text(described + '\n')
+    print(described) if args.json else print_evaluation(evaluation)
+    return 0
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--workers', type=int, default=2, help='processes that read bags')
+    parser.add_argument('--threads', type=int, default=2, help='threads that compute')
+    parser.add_argument('--cache', type=Path, default=DEFAULT_CACHE, help='extracted inputs')
+
+
+def _load(bags: list[Path], configs: dict[str, Any], args: argparse.Namespace) -> Samples:
+    torch.set_num_threads(args.threads)
+    samples, report = load_samples(bags, configs, cache=args.cache, workers=args.workers)
+    _print_report(report)
+    if not len(samples):
+        raise ValueError('no bag holds ground truth')
+    return samples
+
+
+def _print_report(report: LoadReport) -> None:
+    for line in report.problems:
+        print(line, file=sys.stderr)
+    print(f'{report.moments} moments from {report.bags} bags', file=sys.stderr)
+
+
+def _fail(command: str, error: Exception, *, code: int = 2) -> int:
+    print(f'lb-ros {command}: {error}', file=sys.stderr)
+    return code
+
+
+COMMANDS: dict[str, Command] = {
+    'train': Command('train encoders from bags', _add_train, _run_train),
+    'calibrate': Command('fit probabilities from labelled bags', _add_calibrate, _run_calibrate),
+    'eval': Command('measure a model set on labelled bags', _add_eval, _run_eval),
+}
+
+
+def main() -> int:
+    """Entry of `python -m train.cli`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    subparsers = parser.add_subparsers(dest='command', required=True)
+    for name, command in COMMANDS.items():
+        command.add_arguments(subparsers.add_parser(name, help=command.help))
+    args = parser.parse_args()
+    return COMMANDS[args.command].run(args)
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

@@ -1,0 +1,134 @@
+"""How well a model set reads predicates from bags: per predicate, modality and wording."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from encoders.metrics import auroc, average_precision
+from encoders.model_set import ModelSet
+from train.augment import network_inputs
+from train.language import Embed, fact_vectors
+from train.phrasings import Phrasings, relation_of
+from train.samples import Samples
+
+Vectors = Mapping[str, NDArray[np.float32]]
+# Predicates about things as large as the sensor resolves, and those about small objects.
+GROUPS = {
+    'sensor scale': ('open', 'turned on', 'hot', 'holding something', 'lifted something',
+                     'dropped', 'shut'),
+    'one object': ('holding', 'lifted', 'contact'),
+    'relations': ('in', 'on'),
+}
+BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class PredicateResult:
+    """How one predicate reads in one modality (or `fused`)."""
+
+    name: str
+    modality: str
+    auroc: float
+    average_precision: float
+    positives: int
+    negatives: int
+
+
+@torch.inference_mode()
+def embed_samples(model_set: ModelSet, samples: Samples) -> dict[str, NDArray[np.float32]]:
+    """Unit vectors float32 `[N, D]` of every modality of the set."""
+    vectors = {}
+    for name, spec in model_set.manifest.modalities.items():
+        parts = []
+        for start in range(0, len(samples), BATCH):
+            stored = samples.inputs[name][start : start + BATCH]
+            signed = stored.astype(np.int32) if stored.dtype == np.uint16 else stored
+            inputs = network_inputs(torch.from_numpy(signed), spec.preprocess)
+            parts.append(model_set.trunk(inputs, model_set.adapters[name]).numpy())
+        vectors[name] = np.concatenate(parts)
+    return vectors
+
+
+def contrast_scores(
+    vectors: Vectors, predicates: Sequence[str], embed: Embed, phrasings: Phrasings
+) -> dict[str, NDArray[np.float32]]:
+    """Cosine of every sample with the contrast of every predicate: modality to `[N, P]`."""
+    contrasts = fact_vectors(predicates, phrasings, embed, synonyms=0).contrasts().numpy()
+    return {name: z @ contrasts.T for name, z in vectors.items()}
+
+
+def score_predicates(
+    vectors: Vectors, samples: Samples, embed: Embed, phrasings: Phrasings
+) -> list[PredicateResult]:
+    """Zero-shot AUROC and average precision of every predicate with both truths."""
+    scores = contrast_scores(vectors, samples.predicates, embed, phrasings)
+    return results_of(scores, samples)
+
+
+def results_of(scores: Mapping[str, NDArray[np.float32]], samples: Samples) -> list[PredicateResult]:
+    """Results from scores `[N, P]` by modality; predicates with one truth only are left out."""
+    results = []
+    for column, name in enumerate(samples.predicates):
+        known = samples.truth[:, column] >= 0
+        truth = samples.truth[known, column] == 1
+        for modality, table in scores.items():
+            area = auroc(truth, table[known, column])
+            precision = average_precision(truth, table[known, column])
+            if area is not None and precision is not None:
+                positives = int(truth.sum())
+                results.append(
+                    PredicateResult(
+                        name, modality, area, precision, positives, len(truth) - positives
+                    )
+                )
+    return results
+
+
+def group_of(predicate: str) -> str:
+    """The group a predicate is reported in."""
+    relation = relation_of(predicate)
+    return next((group for group, members in GROUPS.items() if relation in members), 'other')
+
+
+def group_medians(
+    results: Sequence[PredicateResult], *, best: Mapping[str, str] | None = None,
+    min_count: int = 5,
+) -> dict[str, float]:
+    """Median AUROC per group, each predicate in the modality that can tell.
+
+    Args:
+        results: Of one data set.
+        best: Predicate or relation to its modality, chosen on other data; where None, the best modality
+            of each relation on this very data (for looking at while training only).
+        min_count: Predicates with fewer positives or negatives do not count.
+    """
+    solid = [r for r in results if min(r.positives, r.negatives) >= min_count]
+    chosen = best or best_modalities(solid)
+    medians = {}
+    for group in GROUPS:
+        values = [
+            r.auroc for r in solid
+            if group_of(r.name) == group and chosen.get(relation_of(r.name)) == r.modality
+        ]
+        if values:
+            medians[group] = round(median(values), 3)
+    return medians
+
+
+def best_modalities(results: Sequence[PredicateResult]) -> dict[str, str]:
+    """The modality with the highest median AUROC of each relation."""
+    best = {}
+    for relation in {relation_of(r.name) for r in results}:
+        mine = [r for r in results if relation_of(r.name) == relation and r.modality != 'fused']
+        medians = {
+            m: median(r.auroc for r in mine if r.modality == m) for m in {r.modality for r in mine}
+        }
+        if medians:
+            best[relation] = max(sorted(medians), key=lambda m: medians[m])
+    return best

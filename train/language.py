@@ -1,0 +1,99 @@
+"""The text side of training: many sentences per fact, mixed anew at every step."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from train.phrasings import Phrasings
+
+Embed = Callable[[Sequence[str]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class FactVectors:
+    """Sentence vectors of `P` predicates, padded to `K` sentences a side.
+
+    Attributes:
+        positive, negative: float32 `[P, K, D]`, unit rows, zero where padded.
+        positive_count, negative_count: `[P]` real sentences.
+    """
+
+    positive: Tensor
+    negative: Tensor
+    positive_count: Tensor
+    negative_count: Tensor
+
+    def contrasts(self) -> Tensor:
+        """Mean positive minus mean negative, unit length, `[P, D]`: the prompt ensemble."""
+        positive = self.positive.sum(1) / self.positive_count[:, None]
+        negative = self.negative.sum(1) / self.negative_count[:, None]
+        return F.normalize(positive - negative, dim=-1)
+
+    def mixed(self, generator: torch.Generator, *, jitter: float) -> tuple[Tensor, Tensor]:
+        """A random wording of every fact: `[P, D]` positive and negative, unit length.
+
+        Each is a random convex mixture of its sentences, from a single one to nearly all, with noise
+        of relative size `jitter`, so that what is learned is the meaning and not the wording.
+        """
+        sides = []
+        for vectors, count in (
+            (self.positive, self.positive_count), (self.negative, self.negative_count)
+        ):
+            mask = torch.arange(vectors.shape[1]) < count[:, None]
+            sharpness = 0.3 + 4.0 * torch.rand(len(count), 1, generator=generator)
+            draw = torch.randn(mask.shape, generator=generator) * sharpness
+            share = draw.masked_fill(~mask, -torch.inf).softmax(-1)
+            mixture = (share.unsqueeze(-1) * vectors).sum(1)
+            noise = torch.randn(mixture.shape, generator=generator) * jitter
+            sides.append(F.normalize(mixture + noise / mixture.shape[1] ** 0.5, dim=-1))
+        return sides[0], sides[1]
+
+
+def fact_vectors(
+    predicates: Sequence[str],
+    phrasings: Phrasings,
+    embed: Embed,
+    *,
+    synonyms: int = 0,
+    limit: int | None = None,
+) -> FactVectors:
+    """Embed the sentences of all predicates.
+
+    Args:
+        predicates: `relation(argument, ...)`.
+        phrasings: Where the sentences come from.
+        embed: Sentences to unit vectors.
+        synonyms: Other names of each argument to use besides its own.
+        limit: At most this many sentences a side, drawn at random but always the same; all if None.
+
+    Raises:
+        KeyError: A predicate has no phrasings.
+    """
+    sentences = [phrasings.sentences(name, synonyms=synonyms) for name in predicates]
+    sides = []
+    for all_texts in ([s.positive for s in sentences], [s.negative for s in sentences]):
+        texts = [_some(group, limit) for group in all_texts]
+        longest = max(len(group) for group in texts)
+        flat = embed([text for group in texts for text in group])
+        padded = np.zeros((len(texts), longest, flat.shape[1]), np.float32)
+        start = 0
+        for row, group in enumerate(texts):
+            padded[row, : len(group)] = flat[start : start + len(group)]
+            start += len(group)
+        sides.append((torch.from_numpy(padded), torch.tensor([float(len(g)) for g in texts])))
+    (positive, positive_count), (negative, negative_count) = sides
+    return FactVectors(positive, negative, positive_count, negative_count)
+
+
+def _some(sentences: Sequence[str], limit: int | None) -> list[str]:
+    if limit is None or len(sentences) <= limit:
+        return list(sentences)
+    return random.Random(sentences[0]).sample(sentences, limit)

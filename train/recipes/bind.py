@@ -1,0 +1,309 @@
+"""Bind sensors to language: encoders of all modalities against a frozen text tower, from bags.
+
+Two stages use this one recipe. `trainable: all` trains trunk and adapters from scratch;
+`trainable: lora` freezes the trunk of an earlier model set and trains only what each modality adds:
+low-rank updates, class token, last LayerNorm, projection and temperature, as LanguageBind does.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from encoders.model_set import (
+    ModelSet,
+    build_modules,
+    find_model_set,
+    load_model_set,
+    save_model_set,
+)
+from encoders.text_tower import text_tower
+from encoders.vit import LOGIT_SCALE_MAX
+from train.augment import augmented_inputs
+from train.evaluate import embed_samples, group_medians, score_predicates
+from train.language import FactVectors, fact_vectors
+from train.loss import contrastive_loss, opposite_loss
+from train.phrasings import Phrasings, relation_of
+from train.recipes.config import Recipe
+from train.samples import Samples
+
+CHECKPOINT, LOG = 'checkpoint.pt', 'log.jsonl'
+MAX_BALANCE = 8.0
+MAX_SENTENCES = 32  # a side of a fact; embedding them all would take longer than it helps
+
+
+class DivergedError(RuntimeError):
+    """The loss is no longer a number; the last checkpoint is intact."""
+
+
+@dataclass
+class Run:
+    """Everything that changes during training, and so belongs into a checkpoint."""
+
+    model: nn.ModuleDict
+    average: nn.ModuleDict
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    step: int = 0
+    elapsed_s: float = 0.0
+
+
+def bind(
+    recipe: Recipe, data: Samples, out: Path, *, val: Samples | None = None, resume: bool = False,
+    provenance: dict[str, object] | None = None,
+) -> Path:
+    """Train and write a model set to `out`; returns its folder.
+
+    Args:
+        recipe: What to train and how.
+        data: Moments to learn from.
+        out: Folder for checkpoint, log and the model set.
+        val: Moments to report AUROC on while training.
+        resume: Go on from the checkpoint in `out`.
+        provenance: Facts about the data for the manifest.
+
+    Raises:
+        DivergedError: The loss became infinite or NaN.
+        FileNotFoundError: `resume` without a checkpoint.
+    """
+    torch.manual_seed(recipe.seed)
+    tower = text_tower(recipe.text_tower)
+    manifest = recipe.manifest(space=tower.space, provenance={})
+    model = _start_modules(recipe, ModelSet(manifest, *build_modules(manifest)))
+    run = _new_run(recipe, model)
+    out.mkdir(parents=True, exist_ok=True)
+    if resume:
+        _restore(run, out / CHECKPOINT)
+    phrasings = Phrasings.load(recipe.phrasings)
+    facts = fact_vectors(
+        data.predicates, phrasings, tower.embed, synonyms=1, limit=MAX_SENTENCES
+    )
+    balance = balance_weights(data, recipe.relations)
+    _announce(recipe, run.model, data)
+    _loop(recipe, run, data, facts, balance, out, val=val)
+    described = {**(provenance or {}), 'steps': run.step, 'minutes': round(run.elapsed_s / 60, 1),
+                 'recipe': json.loads(json.dumps(asdict(recipe)))}
+    final = _as_model_set(recipe, run.average, described)
+    save_model_set(out / recipe.name, final)
+    return out / recipe.name
+
+
+def balance_weights(data: Samples, relations: dict[str, float]) -> Tensor:
+    """float32 `[2, P]`: weights of false and true values of each predicate.
+
+    Both truths of a predicate weigh the same in sum, every predicate of a relation weighs the same,
+    and relations weigh as configured.
+    """
+    true = (data.truth == 1).sum(0).astype(np.float64)
+    false = (data.truth == 0).sum(0).astype(np.float64)
+    total = np.maximum(true + false, 1)
+    both = (true > 0) & (false > 0)
+    names = [relation_of(name) for name in data.predicates]
+    share = np.array([relations.get(name, 0.0) for name in names]) * both
+    for name in set(names):
+        rows = np.array([n == name for n in names])
+        share[rows] /= max(total[rows].sum() / len(data), 1e-6)
+    weights = [
+        share * np.minimum(0.5 * total / np.maximum(count, 1), MAX_BALANCE) for count in (false, true)
+    ]
+    return torch.from_numpy(np.stack(weights)).float()
+
+
+def _start_modules(recipe: Recipe, fresh: ModelSet) -> nn.ModuleDict:
+    if recipe.start is not None:
+        earlier = load_model_set(find_model_set(recipe.start))
+        fresh.trunk.load_state_dict(earlier.trunk.state_dict())
+        for name, adapter in fresh.adapters.items():
+            if name in earlier.adapters:
+                adapter.load_state_dict(earlier.adapters[name].state_dict(), strict=False)
+    fresh.trunk.requires_grad_(recipe.trainable == 'all')
+    return nn.ModuleDict({'trunk': fresh.trunk, **fresh.adapters})
+
+
+def _new_run(recipe: Recipe, model: nn.ModuleDict) -> Run:
+    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim >= 2]
+    plain = [p for p in model.parameters() if p.requires_grad and p.ndim < 2]
+    groups = [
+        {'params': decayed, 'weight_decay': recipe.weight_decay},
+        {'params': plain, 'weight_decay': 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), eps=1e-6)
+    average = copy.deepcopy(model).requires_grad_(False)
+    return Run(model, average, optimizer, torch.Generator().manual_seed(recipe.seed))
+
+
+def _announce(recipe: Recipe, model: nn.ModuleDict, data: Samples) -> None:
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    total = sum(p.numel() for p in model.parameters())
+    print(
+        f'{recipe.name}: training {trained:,} of {total:,} values ({recipe.trainable}) on '
+        f'{len(data):,} moments of {len(data.bags)} bags, {len(data.predicates)} predicates'
+    )
+
+
+def _loop(
+    recipe: Recipe, run: Run, data: Samples, facts: FactVectors, balance: Tensor, out: Path, *,
+    val: Samples | None,
+) -> None:
+    columns = (TextColumn('{task.description}'), BarColumn(), TimeRemainingColumn())
+    began_s, before_s = time.monotonic(), run.elapsed_s
+    validated_s = run.elapsed_s
+    with Progress(*columns) as progress:
+        bar = progress.add_task('training', total=1.0)
+        while (done := _progress(recipe, run)) < 1.0:
+            losses = _step(recipe, run, data, facts, balance, done)
+            run.step += 1
+            run.elapsed_s = before_s + time.monotonic() - began_s
+            if run.step % 20 == 0:
+                rate = run.step * sum(recipe.batch.values()) / max(run.elapsed_s, 1e-9)
+                text = ' '.join(f'{k} {v:.3f}' for k, v in losses.items())
+                progress.update(bar, completed=done, description=f'{text} | {rate:.0f} samples/s')
+                _log(out, {'step': run.step, 'elapsed_s': round(run.elapsed_s, 1), **losses})
+            if run.elapsed_s - validated_s > 60 * recipe.validate_every_minutes:
+                validated_s = run.elapsed_s
+                _save(run, out / CHECKPOINT)
+                if val is not None:
+                    _validate(recipe, run, val, out)
+    _save(run, out / CHECKPOINT)
+    if val is not None:
+        _validate(recipe, run, val, out)
+
+
+def _progress(recipe: Recipe, run: Run) -> float:
+    return max(run.step / recipe.max_steps, run.elapsed_s / (60 * recipe.max_minutes))
+
+
+def _step(
+    recipe: Recipe, run: Run, data: Samples, facts: FactVectors, balance: Tensor, done: float
+) -> dict[str, float]:
+    rate = recipe.learning_rate * min(1.0, (run.step + 1) / recipe.warmup_steps)
+    for group in run.optimizer.param_groups:
+        group['lr'] = rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+    run.model.train()
+    run.optimizer.zero_grad(set_to_none=True)
+    positive, negative = facts.mixed(run.generator, jitter=recipe.text_jitter)
+    losses: dict[str, float] = {}
+    total = torch.zeros(())
+    for name, size in recipe.batch.items():
+        loss = _modality_loss(recipe, run, data, name, size, positive, negative, balance)
+        losses[name] = loss.item()
+        total = total + loss
+    if not torch.isfinite(total):
+        raise DivergedError(f'the loss is {total.item()} at step {run.step}: {losses}')
+    total.backward()
+    trained = [p for p in run.model.parameters() if p.requires_grad]
+    nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
+    run.optimizer.step()
+    _follow(recipe, run)
+    return losses
+
+
+def _modality_loss(
+    recipe: Recipe, run: Run, data: Samples, name: str, size: int, positive: Tensor,
+    negative: Tensor, balance: Tensor,
+) -> Tensor:
+    rows = torch.randint(len(data), (size,), generator=run.generator).numpy()
+    stored = torch.from_numpy(_signed(data.inputs[name][rows]))
+    inputs = augmented_inputs(stored, recipe.modalities[name], run.generator)
+    adapter = run.model[name]
+    embeddings = run.model['trunk'](inputs, adapter, patch_dropout=recipe.patch_dropout)
+    scale = adapter.logit_scale.clamp(max=LOGIT_SCALE_MAX).exp()
+    truth = torch.from_numpy(data.truth[rows]).long()
+    weights = torch.where(truth == 1, balance[1], balance[0])
+    loss = opposite_loss(
+        embeddings, positive, negative, truth=truth, weights=weights, scale=scale
+    )
+    if recipe.contrastive_weight > 0:
+        texts, matches, known = _sentences_of_batch(truth, positive, negative, weights, run.generator)
+        loss = loss + recipe.contrastive_weight * contrastive_loss(
+            embeddings, texts, matches=matches, known=known, scale=scale
+        )
+    return loss
+
+
+def _sentences_of_batch(
+    truth: Tensor, positive: Tensor, negative: Tensor, weights: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One sentence that is true of each sample, and which of them are true of which sample."""
+    shares = weights * (truth >= 0) + 1e-9
+    fact = torch.multinomial(shares, 1, generator=generator).squeeze(1)
+    says = truth.gather(1, fact[:, None]).squeeze(1)
+    texts = torch.where(says[:, None] == 1, positive[fact], negative[fact])
+    about = truth[:, fact]
+    return texts, about == says[None, :], (about >= 0) & (says[None, :] >= 0)
+
+
+def _signed(stored: np.ndarray) -> np.ndarray:
+    # torch has few operations on uint16.
+    return stored.astype(np.int32) if stored.dtype == np.uint16 else stored
+
+
+@torch.no_grad()
+def _follow(recipe: Recipe, run: Run) -> None:
+    # A young average forgets its random start quickly.
+    keep = min(recipe.ema, (1 + run.step) / (10 + run.step))
+    pairs = zip(run.average.parameters(), run.model.parameters(), strict=True)
+    for slow, fast in pairs:
+        slow.lerp_(fast, 1 - keep)
+
+
+def _validate(recipe: Recipe, run: Run, val: Samples, out: Path) -> None:
+    model_set = _as_model_set(recipe, run.average, {})
+    vectors = embed_samples(model_set, val)
+    scored = score_predicates(
+        vectors, val, text_tower(recipe.text_tower).embed, Phrasings.load(recipe.phrasings)
+    )
+    medians = group_medians(scored)
+    _log(out, {'step': run.step, 'elapsed_s': round(run.elapsed_s, 1), 'auroc': medians})
+    print(f'{run.elapsed_s / 60:.0f} min, step {run.step}: median AUROC {json.dumps(medians)}')
+
+
+def _as_model_set(
+    recipe: Recipe, modules: nn.ModuleDict, provenance: dict[str, object]
+) -> ModelSet:
+    tower = text_tower(recipe.text_tower)
+    manifest = recipe.manifest(space=tower.space, provenance=provenance)
+    fresh = ModelSet(manifest, *build_modules(manifest))
+    fresh.trunk.load_state_dict(modules['trunk'].state_dict())
+    fresh.trunk.eval()
+    for name, adapter in fresh.adapters.items():
+        adapter.load_state_dict(modules[name].state_dict())
+        adapter.eval()
+    return fresh
+
+
+def _save(run: Run, path: Path) -> None:
+    state = {
+        'model': run.model.state_dict(), 'average': run.average.state_dict(),
+        'optimizer': run.optimizer.state_dict(), 'generator': run.generator.get_state(),
+        'torch': torch.get_rng_state(), 'step': run.step, 'elapsed_s': run.elapsed_s,
+    }
+    temporary = path.with_suffix('.tmp')
+    torch.save(state, temporary)
+    temporary.replace(path)
+
+
+def _restore(run: Run, path: Path) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: no checkpoint to resume from')
+    state = torch.load(path, weights_only=True)
+    run.model.load_state_dict(state['model'])
+    run.average.load_state_dict(state['average'])
+    run.optimizer.load_state_dict(state['optimizer'])
+    run.generator.set_state(state['generator'])
+    torch.set_rng_state(state['torch'])
+    run.step, run.elapsed_s = state['step'], state['elapsed_s']
+
+
+def _log(out: Path, record: dict[str, object]) -> None:
+    with (out / LOG).open('a') as stream:
+        stream.write(json.dumps(record) + '\n')

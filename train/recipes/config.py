@@ -1,0 +1,119 @@
+"""The configuration of a recipe: one YAML file, checked once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from encoders.model_set import Manifest, ModalitySpec
+from encoders.modalities import modality
+from encoders.preprocess import Config, audio, depth, image, infrared
+from encoders.vit import VitConfig
+
+CONFIGS: dict[str, type[Config]] = {
+    'image': image.ImageConfig,
+    'depth': depth.DepthConfig,
+    'infrared': infrared.InfraredConfig,
+    'audio': audio.AudioConfig,
+}
+
+
+class RecipeError(ValueError):
+    """A recipe file is not usable; the text names the file and the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """See config/recipes/lb-mini.yaml, which explains every key."""
+
+    name: str
+    text_tower: str
+    trainable: str
+    start: str | None
+    phrasings: str
+    vit: VitConfig
+    modalities: dict[str, Config]
+    lora_rank: int
+    lora_alpha: float
+    max_steps: int
+    max_minutes: float
+    batch: dict[str, int]
+    patch_dropout: float
+    learning_rate: float
+    weight_decay: float
+    warmup_steps: int
+    clip_norm: float
+    ema: float
+    text_jitter: float
+    contrastive_weight: float
+    relations: dict[str, float]
+    seed: int
+    validate_every_minutes: float
+
+    def manifest(self, *, space: str, provenance: dict[str, Any]) -> Manifest:
+        """The model set that this recipe trains."""
+        patch = self.vit.patch_size
+        rank = self.lora_rank if self.trainable == 'lora' else 0
+        specs = {}
+        for name, config in self.modalities.items():
+            own = None
+            if isinstance(config, audio.AudioConfig):
+                own = (config.mel_bins // patch, config.frames // patch)
+            specs[name] = ModalitySpec(config, own, rank, self.lora_alpha)
+        sizes = {c.size for c in self.modalities.values() if not isinstance(c, audio.AudioConfig)}
+        side = max(sizes, default=patch) // patch
+        return Manifest(
+            name=self.name,
+            text_tower=self.text_tower,
+            space=space,
+            vit=self.vit,
+            grid=(side, side),
+            modalities=specs,
+            provenance=provenance,
+        )
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read and check a recipe file.
+
+    Raises:
+        RecipeError: A key is unknown or missing, or a value is out of range.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise RecipeError(f'{path}: {error}') from error
+    if not isinstance(values, dict):
+        raise RecipeError(f'{path}: expected a mapping of keys')
+    known = {field.name for field in fields(Recipe)}
+    for key in sorted(known ^ set(values)):
+        raise RecipeError(f'{path}: {"missing" if key in known else "unknown"} key {key!r}')
+    try:
+        values['vit'] = VitConfig(**values['vit'])
+        values['modalities'] = {
+            modality(name).name: CONFIGS[name](**(options or {}))
+            for name, options in values['modalities'].items()
+        }
+        recipe = Recipe(**values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecipeError(f'{path}: {error}') from error
+    _check(recipe, path)
+    return recipe
+
+
+def _check(recipe: Recipe, path: Path) -> None:
+    checks = {
+        "trainable must be 'all' or 'lora'": recipe.trainable in ('all', 'lora'),
+        'start is required when trainable is lora': recipe.trainable == 'all' or recipe.start,
+        'batch must name the modalities': set(recipe.batch) == set(recipe.modalities),
+        'patch_dropout must be in [0, 1)': 0 <= recipe.patch_dropout < 1,
+        'ema must be in [0, 1)': 0 <= recipe.ema < 1,
+        'max_steps and max_minutes must be positive': recipe.max_steps > 0 < recipe.max_minutes,
+        'learning_rate must be positive': recipe.learning_rate > 0,
+    }
+    for message, holds in checks.items():
+        if not holds:
+            raise RecipeError(f'{path}: {message}')

@@ -1,0 +1,134 @@
+"""The evaluation of a model set: trained and unseen wording apart, every predicate with its counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from encoders.calibration import Calibration
+from encoders.model_set import ModelSet
+from encoders.text_tower import text_tower
+from train.calibrate import fused_scores
+from train.evaluate import (
+    PredicateResult,
+    best_modalities,
+    contrast_scores,
+    embed_samples,
+    group_medians,
+    group_of,
+    results_of,
+)
+from train.language import fact_vectors
+from train.phrasings import Phrasings, relation_of
+from train.samples import Samples
+
+WORDINGS = ('trained', 'unseen')
+MIN_COUNT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Results of one model set on one set of bags.
+
+    Attributes:
+        model, space: Of the model set.
+        bags, moments: Size of the data.
+        results: By wording, one per predicate and modality, `fused` included.
+        best: Relation to the modality that can tell, chosen on the calibration data.
+        medians: By wording and group, over predicates with at least 5 of both truths.
+        reversed_predicates: By wording, those whose best modality is below 0.5.
+    """
+
+    model: str
+    space: str
+    bags: int
+    moments: int
+    results: dict[str, list[PredicateResult]]
+    best: dict[str, str]
+    medians: dict[str, dict[str, float]]
+    fused_medians: dict[str, dict[str, float]]
+    reversed_predicates: dict[str, list[str]]
+
+
+def evaluate_model_set(model_set: ModelSet, folder: Path, samples: Samples) -> Evaluation:
+    """Score all predicates of the samples with both wordings.
+
+    The modality that can tell is the one with the largest fusion weight in the calibration, so that it
+    is never chosen on the data it is judged on.
+    """
+    embed = text_tower(model_set.manifest.text_tower).embed
+    calibration = Calibration.load_if_present(folder)
+    vectors = embed_samples(model_set, samples)
+    results: dict[str, list[PredicateResult]] = {}
+    for wording in WORDINGS:
+        phrasings = Phrasings.load(wording)
+        scores = contrast_scores(vectors, samples.predicates, embed, phrasings)
+        if calibration is not None:
+            contrasts = fact_vectors(samples.predicates, phrasings, embed).contrasts().numpy()
+            scores = {**scores, 'fused': fused_scores(scores, contrasts, calibration)}
+        results[wording] = results_of(scores, samples)
+    best = best_modalities(results['trained']) if calibration is None else chosen(calibration)
+    return Evaluation(
+        model=model_set.manifest.name,
+        space=model_set.manifest.space,
+        bags=len(samples.bags),
+        moments=len(samples),
+        results=results,
+        best=best,
+        medians={w: group_medians(r, best=best) for w, r in results.items()},
+        fused_medians={w: _fused_medians(r) for w, r in results.items()},
+        reversed_predicates={w: _reversed(r, best) for w, r in results.items()},
+    )
+
+
+def chosen(calibration: Calibration) -> dict[str, str]:
+    """Relation to the modality with the largest mean fusion weight."""
+    sums: dict[str, NDArray[np.float32]] = {}
+    for name, row in zip(calibration.names, calibration.weights, strict=True):
+        relation = relation_of(name)
+        sums[relation] = sums.get(relation, np.zeros(len(row), np.float32)) + row
+    return {r: calibration.modalities[int(total.argmax())] for r, total in sums.items()}
+
+
+def _fused_medians(results: list[PredicateResult]) -> dict[str, float]:
+    relations = {relation_of(r.name) for r in results}
+    return group_medians(results, best=dict.fromkeys(relations, 'fused'))
+
+
+def _reversed(results: list[PredicateResult], best: Mapping[str, str]) -> list[str]:
+    return [
+        r.name
+        for r in results
+        if r.modality == best.get(relation_of(r.name))
+        and r.auroc < 0.5
+        and min(r.positives, r.negatives) >= MIN_COUNT
+    ]
+
+
+def print_evaluation(evaluation: Evaluation) -> None:
+    """A table of every predicate, trained and unseen wording side by side, and the medians."""
+    console = Console()
+    modalities = list(dict.fromkeys(r.modality for r in evaluation.results['trained']))
+    table = Table(title=f'{evaluation.model} on {evaluation.bags} bags: AUROC, trained / unseen')
+    table.add_column('predicate')
+    table.add_column('group')
+    table.add_column('true', justify='right')
+    table.add_column('false', justify='right')
+    for name in modalities:
+        table.add_column(name, justify='right')
+    trained, unseen = ({(r.name, r.modality): r for r in evaluation.results[w]} for w in WORDINGS)
+    for name in dict.fromkeys(r.name for r in evaluation.results['trained']):
+        one = trained[name, modalities[0]]
+        cells = [f'{trained[name, m].auroc:.2f} / {unseen[name, m].auroc:.2f}' for m in modalities]
+        table.add_row(name, group_of(name), str(one.positives), str(one.negatives), *cells)
+    console.print(table)
+    for wording in WORDINGS:
+        console.print(f'{wording}: best modality {evaluation.medians[wording]}')
+        console.print(f'{wording}: fused {evaluation.fused_medians[wording]}')
+        console.print(f'{wording}: reversed {evaluation.reversed_predicates[wording] or "none"}')

@@ -1,0 +1,277 @@
+"""Bags to labelled samples: what every sensor saw at each moment whose truth is known."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+
+from encoders.decode import DecodeError, decode_audio, decode_image
+from encoders.preprocess import Config, audio, depth, image, infrared
+from train.bags import BagMessage, BagReport, read_bag
+from train.storage import read_marks
+
+TRUTH_TOPIC = 'ground_truth/predicates'
+TOPICS = {
+    'image': ('camera/image/compressed', 'camera/image'),
+    'depth': ('depth/image/compressedDepth', 'depth/image'),
+    'infrared': ('infrared/image', 'infrared/image/compressed'),
+    'audio': ('microphone/audio',),
+}
+MAX_OFFSET_S = 0.1
+EVALUATION_SUITES = ('libero_goal', 'libero_10')
+UNKNOWN, FALSE, TRUE = -1, 0, 1
+Array = NDArray[Any]
+
+
+class EvaluationDataError(ValueError):
+    """A bag that is kept for evaluation was about to be trained or calibrated on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Labelled moments.
+
+    Attributes:
+        inputs: Modality to stored inputs `[N, ...]` (see `to_unit` of each preprocessing module).
+        truth: int8 `[N, P]`: 1 true, 0 false, -1 unknown.
+        predicates: `P` names.
+        bag: `[N]` index of the bag each moment comes from.
+        times_s: `[N]` seconds since the start of its bag.
+        bags: Names.
+    """
+
+    inputs: dict[str, Array]
+    truth: NDArray[np.int8]
+    predicates: tuple[str, ...]
+    bag: NDArray[np.int64]
+    times_s: NDArray[np.float64]
+    bags: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What was used and what was not: one line per problem."""
+
+    bags: int
+    moments: int
+    problems: tuple[str, ...]
+
+
+def find_bags(paths: Iterable[Path]) -> list[Path]:
+    """Bag folders and files at or directly below the given paths, sorted.
+
+    Raises:
+        FileNotFoundError: A path does not exist or holds no bag.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f'{path}: no such file or folder')
+        if path.is_file() or (path / 'metadata.yaml').exists():
+            found.append(path)
+            continue
+        inside = [p.parent for p in path.glob('*/metadata.yaml')]
+        inside += [p for p in path.glob('*') if p.suffix in ('.mcap', '.db3')]
+        if not inside:
+            raise FileNotFoundError(f'{path}: no bag in this folder')
+        found += sorted(inside)
+    return found
+
+
+def refuse_evaluation_bags(bags: Sequence[Path]) -> None:
+    """Raise if a bag is marked as kept for evaluation.
+
+    Raises:
+        EvaluationDataError: The message names the first such bag.
+    """
+    for bag in bags:
+        marks = read_marks(bag)
+        if marks.get('split') == 'evaluation' or marks.get('suite') in EVALUATION_SUITES:
+            raise EvaluationDataError(
+                f'{bag}: kept for evaluation (suite {marks.get("suite", "unknown")}); '
+                f'nothing may be trained or calibrated on it'
+            )
+
+
+def load_samples(
+    bags: Sequence[Path], configs: Mapping[str, Config], *, cache: Path | None = None, workers: int = 1
+) -> tuple[Samples, LoadReport]:
+    """Read bags, in parallel and each only once where a cache folder is given.
+
+    Args:
+        bags: Bag folders or files.
+        configs: Preprocessing of each modality that is wanted.
+        cache: Folder for the extracted inputs; reused when bag and preprocessing are the same.
+        workers: Number of processes.
+
+    Returns:
+        All moments in order of bags, and a report. A moment lacks a modality where all its values
+        are 0; a bag without ground truth is reported and skipped.
+    """
+    tasks = [(bag, dict(configs), cache) for bag in bags]
+    if workers > 1:
+        with ProcessPoolExecutor(workers) as pool:
+            results = pool.map(_extract, tasks, chunksize=1)
+            parts = list(track(results, 'reading bags', total=len(tasks)))
+    else:
+        parts = [_extract(task) for task in tasks]
+    problems = tuple(line for part in parts for line in part['problems'])
+    kept = [(bag, part) for bag, part in zip(bags, parts, strict=True) if len(part['times_s'])]
+    samples = _join(kept, tuple(configs))
+    return samples, LoadReport(len(kept), len(samples), problems)
+
+
+def _join(kept: Sequence[tuple[Path, dict[str, Any]]], modalities: tuple[str, ...]) -> Samples:
+    names = sorted({name for _, part in kept for name in part['predicates']})
+    column = {name: index for index, name in enumerate(names)}
+    total = sum(len(part['times_s']) for _, part in kept)
+    truth = np.full((total, len(names)), UNKNOWN, np.int8)
+    bag_of = np.zeros(total, np.int64)
+    start = 0
+    for index, (_, part) in enumerate(kept):
+        rows = slice(start, start + len(part['times_s']))
+        truth[rows, [column[name] for name in part['predicates']]] = part['truth']
+        bag_of[rows] = index
+        start = rows.stop
+    return Samples(
+        inputs={m: np.concatenate([part[m] for _, part in kept]) for m in modalities},
+        truth=truth,
+        predicates=tuple(names),
+        bag=bag_of,
+        times_s=np.concatenate([part['times_s'] for _, part in kept]),
+        bags=tuple(bag.name for bag, _ in kept),
+    )
+
+
+def _extract(task: tuple[Path, dict[str, Config], Path | None]) -> dict[str, Any]:
+    bag, configs, cache = task
+    stored = None if cache is None else cache / f'{bag.name}-{_fingerprint(bag, configs)}.npz'
+    if stored is not None and stored.exists():
+        with np.load(stored) as loaded:
+            found = {key: loaded[key] for key in loaded.files}
+        return {**found, 'predicates': found['predicates'].tolist(),
+                'problems': found['problems'].tolist()}
+    part = extract_bag(bag, configs)
+    if stored is not None:
+        stored.parent.mkdir(parents=True, exist_ok=True)
+        temporary = stored.with_suffix('.tmp.npz')
+        np.savez(temporary, **part)
+        temporary.rename(stored)
+    return part
+
+
+def _fingerprint(bag: Path, configs: Mapping[str, Config]) -> str:
+    files = [bag] if bag.is_file() else sorted(bag.iterdir())
+    described = {
+        'files': [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files],
+        'configs': {name: asdict(config) for name, config in configs.items()},
+    }
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def extract_bag(bag: Path, configs: Mapping[str, Config]) -> dict[str, Any]:
+    """Inputs and truth of one bag: per modality `[n, ...]`, `truth`, `predicates`, `times_s`."""
+    report = BagReport(bag)
+    streams: dict[str, list[tuple[int, Any]]] = {name: [] for name in configs}
+    truths: list[tuple[int, dict[str, bool]]] = []
+    topics = {topic: name for name in configs for topic in TOPICS[name]}
+    for message in read_bag(bag, report=report):
+        if message.topic == TRUTH_TOPIC:
+            values = zip(message.message.predicates, message.message.values, strict=True)
+            truths.append((message.stamp_ns, {str(k): bool(v) for k, v in values}))
+        elif message.topic in topics:
+            name = topics[message.topic]
+            _collect(streams[name], name, message, configs[name], report)
+    if not truths:
+        report.problem(f'{bag}: topic {TRUTH_TOPIC} is not in this bag; the bag is skipped')
+    stamps = np.array([stamp for stamp, _ in truths], np.int64)
+    names = sorted({name for _, values in truths for name in values})
+    table = [[int(v[name]) if name in v else UNKNOWN for name in names] for _, v in truths]
+    part: dict[str, Any] = {
+        'predicates': names,
+        'truth': np.array(table, np.int8).reshape(len(truths), len(names)),
+        'times_s': (stamps - stamps.min(initial=0 if not len(stamps) else stamps[0])) * 1e-9,
+        'problems': report.problems,
+    }
+    for name, config in configs.items():
+        if not streams[name] and truths:
+            report.problem(f'{bag}: no {name} in this bag')
+        part[name] = _aligned(streams[name], stamps, config)
+    return part
+
+
+def _collect(
+    stream: list[tuple[int, Any]], name: str, message: BagMessage, config: Config, report: BagReport
+) -> None:
+    try:
+        if isinstance(config, audio.AudioConfig):
+            stream.append((message.stamp_ns, decode_audio(message.message)))
+            return
+        array = decode_image(message.message, modality=name).array
+    except DecodeError as error:
+        report.dropped[message.topic] += 1
+        report.problem(f'{report.path}: topic {message.topic}: {error}; skipped')
+        return
+    if isinstance(config, image.ImageConfig):
+        stream.append((message.stamp_ns, image.to_unit(array, config)))
+    elif isinstance(config, depth.DepthConfig):
+        stream.append((message.stamp_ns, depth.to_unit(array, config)[0]))
+    elif isinstance(config, infrared.InfraredConfig):
+        stream.append((message.stamp_ns, infrared.to_unit(array, config)))
+
+
+def _aligned(
+    stream: list[tuple[int, Any]], stamps: NDArray[np.int64], config: Config
+) -> Array:
+    if isinstance(config, audio.AudioConfig):
+        return _audio_windows(stream, stamps, config)
+    size = config.size
+    is_image = isinstance(config, image.ImageConfig)
+    shape = (size, size, 3) if is_image else (size, size)
+    aligned = np.zeros((len(stamps), *shape), np.uint8 if is_image else np.uint16)
+    times = np.array([stamp for stamp, _ in stream], np.int64)
+    for row, stamp in enumerate(stamps):
+        if not len(times):
+            break
+        nearest = int(np.abs(times - stamp).argmin())
+        if abs(int(times[nearest]) - int(stamp)) <= MAX_OFFSET_S * 1e9:
+            aligned[row] = stream[nearest][1]
+    return aligned
+
+
+def _audio_windows(
+    stream: list[tuple[int, Any]], stamps: NDArray[np.int64], config: audio.AudioConfig
+) -> Array:
+    windows = np.zeros((len(stamps), config.mel_bins, config.frames), np.float16)
+    if not stream:
+        return windows
+    rate_hz = stream[0][1].rate_hz
+    first = stream[0][0]
+    last_ns, last = stream[-1]
+    length = round((last_ns - first) * 1e-9 * rate_hz) + last.wave.shape[1]
+    wave = np.zeros(max(length, 1), np.float32)
+    for stamp, chunk in stream:
+        begin = round((stamp - first) * 1e-9 * rate_hz)
+        mono = chunk.wave.astype(np.float32).mean(axis=0)
+        scale = 1 / 32768 if chunk.wave.dtype == np.int16 else 1.0
+        if begin >= 0:
+            wave[begin : begin + len(mono)] = mono[: max(0, len(wave) - begin)] * scale
+    needed = round(config.samples * rate_hz / config.rate_hz)
+    for row, stamp in enumerate(stamps):
+        end = round((int(stamp) - first) * 1e-9 * rate_hz)
+        piece = wave[max(0, end - needed) : max(0, end)]
+        if len(piece):
+            windows[row] = audio.to_unit((piece, rate_hz), config)[0]
+    return windows
