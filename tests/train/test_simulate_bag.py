@@ -1,4 +1,4 @@
-"""What is written into a simulator bag comes back from it, through the readers that robots' bags use."""
+"""What is written into a simulator bag comes back, through the readers that robots' bags use."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+import train.simulate  # noqa: F401  # chooses the renderer before mujoco is imported
 
 pytest.importorskip('mujoco', reason='the simulator is an optional extra')
 

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import train.simulate  # noqa: F401  # chooses the renderer before mujoco is imported
+
 pytest.importorskip('mujoco', reason='the simulator is an optional extra')
 
 from train.simulate.sound import DISTRACTORS, RATE_HZ, VOICES, synthesise
