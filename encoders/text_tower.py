@@ -55,6 +55,7 @@ class MiniLM:
                 raise ValueError(f'text {index} is empty')
         with self._lock:
             new = [text for text in dict.fromkeys(texts) if text not in self._known]
+            new.sort(key=len)  # sentences of a length waste no padding on each other
             for start in range(0, len(new), BATCH):
                 batch = new[start : start + BATCH]
                 self._known.update(zip(batch, self._encode(batch), strict=True))
