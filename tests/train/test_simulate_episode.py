@@ -1,4 +1,4 @@
-"""Whole episodes: suites and their splits, repeatable bags, and a CLI that says what went wrong."""
+"""Whole episodes: suites and splits, repeatable bags, a CLI that says what went wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real LIBERO scene: what is true of it follows from its state, and its sensors show that state."""
+"""A real LIBERO scene: truth follows from its state, and its sensors show that state."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DRAWERS = ('top drawer', 'middle drawer', 'bottom drawer')
 
 @pytest.fixture(scope='module')
 def scene() -> Scene:
-    """A cabinet with three drawers, a stove, a wine rack, a bowl, a plate, a bottle and a packet."""
+    """A cabinet with three drawers, a stove, a wine rack, a bowl, a plate and a bottle."""
     return Scene(list_scenes('libero_goal')[0])
 
 
