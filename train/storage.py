@@ -7,12 +7,13 @@ delivered, and what is lost is said in one line.
 from __future__ import annotations
 
 import sqlite3
+import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from mcap.exceptions import EndOfFile, InvalidMagic, McapError
+from mcap.exceptions import McapError
 from mcap.reader import make_reader
 from mcap.records import Channel, Chunk, Message, Schema
 from mcap.stream_reader import StreamReader, breakup_chunk
@@ -106,7 +107,7 @@ def _mcap_marks(file: Path) -> dict[str, str]:
                     marks.update(record.metadata)
                 elif record.name == 'rosbag2':
                     marks.update(_serialized_marks(record.metadata))
-    except (McapError, OSError, ValueError):
+    except (McapError, OSError, ValueError, struct.error):
         return marks
     return marks
 
@@ -151,7 +152,7 @@ def _read_mcap(file: Path, problem: Problem) -> Iterator[RawMessage]:
                 record = next(records)
             except StopIteration:
                 return
-            except (EndOfFile, InvalidMagic, McapError, ValueError, OSError) as error:
+            except (McapError, ValueError, OSError, struct.error) as error:
                 where = f'{stream.tell():,} of {file.stat().st_size:,} bytes'
                 problem(
                     f'{file}: truncated or damaged at {where}: the last chunk is lost '

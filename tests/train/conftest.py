@@ -1,0 +1,219 @@
+"""Small bags with drawn pictures and sounds, written with a foreign writer and read with our own code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+from train.bags import OWN_MESSAGES
+
+START_NS = 1_700_000_000_000_000_000
+SIDE = 32
+RATE_HZ = 16_000
+STEP_S = 0.5
+TYPES = {
+    '/camera/image/compressed': 'sensor_msgs/msg/CompressedImage',
+    '/depth/image': 'sensor_msgs/msg/Image',
+    '/infrared/image': 'sensor_msgs/msg/Image',
+    '/microphone/audio': 'lb_ros/msg/AudioChunk',
+    '/ground_truth/predicates': 'lb_ros/msg/PredicateTruth',
+}
+Moments = Sequence[Mapping[str, bool]]
+
+
+class DrawnBag:
+    """Draws what is true: an open drawer is a bright and near bar, a hot stove a warm spot in
+    infrared only, and something dropped a burst of noise in the 0.2 s before the stamp."""
+
+    def __init__(self) -> None:
+        self._types = get_typestore(Stores.ROS2_JAZZY)
+        for name in ('AudioChunk', 'PredicateTruth'):
+            text = (OWN_MESSAGES / f'{name}.msg').read_text()
+            self._types.register(get_types_from_msg(text, f'lb_ros/msg/{name}'))
+
+    def write(
+        self,
+        path: Path,
+        moments: Moments,
+        *,
+        marks: Mapping[str, str] | None = None,
+        skip: Sequence[str] = (),
+        seed: int = 0,
+        storage: StoragePlugin = StoragePlugin.MCAP,
+    ) -> Path:
+        """One bag with a moment every half second; topics in `skip` are left out."""
+        rng = np.random.default_rng(seed)
+        writer = Writer(path, version=9, storage_plugin=storage)
+        if storage is StoragePlugin.MCAP:
+            writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+        for key, value in (marks or {}).items():
+            writer.set_custom_data(f'lb_ros.{key}', value)
+        with writer:
+            links = {
+                topic: writer.add_connection(topic, kind, typestore=self._types)
+                for topic, kind in TYPES.items()
+                if topic not in skip
+            }
+            for index, truth in enumerate(moments, start=1):
+                stamp_ns = START_NS + round(index * STEP_S * 1e9)
+                for topic, message in self._messages(stamp_ns, truth, rng).items():
+                    if topic in links:
+                        raw = self._types.serialize_cdr(message, TYPES[topic])
+                        writer.write(links[topic], stamp_ns, raw)
+        return path
+
+    def _messages(
+        self, stamp_ns: int, truth: Mapping[str, bool], rng: np.random.Generator
+    ) -> dict[str, Any]:
+        rgb, depth_mm, infrared = draw(truth, rng)
+        jpeg = cv2.imencode('.jpg', cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].ravel()
+        sound = noise(truth, rng)
+        new, header = self._new, self._header
+        begin_ns = stamp_ns - round(STEP_S * 1e9)
+        return {
+            '/camera/image/compressed': new(
+                'sensor_msgs/msg/CompressedImage',
+                header=header(stamp_ns),
+                format='jpeg',
+                data=jpeg,
+            ),
+            '/depth/image': self._plane(stamp_ns, '16UC1', depth_mm),
+            '/infrared/image': self._plane(stamp_ns, 'mono16', infrared),
+            '/microphone/audio': new(
+                'lb_ros/msg/AudioChunk',
+                header=header(begin_ns),
+                sample_rate_hz=RATE_HZ,
+                channels=1,
+                samples=sound,
+            ),
+            '/ground_truth/predicates': new(
+                'lb_ros/msg/PredicateTruth',
+                header=header(stamp_ns),
+                predicates=list(truth),
+                values=np.array(list(truth.values()), bool),
+            ),
+        }
+
+    def _plane(self, stamp_ns: int, encoding: str, plane: NDArray[np.uint16]) -> Any:
+        return self._new(
+            'sensor_msgs/msg/Image',
+            header=self._header(stamp_ns),
+            height=SIDE,
+            width=SIDE,
+            encoding=encoding,
+            is_bigendian=0,
+            step=2 * SIDE,
+            data=plane.view(np.uint8).ravel(),
+        )
+
+    def _header(self, stamp_ns: int) -> Any:
+        seconds, rest = divmod(stamp_ns, 1_000_000_000)
+        stamp = self._new('builtin_interfaces/msg/Time', sec=seconds, nanosec=rest)
+        return self._new('std_msgs/msg/Header', stamp=stamp, frame_id='camera')
+
+    def _new(self, kind: str, **fields: Any) -> Any:
+        return self._types.types[kind](**fields)
+
+
+def draw(
+    truth: Mapping[str, bool], rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.uint16], NDArray[np.uint16]]:
+    """RGB, millimetres and centikelvin of one moment."""
+    rgb = rng.integers(40, 90, (SIDE, SIDE, 3)).astype(np.uint8)
+    depth_mm = rng.integers(1400, 1500, (SIDE, SIDE)).astype(np.uint16)
+    infrared = rng.integers(29_400, 29_600, (SIDE, SIDE)).astype(np.uint16)
+    if truth.get('open(top drawer)'):
+        rgb[8:24, 4:14] = 230
+        depth_mm[8:24, 4:14] = 600
+    if truth.get('hot(stove)'):
+        infrared[16:28, 18:28] = 42_000
+    return rgb, depth_mm, infrared
+
+
+def noise(truth: Mapping[str, bool], rng: np.random.Generator) -> NDArray[np.int16]:
+    """The sound of the half second before one moment."""
+    wave = rng.normal(0, 20, round(STEP_S * RATE_HZ))
+    if truth.get('dropped(something)'):
+        wave[-round(0.2 * RATE_HZ) :] += rng.normal(0, 6000, round(0.2 * RATE_HZ))
+    return wave.clip(-32_767, 32_767).astype(np.int16)
+
+
+def random_moments(count: int, *, seed: int) -> list[dict[str, bool]]:
+    """Truths of three facts that have nothing to do with each other."""
+    rng = np.random.default_rng(seed)
+    names = ('open(top drawer)', 'hot(stove)', 'dropped(something)')
+    return [
+        dict(zip(names, map(bool, row), strict=True)) for row in rng.integers(0, 2, (count, 3))
+    ]
+
+
+@pytest.fixture(scope='session')
+def drawn() -> DrawnBag:
+    """The writer of drawn bags."""
+    return DrawnBag()
+
+
+@pytest.fixture(scope='session')
+def train_bags(drawn: DrawnBag, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of six bags to learn from."""
+    folder = tmp_path_factory.mktemp('train')
+    for index in range(6):
+        moments = random_moments(20, seed=index)
+        drawn.write(folder / f'bag{index}', moments, marks={'split': 'train'}, seed=index)
+    return folder
+
+
+@pytest.fixture(scope='session')
+def held_out_bags(drawn: DrawnBag, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two bags that were not learned from."""
+    folder = tmp_path_factory.mktemp('held_out')
+    for index in range(2):
+        drawn.write(folder / f'new{index}', random_moments(40, seed=50 + index), seed=50 + index)
+    return folder
+
+
+@pytest.fixture(scope='session')
+def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recipe small enough for the drawn bags."""
+    path = tmp_path_factory.mktemp('recipe') / 'drawn.yaml'
+    path.write_text(RECIPE)
+    return path
+
+
+RECIPE = """
+name: drawn
+text_tower: minilm-l6-v2
+trainable: all
+start: null
+phrasings: trained
+vit: {width: 32, layers: 2, heads: 2, mlp_ratio: 2.0, patch_size: 8, projection: 384}
+modalities:
+  image: {size: 32}
+  depth: {size: 32}
+  infrared: {size: 32}
+  audio: {mel_bins: 32, frames: 48}
+lora_rank: 4
+lora_alpha: 8.0
+max_steps: 120
+max_minutes: 1.0e+9
+batch: {image: 16, depth: 16, infrared: 16, audio: 16}
+patch_dropout: 0.2
+learning_rate: 3.0e-3
+weight_decay: 0.05
+warmup_steps: 10
+clip_norm: 1.0
+ema: 0.95
+text_jitter: 0.15
+contrastive_weight: 0.1
+relations: {open: 1.0, hot: 1.0, dropped: 1.0}
+seed: 0
+validate_every_minutes: 1.0e+9
+"""
