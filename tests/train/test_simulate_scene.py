@@ -15,7 +15,13 @@ pytest.importorskip('libero', reason='the simulator is an optional extra')
 from train.simulate.camera import INFRARED_SIZE, SIZE, Camera
 from train.simulate.scene import Scene, Thing, Vector, list_scenes
 from train.simulate.shots import arrange, shots, shut_sounds, spot_at
-from train.simulate.truth import CLOSED_BELOW, COLD_BELOW_K, HOT_ABOVE_K, evaluate
+from train.simulate.truth import (
+    CLOSED_BELOW,
+    COLD_BELOW_K,
+    EVENT_WINDOW_S,
+    HOT_ABOVE_K,
+    evaluate,
+)
 from train.simulate.world import AMBIENT_K, PLATE_ON_K, Heat, World
 
 DRAWERS = ('top drawer', 'middle drawer', 'bottom drawer')
@@ -188,6 +194,29 @@ def drop_from(world: World, height_m: float) -> None:
     clear = above_table(world, height_m - bowl.bottom_m + bowl.top_m)
     world.set_arm(world.solve_arm(clear + np.array([0.05, 0.15, 0.0])))
     world.release()
+
+
+@pytest.mark.parametrize('height_m', [0.1, 0.2, 0.3])
+def test_a_drop_is_heard_when_it_lands_and_true_for_two_seconds(
+    world: World, height_m: float
+) -> None:
+    drop_from(world, height_m)
+    released_s = world.now_s
+    world.step(1.0)
+    ((event, at_s),) = world.events
+    assert event == 'dropped(something)'
+    fall_s = at_s - released_s
+    assert 0.1 < fall_s < 0.5
+    impacts = [s.at_s for s in world.sounds if s.kind == 'impact']
+    assert impacts[0] == at_s
+    assert impacts == sorted(impacts)
+    truth = evaluate(world)
+    assert truth['dropped(something)'] is True
+    assert truth['holding(something)'] is truth['shut(drawer)'] is False
+    world.now_s = at_s + EVENT_WINDOW_S - 0.01
+    assert evaluate(world)['dropped(something)'] is True
+    world.now_s = at_s + EVENT_WINDOW_S + 0.01
+    assert evaluate(world)['dropped(something)'] is False
 
 
 def test_putting_a_thing_down_is_no_drop(world: World) -> None:

@@ -17,6 +17,7 @@ GRIP_SITE = 'gripper0_grip_site'
 FINGER_REACH_M = 0.04
 IMPACT_M_S = 0.35
 IMPACT_GAP_S = 0.03
+DROP_M_S = 1.0  # reached by falling 5 cm
 AMBIENT_K = 295.0
 PLATE_ON_K = 425.0
 COIL_ON_K = 480.0
@@ -82,6 +83,7 @@ class World:
     _arm: Vector = field(init=False)
     _fingers_m: float = field(init=False, default=FINGER_REACH_M)
     _falling: dict[str, float] = field(init=False, default_factory=dict)
+    _landed: set[str] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
         model = self.scene.model
@@ -167,6 +169,7 @@ class World:
         """Open the fingers; what was carried falls."""
         if self.held is not None:
             self._falling[self.held.thing.name] = self.now_s
+            self._landed.discard(self.held.thing.name)
         self.held = None
         self.set_fingers(FINGER_REACH_M)
 
@@ -278,14 +281,16 @@ class World:
         gravity = np.array(self.scene.model.opt.gravity) * self.scene.model.opt.timestep
         for name, before in speeds.items():
             change = float(np.linalg.norm(self._velocity(name) - before - gravity))
+            # Soft contacts spread a landing over steps, so the speed before it tells a drop.
+            if change > IMPACT_M_S and before[2] < -DROP_M_S and name not in self._landed:
+                self._landed.add(name)
+                self.events.append(('dropped(something)', self.now_s))
             last = max((s.at_s for s in self.sounds if s.source == name), default=-1.0)
             if change < IMPACT_M_S or self.now_s - last < IMPACT_GAP_S:
                 continue
             self.sounds.append(
                 SoundEvent('impact', self.now_s, min(1.0, change / 2.5), source=name)
             )
-            if change > 1.0 and self._falling[name] > last:
-                self.events.append(('dropped(something)', self.now_s))
 
 
 def _rotation_between(current: Vector, goal: Vector) -> Vector:
