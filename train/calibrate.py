@@ -16,7 +16,7 @@ from train.samples import Samples
 
 MIN_COUNT = 8
 CHANCE_MARGIN = 0.08
-RIDGE = 0.02
+RIDGE_SAMPLES = 4.0  # weight of the prior "slope 0", in samples
 
 Floats = NDArray[np.float64]
 
@@ -84,10 +84,11 @@ def fit_logistic(cosines: Floats, truth: NDArray[np.bool_], balance: Floats) -> 
     spread = float(cosines.std()) + 1e-6
     scaled = (cosines - cosines.mean()) / spread
     sign = np.where(truth, 1.0, -1.0)
+    ridge = RIDGE_SAMPLES / len(truth)
 
     def loss(values: Floats) -> float:
         odds = values[0] * scaled + values[1]
-        return float((balance * np.logaddexp(0, -sign * odds)).mean() + RIDGE * values[0] ** 2)
+        return float((balance * np.logaddexp(0, -sign * odds)).mean() + ridge * values[0] ** 2)
 
     found = minimize(loss, np.array([1.0, 0.0]), bounds=[(0.0, None), (None, None)])
     slope = float(found.x[0]) / spread
@@ -102,11 +103,12 @@ def fit_fusion(
     if not useful.any():
         return weights
     sign = np.where(truth, 1.0, -1.0)
+    ridge = RIDGE_SAMPLES / len(truth)
     chosen = odds[:, useful]
 
     def loss(values: Floats) -> float:
         misfit = (balance * np.logaddexp(0, -sign * (chosen @ values))).mean()
-        return float(misfit + RIDGE * np.square(values).sum())
+        return float(misfit + ridge * np.square(values).sum())
 
     start = np.full(chosen.shape[1], 1.0 / chosen.shape[1])
     found = minimize(loss, start, bounds=[(0.0, 3.0)] * chosen.shape[1])

@@ -134,6 +134,8 @@ def load_samples(
 
 
 def _join(kept: Sequence[tuple[Path, dict[str, Any]]], modalities: tuple[str, ...]) -> Samples:
+    if not kept:
+        return _no_samples(modalities)
     names = sorted({name for _, part in kept for name in part['predicates']})
     column = {name: index for index, name in enumerate(names)}
     total = sum(len(part['times_s']) for _, part in kept)
@@ -152,6 +154,18 @@ def _join(kept: Sequence[tuple[Path, dict[str, Any]]], modalities: tuple[str, ..
         bag=bag_of,
         times_s=np.concatenate([part['times_s'] for _, part in kept]),
         bags=tuple(bag.name for bag, _ in kept),
+    )
+
+
+def _no_samples(modalities: tuple[str, ...]) -> Samples:
+    nothing = np.zeros(0)
+    return Samples(
+        inputs=dict.fromkeys(modalities, nothing),
+        truth=np.zeros((0, 0), np.int8),
+        predicates=(),
+        bag=nothing.astype(np.int64),
+        times_s=nothing,
+        bags=(),
     )
 
 

@@ -34,7 +34,7 @@ from train.language import FactVectors, fact_vectors
 from train.loss import contrastive_loss, opposite_loss
 from train.phrasings import Phrasings, relation_of
 from train.recipes.config import Recipe
-from train.samples import Samples
+from train.samples import UNKNOWN, Samples
 
 CHECKPOINT, LOG = 'checkpoint.pt', 'log.jsonl'
 MAX_BALANCE = 8.0
@@ -217,7 +217,8 @@ def _modality_loss(
     adapter = run.model[name]
     embeddings = run.model['trunk'](inputs, adapter, patch_dropout=recipe.patch_dropout)
     scale = adapter.logit_scale.clamp(max=LOGIT_SCALE_MAX).exp()
-    truth = torch.from_numpy(data.truth[rows]).long()
+    sensed = stored.flatten(1).any(dim=1, keepdim=True)
+    truth = torch.from_numpy(data.truth[rows]).long().where(sensed, torch.tensor(UNKNOWN))
     weights = torch.where(truth == 1, balance[1], balance[0])
     loss = opposite_loss(
         embeddings, positive, negative, truth=truth, weights=weights, scale=scale

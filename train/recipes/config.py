@@ -112,6 +112,9 @@ def _check(recipe: Recipe, path: Path) -> None:
         'patch_dropout must be in [0, 1)': 0 <= recipe.patch_dropout < 1,
         'ema must be in [0, 1)': 0 <= recipe.ema < 1,
         'max_steps and max_minutes must be positive': recipe.max_steps > 0 < recipe.max_minutes,
+        'relations must be names (quote `on`: YAML reads it as true)': all(
+            isinstance(name, str) for name in recipe.relations
+        ),
         'learning_rate must be positive': recipe.learning_rate > 0,
     }
     for message, holds in checks.items():

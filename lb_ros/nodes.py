@@ -1,0 +1,129 @@
+"""Start one node, or several in one process on one trunk (`bringup`)."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import rclpy
+import torch
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from encoders import MODALITIES, Binder, ModelSetError, PredicateError, load_predicates
+from lb_ros.dds_profile import use_dds_profile
+from lb_ros.encoder_node import EncoderNode
+from lb_ros.encoding import Encoded, EncodingWorker
+from lb_ros.parameters import Parameters, declare_parameters, predicates_file, thread_count
+from lb_ros.predicates_node import PredicatesNode
+
+NODES = ('bringup', 'predicates', *(f'{m.sensor}_encoder' for m in MODALITIES.values()))
+
+
+def main(name: str, args: list[str] | None = None) -> None:
+    """Run the node `name` until it is interrupted; exits 1 with one line if it cannot start.
+
+    Args:
+        name: One of `NODES`.
+        args: ROS arguments; the command line where None.
+    """
+    use_dds_profile()
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    # Both ways of being stopped leave through the same door, so that everything is closed.
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
+    executor = SingleThreadedExecutor()
+    worker: EncodingWorker | None = None
+    nodes: list[Node] = []
+    try:
+        nodes, worker = _build(name)
+        for node in nodes:
+            executor.add_node(node)
+        nodes[-1].get_logger().info(f'{name} is ready')
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except (ModelSetError, PredicateError, KeyError, ValueError, ModuleNotFoundError) as error:
+        print(f'{name}: {error.args[0] if error.args else error}', file=sys.stderr)
+        raise SystemExit(1) from None
+    finally:
+        if worker is not None:
+            worker.close()
+        executor.shutdown()
+        for node in nodes:
+            node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _build(name: str) -> tuple[list[Node], EncodingWorker | None]:
+    if name == 'predicates':
+        return [_predicates_alone()], None
+    if name == 'bringup':
+        return _bringup()
+    modality = next(m.name for m in MODALITIES.values() if f'{m.sensor}_encoder' == name)
+    encoder = EncoderNode(modality)
+    parameters = declare_parameters(encoder)
+    binder = _load(parameters, (modality,))
+    worker = _worker(binder, {modality: encoder}, parameters, predicates=None)
+    return [encoder], worker
+
+
+def _predicates_alone() -> Node:
+    probe = Node('predicates')
+    parameters = declare_parameters(probe)
+    probe.destroy_node()
+    binder = _load(parameters, None)
+    predicates = load_predicates(predicates_file(parameters))
+    return PredicatesNode(binder, predicates, parameters=parameters)
+
+
+def _bringup() -> tuple[list[Node], EncodingWorker]:
+    settings = Node('bringup')
+    parameters = declare_parameters(settings)
+    binder = _load(parameters, parameters.modalities)
+    predicates = PredicatesNode(
+        binder,
+        load_predicates(predicates_file(parameters)),
+        parameters=parameters,
+        listen=False,
+    )
+    encoders = {name: EncoderNode(name) for name in parameters.modalities}
+    worker = _worker(binder, encoders, parameters, predicates=predicates)
+    return [*encoders.values(), predicates, settings], worker
+
+
+def _load(parameters: Parameters, modalities: tuple[str, ...] | None) -> Binder:
+    torch.set_num_threads(thread_count(parameters))
+    return Binder.load(parameters.model, modalities=modalities, device=parameters.device)
+
+
+def _worker(
+    binder: Binder,
+    encoders: dict[str, EncoderNode],
+    parameters: Parameters,
+    *,
+    predicates: PredicatesNode | None,
+) -> EncodingWorker:
+    def publish(encoded: Encoded) -> None:
+        if predicates is not None:
+            predicates.receive(encoded)
+        encoders[encoded.modality].publish(encoded)
+
+    log = next(iter(encoders.values())).get_logger().warning
+    worker = EncodingWorker(
+        binder,
+        publish=publish,
+        log=log,
+        max_rate_hz=parameters.max_rate_hz,
+        max_age_ms=parameters.max_age_ms,
+    )
+    for encoder in encoders.values():
+        encoder.connect(worker)
+    if predicates is not None:
+        predicates.on_model = worker.use
+    return worker

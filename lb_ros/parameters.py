@@ -1,0 +1,87 @@
+"""The parameters of all nodes, declared in one place; config/parameters.yaml explains them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.node import Node
+
+from encoders import MODALITIES
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Values of a node's parameters.
+
+    Attributes:
+        model: Name of a shipped model set, or a folder.
+        predicates: YAML file with predicates; empty for the shipped ones.
+        modalities: Encoders to run (bringup only).
+        device: Torch device of the encoders.
+        threads: CPU threads of the encoders; 0 for one per core.
+        max_rate_hz: Upper limit of embeddings per sensor; 0 for none.
+        max_age_ms: Messages that waited longer than this are dropped as stale.
+        evaluate_period_ms: Shortest time between two evaluations of the predicates.
+    """
+
+    model: str = 'lb-mini'
+    predicates: str = ''
+    modalities: tuple[str, ...] = tuple(MODALITIES)
+    device: str = 'cpu'
+    threads: int = 0
+    max_rate_hz: float = 15.0
+    max_age_ms: float = 1000.0
+    evaluate_period_ms: float = 20.0
+
+
+RANGES = {
+    'threads': (0, 256),
+    'max_rate_hz': (0.0, 1000.0),
+    'max_age_ms': (1.0, 60_000.0),
+    'evaluate_period_ms': (1.0, 10_000.0),
+}
+
+
+def declare_parameters(node: Node) -> Parameters:
+    """Declare all parameters on a node, read-only, and read them.
+
+    Raises:
+        ValueError: A modality is unknown.
+    """
+    values: dict[str, Any] = {}
+    for field in fields(Parameters):
+        default = list(field.default) if isinstance(field.default, tuple) else field.default
+        declared = node.declare_parameter(field.name, default, _descriptor(field.name)).value
+        values[field.name] = tuple(declared) if isinstance(declared, (list, tuple)) else declared
+    for name in values['modalities']:
+        if name not in MODALITIES:
+            known = ', '.join(MODALITIES)
+            raise ValueError(f'parameter modalities: unknown {name!r}, expected some of {known}')
+    return Parameters(**values)
+
+
+def thread_count(parameters: Parameters) -> int:
+    """CPU threads to compute with."""
+    return parameters.threads or len(os.sched_getaffinity(0))
+
+
+def predicates_file(parameters: Parameters) -> Path:
+    """The file of predicates: the configured one, or the one that is shipped."""
+    if parameters.predicates:
+        return Path(parameters.predicates)
+    return Path(__file__).resolve().parent.parent / 'config' / 'predicates.yaml'
+
+
+def _descriptor(name: str) -> ParameterDescriptor:
+    descriptor = ParameterDescriptor(read_only=True)
+    if name in RANGES:
+        low, high = RANGES[name]
+        if isinstance(low, int):
+            descriptor.integer_range = [IntegerRange(from_value=low, to_value=high)]
+        else:
+            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+    return descriptor

@@ -1,0 +1,70 @@
+"""A place for the newest message of one sensor: storing never waits, and nothing queues up."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+Item = TypeVar('Item')
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What became of the messages of one sensor.
+
+    Attributes:
+        received: Arrived.
+        dropped: Replaced by a newer one before they were looked at.
+        stale: Too old when they were looked at.
+        failed: Could not be decoded or encoded.
+        encoded: Became an embedding.
+    """
+
+    received: int = 0
+    dropped: int = 0
+    stale: int = 0
+    failed: int = 0
+    encoded: int = 0
+
+
+class NewestSlot(Generic[Item]):
+    """Holds at most one item; a newer one replaces it and the older one counts as dropped."""
+
+    def __init__(self, wake: threading.Condition) -> None:
+        self._wake = wake
+        self._item: Item | None = None
+        self._counters = Counters()
+
+    @property
+    def counters(self) -> Counters:
+        """A snapshot."""
+        with self._wake:
+            return self._counters
+
+    def put(self, item: Item) -> None:
+        """Store the newest item and wake the worker."""
+        with self._wake:
+            lost = int(self._item is not None)
+            self._item = item
+            self._add(received=1, dropped=lost)
+            self._wake.notify_all()
+
+    @property
+    def waiting(self) -> Item | None:
+        """The newest item without taking it. Call with the condition held."""
+        return self._item
+
+    def take(self) -> Item | None:
+        """The newest item, once; None where there is none. Call with the condition held."""
+        item, self._item = self._item, None
+        return item
+
+    def count(self, outcome: str) -> None:
+        """Count one item as `stale`, `failed` or `encoded`."""
+        with self._wake:
+            self._add(**{outcome: 1})
+
+    def _add(self, **changes: int) -> None:
+        current = {name: getattr(self._counters, name) + by for name, by in changes.items()}
+        self._counters = replace(self._counters, **current)
