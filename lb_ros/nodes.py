@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
+from dataclasses import asdict
 
 import rclpy
 import torch
@@ -50,6 +52,7 @@ def main(name: str, args: list[str] | None = None) -> None:
     finally:
         if worker is not None:
             worker.close()
+            print(json.dumps({'counters': {m: asdict(c) for m, c in worker.counters().items()}}))
         executor.shutdown()
         for node in nodes:
             node.destroy_node()
@@ -127,3 +130,7 @@ def _worker(
     if predicates is not None:
         predicates.on_model = worker.use
     return worker
+
+
+if __name__ == '__main__':
+    main(sys.argv[1])

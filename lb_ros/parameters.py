@@ -11,6 +11,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 
 from encoders import MODALITIES
+from lb_ros.shipped import shipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def predicates_file(parameters: Parameters) -> Path:
     """The file of predicates: the configured one, or the one that is shipped."""
     if parameters.predicates:
         return Path(parameters.predicates)
-    return Path(__file__).resolve().parent.parent / 'config' / 'predicates.yaml'
+    return shipped('config/predicates.yaml')
 
 
 def _descriptor(name: str) -> ParameterDescriptor:

@@ -217,7 +217,7 @@ def _modality_loss(
     adapter = run.model[name]
     embeddings = run.model['trunk'](inputs, adapter, patch_dropout=recipe.patch_dropout)
     scale = adapter.logit_scale.clamp(max=LOGIT_SCALE_MAX).exp()
-    sensed = stored.flatten(1).any(dim=1, keepdim=True)
+    sensed = (stored.flatten(1) != 0).any(dim=1, keepdim=True)
     truth = torch.from_numpy(data.truth[rows]).long().where(sensed, torch.tensor(UNKNOWN))
     weights = torch.where(truth == 1, balance[1], balance[0])
     loss = opposite_loss(

@@ -99,7 +99,8 @@ def list_scenes(suite: str) -> list[SceneTask]:
     if suite not in known:
         raise ValueError(f'unknown suite {suite!r}, expected one of {", ".join(known)}')
     scenes: dict[str, SceneTask] = {}
-    benchmark = _libero()['benchmark'].get_benchmark_dict()[suite]()
+    with contextlib.redirect_stdout(io.StringIO()):
+        benchmark = _libero()['benchmark'].get_benchmark_dict()[suite]()
     for index in range(benchmark.n_tasks):
         task = benchmark.get_task(index)
         found = re.match(r'[A-Z_]+_SCENE\d+', task.name)

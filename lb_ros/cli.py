@@ -1,0 +1,177 @@
+"""The command `lb-ros`. Importing this module, or running an offline subcommand, needs no ROS."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Arguments = argparse.ArgumentParser
+Runner = Callable[[argparse.Namespace], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Subcommand:
+    """One word after `lb-ros`.
+
+    Attributes:
+        help: One line.
+        load: Gives the functions that declare its options and run it; called only when it is used.
+        needs_ros: Whether it needs rclpy.
+    """
+
+    help: str
+    load: Callable[[], tuple[Callable[[Arguments], None], Runner]]
+    needs_ros: bool = False
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand; returns its exit status: 0 done, 1 failed, 2 unusable input."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(
+        prog='lb-ros', description='Robot sensors that answer in words.',
+        epilog='lb-ros SUBCOMMAND --help explains each; lb-ros demo is a good start',
+    )
+    subparsers = parser.add_subparsers(dest='subcommand', required=True, metavar='SUBCOMMAND')
+    runners: dict[str, Runner] = {}
+    for name, subcommand in SUBCOMMANDS.items():
+        sub = subparsers.add_parser(name, help=subcommand.help, description=subcommand.help)
+        if words and words[0] == name:
+            add_arguments, runners[name] = subcommand.load()
+            add_arguments(sub)
+    args = parser.parse_args(words)
+    if SUBCOMMANDS[args.subcommand].needs_ros and not _has_ros():
+        print(
+            f'lb-ros {args.subcommand}: needs ROS 2: source a ROS 2 Jazzy with lb_ros built, '
+            f'or run `make setup`, which gets it from wheels', file=sys.stderr,
+        )
+        return 2
+    try:
+        return runners[args.subcommand](args)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _has_ros() -> bool:
+    return all(importlib.util.find_spec(name) for name in ('rclpy', 'lb_ros.msg'))
+
+
+def _demo() -> tuple[Callable[[Arguments], None], Runner]:
+    from lb_ros.demo import run
+
+    return run.add_arguments, run.run
+
+
+def _sim() -> tuple[Callable[[Arguments], None], Runner]:
+    from train.simulate import cli
+
+    return cli.add_arguments, cli.run
+
+
+def _offline(name: str) -> tuple[Callable[[Arguments], None], Runner]:
+    from train.cli import COMMANDS
+
+    return COMMANDS[name].add_arguments, COMMANDS[name].run
+
+
+def _up() -> tuple[Callable[[Arguments], None], Runner]:
+    def add_arguments(parser: Arguments) -> None:
+        parser.epilog = 'example: lb-ros up --model lb-mini --predicates config/predicates.yaml'
+        parser.add_argument('--model', default='lb-mini', help='model set')
+        parser.add_argument('--predicates', type=Path, help='YAML file; the shipped one by default')
+
+    def run(args: argparse.Namespace) -> int:
+        from lb_ros.nodes import main as run_node
+
+        words = ['--ros-args', '-p', f'model:={args.model}']
+        if args.predicates:
+            words += ['-p', f'predicates:={args.predicates}']
+        run_node('bringup', words)
+        return 0
+
+    return add_arguments, run
+
+
+def _query() -> tuple[Callable[[Arguments], None], Runner]:
+    def add_arguments(parser: Arguments) -> None:
+        parser.epilog = 'example: lb-ros query "the drawer is open" "the stove is hot"'
+        parser.add_argument('texts', nargs='+', metavar='SENTENCE')
+        parser.add_argument('--modalities', nargs='*', default=[], help='ask only these')
+        parser.add_argument('--max-age-ms', type=float, default=1000.0)
+        parser.add_argument('--timeout', type=float, default=5.0, help='seconds to wait for the nodes')
+        parser.add_argument('--json', action='store_true')
+
+    def run(args: argparse.Namespace) -> int:
+        from lb_ros.client import NotAnsweredError, PredicateClient
+
+        try:
+            with PredicateClient(timeout_s=args.timeout) as client:
+                answers = client.query(
+                    args.texts, modalities=args.modalities, max_age_ms=args.max_age_ms
+                )
+        except NotAnsweredError as error:
+            print(f'lb-ros query: {error}', file=sys.stderr)
+            return 1
+        _print_answers(answers, as_json=args.json)
+        return 0
+
+    return add_arguments, run
+
+
+def _print_answers(answers: Sequence[Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps([_plain(answer) for answer in answers], indent=2))
+        return
+    for answer in answers:
+        parts = [
+            f'{name} {value:.2f}' for name, value in answer.probability.items() if value is not None
+        ]
+        fused = 'no evidence' if answer.fused is None else f'{answer.fused:.2f}'
+        print(f'{answer.text}: {fused}' + (f'  ({", ".join(parts)})' if parts else ''))
+    for name, reason in (answers[0].reasons if answers else {}).items():
+        print(f'  {name}: {reason}')
+
+
+def _plain(answer: Any) -> dict[str, Any]:
+    return {
+        'text': answer.text, 'fused': answer.fused, 'probability': answer.probability,
+        'similarity': answer.similarity, 'reasons': answer.reasons,
+    }
+
+
+def _watch() -> tuple[Callable[[Arguments], None], Runner]:
+    def add_arguments(parser: Arguments) -> None:
+        parser.epilog = 'example: lb-ros watch'
+        parser.add_argument('--json', action='store_true', help='one JSON object per evaluation')
+        parser.add_argument('--seconds', type=float, default=math.inf, help='stop after this long')
+
+    def run(args: argparse.Namespace) -> int:
+        from lb_ros.watch import watch
+
+        return watch(as_json=args.json, seconds=args.seconds)
+
+    return add_arguments, run
+
+
+SUBCOMMANDS: dict[str, Subcommand] = {
+    'demo': Subcommand('play a bag into live nodes and compare with the truth', _demo, True),
+    'up': Subcommand('run all encoders and predicates in one process', _up, True),
+    'query': Subcommand('compare sentences with what the sensors see now', _query, True),
+    'watch': Subcommand('show scores and states as they change', _watch, True),
+    'sim': Subcommand('write simulator bags with ground truth', _sim),
+    'train': Subcommand('train encoders from bags', lambda: _offline('train')),
+    'calibrate': Subcommand(
+        'fit probabilities from labelled bags', lambda: _offline('calibrate')
+    ),
+    'eval': Subcommand('measure a model set on labelled bags', lambda: _offline('eval')),
+}
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

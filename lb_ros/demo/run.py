@@ -1,0 +1,230 @@
+"""`lb-ros demo`: this process shows, a second one runs the nodes, a third one plays the bag."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.live import Live
+
+from encoders import Binder, ModelSetError, Predicate, PredicateError
+from lb_ros.demo.recording import Recording, medians, percentile
+from lb_ros.demo.table import live_table, summary_table
+from lb_ros.shipped import shipped
+
+GRACE_S = 1.5
+STOP_S = 15.0
+SENSOR_TOPICS = ('camera', 'depth', 'infrared', 'microphone')
+
+
+class DemoError(ValueError):
+    """The demonstration cannot run; the text says why."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `lb-ros demo`."""
+    parser.epilog = 'example: lb-ros demo --text "the drawer is open" --text "the stove is hot"'
+    parser.add_argument('--bag', type=Path, help='bag to play; the bundled one by default')
+    parser.add_argument('--model', default='lb-mini', help='model set')
+    parser.add_argument(
+        '--text', action='append', default=[], metavar='SENTENCE',
+        help='score a sentence of your own as well; repeatable',
+    )
+    parser.add_argument('--headless', action='store_true', help='no live table')
+    parser.add_argument('--report', type=Path, help='write the summary as JSON')
+    parser.add_argument('--picture', type=Path, help='write the last live table as SVG')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the demonstration; 0 on success, 1 if a process failed, 2 for unusable input."""
+    os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
+    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    console = Console()
+    try:
+        bag = args.bag or shipped('lb_ros/data/demo_bag')
+        predicates, problems = predicates_of(bag, args.text)
+        binder = Binder.load(args.model)
+    except (OSError, ValueError, ModelSetError, PredicateError) as error:
+        print(f'lb-ros demo: {error}', file=sys.stderr)
+        return 2
+    for line in problems:
+        print(f'lb-ros demo: {line}', file=sys.stderr)
+    try:
+        return _show(args, bag, predicates, binder, console)
+    except KeyboardInterrupt:
+        console.print('interrupted')
+        return 130
+
+
+def predicates_of(bag: Path, texts: Sequence[str]) -> tuple[list[Predicate], list[str]]:
+    """The predicates of a bag's ground truth in words, then the user's own sentences.
+
+    Returns:
+        Predicates, and one line per problem with the bag.
+
+    Raises:
+        DemoError: The bag holds nothing to score and there are no sentences.
+        FileNotFoundError: There is no such bag.
+    """
+    from train.bags import BagReport, read_bag
+    from train.phrasings import Phrasings
+
+    report = BagReport(bag)
+    names: dict[str, None] = {}
+    for message in read_bag(bag, topics=['ground_truth/predicates'], report=report):
+        names |= dict.fromkeys(message.message.predicates)
+    phrasings = Phrasings.load('trained')
+    known = {name: phrasings.sentences(name) for name in names if phrasings.knows(name)}
+    problems = [*report.problems]
+    problems += [f'{bag}: no wording for {name}; not scored' for name in names if name not in known]
+    found = [Predicate(name, s.positive, s.negative) for name, s in known.items()]
+    found += [Predicate.from_sentence(text) for text in dict.fromkeys(texts)]
+    if not found:
+        raise DemoError(f'{bag}: no ground truth to compare with; give sentences with --text')
+    return found, problems
+
+
+def _show(
+    args: argparse.Namespace, bag: Path, predicates: list[Predicate], binder: Binder,
+    console: Console,
+) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        listed = Path(folder) / 'predicates.yaml'
+        listed.write_text(yaml.safe_dump({'predicates': {
+            p.name: {'positive': list(p.positive), 'negative': list(p.negative)} for p in predicates
+        }}))
+        processes = _start(args.model, listed, bag)
+        try:
+            recording = _watch(args, processes, binder.modalities, console)
+        finally:
+            outputs = {name: _stop(process) for name, process in processes.items()}
+    played = _last_json(outputs['player'])
+    for line in played.get('problems', []):
+        print(f'lb-ros demo: {line}', file=sys.stderr)
+    if processes['player'].returncode or not recording.answers:
+        print('lb-ros demo: no scores arrived', file=sys.stderr)
+        return 1
+    report = make_report(recording, binder, bag, played, _last_json(outputs['nodes']))
+    if args.report:
+        args.report.write_text(json.dumps(report, indent=2) + '\n')
+    if args.picture:
+        _save_picture(recording, binder.modalities, args.picture)
+    console.print(summary_table(recording.summarise()))
+    keys = ('medians', 'latency_ms', 'delivered_fraction')
+    console.print({key: report[key] for key in keys})
+    return 0
+
+
+def _start(model: str, predicates: Path, bag: Path) -> dict[str, subprocess.Popen[str]]:
+    parameters = ['-p', f'model:={model}', '-p', f'predicates:={predicates}']
+    commands = {
+        'nodes': ['-m', 'lb_ros.nodes', 'bringup', '--ros-args', *parameters],
+        'player': ['-m', 'lb_ros.demo.player', str(bag)],
+    }
+    return {
+        name: subprocess.Popen(
+            [sys.executable, *command], stdout=subprocess.PIPE, text=True,
+            start_new_session=True,  # Ctrl-C reaches this process alone, which stops the others
+        )
+        for name, command in commands.items()
+    }
+
+
+def _stop(process: subprocess.Popen[str]) -> str:
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    try:
+        return process.communicate(timeout=STOP_S)[0]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.communicate()[0]
+
+
+def _watch(
+    args: argparse.Namespace, processes: dict[str, subprocess.Popen[str]],
+    modalities: Sequence[str], console: Console,
+) -> Recording:
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+
+    from lb_ros.dds_profile import use_dds_profile
+    from lb_ros.demo.listener import Listener
+
+    use_dds_profile()
+    rclpy.init()
+    recording = Recording()
+    listener = Listener(recording)
+    executor = SingleThreadedExecutor()
+    executor.add_node(listener)
+    limit = max(5, console.height - 8)
+    end_s, redraw_s = math.inf, 0.0
+    console.print('starting the nodes and the player ...')
+    try:
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            while time.monotonic() < end_s and processes['nodes'].poll() is None:
+                executor.spin_once(timeout_sec=0.05)
+                now_s = time.monotonic()
+                if processes['player'].poll() is not None and end_s == math.inf:
+                    end_s = now_s + GRACE_S
+                if not args.headless and now_s > redraw_s:
+                    redraw_s = now_s + 0.25
+                    live.update(live_table(recording, modalities, limit=limit), refresh=True)
+    finally:
+        executor.shutdown()
+        listener.destroy_node()
+        rclpy.try_shutdown()
+    return recording
+
+
+def make_report(
+    recording: Recording, binder: Binder, bag: Path, played: dict[str, Any], nodes: dict[str, Any]
+) -> dict[str, Any]:
+    """The summary as plain values; see docs/demo.md for the keys."""
+    summaries = recording.summarise()
+    published = sum(
+        count for topic, count in played.get('published', {}).items()
+        if topic.split('/')[0] in SENSOR_TOPICS and not topic.endswith('camera_info')
+    )
+    received = sum(c['received'] for c in nodes.get('counters', {}).values())
+    return {
+        'model': binder.model,
+        'space': binder.space,
+        'bag': bag.name,
+        'predicates': [asdict(line) for line in summaries],
+        'medians': medians(summaries),
+        'latency_ms': {
+            'p50': percentile(recording.latencies_ms, 0.5),
+            'p95': percentile(recording.latencies_ms, 0.95),
+        },
+        'delivered_fraction': received / published if published else None,
+    }
+
+
+def _last_json(output: str) -> dict[str, Any]:
+    for line in reversed(output.splitlines()):
+        if line.startswith('{'):
+            found: dict[str, Any] = json.loads(line)
+            return found
+    return {}
+
+
+def _save_picture(recording: Recording, modalities: Sequence[str], path: Path) -> None:
+    with open(os.devnull, 'w') as nowhere:
+        console = Console(record=True, width=110, file=nowhere)
+        console.print(live_table(recording, modalities, limit=24))
+        console.save_svg(str(path), title='lb-ros demo')
+
+
