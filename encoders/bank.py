@@ -1,4 +1,4 @@
-"""Score predicates against embeddings: contrast of sentences, probability, fusion of modalities."""
+"""Score predicates against embeddings: contrast of sentences, probability, fusion."""
 
 from __future__ import annotations
 

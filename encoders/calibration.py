@@ -1,8 +1,8 @@
 """From cosines to probabilities: fitted for known predicates, interpolated for new sentences.
 
-A cosine of two embeddings is not a probability, and a modality that cannot tell must not vote. Both are
-learned from labelled bags, per predicate and modality. A new sentence takes the values of the fitted
-predicates whose text contrast lies nearest to its own.
+A cosine of two embeddings is not a probability, and a modality that cannot tell must not vote.
+Both are learned from labelled bags, per predicate and modality. A new sentence takes the values
+of the fitted predicates whose text contrast lies nearest to its own.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +28,8 @@ Floats = NDArray[np.float32]
 class Fit:
     """How one predicate reads in each modality.
 
-    A modality's log-odds are `slope * cosine + offset`; the fused log-odds are the sum of those times
-    `weight`, which is 0 for a modality that cannot tell.
+    A modality's log-odds are `slope * cosine + offset`; the fused log-odds are the sum of those
+    times `weight`, which is 0 for a modality that cannot tell.
 
     Attributes:
         slope, offset, weight: By modality.
@@ -69,7 +70,7 @@ class Calibration:
             return None
         with safe_open(path, 'numpy') as stored:
             described = json.loads(stored.metadata()['calibration'])
-            arrays = {key: stored.get_tensor(key).astype(np.float32) for key in stored.keys()}
+            arrays = {key: stored.get_tensor(key).astype(np.float32) for key in stored.keys()}  # noqa: SIM118
         return cls(
             space=described['space'],
             names=tuple(described['names']),
@@ -79,7 +80,7 @@ class Calibration:
 
     def save(self, folder: Path) -> None:
         """Write the calibration into a model set."""
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             'contrasts': self.contrasts.astype(np.float16),
             'slopes': self.slopes.astype(np.float32),
             'offsets': self.offsets.astype(np.float32),
@@ -105,4 +106,5 @@ class Calibration:
             {self.modalities[m]: float(share @ table[:, m]) for m in columns}
             for table in (self.slopes, self.offsets, self.weights)
         ]
-        return Fit(*rows, similarity=nearest)
+        slope, offset, weight = rows
+        return Fit(slope, offset, weight, similarity=nearest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -143,12 +143,13 @@ def predicate_from_entry(name: str, entry: Mapping[str, Any] | str | None) -> Pr
                 f'predicate {name!r}: unknown key {key!r}, expected some of '
                 f'{", ".join(sorted(known))}'
             )
-    values = {k: _tuple(v) if isinstance(v, list | str) else v for k, v in entry.items()}
-    positive = values.pop('positive', (name,))
-    derived = tuple(s for sentence in positive for s in negate(sentence))
-    negative = values.pop('negative', derived)
+    values: dict[str, Any] = {
+        k: _tuple(v) if isinstance(v, list | str) else v for k, v in entry.items()
+    }
+    positive = values.setdefault('positive', (name,))
+    values.setdefault('negative', tuple(s for sentence in positive for s in negate(sentence)))
     try:
-        return replace(Predicate(name, positive, negative), **values)
+        return Predicate(name=name, **values)
     except TypeError as error:
         raise PredicateError(f'predicate {name!r}: {error}') from error
 

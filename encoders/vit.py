@@ -92,7 +92,8 @@ class Block(nn.Module):
     def forward(self, tokens: Tensor, lora: LoraBlock | None) -> Tensor:
         """`[B, N, width]` to the same."""
         tokens = tokens + self.attention(self.layer_norm1(tokens), lora)
-        return tokens + self.fc2(F.gelu(self.fc1(self.layer_norm2(tokens))))
+        hidden: Tensor = self.fc2(F.gelu(self.fc1(self.layer_norm2(tokens))))
+        return tokens + hidden
 
 
 class LoraBlock(nn.Module):

@@ -1,15 +1,16 @@
 """Start the encoders and predicates: one process on one trunk, or one process each.
 
-    ros2 launch lb_ros bringup.launch.py
-    ros2 launch lb_ros bringup.launch.py composed:=false namespace:=robot1
+ros2 launch lb_ros bringup.launch.py
+ros2 launch lb_ros bringup.launch.py composed:=false namespace:=robot1
 """
 
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
 from launch.conditions import IfCondition, UnlessCondition
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
+
+from launch import LaunchDescription
 
 ENCODERS = ('camera_encoder', 'depth_encoder', 'infrared_encoder', 'microphone_encoder')
 

@@ -23,8 +23,8 @@ class Window:
 class AudioWindow:
     """Keeps the newest `length_s` of a stream of chunks.
 
-    A chunk that does not follow on the last one (a gap, a jump back in time, another rate or number
-    of channels) starts anew: sound from two sides of a gap must not be heard as one.
+    A chunk that does not follow on the last one (a gap, a jump back in time, another rate or
+    number of channels) starts anew: sound from two sides of a gap must not be heard as one.
     """
 
     def __init__(self, length_s: float) -> None:
@@ -35,7 +35,7 @@ class AudioWindow:
         self.restarts = 0
 
     def add(self, wave: NDArray[Any], *, rate_hz: int, start_ns: int) -> Window:
-        """Add a chunk `[channels, samples]` that starts at `start_ns`; returns the window so far."""
+        """Add a chunk `[channels, samples]` from `start_ns` on; returns the window so far."""
         window = self._window
         if window is not None and self._follows(window, wave, rate_hz, start_ns):
             wave = np.concatenate([window.wave, wave], axis=1)

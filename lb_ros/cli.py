@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns its exit status: 0 done, 1 failed, 2 unusable input."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(
-        prog='lb-ros', description='Robot sensors that answer in words.',
+        prog='lb-ros',
+        description='Robot sensors that answer in words.',
         epilog='lb-ros SUBCOMMAND --help explains each; lb-ros demo is a good start',
     )
     subparsers = parser.add_subparsers(dest='subcommand', required=True, metavar='SUBCOMMAND')
@@ -49,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if SUBCOMMANDS[args.subcommand].needs_ros and not _has_ros():
         print(
             f'lb-ros {args.subcommand}: needs ROS 2: source a ROS 2 Jazzy with lb_ros built, '
-            f'or run `make setup`, which gets it from wheels', file=sys.stderr,
+            f'or run `make setup`, which gets it from wheels',
+            file=sys.stderr,
         )
         return 2
     try:
@@ -84,7 +86,9 @@ def _up() -> tuple[Callable[[Arguments], None], Runner]:
     def add_arguments(parser: Arguments) -> None:
         parser.epilog = 'example: lb-ros up --model lb-mini --predicates config/predicates.yaml'
         parser.add_argument('--model', default='lb-mini', help='model set')
-        parser.add_argument('--predicates', type=Path, help='YAML file; the shipped one by default')
+        parser.add_argument(
+            '--predicates', type=Path, help='YAML file; the shipped one by default'
+        )
 
     def run(args: argparse.Namespace) -> int:
         from lb_ros.nodes import main as run_node
@@ -104,7 +108,9 @@ def _query() -> tuple[Callable[[Arguments], None], Runner]:
         parser.add_argument('texts', nargs='+', metavar='SENTENCE')
         parser.add_argument('--modalities', nargs='*', default=[], help='ask only these')
         parser.add_argument('--max-age-ms', type=float, default=1000.0)
-        parser.add_argument('--timeout', type=float, default=5.0, help='seconds to wait for the nodes')
+        parser.add_argument(
+            '--timeout', type=float, default=5.0, help='seconds to wait for the nodes'
+        )
         parser.add_argument('--json', action='store_true')
 
     def run(args: argparse.Namespace) -> int:
@@ -130,7 +136,9 @@ def _print_answers(answers: Sequence[Any], *, as_json: bool) -> None:
         return
     for answer in answers:
         parts = [
-            f'{name} {value:.2f}' for name, value in answer.probability.items() if value is not None
+            f'{name} {value:.2f}'
+            for name, value in answer.probability.items()
+            if value is not None
         ]
         fused = 'no evidence' if answer.fused is None else f'{answer.fused:.2f}'
         print(f'{answer.text}: {fused}' + (f'  ({", ".join(parts)})' if parts else ''))
@@ -140,8 +148,11 @@ def _print_answers(answers: Sequence[Any], *, as_json: bool) -> None:
 
 def _plain(answer: Any) -> dict[str, Any]:
     return {
-        'text': answer.text, 'fused': answer.fused, 'probability': answer.probability,
-        'similarity': answer.similarity, 'reasons': answer.reasons,
+        'text': answer.text,
+        'fused': answer.fused,
+        'probability': answer.probability,
+        'similarity': answer.similarity,
+        'reasons': answer.reasons,
     }
 
 
@@ -166,9 +177,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     'watch': Subcommand('show scores and states as they change', _watch, True),
     'sim': Subcommand('write simulator bags with ground truth', _sim),
     'train': Subcommand('train encoders from bags', lambda: _offline('train')),
-    'calibrate': Subcommand(
-        'fit probabilities from labelled bags', lambda: _offline('calibrate')
-    ),
+    'calibrate': Subcommand('fit probabilities from labelled bags', lambda: _offline('calibrate')),
     'eval': Subcommand('measure a model set on labelled bags', lambda: _offline('eval')),
 }
 

@@ -101,7 +101,9 @@ class EncodingWorker:
         """
         if modality not in self.binder.modalities:
             known = ', '.join(self.binder.modalities)
-            raise KeyError(f'model set {self.binder.model} has no {modality} encoder, only {known}')
+            raise KeyError(
+                f'model set {self.binder.model} has no {modality} encoder, only {known}'
+            )
         with self._wake:
             self._slots[modality] = NewestSlot(self._wake)
             self._next_s[modality] = 0.0
@@ -137,9 +139,7 @@ class EncodingWorker:
             self._tell(f'{modality}: {error}')
             return arrival
         with self._sound_lock:
-            window = self._sound.add(
-                chunk.wave, rate_hz=chunk.rate_hz, start_ns=arrival.stamp_ns
-            )
+            window = self._sound.add(chunk.wave, rate_hz=chunk.rate_hz, start_ns=arrival.stamp_ns)
         end_ns = arrival.stamp_ns + round(chunk.wave.shape[1] * 1e9 / chunk.rate_hz)
         return Arrival(window, end_ns, arrival.frame_id, arrival.arrived_s)
 

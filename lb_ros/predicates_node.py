@@ -62,8 +62,13 @@ class PredicatesNode(Node):
     """
 
     def __init__(
-        self, binder: Binder, predicates: list[Predicate], *, parameters: Parameters,
-        listen: bool = True, **node_options: Any,
+        self,
+        binder: Binder,
+        predicates: list[Predicate],
+        *,
+        parameters: Parameters,
+        listen: bool = True,
+        **node_options: Any,
     ) -> None:
         super().__init__('predicates', **node_options)
         self._scoring = Scoring(binder, PredicateBank(predicates, binder))
@@ -94,7 +99,10 @@ class PredicatesNode(Node):
         for kind, name, callback in services:
             self.create_service(kind, name, callback)
         self._action = ActionServer(
-            self, WaitForPredicate, 'wait_for', self._wait_for,
+            self,
+            WaitForPredicate,
+            'wait_for',
+            self._wait_for,
             cancel_callback=lambda goal: CancelResponse.ACCEPT,
         )
 
@@ -170,7 +178,8 @@ class PredicatesNode(Node):
             (now_ns - evidence[m].stamp_ns) * 1e-6 if m in evidence else -1.0 for m in asked
         ]
         response.reasons = [
-            '' if m in evidence else f'no {m} embedding in the last {limit_ms:.0f} ms' for m in asked
+            '' if m in evidence else f'no {m} embedding in the last {limit_ms:.0f} ms'
+            for m in asked
         ]
         return response
 

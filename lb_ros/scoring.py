@@ -100,7 +100,9 @@ class Scoring:
         """Evidence not older than `max_age_ms`, by modality."""
         with self._lock:
             return {
-                m: e for m, e in self._evidence.items() if (now_ns - e.stamp_ns) * 1e-6 <= max_age_ms
+                m: e
+                for m, e in self._evidence.items()
+                if (now_ns - e.stamp_ns) * 1e-6 <= max_age_ms
             }
 
     def evaluate(self, now_ns: int) -> Evaluation:

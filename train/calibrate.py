@@ -22,14 +22,18 @@ Floats = NDArray[np.float64]
 
 
 def calibrate(
-    scores: Mapping[str, NDArray[np.float32]], samples: Samples, *, space: str, embed: Embed,
+    scores: Mapping[str, NDArray[np.float32]],
+    samples: Samples,
+    *,
+    space: str,
+    embed: Embed,
     phrasings: Phrasings,
 ) -> Calibration:
     """Fit every predicate that has enough of both truths.
 
-    Each modality gets a slope and an offset by balanced logistic regression. A modality whose AUROC
-    is no better than chance gets the weight 0; the others get the non-negative weights under which
-    their summed log-odds predict best.
+    Each modality gets a slope and an offset by balanced logistic regression. A modality whose
+    AUROC is no better than chance gets the weight 0; the others get the non-negative weights
+    under which their summed log-odds predict best.
 
     Args:
         scores: Modality to cosines with the predicates' contrasts, `[N, P]`.
@@ -76,7 +80,9 @@ def _fit_predicate(
     return slopes, offsets, weights.tolist()
 
 
-def fit_logistic(cosines: Floats, truth: NDArray[np.bool_], balance: Floats) -> tuple[float, float]:
+def fit_logistic(
+    cosines: Floats, truth: NDArray[np.bool_], balance: Floats
+) -> tuple[float, float]:
     """Slope and offset of `P(true | cosine)`, never with a negative slope.
 
     A negative slope would turn a reversed predicate into a right one and hide the fault.
@@ -117,7 +123,9 @@ def fit_fusion(
 
 
 def fused_scores(
-    scores: Mapping[str, NDArray[np.float32]], contrasts: NDArray[np.float32], calibration: Calibration
+    scores: Mapping[str, NDArray[np.float32]],
+    contrasts: NDArray[np.float32],
+    calibration: Calibration,
 ) -> NDArray[np.float32]:
     """Fused log-odds `[N, P]` of scores `[N, P]` by modality, as `PredicateBank` fuses them.
 

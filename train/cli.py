@@ -39,14 +39,19 @@ class Command:
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        'example: lb-ros train bind --config config/recipes/lb-mini.yaml --data bags/ --out runs/mine'
+        'example: lb-ros train bind --config config/recipes/lb-mini.yaml '
+        '--data bags/ --out runs/mine'
     )
     parser.add_argument('recipe', choices=('bind',), help='bind sensors to language')
     parser.add_argument('--config', type=Path, required=True, help='recipe file')
-    parser.add_argument('--data', type=Path, nargs='+', required=True, help='bags or folders of bags')
+    parser.add_argument(
+        '--data', type=Path, nargs='+', required=True, help='bags or folders of bags'
+    )
     parser.add_argument('--val', type=Path, nargs='*', default=[], help='bags to report AUROC on')
     parser.add_argument('--out', type=Path, required=True, help='folder of checkpoint and result')
-    parser.add_argument('--start', help='model set to start from, instead of the one in the recipe')
+    parser.add_argument(
+        '--start', help='model set to start from, instead of the one in the recipe'
+    )
     parser.add_argument('--max-minutes', type=float, help='instead of the one in the recipe')
     parser.add_argument('--resume', action='store_true', help='go on from the checkpoint in --out')
     _add_common(parser)
@@ -64,9 +69,7 @@ def _run_train(args: argparse.Namespace) -> int:
         data = _load(bags, recipe.modalities, args)
         val = _load(find_bags(args.val), recipe.modalities, args) if args.val else None
         provenance = {'bags': len(data.bags), 'moments': len(data), 'seed': recipe.seed}
-        folder = bind(
-            recipe, data, args.out, val=val, resume=args.resume, provenance=provenance
-        )
+        folder = bind(recipe, data, args.out, val=val, resume=args.resume, provenance=provenance)
     except (RecipeError, EvaluationDataError, ModelSetError, OSError, ValueError) as error:
         return _fail('train', error)
     except DivergedError as error:
@@ -77,8 +80,12 @@ def _run_train(args: argparse.Namespace) -> int:
 
 def _add_calibrate(parser: argparse.ArgumentParser) -> None:
     parser.epilog = 'example: lb-ros calibrate --model runs/mine/lb-mini --data bags/val'
-    parser.add_argument('--model', required=True, help='model set; the calibration is written into it')
-    parser.add_argument('--data', type=Path, nargs='+', required=True, help='bags with ground truth')
+    parser.add_argument(
+        '--model', required=True, help='model set; the calibration is written into it'
+    )
+    parser.add_argument(
+        '--data', type=Path, nargs='+', required=True, help='bags with ground truth'
+    )
     _add_common(parser)
 
 
@@ -110,7 +117,9 @@ def _run_calibrate(args: argparse.Namespace) -> int:
 def _add_eval(parser: argparse.ArgumentParser) -> None:
     parser.epilog = 'example: lb-ros eval --model lb-mini --data bags/eval --report report.json'
     parser.add_argument('--model', default='lb-mini', help='model set')
-    parser.add_argument('--data', type=Path, nargs='+', required=True, help='bags with ground truth')
+    parser.add_argument(
+        '--data', type=Path, nargs='+', required=True, help='bags with ground truth'
+    )
     parser.add_argument('--report', type=Path, help='write all results as JSON')
     parser.add_argument('--json', action='store_true', help='print them as JSON')
     _add_common(parser)

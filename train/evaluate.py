@@ -20,8 +20,15 @@ from train.samples import Samples
 Vectors = Mapping[str, NDArray[np.float32]]
 # Predicates about things as large as the sensor resolves, and those about small objects.
 GROUPS = {
-    'sensor scale': ('open', 'turned on', 'hot', 'holding something', 'lifted something',
-                     'dropped', 'shut'),
+    'sensor scale': (
+        'open',
+        'turned on',
+        'hot',
+        'holding something',
+        'lifted something',
+        'dropped',
+        'shut',
+    ),
     'one object': ('holding', 'lifted', 'contact'),
     'relations': ('in', 'on'),
 }
@@ -71,7 +78,9 @@ def score_predicates(
     return results_of(scores, samples)
 
 
-def results_of(scores: Mapping[str, NDArray[np.float32]], samples: Samples) -> list[PredicateResult]:
+def results_of(
+    scores: Mapping[str, NDArray[np.float32]], samples: Samples
+) -> list[PredicateResult]:
     """Results from scores `[N, P]` by modality; predicates with one truth only are left out."""
     results = []
     for column, name in enumerate(samples.predicates):
@@ -97,14 +106,17 @@ def group_of(predicate: str) -> str:
 
 
 def group_medians(
-    results: Sequence[PredicateResult], *, best: Mapping[str, str] | None = None,
+    results: Sequence[PredicateResult],
+    *,
+    best: Mapping[str, str] | None = None,
     min_count: int = 5,
 ) -> dict[str, float]:
     """Median AUROC per group, each predicate in the modality that can tell.
 
     Args:
         results: Of one data set.
-        best: Predicate or relation to its modality, chosen on other data; where None, the best modality
+        best: Predicate or relation to its modality, chosen on other data; where None, the best
+        modality
             of each relation on this very data (for looking at while training only).
         min_count: Predicates with fewer positives or negatives do not count.
     """
@@ -113,7 +125,8 @@ def group_medians(
     medians = {}
     for group in GROUPS:
         values = [
-            r.auroc for r in solid
+            r.auroc
+            for r in solid
             if group_of(r.name) == group and chosen.get(relation_of(r.name)) == r.modality
         ]
         if values:

@@ -40,12 +40,14 @@ class FactVectors:
     def mixed(self, generator: torch.Generator, *, jitter: float) -> tuple[Tensor, Tensor]:
         """A random wording of every fact: `[P, D]` positive and negative, unit length.
 
-        Each is a random convex mixture of its sentences, from a single one to nearly all, with noise
-        of relative size `jitter`, so that what is learned is the meaning and not the wording.
+        Each is a random convex mixture of its sentences, from a single one to nearly all, with
+        noise of relative size `jitter`, so that what is learned is the meaning and not the
+        wording.
         """
         sides = []
         for vectors, count in (
-            (self.positive, self.positive_count), (self.negative, self.negative_count)
+            (self.positive, self.positive_count),
+            (self.negative, self.negative_count),
         ):
             mask = torch.arange(vectors.shape[1]) < count[:, None]
             sharpness = 0.3 + 4.0 * torch.rand(len(count), 1, generator=generator)
@@ -72,7 +74,8 @@ def fact_vectors(
         phrasings: Where the sentences come from.
         embed: Sentences to unit vectors.
         synonyms: Other names of each argument to use besides its own.
-        limit: At most this many sentences a side, drawn at random but always the same; all if None.
+        limit: At most this many sentences a side, drawn at random but always the same; all if
+        None.
 
     Raises:
         KeyError: A predicate has no phrasings.

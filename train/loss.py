@@ -8,18 +8,24 @@ from torch import Tensor
 
 
 def opposite_loss(
-    embeddings: Tensor, positive: Tensor, negative: Tensor, *, truth: Tensor, weights: Tensor,
+    embeddings: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    *,
+    truth: Tensor,
+    weights: Tensor,
     scale: Tensor,
 ) -> Tensor:
     """Prefer the true wording of every known fact over its opposite.
 
-    The two wordings of a fact are the hardest negatives of each other: in a text tower, "the drawer
-    is open" and "the drawer is closed" are nearly one sentence. Their logistic loss is InfoNCE
-    with exactly these two candidates.
+    The two wordings of a fact are the hardest negatives of each other: in a text tower, "the
+    drawer is open" and "the drawer is closed" are nearly one sentence. Their logistic loss is
+    InfoNCE with exactly these two candidates.
 
     Args:
         embeddings: `[B, D]`, unit length.
-        positive, negative: Wordings `[P, D]`, unit length.
+        positive: Wordings that say a fact holds, `[P, D]`, unit length.
+        negative: Wordings that say it does not, `[P, D]`, unit length.
         truth: `[B, P]`; 1 true, 0 false, -1 unknown (ignored).
         weights: `[B, P]`, for example to balance rare truths.
         scale: Logit scale (exponentiated), scalar.
@@ -29,7 +35,9 @@ def opposite_loss(
     """
     contrast = F.normalize(positive - negative, dim=-1)
     logits = scale * embeddings @ contrast.T
-    losses = F.binary_cross_entropy_with_logits(logits, truth.clamp(min=0).float(), reduction='none')
+    losses = F.binary_cross_entropy_with_logits(
+        logits, truth.clamp(min=0).float(), reduction='none'
+    )
     shares = weights * (truth >= 0)
     return (losses * shares).sum() / shares.sum().clamp(min=1e-6)
 

@@ -90,7 +90,8 @@ class Phrasings:
 
         Raises:
             FileNotFoundError: There is no such file.
-            ValueError: A relation lacks positive or negative patterns, or has an unknown key or slot.
+            ValueError: A relation lacks positive or negative patterns, or has an unknown key or
+            slot.
         """
         path = Path(name_or_path)
         if not path.suffix:
@@ -182,7 +183,7 @@ def _grammar(sentence: str) -> str:
 
 
 def relation_of(predicate: str) -> str:
-    """The relation of a predicate; `holding(something)` and its like are relations of their own."""
+    """The relation of a predicate; `holding something` and its like are their own."""
     fact = Fact.parse(predicate)
     if fact.arguments == ('something',) and fact.relation in ('holding', 'lifted'):
         return f'{fact.relation} something'

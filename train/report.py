@@ -1,4 +1,4 @@
-"""The evaluation of a model set: trained and unseen wording apart, every predicate with its counts."""
+"""The evaluation of a model set: trained and unseen wording apart, with all counts."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ class Evaluation:
 def evaluate_model_set(model_set: ModelSet, folder: Path, samples: Samples) -> Evaluation:
     """Score all predicates of the samples with both wordings.
 
-    The modality that can tell is the one with the largest fusion weight in the calibration, so that it
-    is never chosen on the data it is judged on.
+    The modality that can tell is the one with the largest fusion weight in the calibration, so
+    that it is never chosen on the data it is judged on.
     """
     embed = text_tower(model_set.manifest.text_tower).embed
     calibration = Calibration.load_if_present(folder)

@@ -106,7 +106,11 @@ def refuse_evaluation_bags(bags: Sequence[Path]) -> None:
 
 
 def load_samples(
-    bags: Sequence[Path], configs: Mapping[str, Config], *, cache: Path | None = None, workers: int = 1
+    bags: Sequence[Path],
+    configs: Mapping[str, Config],
+    *,
+    cache: Path | None = None,
+    workers: int = 1,
 ) -> tuple[Samples, LoadReport]:
     """Read bags, in parallel and each only once where a cache folder is given.
 
@@ -175,8 +179,11 @@ def _extract(task: tuple[Path, dict[str, Config], Path | None]) -> dict[str, Any
     if stored is not None and stored.exists():
         with np.load(stored) as loaded:
             found = {key: loaded[key] for key in loaded.files}
-        return {**found, 'predicates': found['predicates'].tolist(),
-                'problems': found['problems'].tolist()}
+        return {
+            **found,
+            'predicates': found['predicates'].tolist(),
+            'problems': found['problems'].tolist(),
+        }
     part = extract_bag(bag, configs)
     if stored is not None:
         stored.parent.mkdir(parents=True, exist_ok=True)
@@ -227,7 +234,11 @@ def extract_bag(bag: Path, configs: Mapping[str, Config]) -> dict[str, Any]:
 
 
 def _collect(
-    stream: list[tuple[int, Any]], name: str, message: BagMessage, config: Config, report: BagReport
+    stream: list[tuple[int, Any]],
+    name: str,
+    message: BagMessage,
+    config: Config,
+    report: BagReport,
 ) -> None:
     try:
         if isinstance(config, audio.AudioConfig):
@@ -246,9 +257,7 @@ def _collect(
         stream.append((message.stamp_ns, infrared.to_unit(array, config)))
 
 
-def _aligned(
-    stream: list[tuple[int, Any]], stamps: NDArray[np.int64], config: Config
-) -> Array:
+def _aligned(stream: list[tuple[int, Any]], stamps: NDArray[np.int64], config: Config) -> Array:
     if isinstance(config, audio.AudioConfig):
         return _audio_windows(stream, stamps, config)
     size = config.size

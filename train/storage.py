@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 from mcap.exceptions import McapError
@@ -65,7 +66,7 @@ def bag_files(path: Path) -> list[Path]:
     return found
 
 
-def read_metadata_yaml(folder: Path) -> dict[str, list[str]]:
+def read_metadata_yaml(folder: Path) -> dict[str, Any]:
     """The `rosbag2_bagfile_information` mapping of a bag folder; empty where unreadable."""
     try:
         loaded = yaml.safe_load((folder / 'metadata.yaml').read_text())

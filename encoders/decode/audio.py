@@ -1,4 +1,4 @@
-"""Sound messages to waves: lb_ros AudioChunk and the two audio_common_msgs in use, told by shape."""
+"""Sound messages to waves: AudioChunk and both audio_common_msgs in use, told by shape."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def decode_audio(message: Any, *, rate_hz: int = 16_000, channels: int = 1) -> D
     """Decode a sound message.
 
     Args:
-        message: AudioChunk (samples, sample_rate_hz), audio_common_msgs AudioStamped (audio, info) or
+        message: AudioChunk (samples, sample_rate_hz), audio_common_msgs AudioStamped (audio,
+        info) or
             AudioData / AudioDataStamped (bytes of int16 PCM).
         rate_hz: Rate of messages that do not carry one.
         channels: Channels of messages that do not say.

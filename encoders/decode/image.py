@@ -117,7 +117,8 @@ def _decode_compressed(message: Any, modality: str) -> DecodedImage:
     wanted = (np.uint16,) if modality == 'depth' else (np.uint8, np.uint16)
     if array.ndim != 2 or array.dtype not in wanted:
         raise DecodeError(
-            f'format {description!r} holds {array.dtype} {list(array.shape)}, which is no {modality}'
+            f'format {description!r} holds {array.dtype} {list(array.shape)}, '
+            f'which is no {modality}'
         )
     return DecodedImage(array, description)
 
@@ -151,7 +152,7 @@ def _decode_compressed_depth(data: NDArray[np.uint8], description: str) -> Array
 
 
 def _decode_rvl(raw: bytes, description: str) -> NDArray[np.uint16]:
-    """Run lengths and variable-length differences of neighbours (Wilson 2017, "Fast lossless depth")."""
+    """Run lengths and differences of neighbours (Wilson 2017, "Fast lossless depth")."""
     if len(raw) < 8:
         raise DecodeError(f'format {description!r}: no room for the size')
     columns, rows = struct.unpack('<II', raw[:8])

@@ -1,7 +1,7 @@
 """From raw sensor arrays to network inputs, one module per modality.
 
-Every module has a frozen configuration, stored with the model, and a function `preprocess(raw, config)`
-that returns float32 `[3, H, W]` and the share of the input that was valid.
+Every module has a frozen configuration, stored with the model, and a function `preprocess(raw,
+config)` that returns float32 `[3, H, W]` and the share of the input that was valid.
 """
 
 from __future__ import annotations
@@ -50,10 +50,11 @@ def config_from_dict(modality: str, values: dict[str, Any]) -> Config:
     Raises:
         ValueError: A key is unknown or missing.
     """
-    kind = _ENTRIES[modality].config
+    kind: Any = _ENTRIES[modality].config
     known = {field.name for field in fields(kind)}
     if set(values) != known:
         odd = sorted(set(values) ^ known)
         raise ValueError(f'preprocessing of {modality}: unknown or missing key {odd[0]!r}')
     plain = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return kind(**plain)
+    config: Config = kind(**plain)
+    return config

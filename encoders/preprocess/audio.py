@@ -44,7 +44,9 @@ class AudioConfig:
         return round(self.frames * self.hop_ms * self.rate_hz / 1000)
 
 
-def to_unit(raw: tuple[NDArray[Any], int], config: AudioConfig) -> tuple[NDArray[np.float16], float]:
+def to_unit(
+    raw: tuple[NDArray[Any], int], config: AudioConfig
+) -> tuple[NDArray[np.float16], float]:
     """Log-mel energies, float16 `[mel_bins, frames]`, and the share that is not padding.
 
     Args:
@@ -68,7 +70,9 @@ def to_unit(raw: tuple[NDArray[Any], int], config: AudioConfig) -> tuple[NDArray
 
 def _mono(wave: NDArray[Any]) -> Tensor:
     if wave.ndim == 2:
-        wave = wave.mean(axis=0) if wave.dtype.kind == 'f' else wave.mean(axis=0).astype(wave.dtype)
+        wave = (
+            wave.mean(axis=0) if wave.dtype.kind == 'f' else wave.mean(axis=0).astype(wave.dtype)
+        )
     if wave.ndim != 1 or wave.dtype not in (np.int16, np.float32, np.float64):
         raise ValueError(
             f'a wave must be int16 or float [samples] or [channels, samples], '
@@ -86,7 +90,8 @@ def resample(wave: Tensor, from_hz: int, to_hz: int) -> Tensor:
     spectrum = torch.fft.rfft(wave)
     bins = count // 2 + 1
     kept = F.pad(spectrum, (0, max(0, bins - len(spectrum))))[:bins]
-    return torch.fft.irfft(kept, count) * (count / len(wave))
+    resampled: Tensor = torch.fft.irfft(kept, count) * (count / len(wave))
+    return resampled
 
 
 def log_mel(wave: Tensor, config: AudioConfig) -> Tensor:
@@ -96,8 +101,9 @@ def log_mel(wave: Tensor, config: AudioConfig) -> Tensor:
     transform = 1 << (size - 1).bit_length()
     padded = F.pad(wave, (size - hop, 0))
     frames = padded.unfold(0, size, hop)[: config.frames] * torch.hann_window(size)
-    power = torch.fft.rfft(frames, n=transform).abs().square()
-    return (mel_filters(config, transform) @ power.T + 1e-7).log()
+    power: Tensor = torch.fft.rfft(frames, n=transform).abs().square()
+    energies: Tensor = mel_filters(config, transform) @ power.T
+    return (energies + 1e-7).log()
 
 
 @lru_cache(maxsize=8)

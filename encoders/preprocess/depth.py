@@ -14,10 +14,10 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class DepthConfig:
-    """Size in pixels; depth is clipped to 0..`max_depth_m`; mean and std of depth / `max_depth_m`.
+    """Size in pixels; clipped to 0..`max_depth_m`; mean and std of depth / `max_depth_m`.
 
-    Holes are filled by the mean of the valid pixels around them when the image is made smaller, and
-    by `max_depth_m` where nothing around is valid.
+    Holes are filled by the mean of the valid pixels around them when the image is made smaller,
+    and by `max_depth_m` where nothing around is valid.
     """
 
     size: int = 192

@@ -14,11 +14,11 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class InfraredConfig:
-    """Size in pixels; counts from `low_count` to `high_count` become 0..1; mean and std of those.
+    """Size in pixels; `low_count`..`high_count` becomes 0..1; mean and std of that.
 
-    The defaults read centikelvin (FLIR Lepton "TLinear", 0.01 K per count), 283 K to 483 K. The scale
-    is fixed, not stretched to each frame: the same grey is always the same temperature. uint8
-    images carry no temperature and are taken as 0..1 over 0..255.
+    The defaults read centikelvin (FLIR Lepton "TLinear", 0.01 K per count), 283 K to 483 K. The
+    scale is fixed, not stretched to each frame: the same grey is always the same temperature.
+    uint8 images carry no temperature and are taken as 0..1 over 0..255.
     """
 
     size: int = 192
@@ -40,7 +40,8 @@ def to_unit(raw: NDArray[Any], config: InfraredConfig) -> NDArray[np.uint16]:
         )
     counts = raw.astype(np.float32)
     if raw.dtype == np.uint8:
-        counts = config.low_count + counts / 255 * (config.high_count - config.low_count)
+        counts *= np.float32((config.high_count - config.low_count) / 255)
+        counts += np.float32(config.low_count)
     elif not raw.all():
         known = raw[raw > 0]
         counts[raw == 0] = np.median(known) if known.size else config.low_count

@@ -1,1 +1,1 @@
-"""The demonstration: a bag played into running nodes, with the simulator's truth beside the answers."""
+"""The demonstration: a bag played into running nodes, with the truth beside the answers."""

@@ -23,9 +23,7 @@ class Listener(Node):
         self._newest_s = 0.0
         self.create_subscription(PredicateScores, 'predicates/scores', self._scores, 50)
         self.create_subscription(PredicateStates, 'predicates/state', self._states, LATCHED)
-        self.create_subscription(
-            PredicateTruth, 'ground_truth/predicates', self._truth, TRUTH_QOS
-        )
+        self.create_subscription(PredicateTruth, 'ground_truth/predicates', self._truth, TRUTH_QOS)
 
     def _scores(self, message: PredicateScores) -> None:
         sensed_s = to_ns(message.header.stamp) * 1e-9

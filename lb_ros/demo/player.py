@@ -27,8 +27,8 @@ CDR_HEADER = 4
 def restamp(raw: bytes, offset_ns: int) -> bytes:
     """Shift the header stamp of a serialised message whose first field is a std_msgs/Header.
 
-    The stamp is the first field of the header: int32 seconds and uint32 nanoseconds, after the four
-    bytes that say how the message is encoded (OMG CDR; byte 1 is 1 for little endian).
+    The stamp is the first field of the header: int32 seconds and uint32 nanoseconds, after the
+    four bytes that say how the message is encoded (OMG CDR; byte 1 is 1 for little endian).
     """
     order = '<' if raw[1] & 1 else '>'
     seconds, nanoseconds = struct.unpack_from(f'{order}iI', raw, CDR_HEADER)
@@ -80,9 +80,7 @@ def play(bag: Path, *, wait_s: float) -> dict[str, Any]:
     return {'published': dict(published), 'problems': [*report.problems, *problems]}
 
 
-def _publishers(
-    node: Node, bag: Path, report: Any
-) -> dict[str, tuple[Publisher, bool]]:
+def _publishers(node: Node, bag: Path, report: Any) -> dict[str, tuple[Publisher, bool]]:
     from train.bags import read_bag
 
     found: dict[str, tuple[Publisher, bool]] = {}

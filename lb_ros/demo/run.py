@@ -40,7 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--bag', type=Path, help='bag to play; the bundled one by default')
     parser.add_argument('--model', default='lb-mini', help='model set')
     parser.add_argument(
-        '--text', action='append', default=[], metavar='SENTENCE',
+        '--text',
+        action='append',
+        default=[],
+        metavar='SENTENCE',
         help='score a sentence of your own as well; repeatable',
     )
     parser.add_argument('--headless', action='store_true', help='no live table')
@@ -89,7 +92,9 @@ def predicates_of(bag: Path, texts: Sequence[str]) -> tuple[list[Predicate], lis
     phrasings = Phrasings.load('trained')
     known = {name: phrasings.sentences(name) for name in names if phrasings.knows(name)}
     problems = [*report.problems]
-    problems += [f'{bag}: no wording for {name}; not scored' for name in names if name not in known]
+    problems += [
+        f'{bag}: no wording for {name}; not scored' for name in names if name not in known
+    ]
     found = [Predicate(name, s.positive, s.negative) for name, s in known.items()]
     found += [Predicate.from_sentence(text) for text in dict.fromkeys(texts)]
     if not found:
@@ -98,14 +103,24 @@ def predicates_of(bag: Path, texts: Sequence[str]) -> tuple[list[Predicate], lis
 
 
 def _show(
-    args: argparse.Namespace, bag: Path, predicates: list[Predicate], binder: Binder,
+    args: argparse.Namespace,
+    bag: Path,
+    predicates: list[Predicate],
+    binder: Binder,
     console: Console,
 ) -> int:
     with tempfile.TemporaryDirectory() as folder:
         listed = Path(folder) / 'predicates.yaml'
-        listed.write_text(yaml.safe_dump({'predicates': {
-            p.name: {'positive': list(p.positive), 'negative': list(p.negative)} for p in predicates
-        }}))
+        listed.write_text(
+            yaml.safe_dump(
+                {
+                    'predicates': {
+                        p.name: {'positive': list(p.positive), 'negative': list(p.negative)}
+                        for p in predicates
+                    }
+                }
+            )
+        )
         processes = _start(args.model, listed, bag)
         try:
             recording = _watch(args, processes, binder.modalities, console)
@@ -136,7 +151,9 @@ def _start(model: str, predicates: Path, bag: Path) -> dict[str, subprocess.Pope
     }
     return {
         name: subprocess.Popen(
-            [sys.executable, *command], stdout=subprocess.PIPE, text=True,
+            [sys.executable, *command],
+            stdout=subprocess.PIPE,
+            text=True,
             start_new_session=True,  # Ctrl-C reaches this process alone, which stops the others
         )
         for name, command in commands.items()
@@ -154,8 +171,10 @@ def _stop(process: subprocess.Popen[str]) -> str:
 
 
 def _watch(
-    args: argparse.Namespace, processes: dict[str, subprocess.Popen[str]],
-    modalities: Sequence[str], console: Console,
+    args: argparse.Namespace,
+    processes: dict[str, subprocess.Popen[str]],
+    modalities: Sequence[str],
+    console: Console,
 ) -> Recording:
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
@@ -195,7 +214,8 @@ def make_report(
     """The summary as plain values; see docs/demo.md for the keys."""
     summaries = recording.summarise()
     published = sum(
-        count for topic, count in played.get('published', {}).items()
+        count
+        for topic, count in played.get('published', {}).items()
         if topic.split('/')[0] in SENSOR_TOPICS and not topic.endswith('camera_info')
     )
     received = sum(c['received'] for c in nodes.get('counters', {}).values())
@@ -226,5 +246,3 @@ def _save_picture(recording: Recording, modalities: Sequence[str], path: Path) -
         console = Console(record=True, width=110, file=nowhere)
         console.print(live_table(recording, modalities, limit=24))
         console.save_svg(str(path), title='lb-ros demo')
-
-

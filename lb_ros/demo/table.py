@@ -41,7 +41,9 @@ def _worth_showing(recording: Recording, name: str) -> bool:
 
 def _cells(recording: Recording, name: str, modalities: Sequence[str]) -> list[Text]:
     truths, states, answers = (
-        recording.truths.get(name), recording.states.get(name), recording.answers.get(name)
+        recording.truths.get(name),
+        recording.states.get(name),
+        recording.answers.get(name),
     )
     newest = answers[-1].probability if answers else {}
     cells = [
@@ -72,8 +74,12 @@ def summary_table(summaries: Sequence[PredicateSummary]) -> Table:
             continue
         areas = [_number(mine[c].auroc if c in mine else None) for c in columns]
         table.add_row(
-            name, str(fused.positives), str(fused.negatives), *areas,
-            _number(fused.average_precision), _number(fused.state_accuracy),
+            name,
+            str(fused.positives),
+            str(fused.negatives),
+            *areas,
+            _number(fused.average_precision),
+            _number(fused.state_accuracy),
             '-' if fused.delay_s is None else f'{fused.delay_s:.1f} s',
         )
     return table

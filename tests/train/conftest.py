@@ -1,4 +1,4 @@
-"""Small bags with drawn pictures and sounds, written with a foreign writer and read with our own code."""
+"""Small bags with drawn pictures and sounds, written by a foreign writer."""
 
 from __future__ import annotations
 

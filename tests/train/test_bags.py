@@ -1,4 +1,4 @@
-"""Bags as they come from robots: whole, cut off, damaged, of other storage and of unknown types."""
+"""Bags as they come from robots: whole, cut off, damaged, of unknown types."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_marks_survive_the_loss_of_metadata_yaml_or_are_absent(drawn: Any, tmp_p
 def test_what_is_no_bag_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match='nowhere'):
         list(read_bag(tmp_path / 'nowhere'))
-    with pytest.raises(FileNotFoundError, match='no .mcap or .db3'):
+    with pytest.raises(FileNotFoundError, match=r'no \.mcap or \.db3'):
         list(read_bag(tmp_path))
     text = tmp_path / 'notes.txt'
     text.write_text('no bag')

@@ -82,8 +82,13 @@ def test_topics_and_types_are_those_of_a_robot(messages: Topics) -> None:
 
 def test_stamps_are_episode_time_on_a_fixed_date(messages: Topics) -> None:
     expected = [START_NS + round(at_s * 1e9) for at_s in STAMPS_S]
-    for topic in ('camera/image/compressed', 'depth/image/compressedDepth', 'infrared/image',
-                  'camera/camera_info', 'ground_truth/predicates'):
+    for topic in (
+        'camera/image/compressed',
+        'depth/image/compressedDepth',
+        'infrared/image',
+        'camera/camera_info',
+        'ground_truth/predicates',
+    ):
         assert [m.stamp_ns for m in messages[topic]] == expected, topic
 
 
@@ -120,8 +125,10 @@ def test_sound_is_gapless_and_exact(messages: Topics) -> None:
     assert {piece.rate_hz for piece in pieces} == {RATE_HZ}
     wave = np.concatenate([piece.wave[0] for piece in pieces])
     assert np.array_equal(wave, some_sound())
-    ends = [c.stamp_ns + round(p.wave.shape[1] / RATE_HZ * 1e9)
-            for c, p in zip(chunks, pieces, strict=True)]
+    ends = [
+        c.stamp_ns + round(p.wave.shape[1] / RATE_HZ * 1e9)
+        for c, p in zip(chunks, pieces, strict=True)
+    ]
     assert [chunk.stamp_ns for chunk in chunks[1:]] == ends[:-1]
     assert ends[0] == START_NS + round(CHUNK_S * 1e9)
 

@@ -39,8 +39,13 @@ def studio(task: SceneTask) -> Iterator[Studio]:
 
 def plan(task: SceneTask, path: Path, *, seed: int, profile: str) -> EpisodePlan:
     return EpisodePlan(
-        task=task, seed=seed, profile=profile, duration_s=6.0 if profile == 'train' else 1.5,
-        frame_every_s=0.5, randomise=True, path=path,
+        task=task,
+        seed=seed,
+        profile=profile,
+        duration_s=6.0 if profile == 'train' else 1.5,
+        frame_every_s=0.5,
+        randomise=True,
+        path=path,
     )
 
 
@@ -69,8 +74,11 @@ def test_nouns_are_plain_english(name: str, expected: str) -> None:
         ('flat_stove_1_cook_region', 'flat_stove_1', ('on', 'stove')),
         ('microwave_1_heating_region', 'microwave_1', ('in', 'microwave')),
         ('wine_rack_1_top_region', 'wine_rack_1', ('on', 'wine rack')),
-        ('desk_caddy_1_back_contain_region', 'desk_caddy_1',
-         ('in', 'back compartment of the caddy')),
+        (
+            'desk_caddy_1_back_contain_region',
+            'desk_caddy_1',
+            ('in', 'back compartment of the caddy'),
+        ),
         ('basket_1_contain_region', 'basket_1', ('in', 'basket')),
         ('flat_stove_1_burner', 'flat_stove_1', None),
     ],
@@ -126,8 +134,12 @@ def test_a_training_bag_is_complete(studio: Studio, task: SceneTask, tmp_path: P
     messages = list(read_bag(path))
     stamps = {
         topic: [m.stamp_ns for m in messages if m.topic == topic]
-        for topic in ('camera/image/compressed', 'depth/image/compressedDepth',
-                      'infrared/image', 'ground_truth/predicates')
+        for topic in (
+            'camera/image/compressed',
+            'depth/image/compressedDepth',
+            'infrared/image',
+            'ground_truth/predicates',
+        )
     }
     assert len(set(map(tuple, stamps.values()))) == 1
     chunks = [m for m in messages if m.topic == 'microphone/audio']
@@ -136,7 +148,9 @@ def test_a_training_bag_is_complete(studio: Studio, task: SceneTask, tmp_path: P
     marks = read_marks(path)
     assert (marks['suite'], marks['split'], marks['seed']) == ('libero_goal', 'evaluation', '2')
     assert json.loads(marks['sensors']) == {
-        'camera': 'rendered', 'infrared': 'synthetic', 'audio': 'synthetic',
+        'camera': 'rendered',
+        'infrared': 'synthetic',
+        'audio': 'synthetic',
     }
 
 

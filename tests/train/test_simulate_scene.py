@@ -68,9 +68,17 @@ def test_a_tidy_scene_is_closed_cold_and_empty_handed(world: World) -> None:
     truth = evaluate(world)
     assert not any(truth.values())
     assert {f'open({name})' for name in (*DRAWERS, 'drawer')} <= set(truth)
-    assert {'turned on(stove)', 'hot(stove)', 'holding(something)', 'lifted(something)',
-            'dropped(something)', 'shut(drawer)', 'contact(gripper, plate)',
-            'in(black bowl, top drawer)', 'on(black bowl, plate)'} <= set(truth)
+    assert {
+        'turned on(stove)',
+        'hot(stove)',
+        'holding(something)',
+        'lifted(something)',
+        'dropped(something)',
+        'shut(drawer)',
+        'contact(gripper, plate)',
+        'in(black bowl, top drawer)',
+        'on(black bowl, plate)',
+    } <= set(truth)
 
 
 def test_nothing_is_on_itself(world: World) -> None:
@@ -163,7 +171,10 @@ def test_a_held_thing_is_held_touched_and_lifted_by_its_height(world: World) -> 
     world.set_arm(world.solve_arm(above_table(world, 0.3)))
     truth = evaluate(world)
     assert [p for p, value in truth.items() if value] == [
-        'holding(something)', 'lifted(something)', 'holding(black bowl)', 'lifted(black bowl)',
+        'holding(something)',
+        'lifted(something)',
+        'holding(black bowl)',
+        'lifted(black bowl)',
         'contact(gripper, black bowl)',
     ]
     low_m = world.held.offset[2] * -1 - bowl.bottom_m + 0.01 if world.held else 0.0
@@ -252,8 +263,13 @@ def test_arrangements_take_both_sides_of_common_predicates(world: World) -> None
         arrange(world)
         for predicate, value in evaluate(world).items():
             seen.setdefault(predicate, set()).add(value)
-    for predicate in ('open(drawer)', 'turned on(stove)', 'hot(stove)', 'holding(something)',
-                      'lifted(something)'):
+    for predicate in (
+        'open(drawer)',
+        'turned on(stove)',
+        'hot(stove)',
+        'holding(something)',
+        'lifted(something)',
+    ):
         assert seen[predicate] == {True, False}, predicate
 
 
@@ -271,7 +287,8 @@ def test_a_look_gives_three_pictures_of_one_view(world: World, camera: Camera) -
     assert (frame.rgb.shape, frame.rgb.dtype) == ((SIZE, SIZE, 3), np.uint8)
     assert (frame.depth_mm.shape, frame.depth_mm.dtype) == ((SIZE, SIZE), np.uint16)
     assert (frame.infrared.shape, frame.infrared.dtype) == (
-        (INFRARED_SIZE, INFRARED_SIZE), np.uint16,
+        (INFRARED_SIZE, INFRARED_SIZE),
+        np.uint16,
     )
     valid = frame.depth_mm[frame.depth_mm > 0]
     assert 0.9 < valid.size / frame.depth_mm.size < 1.0

@@ -96,10 +96,13 @@ def test_unknown_voice_is_an_error() -> None:
 
 
 def test_same_thing_rings_at_the_same_pitch_each_time() -> None:
-    peaks = {loudest_hz(heard(SoundEvent('impact', 0.3, 1.0, source='plate_1'), seed=seed))
-             for seed in range(6)}
-    others = {loudest_hz(heard(SoundEvent('impact', 0.3, 1.0, source=f'thing_{n}')))
-              for n in range(6)}
+    peaks = {
+        loudest_hz(heard(SoundEvent('impact', 0.3, 1.0, source='plate_1'), seed=seed))
+        for seed in range(6)
+    }
+    others = {
+        loudest_hz(heard(SoundEvent('impact', 0.3, 1.0, source=f'thing_{n}'))) for n in range(6)
+    }
     assert max(peaks) - min(peaks) < 5
     assert max(others) - min(others) > 100
 

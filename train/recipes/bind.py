@@ -1,8 +1,9 @@
 """Bind sensors to language: encoders of all modalities against a frozen text tower, from bags.
 
 Two stages use this one recipe. `trainable: all` trains trunk and adapters from scratch;
-`trainable: lora` freezes the trunk of an earlier model set and trains only what each modality adds:
-low-rank updates, class token, last LayerNorm, projection and temperature, as LanguageBind does.
+`trainable: lora` freezes the trunk of an earlier model set and trains only what each modality
+adds: low-rank updates, class token, last LayerNorm, projection and temperature, as LanguageBind
+does.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import copy
 import json
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,7 +29,7 @@ from encoders.model_set import (
     save_model_set,
 )
 from encoders.text_tower import text_tower
-from encoders.vit import LOGIT_SCALE_MAX
+from encoders.vit import LOGIT_SCALE_MAX, Adapter
 from train.augment import augmented_inputs
 from train.evaluate import embed_samples, group_medians, score_predicates
 from train.language import FactVectors, fact_vectors
@@ -58,8 +60,13 @@ class Run:
 
 
 def bind(
-    recipe: Recipe, data: Samples, out: Path, *, val: Samples | None = None, resume: bool = False,
-    provenance: dict[str, object] | None = None,
+    recipe: Recipe,
+    data: Samples,
+    out: Path,
+    *,
+    val: Samples | None = None,
+    resume: bool = False,
+    provenance: Mapping[str, object] | None = None,
 ) -> Path:
     """Train and write a model set to `out`; returns its folder.
 
@@ -84,14 +91,16 @@ def bind(
     if resume:
         _restore(run, out / CHECKPOINT)
     phrasings = Phrasings.load(recipe.phrasings)
-    facts = fact_vectors(
-        data.predicates, phrasings, tower.embed, synonyms=1, limit=MAX_SENTENCES
-    )
+    facts = fact_vectors(data.predicates, phrasings, tower.embed, synonyms=1, limit=MAX_SENTENCES)
     balance = balance_weights(data, recipe.relations)
     _announce(recipe, run.model, data)
     _loop(recipe, run, data, facts, balance, out, val=val)
-    described = {**(provenance or {}), 'steps': run.step, 'minutes': round(run.elapsed_s / 60, 1),
-                 'recipe': json.loads(json.dumps(asdict(recipe)))}
+    described = {
+        **(provenance or {}),
+        'steps': run.step,
+        'minutes': round(run.elapsed_s / 60, 1),
+        'recipe': json.loads(json.dumps(asdict(recipe))),
+    }
     final = _as_model_set(recipe, run.average, described)
     save_model_set(out / recipe.name, final)
     return out / recipe.name
@@ -100,8 +109,8 @@ def bind(
 def balance_weights(data: Samples, relations: dict[str, float]) -> Tensor:
     """float32 `[2, P]`: weights of false and true values of each predicate.
 
-    Both truths of a predicate weigh the same in sum, every predicate of a relation weighs the same,
-    and relations weigh as configured.
+    Both truths of a predicate weigh the same in sum, every predicate of a relation weighs the
+    same, and relations weigh as configured.
     """
     true = (data.truth == 1).sum(0).astype(np.float64)
     false = (data.truth == 0).sum(0).astype(np.float64)
@@ -113,7 +122,8 @@ def balance_weights(data: Samples, relations: dict[str, float]) -> Tensor:
         rows = np.array([n == name for n in names])
         share[rows] /= max(total[rows].sum() / len(data), 1e-6)
     weights = [
-        share * np.minimum(0.5 * total / np.maximum(count, 1), MAX_BALANCE) for count in (false, true)
+        share * np.minimum(0.5 * total / np.maximum(count, 1), MAX_BALANCE)
+        for count in (false, true)
     ]
     return torch.from_numpy(np.stack(weights)).float()
 
@@ -151,7 +161,13 @@ def _announce(recipe: Recipe, model: nn.ModuleDict, data: Samples) -> None:
 
 
 def _loop(
-    recipe: Recipe, run: Run, data: Samples, facts: FactVectors, balance: Tensor, out: Path, *,
+    recipe: Recipe,
+    run: Run,
+    data: Samples,
+    facts: FactVectors,
+    balance: Tensor,
+    out: Path,
+    *,
     val: Samples | None,
 ) -> None:
     columns = (TextColumn('{task.description}'), BarColumn(), TimeRemainingColumn())
@@ -199,7 +215,7 @@ def _step(
         total = total + loss
     if not torch.isfinite(total):
         raise DivergedError(f'the loss is {total.item()} at step {run.step}: {losses}')
-    total.backward()
+    total.backward()  # type: ignore[no-untyped-call]
     trained = [p for p in run.model.parameters() if p.requires_grad]
     nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
     run.optimizer.step()
@@ -208,23 +224,30 @@ def _step(
 
 
 def _modality_loss(
-    recipe: Recipe, run: Run, data: Samples, name: str, size: int, positive: Tensor,
-    negative: Tensor, balance: Tensor,
+    recipe: Recipe,
+    run: Run,
+    data: Samples,
+    name: str,
+    size: int,
+    positive: Tensor,
+    negative: Tensor,
+    balance: Tensor,
 ) -> Tensor:
     rows = torch.randint(len(data), (size,), generator=run.generator).numpy()
     stored = torch.from_numpy(_signed(data.inputs[name][rows]))
     inputs = augmented_inputs(stored, recipe.modalities[name], run.generator)
     adapter = run.model[name]
+    assert isinstance(adapter, Adapter)
     embeddings = run.model['trunk'](inputs, adapter, patch_dropout=recipe.patch_dropout)
     scale = adapter.logit_scale.clamp(max=LOGIT_SCALE_MAX).exp()
     sensed = (stored.flatten(1) != 0).any(dim=1, keepdim=True)
     truth = torch.from_numpy(data.truth[rows]).long().where(sensed, torch.tensor(UNKNOWN))
     weights = torch.where(truth == 1, balance[1], balance[0])
-    loss = opposite_loss(
-        embeddings, positive, negative, truth=truth, weights=weights, scale=scale
-    )
+    loss = opposite_loss(embeddings, positive, negative, truth=truth, weights=weights, scale=scale)
     if recipe.contrastive_weight > 0:
-        texts, matches, known = _sentences_of_batch(truth, positive, negative, weights, run.generator)
+        texts, matches, known = _sentences_of_batch(
+            truth, positive, negative, weights, run.generator
+        )
         loss = loss + recipe.contrastive_weight * contrastive_loss(
             embeddings, texts, matches=matches, known=known, scale=scale
         )
@@ -284,9 +307,13 @@ def _as_model_set(
 
 def _save(run: Run, path: Path) -> None:
     state = {
-        'model': run.model.state_dict(), 'average': run.average.state_dict(),
-        'optimizer': run.optimizer.state_dict(), 'generator': run.generator.get_state(),
-        'torch': torch.get_rng_state(), 'step': run.step, 'elapsed_s': run.elapsed_s,
+        'model': run.model.state_dict(),
+        'average': run.average.state_dict(),
+        'optimizer': run.optimizer.state_dict(),
+        'generator': run.generator.get_state(),
+        'torch': torch.get_rng_state(),
+        'step': run.step,
+        'elapsed_s': run.elapsed_s,
     }
     temporary = path.with_suffix('.tmp')
     torch.save(state, temporary)

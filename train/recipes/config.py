@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from encoders.model_set import Manifest, ModalitySpec
 from encoders.modalities import modality
+from encoders.model_set import Manifest, ModalitySpec
 from encoders.preprocess import Config, audio, depth, image, infrared
 from encoders.vit import VitConfig
 

@@ -1,7 +1,8 @@
-"""Robot logs from simulators: scenes, scripted motion, synthetic infrared and sound, bags with truth."""
+"""Robot logs from simulators: scripted motion, synthetic infrared and sound, truth."""
 
 import os
 
-# MuJoCo reads these once, when it is first imported; software rendering needs no display and no GPU.
+# MuJoCo reads these once, when it is first imported; software rendering needs no display and no
+# GPU.
 os.environ.setdefault('MUJOCO_GL', 'osmesa')
 os.environ.setdefault('PYOPENGL_PLATFORM', os.environ['MUJOCO_GL'])

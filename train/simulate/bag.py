@@ -159,7 +159,11 @@ class EpisodeBag:
             binning_y=0,
             roi=self._new(
                 'sensor_msgs/msg/RegionOfInterest',
-                x_offset=0, y_offset=0, height=0, width=0, do_rectify=False,
+                x_offset=0,
+                y_offset=0,
+                height=0,
+                width=0,
+                do_rectify=False,
             ),
         )
 

@@ -23,7 +23,7 @@ COIL_WIDTH_M = 0.006
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One look: `rgb` uint8 [H,W,3], `depth_mm` uint16 [H,W], `infrared` uint16 centikelvin [h,w]."""
+    """`rgb` uint8 [H,W,3], `depth_mm` uint16 [H,W], `infrared` uint16 centikelvin [h,w]."""
 
     rgb: NDArray[np.uint8]
     depth_mm: NDArray[np.uint16]
@@ -97,8 +97,13 @@ class Camera:
         flags[mujoco.mjtRndFlag.mjRND_SEGMENT] = int(segmented)
         flags[mujoco.mjtRndFlag.mjRND_IDCOLOR] = int(segmented)
         mujoco.mjv_updateScene(
-            self._model, world.scene.data, self._option, None, self._camera,
-            mujoco.mjtCatBit.mjCAT_ALL, self._view,
+            self._model,
+            world.scene.data,
+            self._option,
+            None,
+            self._camera,
+            mujoco.mjtCatBit.mjCAT_ALL,
+            self._view,
         )
         mujoco.mjr_render(self._rect, self._view, self._context)
         colour = np.empty((SIZE, SIZE, 3), np.uint8)
@@ -124,11 +129,12 @@ class Camera:
             radius_m = self._distance_to(_burner(world, stove), depth_m)
             kelvin = np.where(is_stove, np.maximum(kelvin, _burner_k(world, radius_m)), kelvin)
         kelvin = cv2.resize(
-            cv2.GaussianBlur(kelvin, (0, 0), 0.8), (INFRARED_SIZE, INFRARED_SIZE),
+            cv2.GaussianBlur(kelvin, (0, 0), 0.8),
+            (INFRARED_SIZE, INFRARED_SIZE),
             interpolation=cv2.INTER_AREA,
         )
         kelvin = kelvin + rng.normal(0, NOISE_K, kelvin.shape) + rng.normal(0, 0.5)
-        return np.clip(kelvin * COUNTS_PER_K, 0, 65535).astype(np.uint16)
+        return np.asarray(np.clip(kelvin * COUNTS_PER_K, 0, 65535), np.uint16)
 
     def surface_k(self, world: World) -> NDArray[np.float64]:
         """Temperature per geom, kelvin; the last entry is the background (index -1).
@@ -199,4 +205,5 @@ def _burner_k(world: World, radius_m: NDArray[np.float64]) -> NDArray[np.float64
     disc = 1.0 / (1.0 + np.exp((radius_m - PLATE_RADIUS_M) / 0.008))
     rings = sum(np.exp(-(((radius_m - r) / COIL_WIDTH_M) ** 2)) for r in COIL_RADII_M)
     plate = AMBIENT_K + (world.heat.plate_k - AMBIENT_K) * disc
-    return plate + np.maximum(world.heat.coil_k - world.heat.plate_k, 0.0) * np.minimum(rings, 1.0)
+    excess_k = max(world.heat.coil_k - world.heat.plate_k, 0.0)
+    return np.asarray(plate + excess_k * np.minimum(rings, 1.0))

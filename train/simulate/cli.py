@@ -34,17 +34,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--suite', action='append', required=True, help=f'repeatable; one of {suites}'
     )
     parser.add_argument('--scene', help='only scenes whose name contains this')
-    parser.add_argument('--episodes', type=int, default=4, help='per suite, spread over its scenes')
+    parser.add_argument(
+        '--episodes', type=int, default=4, help='per suite, spread over its scenes'
+    )
     parser.add_argument('--out', type=Path, required=True, help='folder for the bags')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1)
     parser.add_argument(
-        '--profile', choices=('live', 'train'), default='live',
+        '--profile',
+        choices=('live', 'train'),
+        default='live',
         help='live: continuous motion at --rate; train: independent moments 2 s apart',
     )
     parser.add_argument('--duration', type=float, default=30.0, help='seconds per episode')
     parser.add_argument('--rate', type=float, default=10.0, help='camera frames per second (live)')
-    parser.add_argument('--randomize', action='store_true', help='jitter the camera and the lights')
+    parser.add_argument(
+        '--randomize', action='store_true', help='jitter the camera and the lights'
+    )
     parser.add_argument('--json', action='store_true', help='print a summary as JSON')
 
 
@@ -61,7 +67,9 @@ def run(args: argparse.Namespace) -> int:
     for name, reason in failed:
         print(f'lb-ros sim: episode {name} failed: {reason}', file=sys.stderr)
     summary = {
-        'bags': len(outcomes) - len(failed), 'failed': len(failed), 'frames': frames,
+        'bags': len(outcomes) - len(failed),
+        'failed': len(failed),
+        'frames': frames,
         'out': str(args.out),
     }
     if args.json:
@@ -110,8 +118,12 @@ def _episode(args: argparse.Namespace, seed: int, path: Path) -> dict[str, objec
 def _record_all(jobs: Sequence[Job], *, workers: int, quiet: bool) -> Iterator[Outcome]:
     total = sum(len(episodes) for _, episodes in jobs)
     columns = (
-        TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
-        TextColumn('{task.fields[rate]}'), TimeElapsedColumn(), TimeRemainingColumn(),
+        TextColumn('{task.description}'),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn('{task.fields[rate]}'),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
     )
     context = multiprocessing.get_context('spawn')
     with Progress(*columns, disable=quiet) as progress, context.Pool(workers) as pool:

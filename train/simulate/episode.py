@@ -117,5 +117,7 @@ def _marks(plan: EpisodePlan) -> dict[str, str]:
         'scene': plan.task.scene,
         'seed': str(plan.seed),
         'profile': plan.profile,
-        'sensors': json.dumps({'camera': 'rendered', 'infrared': 'synthetic', 'audio': 'synthetic'}),
+        'sensors': json.dumps(
+            {'camera': 'rendered', 'infrared': 'synthetic', 'audio': 'synthetic'}
+        ),
     }

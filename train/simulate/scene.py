@@ -284,5 +284,8 @@ class Scene:
 
     def fixture_bodies(self) -> dict[str, int]:
         """Body ids of the furniture that is fixed to the world, by LIBERO name."""
-        return {name: self.env.obj_body_id[name] for name in self.env.fixtures_dict
-                if name in self.env.obj_body_id and 'table' not in name and 'floor' not in name}
+        return {
+            name: self.env.obj_body_id[name]
+            for name in self.env.fixtures_dict
+            if name in self.env.obj_body_id and 'table' not in name and 'floor' not in name
+        }

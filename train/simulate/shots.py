@@ -1,7 +1,7 @@
-"""Training shots: every frame a freshly arranged moment, with two seconds of sound leading up to it.
+"""Training shots: every frame a freshly arranged moment, with the two seconds of sound before.
 
-Neighbouring frames of a robot log are nearly copies. For training, a thousand arrangements seen once
-teach more than ten arrangements seen a hundred times.
+Neighbouring frames of a robot log are nearly copies. For training, a thousand arrangements seen
+once teach more than ten arrangements seen a hundred times.
 """
 
 from __future__ import annotations
@@ -70,8 +70,10 @@ def free_spot(world: World, radius_m: float, taken: list[tuple[float, float, flo
         y = scene.centre[1] + rng.uniform(*REACH_Y_M)
         clear = all(np.hypot(x - a, y - b) > radius_m + r + 0.01 for a, b, r in taken)
         outside = all(
-            not (low[0] - radius_m < x < high[0] + radius_m
-                 and low[1] - radius_m < y < high[1] + radius_m)
+            not (
+                low[0] - radius_m < x < high[0] + radius_m
+                and low[1] - radius_m < y < high[1] + radius_m
+            )
             for low, high in boxes
         )
         if clear and outside:
@@ -93,10 +95,10 @@ def spot_at(world: World, place: Place, thing: Thing) -> Vector:
     if place.is_site:
         site = np.array(scene.env.sim.data.get_site_xpos(place.state_name))
         lift = 0.01 if place.relation == 'on' else -0.01
-        return site + shift + np.array([0.0, 0.0, lift])
+        return np.asarray(site + shift + np.array([0.0, 0.0, lift]))
     support = next(t for t in scene.things if t.name == place.state_name)
     top = scene.data.xpos[support.body] + np.array([0.0, 0.0, support.top_m + 0.005])
-    return top + 0.5 * shift
+    return np.asarray(top + 0.5 * shift)
 
 
 def reachable_places(world: World, thing: Thing) -> list[Place]:

@@ -1,7 +1,8 @@
 """Sound synthesised from what happens: impacts, slides, thuds, clicks, hums, and a noisy room.
 
-Nothing here is a recording. Each voice is a sum of decaying modes or shaped noise, as in classical modal
-synthesis, so that what is heard follows from the strength and the material of each event.
+Nothing here is a recording. Each voice is a sum of decaying modes or shaped noise, as in
+classical modal synthesis, so that what is heard follows from the strength and the material of
+each event.
 """
 
 from __future__ import annotations
@@ -48,7 +49,10 @@ def _add_at(mix: Wave, wave: Wave, at: int) -> None:
 
 
 def _modes(
-    frequencies: Sequence[float], decays_s: Sequence[float], gains: Sequence[float], length_s: float
+    frequencies: Sequence[float] | Wave,
+    decays_s: Sequence[float] | Wave,
+    gains: Sequence[float] | Wave,
+    length_s: float,
 ) -> Wave:
     time = np.arange(round(length_s * RATE_HZ)) / RATE_HZ
     parts = [

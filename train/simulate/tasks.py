@@ -1,4 +1,4 @@
-"""Smooth motion: a scripted robot that opens, picks, places, drops, closes and switches, in real time."""
+"""Smooth motion: a scripted robot that opens, picks, places, drops, closes and switches."""
 
 from __future__ import annotations
 
@@ -181,4 +181,3 @@ def _switch(world: World, tick_s: float) -> Iterator[None]:
         world.step(tick_s, slide=(joint, start + (index + 1) / count * (goal - start)))
         yield
     yield from _glide(world, knob + np.array([-0.05, 0, 0.2]), 0.8, tick_s)
-

@@ -30,8 +30,11 @@ def evaluate(world: World) -> dict[str, bool]:
     for place in world.scene.places:
         for thing in world.scene.things:
             if thing.name != place.state_name:
-                _add(truth, f'{place.relation}({thing.noun}, {place.noun})',
-                     _is_at(world, thing, place))
+                _add(
+                    truth,
+                    f'{place.relation}({thing.noun}, {place.noun})',
+                    _is_at(world, thing, place),
+                )
     _add_events(truth, world)
     return truth
 

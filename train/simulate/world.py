@@ -1,6 +1,7 @@
 """Motion in a scene: an arm that follows positions, things that are carried, joints that slide.
 
-The robot, a carried thing and a moving drawer follow their paths exactly; everything else obeys physics.
+The robot, a carried thing and a moving drawer follow their paths exactly; everything else obeys
+physics.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ COIL_ON_K = 480.0
 
 @dataclass(frozen=True, slots=True)
 class SoundEvent:
-    """Something audible: `kind` is a voice of `sound`, `strength` 0..1, times in episode seconds."""
+    """Something audible: `kind` is a voice of `sound`, `strength` 0..1, in episode time."""
 
     kind: str
     at_s: float
@@ -36,7 +37,7 @@ class SoundEvent:
 
 @dataclass(slots=True)
 class Heat:
-    """Temperatures of a stove, kelvin. The coil follows the switch in seconds, the plate slowly."""
+    """Temperatures of a stove, kelvin; the coil follows the switch, the plate is slow."""
 
     plate_k: float = AMBIENT_K
     coil_k: float = AMBIENT_K
@@ -105,7 +106,9 @@ class World:
         model, data = self.scene.model, self.scene.data
         goal = _turn(yaw) @ self._down
         before = data.qpos.copy()
-        data.qpos[self._arm_qpos] = ARM_HOME  # from one start, so that equal goals give equal poses
+        data.qpos[self._arm_qpos] = (
+            ARM_HOME  # from one start, so that equal goals give equal poses
+        )
         jacobian_p, jacobian_r = np.zeros((3, model.nv)), np.zeros((3, model.nv))
         limits = np.array([model.joint(name).range for name in ARM_JOINTS])
         for _ in range(60):
@@ -122,7 +125,7 @@ class World:
             step = jacobian.T @ np.linalg.solve(square, error)
             angles = data.qpos[self._arm_qpos] + np.clip(step, -0.3, 0.3)
             data.qpos[self._arm_qpos] = np.clip(angles, limits[:, 0], limits[:, 1])
-        found = data.qpos[self._arm_qpos].copy()
+        found: Vector = data.qpos[self._arm_qpos].copy()
         data.qpos[:] = before
         mujoco.mj_forward(model, data)
         return found
@@ -195,7 +198,10 @@ class World:
         return any(bool(states[j.state_name].turn_on()) for j in knobs)
 
     def step(
-        self, seconds: float, *, arm: Vector | None = None,
+        self,
+        seconds: float,
+        *,
+        arm: Vector | None = None,
         slide: tuple[Joint, float] | None = None,
     ) -> None:
         """Let time pass; the arm and one joint glide to their goals in that time."""
@@ -245,8 +251,9 @@ class World:
 
     def finger_touches(self, thing: Thing) -> bool:
         """Whether a finger touches a thing."""
-        return any('gripper0_finger' in a and b.startswith(thing.name)
-                   for a, b in self._contacts())
+        return any(
+            'gripper0_finger' in a and b.startswith(thing.name) for a, b in self._contacts()
+        )
 
     def _contacts(self) -> list[tuple[str, str]]:
         model, data = self.scene.model, self.scene.data
