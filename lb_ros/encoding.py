@@ -60,7 +60,7 @@ class _Decoded:
 
 
 class EncodingWorker:
-    """One thread that encodes the newest message of every sensor, oldest arrival first.
+    """One thread that encodes the newest message of every sensor, all sensors in turn.
 
     Args:
         binder: The encoders.
@@ -86,6 +86,7 @@ class EncodingWorker:
         self._wake = threading.Condition()
         self._slots: dict[str, NewestSlot[Arrival]] = {}
         self._next_s: dict[str, float] = {}
+        self._served_s: dict[str, float] = {}
         self._sound = AudioWindow(AUDIO_WINDOW_S)
         self._sound_lock = threading.Lock()
         self._told: set[str] = set()
@@ -106,7 +107,7 @@ class EncodingWorker:
             )
         with self._wake:
             self._slots[modality] = NewestSlot(self._wake)
-            self._next_s[modality] = 0.0
+            self._next_s[modality] = self._served_s[modality] = 0.0
 
     def use(self, binder: Binder) -> None:
         """Encode with another model set from the next message on."""
@@ -155,16 +156,17 @@ class EncodingWorker:
             self._encode(*due)
 
     def _due(self) -> tuple[str, Arrival] | None:
-        """Take the message that has waited longest among the sensors whose turn it is."""
+        """Take a message of the sensor that was served longest ago, so that none starves."""
         now_s = time.monotonic()
         waiting = [
-            (slot.waiting.arrived_s, name)
+            name
             for name, slot in self._slots.items()
             if slot.waiting is not None and self._next_s[name] <= now_s
         ]
         if not waiting:
             return None
-        _, name = min(waiting)
+        name = min(waiting, key=lambda name: self._served_s[name])
+        self._served_s[name] = now_s
         arrival = self._slots[name].take()
         self._next_s[name] = max(self._next_s[name] + self._period_s, now_s - self._period_s)
         return None if arrival is None else (name, arrival)

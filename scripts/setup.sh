@@ -60,7 +60,8 @@ install_ros() {
   local include numpy_include
   include=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
   numpy_include=$("$venv/bin/python" -c 'import numpy; print(numpy.get_include())')
-  grep -rlE '/opt/python/cp3' "$venv/share" --include='*.cmake' | xargs -r sed -i -E \
+  find "$venv/share" -name '*.cmake' -exec grep -lE '/opt/python/cp3' {} + > build/cmake_files || true
+  xargs -r -a build/cmake_files sed -i -E \
     -e "s#/opt/python/cp3[0-9]+-cp3[0-9]+/lib/python3\.[0-9]+/site-packages/numpy/_core/include#$numpy_include#g" \
     -e "s#/opt/python/cp3[0-9]+-cp3[0-9]+/include/python3\.[0-9]+#$include#g"
 }

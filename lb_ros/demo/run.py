@@ -27,6 +27,7 @@ from lb_ros.shipped import shipped
 
 GRACE_S = 1.5
 STOP_S = 15.0
+SENTENCES = 12  # a side of a predicate: enough for an ensemble, quick to embed
 SENSOR_TOPICS = ('camera', 'depth', 'infrared', 'microphone')
 
 
@@ -95,11 +96,17 @@ def predicates_of(bag: Path, texts: Sequence[str]) -> tuple[list[Predicate], lis
     problems += [
         f'{bag}: no wording for {name}; not scored' for name in names if name not in known
     ]
-    found = [Predicate(name, s.positive, s.negative) for name, s in known.items()]
+    found = [Predicate(name, _some(s.positive), _some(s.negative)) for name, s in known.items()]
     found += [Predicate.from_sentence(text) for text in dict.fromkeys(texts)]
     if not found:
         raise DemoError(f'{bag}: no ground truth to compare with; give sentences with --text')
     return found, problems
+
+
+def _some(sentences: Sequence[str]) -> tuple[str, ...]:
+    # Evenly spread over the list, which is ordered by kind of wording.
+    step = max(1, -(-len(sentences) // SENTENCES))
+    return tuple(sentences[::step])
 
 
 def _show(

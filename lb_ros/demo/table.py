@@ -21,7 +21,7 @@ STATE = {
 def live_table(recording: Recording, modalities: Sequence[str], *, limit: int) -> Table:
     """The newest answers; predicates that have been true come first, `limit` rows at most."""
     table = Table(title='what the sensors say', expand=False)
-    table.add_column('predicate')
+    table.add_column('predicate', min_width=24, no_wrap=True)
     table.add_column('truth', justify='center')
     table.add_column('state', justify='center')
     for name in (FUSED, *modalities):
@@ -65,8 +65,9 @@ def summary_table(summaries: Sequence[PredicateSummary]) -> Table:
     columns = list(dict.fromkeys(line.modality for line in summaries))
     columns.sort(key=lambda name: (name != FUSED, name))
     table = Table(title='AUROC by modality; state accuracy; time from truth to state')
-    for heading in ('predicate', 'true', 'false', *columns, 'precision', 'states', 'delay'):
-        table.add_column(heading, justify='left' if heading == 'predicate' else 'right')
+    table.add_column('predicate', min_width=24, no_wrap=True)
+    for heading in ('true', 'false', *columns, 'AP', 'states', 'delay'):
+        table.add_column(heading, justify='right')
     for name in dict.fromkeys(line.name for line in summaries):
         mine = {line.modality: line for line in summaries if line.name == name}
         fused = mine.get(FUSED)
