@@ -1,0 +1,52 @@
+"""Shared by all tests: private ROS domains, and a small real model set."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from encoders.model_set import Manifest, ModalitySpec, ModelSet, build_modules, save_model_set
+from encoders.preprocess import audio, depth, image, infrared
+from encoders.text_tower import text_tower
+from encoders.vit import VitConfig
+
+_domains = itertools.count()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with nodes run last: what fails without ROS should fail first."""
+    items.sort(key=lambda item: item.get_closest_marker('ros') is not None)
+
+
+@pytest.fixture
+def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A ROS domain of this test's own, also for the processes it starts."""
+    domain = 1 + (os.getpid() * 7 + next(_domains)) % 100
+    monkeypatch.setenv('ROS_DOMAIN_ID', str(domain))
+    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    yield domain
+
+
+@pytest.fixture(scope='session')
+def tiny_model_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained model set of all four modalities, written and read like any other."""
+    tower = text_tower('minilm-l6-v2')
+    vit = VitConfig(width=48, layers=2, heads=2, mlp_ratio=2.0, patch_size=16, projection=384)
+    modalities = {
+        'image': ModalitySpec(image.ImageConfig(size=64)),
+        'depth': ModalitySpec(depth.DepthConfig(size=64), lora_rank=2),
+        'infrared': ModalitySpec(infrared.InfraredConfig(size=64)),
+        'audio': ModalitySpec(audio.AudioConfig(frames=96), grid=(4, 6)),
+    }
+    manifest = Manifest('tiny', tower.name, tower.space, vit, (4, 4), modalities)
+    torch.manual_seed(0)
+    trunk, adapters = build_modules(manifest)
+    torch.nn.init.normal_(adapters['depth'].lora[0].get_parameter('q_proj_b'))
+    folder = tmp_path_factory.mktemp('models') / 'tiny'
+    save_model_set(folder, ModelSet(manifest, trunk, adapters))
+    return folder
