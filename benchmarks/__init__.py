@@ -1,0 +1,1 @@
+"""Measurements; each writes a file of results with machine, versions and command."""

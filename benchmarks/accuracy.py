@@ -1,0 +1,42 @@
+"""AUROC of a model set on simulator bags, every predicate, trained and unseen wording apart.
+
+lb-ros sim --suite libero_goal --episodes 10 --seed 500 --profile train --randomize \
+        --duration 60 --out bags/eval
+python -m benchmarks.accuracy --model lb-mini --data bags/eval --name accuracy_unseen_scenes
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.environment import write_result
+from encoders.model_set import find_model_set, load_model_set
+from train.report import evaluate_model_set, print_evaluation
+from train.samples import find_bags, load_samples
+
+
+def main() -> None:
+    """Evaluate and write the result file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--model', default='lb-mini')
+    parser.add_argument('--data', type=Path, nargs='+', required=True)
+    parser.add_argument('--name', required=True, help='of the result file')
+    parser.add_argument('--cache', type=Path)
+    args = parser.parse_args()
+    folder = find_model_set(args.model)
+    model_set = load_model_set(folder)
+    configs = {name: spec.preprocess for name, spec in model_set.manifest.modalities.items()}
+    samples, report = load_samples(find_bags(args.data), configs, cache=args.cache)
+    evaluation = evaluate_model_set(model_set, folder, samples)
+    print_evaluation(evaluation)
+    provenance = model_set.manifest.provenance
+    seeds = {'bags': list(samples.bags), 'training': provenance.get('seed')}
+    problems = list(report.problems)
+    path = write_result(args.name, {'seeds': seeds, 'problems': problems, **asdict(evaluation)})
+    print(f'written to {path}')
+
+
+if __name__ == '__main__':
+    main()
