@@ -118,7 +118,8 @@ def _serialized_marks(metadata: dict[str, str]) -> dict[str, str]:
         loaded = yaml.safe_load(metadata.get('serialized_metadata', '')) or {}
     except yaml.YAMLError:
         return {}
-    custom = loaded.get('rosbag2_bagfile_information', loaded).get('custom_data') or {}
+    information = loaded.get('rosbag2_bagfile_information') or loaded
+    custom = information.get('custom_data') or {}
     return {
         str(key).removeprefix(CUSTOM_DATA_PREFIX): str(value)
         for key, value in custom.items()

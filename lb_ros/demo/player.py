@@ -122,7 +122,7 @@ def main() -> int:
     """Entry of the player process; prints a JSON report as its last line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('bag', type=Path)
-    parser.add_argument('--wait', type=float, default=180.0, help='seconds to wait for subscribers')
+    parser.add_argument('--wait', type=float, default=180.0, help='seconds to await subscribers')
     args = parser.parse_args()
     use_dds_profile()
     rclpy.init()
