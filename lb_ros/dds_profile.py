@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from lb_ros.shipped import shipped
+from encoders.shipped import shipped
 
 # The first is read by Fast DDS 2 (Jazzy), the second by Fast DDS 3.
 VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')

@@ -11,7 +11,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 
 from encoders import MODALITIES
-from lb_ros.shipped import shipped
+from encoders.shipped import shipped
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ from typing import Any
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+from encoders.shipped import shipped
 from train.storage import RawMessage, bag_files, read_raw
 
-OWN_MESSAGES = Path(__file__).resolve().parent.parent / 'msg'
+OWN_MESSAGES = shipped('msg')
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,7 @@ class MessageTypes:
     def __init__(self, folder: Path | None = None) -> None:
         self._store: Typestore = get_typestore(Stores.ROS2_JAZZY)
         self._embedded: set[str] = set()
-        if OWN_MESSAGES.is_dir():
-            self._register_folder(OWN_MESSAGES, 'lb_ros')
+        self._register_folder(OWN_MESSAGES, 'lb_ros')
         if folder is not None:
             for package in sorted(file for file in folder.iterdir() if (file / 'msg').is_dir()):
                 self._register_folder(package / 'msg', package.name)

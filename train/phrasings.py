@@ -9,7 +9,8 @@ from pathlib import Path
 
 import yaml
 
-PHRASINGS_FOLDER = Path(__file__).resolve().parent.parent / 'config' / 'phrasings'
+from encoders.shipped import shipped
+
 FACT = re.compile(r'^\s*(?P<relation>[\w ]+?)\s*\((?P<arguments>[^()]*)\)\s*$')
 SLOTS = ('x', 'y')
 
@@ -95,7 +96,7 @@ class Phrasings:
         """
         path = Path(name_or_path)
         if not path.suffix:
-            path = PHRASINGS_FOLDER / f'{name_or_path}.yaml'
+            path = shipped(f'config/phrasings/{name_or_path}.yaml')
         loaded = yaml.safe_load(path.read_text())
         relations = {
             str(name): _wording(entry, f'{path}: relation {name!r}')

@@ -21,9 +21,9 @@ from rich.console import Console
 from rich.live import Live
 
 from encoders import Binder, ModelSetError, Predicate, PredicateError
+from encoders.shipped import shipped
 from lb_ros.demo.recording import Recording, medians, percentile
 from lb_ros.demo.table import live_table, summary_table
-from lb_ros.shipped import shipped
 
 GRACE_S = 1.5
 STOP_S = 15.0

@@ -1,4 +1,4 @@
-"""Where the shipped configuration lies: beside the sources, or in the installed share folder."""
+"""Where shipped files lie: beside the sources, or in the share folder of an installation."""
 
 from __future__ import annotations
 
