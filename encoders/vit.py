@@ -3,6 +3,7 @@
 The trunk is CLIP's: pre-LayerNorm blocks, erf-GELU, a class token. As in LanguageBind, encoders of
 different sensors share it and differ in an adapter: class token, last LayerNorm, projection,
 low-rank updates of the attention projections and, where the input has another shape, positions.
+A small set that is trained from scratch may give every sensor a stem of its own as well.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ class VitConfig:
         mlp_ratio: Hidden size of a block's MLP, in widths.
         patch_size: Side of a square patch, pixels.
         projection: Size of the language space.
-        stem: How patches become tokens: `patch`, one linear map as in CLIP, or `convolutions`,
-            half-size patches and a strided 3x3 convolution over them, which small networks learn
-            from less data (Xiao et al. 2021, "Early convolutions help transformers see better").
+        stem: How patches become tokens: `patch`, one linear map in the trunk as in CLIP, or
+            `convolutions`, a stack of strided convolutions in every adapter, from which small
+            networks learn with far less data (Xiao et al. 2021, "Early convolutions help
+            transformers see better").
     """
 
     width: int
@@ -48,8 +50,11 @@ class VitConfig:
             raise ValueError(f'width {self.width} is not divisible by {self.heads} heads')
         if self.stem not in ('patch', 'convolutions'):
             raise ValueError(f"stem must be 'patch' or 'convolutions', not {self.stem!r}")
-        if self.stem == 'convolutions' and self.patch_size % 2:
-            raise ValueError(f'convolutions need an even patch_size, not {self.patch_size}')
+        if self.stem == 'convolutions' and (self.patch_size not in (8, 16, 32) or self.width % 32):
+            raise ValueError(
+                f'convolutions need patch_size 8, 16 or 32 and a width divisible by 32, '
+                f'not {self.patch_size} and {self.width}'
+            )
 
 
 class Attention(nn.Module):
@@ -114,6 +119,24 @@ class LoraBlock(nn.Module):
         return F.linear(F.linear(tokens, down), up) * self.scale
 
 
+class ConvolutionStem(nn.Sequential):
+    """Inputs `[B, 3, H, W]` to one token `[B, width, H / patch, W / patch]` per patch."""
+
+    def __init__(self, config: VitConfig) -> None:
+        halvings = int(math.log2(config.patch_size)) - 2
+        width = config.width >> halvings
+        steps: list[nn.Module] = [nn.Conv2d(3, width, 4, stride=4), nn.ReLU()]
+        for _ in range(halvings):
+            wider = width * 2
+            steps += [
+                nn.Conv2d(width, wider, 3, stride=2, padding=1, bias=False),
+                nn.GroupNorm(max(1, wider // 16), wider),
+                nn.ReLU(),
+            ]
+            width = wider
+        super().__init__(*steps, nn.Conv2d(width, config.width, 1))
+
+
 class Adapter(nn.Module):
     """What one modality adds to the trunk.
 
@@ -134,6 +157,7 @@ class Adapter(nn.Module):
         lora_alpha: float = 16.0,
     ) -> None:
         super().__init__()
+        self.stem = ConvolutionStem(config) if config.stem == 'convolutions' else None
         self.class_embedding = nn.Parameter(torch.randn(config.width) * config.width**-0.5)
         self.post_layernorm = nn.LayerNorm(config.width)
         self.projection = nn.Linear(config.width, config.projection, bias=False)
@@ -146,7 +170,7 @@ class Adapter(nn.Module):
 
 
 class Trunk(nn.Module):
-    """Patch embedding, positions and blocks that all modalities share.
+    """Positions and blocks that all modalities share, and the patch embedding of CLIP.
 
     Args:
         config: Shape.
@@ -156,7 +180,11 @@ class Trunk(nn.Module):
     def __init__(self, config: VitConfig, *, grid: tuple[int, int]) -> None:
         super().__init__()
         self.config = config
-        self.patch_embedding = _patch_embedding(config)
+        self.patch_embedding = (
+            nn.Conv2d(3, config.width, config.patch_size, stride=config.patch_size, bias=False)
+            if config.stem == 'patch'
+            else None
+        )
         table = torch.randn(1 + grid[0] * grid[1], config.width) * 0.02
         self.position_embedding = nn.Parameter(table)
         self.pre_layernorm = nn.LayerNorm(config.width)
@@ -177,7 +205,9 @@ class Trunk(nn.Module):
         Raises:
             ValueError: The input has another number of patches than the position table.
         """
-        patches = self.patch_embedding(inputs).flatten(2).transpose(1, 2)
+        embed = self.patch_embedding if adapter.stem is None else adapter.stem
+        assert embed is not None
+        patches = embed(inputs).flatten(2).transpose(1, 2)
         own = adapter.position_embedding
         positions = self.position_embedding if own is None else own
         if patches.shape[1] + 1 != positions.shape[0]:
@@ -193,18 +223,6 @@ class Trunk(nn.Module):
         for index, block in enumerate(self.blocks):
             tokens = block(tokens, adapter.lora[index] if len(adapter.lora) else None)
         return F.normalize(adapter.projection(adapter.post_layernorm(tokens[:, 0])), dim=-1)
-
-
-def _patch_embedding(config: VitConfig) -> nn.Module:
-    size, width = config.patch_size, config.width
-    if config.stem == 'patch':
-        return nn.Conv2d(3, width, size, stride=size, bias=False)
-    half, third = size // 2, width // 3
-    return nn.Sequential(
-        nn.Conv2d(3, third, half, stride=half),
-        nn.GELU(),
-        nn.Conv2d(third, width, 3, stride=2, padding=1),
-    )
 
 
 def _keep_some(patches: Tensor, share: float) -> Tensor:

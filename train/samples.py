@@ -27,6 +27,8 @@ TOPICS = {
     'audio': ('microphone/audio',),
 }
 MAX_OFFSET_S = 0.1
+# Applied to stored inputs when they are used; they do not change what is stored.
+NETWORK_KEYS = ('mean', 'std', 'slopes')
 EVALUATION_SUITES = ('libero_goal', 'libero_10')
 UNKNOWN, FALSE, TRUE = -1, 0, 1
 Array = NDArray[Any]
@@ -197,7 +199,10 @@ def _fingerprint(bag: Path, configs: Mapping[str, Config]) -> str:
     files = [bag] if bag.is_file() else sorted(bag.iterdir())
     described = {
         'files': [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files],
-        'configs': {name: asdict(config) for name, config in configs.items()},
+        'configs': {
+            name: {k: v for k, v in asdict(config).items() if k not in NETWORK_KEYS}
+            for name, config in configs.items()
+        },
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
 
