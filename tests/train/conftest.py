@@ -213,7 +213,11 @@ clip_norm: 1.0
 ema: 0.95
 text_jitter: 0.15
 contrastive_weight: 0.1
-relations: {open: 1.0, hot: 1.0, dropped: 1.0}
+relations:
+  image: &all {open: 1.0, hot: 1.0, dropped: 1.0}
+  depth: *all
+  infrared: *all
+  audio: *all
 seed: 0
 validate_every_minutes: 1.0e+9
 """

@@ -30,6 +30,8 @@ def test_recipes_of_the_repository_load_and_say_how_to_run_them(path: Path) -> N
         ('patch_dropout: 0.2', 'patch_dropout: 1.0', 'patch_dropout'),
         ('ema: 0.95', 'ema: 1.0', 'ema'),
         ('max_steps: 120', 'max_steps: 0', 'max_steps'),
+        ('  infrared: *all', '', 'relations must name the modalities'),
+        ('image: &all {open: 1.0', 'image: &all {on: 1.0', 'quote `on`'),
         ('learning_rate: 3.0e-3', 'learning_rate: 0.0', 'learning_rate'),
         ('heads: 2', 'heads: 5', 'heads'),
         ('heads: 2', 'heads: 2, deads: 3', 'deads'),

@@ -92,7 +92,7 @@ def bind(
         _restore(run, out / CHECKPOINT)
     phrasings = Phrasings.load(recipe.phrasings)
     facts = fact_vectors(data.predicates, phrasings, tower.embed, synonyms=1, limit=MAX_SENTENCES)
-    balance = balance_weights(data, recipe.relations)
+    balance = {name: balance_weights(data, recipe.relations[name]) for name in recipe.batch}
     _announce(recipe, run.model, data)
     _loop(recipe, run, data, facts, balance, out, val=val)
     described = {
@@ -106,7 +106,7 @@ def bind(
     return out / recipe.name
 
 
-def balance_weights(data: Samples, relations: dict[str, float]) -> Tensor:
+def balance_weights(data: Samples, relations: Mapping[str, float]) -> Tensor:
     """float32 `[2, P]`: weights of false and true values of each predicate.
 
     Both truths of a predicate weigh the same in sum, every predicate of a relation weighs the
@@ -165,7 +165,7 @@ def _loop(
     run: Run,
     data: Samples,
     facts: FactVectors,
-    balance: Tensor,
+    balance: dict[str, Tensor],
     out: Path,
     *,
     val: Samples | None,
@@ -199,7 +199,12 @@ def _progress(recipe: Recipe, run: Run) -> float:
 
 
 def _step(
-    recipe: Recipe, run: Run, data: Samples, facts: FactVectors, balance: Tensor, done: float
+    recipe: Recipe,
+    run: Run,
+    data: Samples,
+    facts: FactVectors,
+    balance: dict[str, Tensor],
+    done: float,
 ) -> dict[str, float]:
     rate = recipe.learning_rate * min(1.0, (run.step + 1) / recipe.warmup_steps)
     for group in run.optimizer.param_groups:
@@ -210,7 +215,7 @@ def _step(
     losses: dict[str, float] = {}
     total = torch.zeros(())
     for name, size in recipe.batch.items():
-        loss = _modality_loss(recipe, run, data, name, size, positive, negative, balance)
+        loss = _modality_loss(recipe, run, data, name, size, positive, negative, balance[name])
         losses[name] = loss.item()
         total = total + loss
     if not torch.isfinite(total):

@@ -49,7 +49,7 @@ class Recipe:
     ema: float
     text_jitter: float
     contrastive_weight: float
-    relations: dict[str, float]
+    relations: dict[str, dict[str, float]]
     seed: int
     validate_every_minutes: float
 
@@ -112,8 +112,9 @@ def _check(recipe: Recipe, path: Path) -> None:
         'patch_dropout must be in [0, 1)': 0 <= recipe.patch_dropout < 1,
         'ema must be in [0, 1)': 0 <= recipe.ema < 1,
         'max_steps and max_minutes must be positive': recipe.max_steps > 0 < recipe.max_minutes,
+        'relations must name the modalities': set(recipe.relations) == set(recipe.modalities),
         'relations must be names (quote `on`: YAML reads it as true)': all(
-            isinstance(name, str) for name in recipe.relations
+            isinstance(name, str) for shares in recipe.relations.values() for name in shares
         ),
         'learning_rate must be positive': recipe.learning_rate > 0,
     }
