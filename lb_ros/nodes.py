@@ -17,10 +17,16 @@ from encoders import MODALITIES, Binder, ModelSetError, PredicateError, load_pre
 from lb_ros.dds_profile import use_dds_profile
 from lb_ros.encoder_node import EncoderNode
 from lb_ros.encoding import Encoded, EncodingWorker
+from lb_ros.microphone import MicrophoneNode
 from lb_ros.parameters import Parameters, declare_parameters, predicates_file, thread_count
 from lb_ros.predicates_node import PredicatesNode
 
-NODES = ('bringup', 'predicates', *(f'{m.sensor}_encoder' for m in MODALITIES.values()))
+NODES = (
+    'bringup',
+    'predicates',
+    'microphone',
+    *(f'{m.sensor}_encoder' for m in MODALITIES.values()),
+)
 
 
 def main(name: str, args: list[str] | None = None) -> None:
@@ -68,6 +74,8 @@ def _build(name: str) -> tuple[list[Node], EncodingWorker | None]:
         return [_predicates_alone()], None
     if name == 'bringup':
         return _bringup()
+    if name == 'microphone':
+        return [MicrophoneNode()], None
     modality = next(m.name for m in MODALITIES.values() if f'{m.sensor}_encoder' == name)
     encoder = EncoderNode(modality)
     parameters = declare_parameters(encoder)

@@ -1,0 +1,143 @@
+"""The worker: the newest message of every sensor, in turn, with every failure counted and told."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from encoders import Binder
+from lb_ros.encoding import Arrival, Encoded, EncodingWorker
+
+LIMIT_S = 60.0
+Start = Callable[..., EncodingWorker]
+
+
+def image(encoding: str = 'rgb8', side: int = 64) -> Any:
+    channels = {'rgb8': 3, 'mono16': 2, '16UC1': 2}.get(encoding, 3)
+    data = np.full(side * side * channels, 40, np.uint8).tobytes()
+    return SimpleNamespace(
+        encoding=encoding, width=side, height=side, step=side * channels, is_bigendian=0, data=data
+    )
+
+
+def arrival(message: Any, stamp_ns: int = 1, *, age_s: float = 0.0) -> Arrival:
+    return Arrival(message, stamp_ns, 'camera_frame', time.monotonic() - age_s)
+
+
+@pytest.fixture
+def binder(tiny_model_set: Path) -> Binder:
+    return Binder.load(tiny_model_set)
+
+
+@pytest.fixture
+def encoded() -> queue.Queue[Encoded]:
+    return queue.Queue()
+
+
+@pytest.fixture
+def told() -> queue.Queue[str]:
+    return queue.Queue()
+
+
+@pytest.fixture
+def start(
+    binder: Binder, encoded: queue.Queue[Encoded], told: queue.Queue[str]
+) -> Iterator[Start]:
+    workers: list[EncodingWorker] = []
+
+    def begin(**options: Any) -> EncodingWorker:
+        worker = EncodingWorker(binder, publish=encoded.put, log=told.put, **options)
+        workers.append(worker)
+        for name in ('image', 'depth', 'infrared', 'audio'):
+            worker.add_sensor(name)
+        return worker
+
+    yield begin
+    for worker in workers:
+        worker.close()
+
+
+def test_an_image_becomes_the_embedding_that_the_binder_gives(
+    start: Start, binder: Binder, encoded: queue.Queue[Encoded]
+) -> None:
+    worker = start()
+    worker.put('image', arrival(image(), stamp_ns=7))
+    found = encoded.get(timeout=LIMIT_S)
+    expected = binder.embed(image=np.full((64, 64, 3), 40, np.uint8))['image']
+    np.testing.assert_allclose(found.vector, np.ravel(expected), atol=1e-5)
+    assert (found.modality, found.stamp_ns, found.frame_id) == ('image', 7, 'camera_frame')
+    assert found.valid_fraction == 1.0
+    assert found.encode_ms > 0
+
+
+def test_a_failing_sensor_is_told_once_and_the_others_go_on(
+    start: Start, encoded: queue.Queue[Encoded], told: queue.Queue[str]
+) -> None:
+    worker = start()
+    for _ in range(2):
+        worker.put('depth', arrival(image('bayer_of_mars')))
+        worker.put('image', arrival(image()))
+        assert encoded.get(timeout=LIMIT_S).modality == 'image'
+    deadline_s = time.monotonic() + LIMIT_S
+    while worker.counters()['depth'].failed + worker.counters()['depth'].dropped < 2:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.005)
+    assert 'bayer_of_mars' in told.get(timeout=LIMIT_S)
+    assert told.empty()
+
+
+def test_messages_that_waited_too_long_are_stale(
+    start: Start, encoded: queue.Queue[Encoded]
+) -> None:
+    worker = start(max_age_ms=500.0)
+    worker.put('image', arrival(image(), age_s=2.0))
+    worker.put('infrared', arrival(image('mono16')))
+    assert encoded.get(timeout=LIMIT_S).modality == 'infrared'
+    # Counted before the infrared image was taken, which had waited less.
+    assert worker.counters()['image'].stale == 1
+
+
+def test_no_sensor_starves(start: Start, encoded: queue.Queue[Encoded]) -> None:
+    worker = start()
+    sound = SimpleNamespace(sample_rate_hz=16_000, channels=1, samples=np.zeros(1600, np.int16))
+    served: set[str] = set()
+    deadline_s = time.monotonic() + LIMIT_S
+    stamp_ns = 0
+    while served != {'image', 'depth', 'infrared', 'audio'}:
+        assert time.monotonic() < deadline_s
+        # Pictures come faster than they can be encoded.
+        for name, kind in (('image', 'rgb8'), ('depth', '16UC1'), ('infrared', 'mono16')):
+            worker.put(name, arrival(image(kind)))
+        worker.put('audio', arrival(sound, stamp_ns))
+        stamp_ns += 100_000_000
+        served.add(encoded.get(timeout=LIMIT_S).modality)
+
+
+def test_a_rate_limit_keeps_the_newest(start: Start, encoded: queue.Queue[Encoded]) -> None:
+    worker = start(max_rate_hz=4.0)
+    began_s = time.monotonic()
+    stamps: list[int] = []
+    stamp_ns = 0
+    while len(stamps) < 4:
+        stamp_ns += 1
+        worker.put('image', arrival(image(), stamp_ns))
+        try:
+            stamps.append(encoded.get(timeout=0.01).stamp_ns)
+        except queue.Empty:
+            assert time.monotonic() - began_s < LIMIT_S
+    # Two may go at once; from then on a quarter of a second lies between.
+    assert time.monotonic() - began_s > 0.2
+    assert stamps == sorted(stamps)
+    assert worker.counters()['image'].dropped > 0
+
+
+def test_an_unknown_sensor_is_an_error(start: Start) -> None:
+    with pytest.raises(KeyError, match='no touch encoder'):
+        start().add_sensor('touch')

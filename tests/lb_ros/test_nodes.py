@@ -1,0 +1,238 @@
+"""Nodes in a process of their own, asked over DDS as a robot's programs ask them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip('rclpy')
+
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.node import Node  # noqa: E402
+from rclpy.qos import qos_profile_sensor_data  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
+
+from encoders import Predicate, State  # noqa: E402
+from lb_ros.client import NotAnsweredError, PredicateClient  # noqa: E402
+from lb_ros.msg import Embedding, PredicateScores  # noqa: E402
+
+pytestmark = pytest.mark.ros
+
+START_S = 120.0
+LIMIT_S = 60.0
+PREDICATES = """
+predicates:
+  a drawer is open:
+    positive: [the drawer is open]
+    negative: [the drawer is closed]
+    dwell_ms: 0
+"""
+
+
+class Robot(Node):
+    """Publishes camera and infrared images, and listens to what comes back."""
+
+    def __init__(self) -> None:
+        super().__init__('robot')
+        self.camera = self.create_publisher(Image, 'camera/image', qos_profile_sensor_data)
+        self.infrared = self.create_publisher(Image, 'infrared/image', qos_profile_sensor_data)
+        self.embeddings = self.create_publisher(Embedding, 'embeddings/depth', 1)
+        self.scores: list[PredicateScores] = []
+        self.heard: list[Embedding] = []
+        self.create_subscription(PredicateScores, 'predicates/scores', self.scores.append, 10)
+        self.create_subscription(
+            Embedding, 'embeddings/infrared', self.heard.append, qos_profile_sensor_data
+        )
+
+    def see(self, encoding: str = 'rgb8') -> None:
+        """Publish one image of each sensor."""
+        pixels = np.full((48, 64, 3), 90, np.uint8)
+        self.camera.publish(self._image(pixels, encoding))
+        self.infrared.publish(self._image(np.full((48, 64), 30_000, np.uint16), 'mono16'))
+
+    def _image(self, pixels: np.ndarray, encoding: str) -> Image:
+        message = Image(encoding=encoding, height=48, width=64, data=pixels.tobytes())
+        message.step = len(message.data) // 48
+        message.header.stamp = self.get_clock().now().to_msg()
+        message.header.frame_id = 'lens'
+        return message
+
+
+@pytest.fixture(scope='module')
+def bringup(
+    tiny_model_set: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[subprocess.Popen[str]]:
+    predicates = tmp_path_factory.mktemp('predicates') / 'predicates.yaml'
+    predicates.write_text(PREDICATES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
+        patch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+        command = [sys.executable, '-m', 'lb_ros.nodes', 'bringup', '--ros-args']
+        command += ['-p', f'model:={tiny_model_set}', '-p', f'predicates:={predicates}']
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+
+
+@pytest.fixture(scope='module')
+def client(bringup: subprocess.Popen[str]) -> Iterator[PredicateClient]:
+    with PredicateClient(timeout_s=START_S) as found:
+        found.query(['a first question waits until the nodes are up'])
+        yield found
+
+
+@pytest.fixture(scope='module')
+def robot(client: PredicateClient) -> Iterator[Robot]:
+    node = Robot()
+    yield node
+    node.destroy_node()
+
+
+def until(robot: Robot, holds: Callable[[], bool], *, encoding: str = 'rgb8') -> None:
+    """Publish images and listen until something holds."""
+    executor = SingleThreadedExecutor()
+    executor.add_node(robot)
+    limit_s = time.monotonic() + LIMIT_S
+    try:
+        while not holds():
+            assert time.monotonic() < limit_s
+            robot.see(encoding)
+            executor.spin_once(timeout_sec=0.05)
+    finally:
+        executor.remove_node(robot)
+        executor.shutdown()
+
+
+def test_images_become_embeddings_and_scores(robot: Robot) -> None:
+    robot.scores.clear()
+    until(robot, lambda: bool(robot.heard and robot.scores and robot.scores[-1].scores))
+    embedding = robot.heard[-1]
+    assert (embedding.modality, embedding.header.frame_id) == ('infrared', 'lens')
+    assert np.linalg.norm(embedding.vector) == pytest.approx(1.0, abs=1e-4)
+    assert embedding.encode_ms > 0
+    until(robot, lambda: set(robot.scores[-1].scores[0].modalities) == {'image', 'infrared'})
+    scores = robot.scores[-1]
+    assert scores.scores[0].name == 'a drawer is open'
+    assert scores.language_space == embedding.language_space
+    assert 0 < scores.latency_ms < 1000 * LIMIT_S
+
+
+def test_sentences_are_answered_by_the_sensors_that_see(
+    client: PredicateClient, robot: Robot
+) -> None:
+    robot.scores.clear()
+    until(robot, lambda: bool(robot.scores))
+    answer = client.query(['the stove is hot', 'the drawer is open'], max_age_ms=1e6)[0]
+    assert answer.fused is not None
+    assert 0 <= answer.fused <= 1
+    assert answer.probability['depth'] is None
+    assert 'no depth embedding' in answer.reasons['depth']
+    assert 'image' not in answer.reasons
+
+
+@pytest.mark.parametrize(
+    ('texts', 'modalities', 'says'),
+    [
+        ([], [], 'no texts'),
+        ([' '], [], 'word'),
+        (['the drawer is open'], ['touch'], "unknown modality 'touch'"),
+    ],
+)
+def test_unusable_questions_are_refused_with_a_reason(
+    client: PredicateClient, texts: list[str], modalities: list[str], says: str
+) -> None:
+    with pytest.raises(NotAnsweredError, match=says):
+        client.query(texts, modalities=modalities)
+
+
+def test_predicates_come_and_go(client: PredicateClient, robot: Robot) -> None:
+    client.add(Predicate.from_sentence('the stove is hot', name='hot stove'))
+    until(robot, lambda: 'hot stove' in {s.name for m in robot.scores[-1:] for s in m.scores})
+    client.remove('hot stove')
+    until(robot, lambda: {s.name for s in robot.scores[-1].scores} == {'a drawer is open'})
+    with pytest.raises(NotAnsweredError, match='hot stove'):
+        client.remove('hot stove')
+
+
+def test_waiting_ends_with_the_state_or_the_time(client: PredicateClient) -> None:
+    # Nothing is published meanwhile, so that the state is or becomes unknown.
+    assert client.wait_for('a drawer is open', state=State.UNKNOWN, timeout_s=LIMIT_S)
+    assert not client.wait_for('a drawer is open', state=State.TRUE, timeout_s=0.3)
+    with pytest.raises(NotAnsweredError, match='no predicate'):
+        client.wait_for('never heard of', timeout_s=1.0)
+
+
+def test_the_counters_account_for_every_message_at_the_end(
+    bringup: subprocess.Popen[str], robot: Robot
+) -> None:
+    robot.heard.clear()
+    until(robot, lambda: bool(robot.heard), encoding='bayer_of_mars')
+    bringup.send_signal(signal.SIGINT)
+    output, _ = bringup.communicate(timeout=LIMIT_S)
+    assert bringup.returncode == 0
+    counters = json.loads(output.splitlines()[-1])['counters']
+    assert counters['image']['failed'] > 0
+    for name in ('image', 'infrared'):
+        count = counters[name]
+        ended = count['dropped'] + count['stale'] + count['failed'] + count['encoded']
+        assert count['received'] - ended in (0, 1)  # one may still wait
+    assert counters['depth']['received'] == 0
+
+
+def test_a_process_that_cannot_start_says_why_in_one_line(ros_domain: int) -> None:
+    command = [sys.executable, '-m', 'lb_ros.nodes', 'bringup', '--ros-args']
+    command += ['-p', 'model:=no_such_model']
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=START_S, check=False)
+    assert ended.returncode == 1
+    assert "no model set 'no_such_model'" in ended.stderr
+    assert 'Traceback' not in ended.stderr
+
+
+def test_the_encoder_and_the_predicates_run_apart(
+    ros_domain: int, tiny_model_set: Path, tmp_path: Path
+) -> None:
+    predicates = tmp_path / 'predicates.yaml'
+    predicates.write_text(PREDICATES)
+    options = ['--ros-args', '-p', f'model:={tiny_model_set}', '-p', f'predicates:={predicates}']
+    processes = [
+        subprocess.Popen(
+            [sys.executable, '-m', 'lb_ros.nodes', name, *options], stdout=subprocess.DEVNULL
+        )
+        for name in ('camera_encoder', 'predicates')
+    ]
+    try:
+        with PredicateClient(timeout_s=START_S) as client:
+            client.query(['a first question waits until the node is up'])
+            robot = Robot()
+            until(robot, lambda: bool(robot.scores))
+            assert robot.scores[-1].scores[0].modalities == ['image']
+            _refuses_another_space(client, robot)
+            robot.destroy_node()
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        assert [process.wait(LIMIT_S) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def _refuses_another_space(client: PredicateClient, robot: Robot) -> None:
+    vector = np.zeros(384, np.float32)
+    vector[0] = 1.0
+    stray = Embedding(modality='depth', language_space='another', vector=vector.tolist())
+    stray.header.stamp = robot.get_clock().now().to_msg()
+    robot.embeddings.publish(stray)
+    answer = client.query(['the drawer is open'], max_age_ms=1e6)[0]
+    assert answer.probability['depth'] is None

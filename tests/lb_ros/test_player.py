@@ -1,0 +1,39 @@
+"""The player moves stamps and nothing else."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lb_ros.demo.player import message_class, restamp
+
+
+@given(
+    st.integers(0, 2**31 - 1),
+    st.integers(0, 10**9 - 1),
+    st.integers(-(10**18), 10**18),
+    st.binary(max_size=20),
+    st.booleans(),
+)
+def test_only_the_stamp_moves(
+    seconds: int, nanoseconds: int, offset_ns: int, rest: bytes, little: bool
+) -> None:
+    order = '<' if little else '>'
+    total_ns = seconds * 10**9 + nanoseconds + offset_ns
+    if not 0 <= total_ns < 2**31 * 10**9:
+        return
+    head = bytes([0, int(little), 0, 0])
+    raw = head + struct.pack(f'{order}iI', seconds, nanoseconds) + rest
+    moved = restamp(raw, offset_ns)
+    assert (moved[:4], moved[12:]) == (head, rest)
+    assert struct.unpack_from(f'{order}iI', moved, 4) == divmod(total_ns, 10**9)
+
+
+def test_unknown_types_are_none() -> None:
+    pytest.importorskip('rclpy')
+    assert message_class('no_such_package/msg/Thing') is None
+    assert message_class('sensor_msgs/msg/NoSuchMessage') is None
+    assert message_class('sensor_msgs/msg/Image').__name__ == 'Image'
