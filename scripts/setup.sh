@@ -85,7 +85,8 @@ import sys
 
 from lb_ros.cli import main
 
-sys.exit(main())
+if __name__ == '__main__':  # worker processes import this file again
+    sys.exit(main())
 EOF
   chmod +x "$venv/bin/lb-ros"
 }
