@@ -27,6 +27,7 @@ NODES = (
     'microphone',
     *(f'{m.sensor}_encoder' for m in MODALITIES.values()),
 )
+WAKE_S = 0.2
 
 
 def main(name: str, args: list[str] | None = None) -> None:
@@ -49,7 +50,9 @@ def main(name: str, args: list[str] | None = None) -> None:
         for node in nodes:
             executor.add_node(node)
         nodes[-1].get_logger().info(f'{name} is ready')
-        executor.spin()
+        while rclpy.ok():
+            # A signal is only noticed between waits; a node without timers would wait forever.
+            executor.spin_once(timeout_sec=WAKE_S)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     except (ModelSetError, PredicateError, KeyError, ValueError, ModuleNotFoundError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from collections.abc import Iterator
@@ -14,6 +15,11 @@ from encoders.model_set import Manifest, ModalitySpec, ModelSet, build_modules, 
 from encoders.preprocess import audio, depth, image, infrared
 from encoders.text_tower import text_tower
 from encoders.vit import VitConfig
+
+with contextlib.suppress(ImportError):
+    # PyTorch loads it late. Its LLVM must come before that of the simulator's renderer, in one
+    # process the other order crashes; outside of tests the two never share a process.
+    import triton  # noqa: F401
 
 _domains = itertools.count()
 
