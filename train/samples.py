@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,8 @@ def load_samples(
     """
     tasks = [(bag, dict(configs), cache) for bag in bags]
     if workers > 1:
-        with ProcessPoolExecutor(workers) as pool:
+        # A forked copy of a process whose threads are computing may wait forever.
+        with ProcessPoolExecutor(workers, get_context('spawn')) as pool:
             results = pool.map(_extract, tasks, chunksize=1)
             parts = list(track(results, 'reading bags', total=len(tasks)))
     else:
