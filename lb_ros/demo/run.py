@@ -27,6 +27,7 @@ from lb_ros.demo.table import live_table, summary_table
 
 GRACE_S = 1.5
 STOP_S = 15.0
+WIDTH = 110
 SENTENCES = 12  # a side of a predicate: enough for an ensemble, quick to embed
 SENSOR_TOPICS = ('camera', 'depth', 'infrared', 'microphone')
 
@@ -56,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the demonstration; 0 on success, 1 if a process failed, 2 for unusable input."""
     os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-    console = Console()
+    # A table squeezed into the 80 columns of a file or a pipe says nothing.
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     try:
         bag = args.bag or shipped('lb_ros/data/demo_bag')
         predicates, problems = predicates_of(bag, args.text)
@@ -250,6 +252,6 @@ def _last_json(output: str) -> dict[str, Any]:
 
 def _save_picture(recording: Recording, modalities: Sequence[str], path: Path) -> None:
     with open(os.devnull, 'w') as nowhere:
-        console = Console(record=True, width=110, file=nowhere)
+        console = Console(record=True, width=WIDTH, file=nowhere)
         console.print(live_table(recording, modalities, limit=24))
         console.save_svg(str(path), title='lb-ros demo')
