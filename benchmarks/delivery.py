@@ -64,14 +64,14 @@ def main() -> None:
 def one_run(profile: str, seconds: float, *, domain: int) -> dict[str, Any]:
     """What was sent and received, by topic."""
     command = [sys.executable, '-m', 'benchmarks.delivery', '--seconds', str(seconds)]
-    return json.loads(
-        subprocess.run(
-            [sys.executable, '-c', 'from benchmarks.delivery import receive; receive()', *command],
-            env=_environment(profile, domain),
-            stdout=subprocess.PIPE,
-            check=True,
-        ).stdout
+    done = subprocess.run(
+        [sys.executable, '-c', 'from benchmarks.delivery import receive; receive()', *command],
+        env=_environment(profile, domain),
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
     )
+    return dict(json.loads(done.stdout.splitlines()[-1]))  # the middleware may print before
 
 
 def _environment(profile: str, domain: int) -> dict[str, str]:
