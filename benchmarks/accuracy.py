@@ -1,8 +1,9 @@
 """AUROC of a model set on simulator bags, every predicate, trained and unseen wording apart.
 
-lb-ros sim --suite libero_goal --episodes 10 --seed 500 --profile train --randomize \
-        --duration 60 --out bags/eval
-python -m benchmarks.accuracy --model lb-mini --data bags/eval --name accuracy_unseen_scenes
+docs/training.md records the bags.
+
+python -m benchmarks.accuracy --model lb-mini --data bags/eval bags/eval_live \
+        --name accuracy_unseen_scenes
 """
 
 from __future__ import annotations

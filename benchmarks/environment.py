@@ -19,7 +19,7 @@ PACKAGES = ('torch', 'numpy', 'opencv-python', 'ros-jazzy-rclpy')
 def environment() -> dict[str, Any]:
     """Machine, versions, command line and time of this run, ready for JSON."""
     return {
-        'command': 'python ' + shlex.join(sys.argv),
+        'command': shlex.join(['python', *sys.orig_argv[1:]]),
         'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
         'machine': {
             'cpu': _cpu_name(),
