@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--headless', action='store_true', help='no live table')
     parser.add_argument('--report', type=Path, help='write the summary as JSON')
-    parser.add_argument('--picture', type=Path, help='write the last live table as SVG')
+    parser.add_argument('--picture', type=Path, help='write the live table at the end of the bag as SVG')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -143,8 +143,6 @@ def _show(
     report = make_report(recording, binder, bag, played, _last_json(outputs['nodes']))
     if args.report:
         args.report.write_text(json.dumps(report, indent=2) + '\n')
-    if args.picture:
-        _save_picture(recording, binder.modalities, args.picture)
     console.print(summary_table(recording.summarise()))
     keys = ('medians', 'latency_ms', 'delivered_fraction')
     console.print({key: report[key] for key in keys})
@@ -206,6 +204,8 @@ def _watch(
                 now_s = time.monotonic()
                 if processes['player'].poll() is not None and end_s == math.inf:
                     end_s = now_s + GRACE_S
+                    if args.picture:  # a moment later all states are unknown: the sensors are silent
+                        _save_picture(recording, modalities, args.picture)
                 if not args.headless and now_s > redraw_s:
                     redraw_s = now_s + 0.25
                     live.update(live_table(recording, modalities, limit=limit), refresh=True)
