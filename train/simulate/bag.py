@@ -51,6 +51,10 @@ class EpisodeBag:
             text = (OWN_MESSAGES / f'{name}.msg').read_text()
             self._types.register(get_types_from_msg(text, f'lb_ros/msg/{name}'))
 
+    def mark(self, key: str, value: str) -> None:
+        """Add what is known of the episode only after it was recorded."""
+        self._marks[key] = value
+
     def task(self, text: str) -> None:
         """The instruction of the episode."""
         self._add('task/text', 0.0, self._new('std_msgs/msg/String', data=text))

@@ -13,6 +13,7 @@ import numpy as np
 
 from train.simulate.scene import Joint, Place, Thing, Vector
 from train.simulate.sound import DISTRACTORS
+from train.simulate.stage import StageWorld
 from train.simulate.world import AMBIENT_K, COIL_ON_K, PLATE_ON_K, Heat, SoundEvent, World
 
 SHOT_S = 2.0
@@ -117,7 +118,7 @@ def reachable_places(world: World, thing: Thing) -> list[Place]:
     return found
 
 
-def background_sounds(world: World, start_s: float, duration_s: float) -> None:
+def background_sounds(world: StageWorld, start_s: float, duration_s: float) -> None:
     """Sounds of the room and the machines that mean nothing for any event."""
     rng = world.rng
     for _ in range(rng.poisson(0.5 * duration_s)):
@@ -128,8 +129,9 @@ def background_sounds(world: World, start_s: float, duration_s: float) -> None:
         length_s = rng.uniform(0.3, 1.5)
         at_s = start_s + rng.uniform(0, max(duration_s - length_s, 0.01))
         world.sounds.append(SoundEvent('motor', at_s, rng.uniform(0.1, 1.0), length_s))
-    if rng.random() < 0.15:  # something is put down gently
-        name = str(rng.choice([t.name for t in world.scene.things]))
+    names = [t.name for t in world.scene.things]
+    if rng.random() < 0.15 and names:  # something is put down gently
+        name = str(rng.choice(names))
         at_s = start_s + rng.uniform(0, duration_s)
         world.sounds.append(SoundEvent('impact', at_s, rng.uniform(0.02, 0.12), source=name))
     if world.stove_is_on():
