@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from train.simulate.metaworld.tasks import SUITE as METAWORLD
 from train.simulate.names import joint_noun, noun, place_of_site
 
 TRAINING_SUITES = ('libero_90', 'libero_spatial', 'libero_object')
 EVALUATION_SUITES = ('libero_goal', 'libero_10')
+ALL_SUITES = (*TRAINING_SUITES, *EVALUATION_SUITES, METAWORLD)
 # Scenes that libero_10 shares with libero_90: held out so that evaluation scenes stay unseen.
 HELD_OUT_SCENES = frozenset(
     [f'KITCHEN_SCENE{n}' for n in (3, 4, 6, 8)]
@@ -89,15 +91,14 @@ class SceneTask:
 
 
 def list_scenes(suite: str) -> list[SceneTask]:
-    """The distinct scenes of a suite, without those held out for evaluation.
+    """The distinct scenes of a LIBERO suite, without those held out for evaluation.
 
     Raises:
         ValueError: The suite is unknown; the message lists those there are.
         ModuleNotFoundError: The simulator is not installed; the message says how to get it.
     """
-    known = (*TRAINING_SUITES, *EVALUATION_SUITES)
-    if suite not in known:
-        raise ValueError(f'unknown suite {suite!r}, expected one of {", ".join(known)}')
+    if suite not in (*TRAINING_SUITES, *EVALUATION_SUITES):
+        raise ValueError(f'unknown suite {suite!r}, expected one of {", ".join(ALL_SUITES)}')
     scenes: dict[str, SceneTask] = {}
     with contextlib.redirect_stdout(io.StringIO()):
         benchmark = _libero()['benchmark'].get_benchmark_dict()[suite]()
