@@ -31,12 +31,19 @@ class StageScene(Protocol):
         """Free objects that can be carried."""
 
     @property
+    def furniture(self) -> Sequence[Thing]:
+        """Free objects that stay where they are."""
+
+    @property
     def joints(self) -> Mapping[str, Joint]:
         """What opens or turns, by noun."""
 
     @property
     def places(self) -> Sequence[Place]:
         """Where things can be in or on."""
+
+    def fixture_bodies(self) -> dict[str, int]:
+        """Body ids of what else has a name."""
 
 
 class StageWorld(Protocol):
