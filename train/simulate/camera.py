@@ -9,11 +9,13 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from train.simulate.scene import Scene, Vector
+from train.simulate.regions import name_geoms
+from train.simulate.scene import CAMERA, Scene, Vector
 from train.simulate.world import AMBIENT_K, World
 
 SIZE = 256
 INFRARED_SIZE = 160
+REGION_SIZE = 64
 COUNTS_PER_K = 100.0
 NOISE_K = 0.08
 PLATE_RADIUS_M = 0.075
@@ -23,20 +25,25 @@ COIL_WIDTH_M = 0.006
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """`rgb` uint8 [H,W,3], `depth_mm` uint16 [H,W], `infrared` uint16 centikelvin [h,w]."""
+    """`rgb` uint8 [H,W,3], `depth_mm` uint16 [H,W], `infrared` uint16 centikelvin [h,w].
+
+    `regions` uint8 [r,r] says which named part of the scene is seen: 0 none, else 1 + its index
+    in `Camera.region_names`.
+    """
 
     rgb: NDArray[np.uint8]
     depth_mm: NDArray[np.uint16]
     infrared: NDArray[np.uint16]
+    regions: NDArray[np.uint8]
 
 
 class Camera:
-    """The camera `agentview` of a scene; `shift` moves it by metres, `fov_deg` is vertical.
+    """The camera of a scene; `region_names` are the parts its frames tell apart.
 
     Call `close()` when done: the rendering context belongs to this process.
     """
 
-    def __init__(self, scene: Scene, name: str = 'agentview') -> None:
+    def __init__(self, scene: Scene, name: str = CAMERA) -> None:
         self._model = scene.model
         self._gl = mujoco.GLContext(SIZE, SIZE)
         self._gl.make_current()
@@ -59,6 +66,7 @@ class Camera:
             scene.model.cam_quat[self._camera.fixedcamid].copy(),
             scene.model.cam_fovy[self._camera.fixedcamid].copy(),
         )
+        self.region_names, self._region_of_geom = name_geoms(scene)
 
     def close(self) -> None:
         """Free the rendering context."""
@@ -86,9 +94,12 @@ class Camera:
         self._gl.make_current()
         rgb, depth_m = self._render(world, segmented=False)
         segments, _ = self._render(world, segmented=True)
-        infrared = self._infrared(world, _geom_ids(segments, self._view), depth_m, rng)
+        geoms = _geom_ids(segments, self._view)
+        infrared = self._infrared(world, geoms, depth_m, rng)
         noisy = np.clip(rgb + rng.normal(0, 2.0, rgb.shape), 0, 255).astype(np.uint8)
-        return Frame(noisy, _measured_depth(depth_m, rng), infrared)
+        step = SIZE // REGION_SIZE
+        regions = self._region_of_geom[geoms[step // 2 :: step, step // 2 :: step]]
+        return Frame(noisy, _measured_depth(depth_m, rng), infrared, regions)
 
     def _render(
         self, world: World, *, segmented: bool
