@@ -10,12 +10,14 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from train.simulate.scene import Vector
+from train.simulate.regions import ROBOT_PARTS, name_geoms
+from train.simulate.scene import CAMERA, Vector
 from train.simulate.stage import StageScene, StageWorld
 from train.simulate.world import AMBIENT_K
 
 SIZE = 256
 INFRARED_SIZE = 160
+REGION_SIZE = 64
 COUNTS_PER_K = 100.0
 NOISE_K = 0.08
 PLATE_RADIUS_M = 0.075
@@ -26,25 +28,32 @@ WARM_PARTS_K = {'robot0_link': 7.0, 'gripper0': 4.0}
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """`rgb` uint8 [H,W,3], `depth_mm` uint16 [H,W], `infrared` uint16 centikelvin [h,w]."""
+    """`rgb` uint8 [H,W,3], `depth_mm` uint16 [H,W], `infrared` uint16 centikelvin [h,w].
+
+    `regions` uint8 [r,r] says which named part of the scene is seen: 0 none, else 1 + its index
+    in `Camera.region_names`.
+    """
 
     rgb: NDArray[np.uint8]
     depth_mm: NDArray[np.uint16]
     infrared: NDArray[np.uint16]
+    regions: NDArray[np.uint8]
 
 
 class Camera:
-    """The camera `agentview` of a scene; `shift` moves it by metres, `fov_deg` is vertical.
+    """The camera of a scene; `region_names` are the parts its frames tell apart.
 
     Call `close()` when done: the rendering context belongs to this process.
 
     Attributes:
         warm_parts_k: Motors by the beginning of their body's name, kelvin above the room.
+        robot_parts: What the robot's bodies are called, by the beginning of their name.
     """
 
     warm_parts_k: Mapping[str, float] = WARM_PARTS_K
+    robot_parts: Mapping[str, str] = ROBOT_PARTS
 
-    def __init__(self, scene: StageScene, name: str = 'agentview') -> None:
+    def __init__(self, scene: StageScene, name: str = CAMERA) -> None:
         self._model = scene.model
         self._gl = mujoco.GLContext(SIZE, SIZE)
         self._gl.make_current()
@@ -67,6 +76,7 @@ class Camera:
             scene.model.cam_quat[self._camera.fixedcamid].copy(),
             scene.model.cam_fovy[self._camera.fixedcamid].copy(),
         )
+        self.region_names, self._region_of_geom = name_geoms(scene, self.robot_parts)
 
     def close(self) -> None:
         """Free the rendering context."""
@@ -94,9 +104,12 @@ class Camera:
         self._gl.make_current()
         rgb, depth_m = self._render(world, segmented=False)
         segments, _ = self._render(world, segmented=True)
-        infrared = self._infrared(world, _geom_ids(segments, self._view), depth_m, rng)
+        geoms = _geom_ids(segments, self._view)
+        infrared = self._infrared(world, geoms, depth_m, rng)
         noisy = np.clip(rgb + rng.normal(0, 2.0, rgb.shape), 0, 255).astype(np.uint8)
-        return Frame(noisy, _measured_depth(depth_m, rng), infrared)
+        step = SIZE // REGION_SIZE
+        regions = self._region_of_geom[geoms[step // 2 :: step, step // 2 :: step]]
+        return Frame(noisy, _measured_depth(depth_m, rng), infrared, regions)
 
     def _render(
         self, world: StageWorld, *, segmented: bool

@@ -23,12 +23,19 @@ from rich.progress import (
 
 from train.simulate.metaworld.tasks import SUITE as METAWORLD
 from train.simulate.metaworld.tasks import ExpertTask, list_tasks
-from train.simulate.scene import ALL_SUITES, SceneTask, list_scenes
+from train.simulate.scene import (
+    ALL_SUITES,
+    TRAINING_SUITES,
+    SceneTask,
+    list_scenes,
+    with_other_objects,
+)
 
 if TYPE_CHECKING:
     from train.simulate.episode import EpisodePlan
 
 EXAMPLE = 'example: lb-ros sim --suite libero_spatial --episodes 4 --out bags/'
+SCENES_PER_PROCESS = 6
 Task = SceneTask | ExpertTask
 Job = tuple[Task, list[dict[str, object]]]
 Outcome = tuple[str, int, str]
@@ -58,6 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--rate', type=float, default=10.0, help='camera frames per second (live)')
     parser.add_argument(
         '--randomize', action='store_true', help='jitter the camera and the lights'
+    )
+    parser.add_argument(
+        '--exchange-objects',
+        action='store_true',
+        help='other objects in every episode (LIBERO training suites only)',
     )
     parser.add_argument('--json', action='store_true', help='print a summary as JSON')
 
@@ -95,6 +107,8 @@ def plan_jobs(args: argparse.Namespace) -> list[Job]:
     """
     if args.episodes < 1 or args.workers < 1 or args.duration <= 0 or args.rate <= 0:
         raise ValueError('--episodes, --workers, --duration and --rate must be positive')
+    if args.exchange_objects and not set(args.suite) <= set(TRAINING_SUITES):
+        raise ValueError(f'--exchange-objects is for {", ".join(TRAINING_SUITES)} only')
     jobs: list[Job] = []
     for suite in args.suite:
         scenes = [
@@ -104,13 +118,17 @@ def plan_jobs(args: argparse.Namespace) -> list[Job]:
             raise ValueError(f'no scene of {suite} has {args.scene!r} in its name')
         for index, task in enumerate(scenes):
             seeds = range(args.seed + index, args.seed + args.episodes, len(scenes))
-            episodes: list[dict[str, object]] = []
+            episodes: list[tuple[int, dict[str, object]]] = []
             for seed in seeds:
                 path = args.out / f'{task.scene}_{args.profile}_{seed:05d}'
                 if not (path / 'metadata.yaml').exists():
-                    episodes.append(_episode(args, seed, path))
+                    episodes.append((seed, _episode(args, seed, path)))
+            if args.exchange_objects and isinstance(task, SceneTask):
+                jobs += [(with_other_objects(task, seed), [e]) for seed, e in episodes]
+                continue
             # Small jobs keep all workers busy to the end.
-            jobs += [(task, episodes[k : k + 4]) for k in range(0, len(episodes), 4)]
+            chunks = [episodes[k : k + 4] for k in range(0, len(episodes), 4)]
+            jobs += [(task, [episode for _, episode in chunk]) for chunk in chunks]
     return jobs
 
 
@@ -144,7 +162,9 @@ def _record_all(jobs: Sequence[Job], *, workers: int, quiet: bool) -> Iterator[O
         TimeRemainingColumn(),
     )
     context = multiprocessing.get_context('spawn')
-    with Progress(*columns, disable=quiet) as progress, context.Pool(workers) as pool:
+    # The simulator frees little of a scene: a process that had built a hundred would hold 25 GB.
+    pool_of_fresh = context.Pool(workers, maxtasksperchild=SCENES_PER_PROCESS)
+    with Progress(*columns, disable=quiet) as progress, pool_of_fresh as pool:
         bar = progress.add_task('episodes', total=total, rate='')
         frames = 0
         for outcomes in pool.imap_unordered(record_job, jobs):

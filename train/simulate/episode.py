@@ -114,6 +114,7 @@ class Studio:
         frame = self._camera.look(world, world.rng)
         bag.frame(world.now_s, frame, focal_px=self._camera.focal_px)
         bag.truth(world.now_s, evaluate(world))
+        bag.regions(world.now_s, frame.regions, self._camera.region_names)
 
 
 def marks(plan: EpisodePlan) -> dict[str, str]:

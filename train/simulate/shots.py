@@ -77,7 +77,7 @@ def free_spot(world: World, radius_m: float, taken: list[tuple[float, float, flo
             )
             for low, high in boxes
         )
-        if clear and outside:
+        if clear and outside and scene.sees(np.array([x, y, scene.table_z_m])):
             break
     return np.array([x, y, scene.table_z_m + 0.004])
 
@@ -197,7 +197,7 @@ def _scatter(world: World, held: Thing | None) -> None:
 def _pose_arm(world: World, held: Thing | None, *, high: bool) -> None:
     rng, scene = world.rng, world.scene
     world.set_fingers(rng.uniform(0.0, 0.04))
-    for _ in range(6):
+    for _ in range(12):
         x = scene.centre[0] + rng.uniform(-0.22, 0.18)
         y = scene.centre[1] + rng.uniform(-0.25, 0.25)
         low_m = 0.02 if held is None else held.top_m - held.bottom_m - 0.01
@@ -209,7 +209,7 @@ def _pose_arm(world: World, held: Thing | None, *, high: bool) -> None:
         if held is not None:
             world.attach(held)
         world.set_arm(world.solve_arm(goal, yaw=rng.uniform(-1.2, 1.2)))
-        if held is not None or not world.robot_touches():
+        if scene.sees(world.grip) and (held is not None or not world.robot_touches()):
             return
 
 

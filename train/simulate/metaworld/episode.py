@@ -22,12 +22,17 @@ WARM_PARTS_K = {
     **dict.fromkeys(('right_l', 'head'), 7.0),
     **dict.fromkeys((*LEFT, *RIGHT, *PALM), 4.0),
 }
+ROBOT_PARTS = {
+    **dict.fromkeys(('right_l', 'head', 'right_arm', 'right_torso'), 'robot arm'),
+    **dict.fromkeys((*LEFT, *RIGHT, *PALM), 'gripper'),
+}
 
 
 class ExpertCamera(Camera):
     """MetaWorld's camera in a corner above the table."""
 
     warm_parts_k = WARM_PARTS_K
+    robot_parts = ROBOT_PARTS
 
     def __init__(self, scene: ExpertScene) -> None:
         _turn_upright(scene)
@@ -79,6 +84,7 @@ def _film(plan: EpisodePlan, world: ExpertWorld, camera: ExpertCamera, bag: Epis
             frame = camera.look(world, world.rng)
             bag.frame(world.now_s, frame, focal_px=camera.focal_px)
             bag.truth(world.now_s, evaluate(world))
+            bag.regions(world.now_s, frame.regions, camera.region_names)
             frames += 1
             next_s += plan.frame_every_s
     return frames
