@@ -79,15 +79,9 @@ build_package() {
     --merge-install --install-base "$prefix" --symlink-install --event-handlers console_direct- \
     --cmake-args -DBUILD_TESTING=OFF "-DPython3_EXECUTABLE=$venv/bin/python" > build/colcon.txt 2>&1 \
     || { tail -40 build/colcon.txt >&2; fail 'the ROS package does not build, see build/colcon.txt'; }
-  cat > "$venv/bin/lb-ros" <<EOF
-#!$venv/bin/python
-import sys
-
-from lb_ros.cli import main
-
-if __name__ == '__main__':  # worker processes import this file again
-    sys.exit(main())
-EOF
+  # colcon links it; a copy runs in this environment also where another one, or none, is active.
+  rm -f "$venv/bin/lb-ros"
+  sed "1s|.*|#!$venv/bin/python|" bin/lb-ros > "$venv/bin/lb-ros"
   chmod +x "$venv/bin/lb-ros"
 }
 

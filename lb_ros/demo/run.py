@@ -49,7 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--headless', action='store_true', help='no live table')
     parser.add_argument('--report', type=Path, help='write the summary as JSON')
-    parser.add_argument('--picture', type=Path, help='write the live table at the end of the bag as SVG')
+    parser.add_argument(
+        '--picture', type=Path, help='write the live table at the end of the bag as SVG'
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -152,7 +154,7 @@ def _show(
 def _start(model: str, predicates: Path, bag: Path) -> dict[str, subprocess.Popen[str]]:
     parameters = ['-p', f'model:={model}', '-p', f'predicates:={predicates}']
     commands = {
-        'nodes': ['-m', 'lb_ros.nodes', 'bringup', '--ros-args', *parameters],
+        'nodes': ['-m', 'lb_ros.start', 'bringup', '--ros-args', *parameters],
         'player': ['-m', 'lb_ros.demo.player', str(bag)],
     }
     return {
@@ -204,7 +206,9 @@ def _watch(
                 now_s = time.monotonic()
                 if processes['player'].poll() is not None and end_s == math.inf:
                     end_s = now_s + GRACE_S
-                    if args.picture:  # a moment later all states are unknown: the sensors are silent
+                    if (
+                        args.picture
+                    ):  # a moment later all states are unknown: the sensors are silent
                         _save_picture(recording, modalities, args.picture)
                 if not args.headless and now_s > redraw_s:
                     redraw_s = now_s + 0.25
