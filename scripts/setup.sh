@@ -30,8 +30,10 @@ has_sourced_ros() { [ "${ROS_DISTRO:-}" = jazzy ] && "$python" -c 'import rclpy'
 
 check_machine() {
   command -v "$python" > /dev/null || fail "no $python found; install Python 3.10 or newer, or set PYTHON"
+  local version
+  version=$("$python" --version 2>&1) || fail "$python does not run: $version"
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
-    || fail "$("$python" --version) is too old; Python 3.10 or newer is needed (set PYTHON=...)"
+    || fail "$version is too old; Python 3.10 or newer is needed (set PYTHON=...)"
   "$python" -c 'import venv, ensurepip' 2> /dev/null \
     || fail "$python cannot make virtual environments; on Debian: apt install python3-venv"
   command -v c++ > /dev/null || fail 'no C++ compiler found; on Debian: apt install g++'
@@ -86,7 +88,8 @@ build_package() {
 }
 
 check_portaudio() {
-  ldconfig -p 2> /dev/null | grep -q libportaudio \
+  # Asked of the program that needs it: ldconfig is not on every user's PATH.
+  "$venv/bin/python" -c 'import sounddevice' 2> /dev/null \
     || say 'PortAudio is missing: microphones cannot be opened (apt install libportaudio2)'
 }
 
