@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import sys
@@ -66,11 +67,16 @@ def main(name: str, args: list[str] | None = None) -> None:
     finally:
         if worker is not None:
             worker.close()
-            print(json.dumps({'counters': {m: asdict(c) for m, c in worker.counters().items()}}))
+            with contextlib.suppress(OSError):  # nobody may be left to read it
+                print(json.dumps({'counters': _counters(worker)}), flush=True)
         executor.shutdown()
         for node in nodes:
             node.destroy_node()
         rclpy.try_shutdown()
+
+
+def _counters(worker: EncodingWorker) -> dict[str, dict[str, int]]:
+    return {name: asdict(counters) for name, counters in worker.counters().items()}
 
 
 def _interrupt(signum: int, frame: object) -> None:

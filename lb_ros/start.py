@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -31,8 +32,9 @@ def start(name: str, args: list[str] | None = None) -> NoReturn:
 def _leave(status: int) -> NoReturn:
     # Everything is closed by now. Python would spend another second or two on taking PyTorch
     # apart, and five nodes at once longer than a launch file waits before it kills them.
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # who started this may have gone, and its pipe with it
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(status)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -53,3 +54,19 @@ def test_the_last_words_arrive_and_nothing_is_waited_for() -> None:
         [sys.executable, '-c', ENDING], capture_output=True, text=True, timeout=LIMIT_S, cwd=ROOT
     )
     assert (done.returncode, done.stdout) == (1, 'counters of bringup\n')
+
+
+def test_a_reader_that_has_gone_does_not_hold_the_end_up() -> None:
+    process = subprocess.Popen(
+        [sys.executable, '-c', ENDING],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, 'PYTHONUNBUFFERED': ''},  # so that the last flush meets the closed pipe
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(timeout=LIMIT_S) == 1
+    assert process.stderr is not None
+    assert process.stderr.read() == ''
