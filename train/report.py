@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,20 @@ MIN_COUNT = 5
 
 
 @dataclass(frozen=True, slots=True)
+class RelationResult:
+    """Median AUROC of a relation's predicates in the modality that can tell, and fused.
+
+    Only predicates with at least 5 of both truths count.
+    """
+
+    relation: str
+    modality: str
+    predicates: int
+    auroc: float
+    fused: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """Results of one model set on one set of bags.
 
@@ -42,6 +57,7 @@ class Evaluation:
         results: By wording, one per predicate and modality, `fused` included.
         best: Relation to the modality that can tell, chosen on the calibration data.
         medians: By wording and group, over predicates with at least 5 of both truths.
+        relations: By wording, one line per relation.
         reversed_predicates: By wording, those whose best modality is below 0.5.
     """
 
@@ -53,6 +69,7 @@ class Evaluation:
     best: dict[str, str]
     medians: dict[str, dict[str, float]]
     fused_medians: dict[str, dict[str, float]]
+    relations: dict[str, list[RelationResult]]
     reversed_predicates: dict[str, list[str]]
 
 
@@ -83,6 +100,7 @@ def evaluate_model_set(model_set: ModelSet, folder: Path, samples: Samples) -> E
         best=best,
         medians={w: group_medians(r, best=best) for w, r in results.items()},
         fused_medians={w: _fused_medians(r) for w, r in results.items()},
+        relations={w: _relations(r, best) for w, r in results.items()},
         reversed_predicates={w: _reversed(r, best) for w, r in results.items()},
     )
 
@@ -99,6 +117,26 @@ def chosen(calibration: Calibration) -> dict[str, str]:
 def _fused_medians(results: list[PredicateResult]) -> dict[str, float]:
     relations = {relation_of(r.name) for r in results}
     return group_medians(results, best=dict.fromkeys(relations, 'fused'))
+
+
+def _relations(results: list[PredicateResult], best: Mapping[str, str]) -> list[RelationResult]:
+    solid = [r for r in results if min(r.positives, r.negatives) >= MIN_COUNT]
+    lines = []
+    for relation in sorted({relation_of(r.name) for r in solid} & set(best)):
+        mine = [r for r in solid if relation_of(r.name) == relation]
+        areas = [r.auroc for r in mine if r.modality == best[relation]]
+        fused = [r.auroc for r in mine if r.modality == 'fused']
+        if areas:
+            lines.append(
+                RelationResult(
+                    relation,
+                    best[relation],
+                    len(areas),
+                    round(median(areas), 3),
+                    round(median(fused), 3) if fused else None,
+                )
+            )
+    return lines
 
 
 def _reversed(results: list[PredicateResult], best: Mapping[str, str]) -> list[str]:
@@ -129,6 +167,11 @@ def print_evaluation(evaluation: Evaluation) -> None:
         table.add_row(name, group_of(name), str(one.positives), str(one.negatives), *cells)
     console.print(table)
     for wording in WORDINGS:
+        for line in evaluation.relations[wording]:
+            console.print(
+                f'{wording}: {line.relation} ({line.predicates}) {line.modality} '
+                f'{line.auroc:.3f}, fused {line.fused}'
+            )
         console.print(f'{wording}: best modality {evaluation.medians[wording]}')
         console.print(f'{wording}: fused {evaluation.fused_medians[wording]}')
         console.print(f'{wording}: reversed {evaluation.reversed_predicates[wording] or "none"}')
