@@ -10,7 +10,7 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
-from encoders import MODALITIES
+from encoders import SENSED
 from encoders.shipped import shipped
 
 
@@ -31,7 +31,7 @@ class Parameters:
 
     model: str = 'lb-mini'
     predicates: str = ''
-    modalities: tuple[str, ...] = tuple(MODALITIES)
+    modalities: tuple[str, ...] = SENSED
     device: str = 'cpu'
     threads: int = 0
     max_rate_hz: float = 15.0
@@ -59,8 +59,8 @@ def declare_parameters(node: Node) -> Parameters:
         declared = node.declare_parameter(field.name, default, _descriptor(field.name)).value
         values[field.name] = tuple(declared) if isinstance(declared, (list, tuple)) else declared
     for name in values['modalities']:
-        if name not in MODALITIES:
-            known = ', '.join(MODALITIES)
+        if name not in SENSED:
+            known = ', '.join(SENSED)
             raise ValueError(f'parameter modalities: unknown {name!r}, expected some of {known}')
     return Parameters(**values)
 
