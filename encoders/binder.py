@@ -25,6 +25,8 @@ class Binder:
         space: Identity of the language space; only vectors with equal spaces may be compared.
         modalities: Names of the modalities that can be embedded.
         calibration: From cosines to probabilities, or None where the set has not been calibrated.
+        logit_scales: By modality, the factor its cosines were trained with. Cosines of two sensors
+            carry none: only a sensor and a sentence were compared in training.
         held_bytes: Memory of all parameters.
         saved_bytes: What one model per modality would take more.
     """
@@ -35,6 +37,7 @@ class Binder:
         self._encoders, self._tower = encoder_set.encoders, encoder_set.text
         self.space = self._tower.space
         self.modalities = tuple(self._encoders)
+        self.logit_scales = {name: e.logit_scale for name, e in self._encoders.items()}
 
     @classmethod
     def load(

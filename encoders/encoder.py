@@ -16,6 +16,11 @@ from encoders.calibration import Calibration
 class Encoder(Protocol):
     """One modality's way from a raw sample to a unit vector."""
 
+    @property
+    def logit_scale(self) -> float:
+        """The factor that its cosines with sentences were trained with."""
+        ...
+
     def preprocess(self, raw: Any) -> tuple[Tensor, float]:
         """The network's input for one sample, without batch dimension, and its valid share, 0..1.
 

@@ -28,6 +28,11 @@ class MiniEncoder:
     trunk: Trunk
     adapter: Adapter
 
+    @property
+    def logit_scale(self) -> float:
+        """The factor its cosines were trained with."""
+        return float(self.adapter.logit_scale.detach().float().exp())
+
     def preprocess(self, raw: Any) -> tuple[Tensor, float]:
         """float32 `[3, H, W]` and the valid share."""
         return preprocess(self.modality, raw, self.config)

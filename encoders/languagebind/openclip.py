@@ -26,6 +26,7 @@ FILES = ('open_clip_model.safetensors', 'open_clip_pytorch_model.bin')
 class OpenClipEncoder:
     """OpenCLIP's image tower (see `encoders.encoder.Encoder`)."""
 
+    logit_scale: float
     visual: torch.nn.Module
     config: image.ImageConfig
     device: torch.device
@@ -75,7 +76,8 @@ def load_open_clip(
     text_config, text = plain_text(name, model.text)
     tower = ClipText(text_config, text, device=device, dtype=dtype)
     visual = model.visual.to(device, dtype).eval().requires_grad_(False)
-    encoder = OpenClipEncoder(visual, config, torch.device(device), dtype)
+    scale = float(model.logit_scale.detach().exp())
+    encoder = OpenClipEncoder(scale, visual, config, torch.device(device), dtype)
     modules = (visual, tower.module)
     held = sum(p.nbytes for module in modules for p in module.parameters())
     return EncoderSet(name, {'image': encoder}, tower, held_bytes=held, saved_bytes=0)

@@ -23,6 +23,8 @@ from encoders.model_set import ModelSetError
 
 START, END = 49406, 49407  # also the padding is END
 VOCABULARY = 49408
+# open_clip names these two otherwise than the released vocabularies and their tokenizer.
+SPECIAL = {'<start_of_text>': '<|startoftext|>', '<end_of_text>': '<|endoftext|>'}
 BATCH = 64
 # Released name of a block's module to open_clip's.
 _BLOCK = {
@@ -232,9 +234,16 @@ def from_open_clip(config: TextConfig, tensors: Mapping[str, Tensor]) -> dict[st
 
 @lru_cache(maxsize=1)
 def _tokenizer() -> Any:
-    import open_clip
+    from open_clip import tokenizer as clip
 
-    tokenizer: Any = open_clip.SimpleTokenizer()
+    tokenizer: Any = clip.SimpleTokenizer()
+    pattern = tokenizer.pat.pattern
+    for old, new in SPECIAL.items():
+        pattern = pattern.replace(old, clip.re.escape(new))
+        for table in (tokenizer.encoder, tokenizer.cache):
+            table[new] = table.pop(old)
+        tokenizer.cache[new] = new
+    tokenizer.pat = clip.re.compile(pattern, clip.re.IGNORECASE)
     tokenizer.clean_fn = _clean
     return tokenizer
 

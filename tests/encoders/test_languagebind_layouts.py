@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from encoders import Binder, ModelSetError, SpaceError
-from encoders.languagebind.architecture import LoraLinear, VisionTower, draw_kept_patches
 from encoders.languagebind.checkpoint import merge_lora, plain_name, read_checkpoint
-from encoders.languagebind.configuration import TextConfig, VisionConfig, read_config
+from encoders.languagebind.configuration import read_config
 from encoders.languagebind.golden import golden_input
-from encoders.languagebind.released import load_released, read_released, vision_shapes
-from encoders.languagebind.text import text_shapes
+from encoders.languagebind.released import load_released
+from encoders.languagebind.text import _tokenizer
 
 MODALITIES = ('image', 'depth', 'audio', 'video')
 Tensors = dict[str, Tensor]
@@ -252,6 +250,19 @@ def test_folders_that_are_none(tmp_path: Path, oracle_folder: Path) -> None:
         Binder.load({'depth': tmp_path})
 
 
+def test_the_vocabulary_is_checked(oracle_folder: Path, tmp_path: Path) -> None:
+    folder = write(
+        tmp_path, config_of(oracle_folder / 'image'), tensors_of(oracle_folder / 'image')
+    )
+    known = dict(_tokenizer().encoder)
+    assert (known['<|startoftext|>'], known['<|endoftext|>'], len(known)) == (49406, 49407, 49408)
+    (tmp_path / 'vocab.json').write_text(json.dumps(known))
+    Binder.load({'image': folder})
+    (tmp_path / 'vocab.json').write_text(json.dumps({**known, 'cat</w>': 7}))
+    with pytest.raises(ModelSetError, match=r"vocab\.json: token 'cat</w>' is 7, not 2368"):
+        Binder.load({'image': folder})
+
+
 def test_another_space_is_refused(oracle_folder: Path, tmp_path: Path) -> None:
     tensors = tensors_of(oracle_folder / 'depth')
     tensors['text_projection.weight'] = tensors['text_projection.weight'] + 1e-6
@@ -322,41 +333,6 @@ def test_reduced_precision_and_choice(oracle_folder: Path, tmp_path: Path) -> No
         Binder.load(folders, modalities=['audio'])
 
 
-LARGE = VisionConfig(
-    width=1024, layers=24, heads=16, mlp_width=4096, patch_size=14, image_size=(224, 224),
-    projection=768,
-)  # fmt: skip
-HUGE = VisionConfig(
-    width=1280, layers=32, heads=16, mlp_width=5120, patch_size=14, image_size=(224, 224),
-    projection=1024, frames=8, temporal=True, per_frame=True,
-)  # fmt: skip
-LARGE_TEXT = TextConfig(
-    width=768, layers=12, heads=12, mlp_width=3072, vocabulary=49408, context=77, projection=768
-)
-
-
-@pytest.mark.parametrize(
-    ('changes', 'count'),
-    [
-        ({}, 427_616_513),
-        ({'lora_rank': 2}, 428_009_729),
-        ({'image_size': (112, 1036)}, 427_960_577),
-        ({'frames': 8, 'temporal': True}, 528_623_873),
-    ],
-)
-def test_full_size_models_have_the_published_size(changes: dict[str, Any], count: int) -> None:
-    vision = vision_shapes(VisionConfig(**{**asdict(LARGE), **changes}))
-    shapes = [*vision.values(), *text_shapes(LARGE_TEXT).values()]
-    assert sum(shape.numel() for shape in shapes) == count
-
-
-def test_the_huge_one_has_its_embedding_for_every_frame() -> None:
-    shapes = vision_shapes(HUGE)
-    assert shapes['embeddings.class_embedding'] == (8, 1280)
-    assert shapes['embeddings.patch_embedding.weight'] == (1280, 3, 1, 14, 14)
-    assert shapes['encoder.layers.31.temporal_embedding'] == (1, 8, 1280)
-
-
 def as_per_frame(oracle_folder: Path, tmp_path: Path, *, shift: float) -> Path:
     """The video checkpoint in V1.5's form; with `shift`, frame t's class token is moved by it."""
     config = config_of(oracle_folder / 'video')
@@ -387,40 +363,3 @@ def test_the_embedding_of_version_1_5(oracle_folder: Path, tmp_path: Path) -> No
     starts = seen[0].view(2, 8, 257, -1)[:, :, 0]
     step = 0.5 * torch.linspace(-1, 1, 64)
     torch.testing.assert_close(starts.diff(dim=1), step.expand(2, 7, 64))
-
-
-def test_a_tower_refuses_other_inputs() -> None:
-    tower = VisionTower(
-        VisionConfig(
-            width=16,
-            layers=1,
-            heads=2,
-            mlp_width=32,
-            patch_size=14,
-            image_size=(28, 28),
-            projection=8,
-            frames=2,
-            temporal=True,
-        )
-    )
-    assert tower(torch.zeros(3, 3, 2, 28, 28)).shape == (3, 8)
-    for shape in ((3, 3, 28, 28), (1, 3, 8, 28, 28), (1, 3, 2, 28, 42)):
-        with pytest.raises(ValueError, match=r'does not fit, expected \[B, 3, 2, 28, 28\]'):
-            tower(torch.zeros(shape))
-
-
-def test_kept_patches_are_those_of_the_reference(oracle: Callable[[str], Any]) -> None:
-    wanted = oracle('depth/train_step.npz')['train/patch_keep_indices']
-    generator = torch.Generator().manual_seed(0)
-    found = draw_kept_patches(3, 256, 0.5, generator=generator)
-    np.testing.assert_array_equal(found, wanted)
-    assert draw_kept_patches(1, 256, 0.3).shape == (1, 179)
-    assert draw_kept_patches(1, 4, 0.99).shape == (1, 1)
-
-
-def test_the_scale_of_low_rank_updates(oracle_folder: Path) -> None:
-    tower: Any = load_released({'depth': oracle_folder / 'depth'}).encoders['depth'].tower
-    layer = tower.encoder.layers[0].self_attn.q_proj
-    assert isinstance(layer, LoraLinear)
-    assert layer.scale == 8.0
-    assert read_released(oracle_folder / 'audio').config.vision.lora_rank == 8

@@ -61,6 +61,8 @@ def test_every_stage_of_the_network(
     logits = encoder.logit_scale * embedded @ vectors.numpy().T
     close(logits, model['logits_per_text'], rtol=1e-5)
     close(tower.logit_scale, wanted['logit_scale'], atol=1e-7)
+    scales = Binder.load({name: oracle_folder / name}).logit_scales
+    assert scales == {name: pytest.approx(float(np.exp(wanted['logit_scale'])))}
 
 
 def test_stages_of_the_text_tower(oracle_folder: Path, oracle: Oracle) -> None:
@@ -227,3 +229,8 @@ def test_tokens_are_identical(oracle_folder: Path, oracle: Oracle) -> None:
     lengths = (tokens == END).argmax(axis=1) + 1
     np.testing.assert_array_equal(lengths, wanted['attention_mask'].sum(axis=1))
     assert (tokens[:, 0] == START).all()
+
+
+def test_special_tokens_in_a_sentence_are_those_of_the_released_vocabulary() -> None:
+    tokens = tokenize(['a <|endoftext|> b', 'a <end_of_text> b'])
+    assert (tokens == END).sum(dim=1).tolist() == [74, 68]

@@ -112,7 +112,7 @@ def as_samples(wave: NDArray[Any], *, device: str | torch.device) -> Tensor:
             f'{MAX_CHANNELS} channels, not {wave.dtype} {list(wave.shape)}'
         )
     scale = 1.0 if wave.dtype.kind == 'f' else 2.0 ** (1 - 8 * wave.dtype.itemsize)
-    return torch.from_numpy(np.ascontiguousarray(channels, np.float32)).to(device) * scale
+    return torch.from_numpy(np.array(channels, np.float32)).to(device) * scale
 
 
 def log_mel(wave: Tensor, config: AudioConfig) -> Tensor:

@@ -79,7 +79,7 @@ def as_metres(raw: NDArray[Any], *, device: str | torch.device) -> Tensor:
             f'a depth image must be uint16 millimetres or float metres [H, W], '
             f'not {raw.dtype} {list(raw.shape)}'
         )
-    values = torch.from_numpy(np.ascontiguousarray(plane, np.float32)).to(device)
+    values = torch.from_numpy(np.array(plane, np.float32)).to(device)
     return values / 1000 if whole else values
 
 

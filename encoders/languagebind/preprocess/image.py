@@ -58,7 +58,7 @@ def as_planes(raw: NDArray[Any], *, device: str | torch.device) -> Tensor:
     grey = raw[..., None] if raw.ndim == 2 else raw
     if grey.ndim != 3 or grey.shape[2] not in (1, 3, 4) or raw.dtype != np.uint8 or not raw.size:
         raise ValueError(f'an image must be uint8 [H, W, 3], not {raw.dtype} {list(raw.shape)}')
-    planes = torch.from_numpy(np.ascontiguousarray(grey[..., :3])).to(device)
+    planes = torch.from_numpy(np.array(grey[..., :3])).to(device)
     return planes.permute(2, 0, 1).expand(3, -1, -1).unsqueeze(0)
 
 

@@ -99,5 +99,5 @@ def _counts(raw: NDArray[Any], *, device: str | torch.device) -> tuple[Tensor, T
             f'an infrared image must be uint8, uint16 or float [H, W], '
             f'not {raw.dtype} {list(raw.shape)}'
         )
-    counts = torch.from_numpy(np.ascontiguousarray(plane, np.float32)).to(device)
+    counts = torch.from_numpy(np.array(plane, np.float32)).to(device)
     return counts, counts > 0 if raw.dtype == np.uint16 else counts.isfinite()
