@@ -13,6 +13,7 @@ from encoders.languagebind.store import convert, sha256
 from encoders.model_set import ModelSetError
 
 FILES = ('config.json', 'pytorch_model.bin', 'model.safetensors', 'vocab.json', 'merges.txt')
+NETWORK_ERRORS = ('HTTPError', 'RevisionResolutionError', 'XetDownloadError')
 LARGE, HUGE = 'languagebind-large', 'languagebind-huge'
 
 
@@ -90,7 +91,7 @@ def pull(
 
 
 def _download(repository: str, *, revision: str | None, cache: Path | None) -> tuple[Path, str]:
-    hub, refused = _hub()
+    hub, refused = open_hub()
     try:
         info = hub.HfApi().model_info(repository, revision=revision, files_metadata=True)
         folder = Path(
@@ -112,7 +113,12 @@ def _download(repository: str, *, revision: str | None, cache: Path | None) -> t
     return folder, str(info.sha)
 
 
-def _hub() -> tuple[Any, tuple[type[Exception], ...]]:
+def open_hub() -> tuple[Any, tuple[type[Exception], ...]]:
+    """The hub's library, allowed to use the network, and what it raises when that fails.
+
+    Raises:
+        ModuleNotFoundError: It is not installed.
+    """
     # The text tower of lb-mini keeps this library from the network; pulling is asked for.
     os.environ['HF_HUB_OFFLINE'] = '0'
     try:
@@ -123,12 +129,9 @@ def _hub() -> tuple[Any, tuple[type[Exception], ...]]:
             'pulling needs huggingface_hub: pip install huggingface_hub'
         ) from error
     constants.HF_HUB_OFFLINE = False
-    return huggingface_hub, (
-        OSError,
-        errors.HfHubHTTPError,
-        errors.HFValidationError,
-        RuntimeError,
-    )
+    # Its releases differ in which of these they have.
+    kinds = [getattr(errors, name, OSError) for name in NETWORK_ERRORS]
+    return huggingface_hub, (OSError, ValueError, RuntimeError, *kinds)
 
 
 def _first_line(error: Exception) -> str:

@@ -112,7 +112,7 @@ def find_weights(arch: str, tag: str, *, download: bool = False) -> Path:
     """
     import open_clip
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     if Path(tag).is_file():
         return Path(tag)
@@ -123,15 +123,29 @@ def find_weights(arch: str, tag: str, *, download: bool = False) -> Path:
     repository, _, file = str(stated.get('hf_hub') or '').rpartition('/')
     if not repository:
         raise ModelSetError(f'{PREFIX}{arch}/{tag}: is not on the hub; name a file instead')
+    if download:
+        _download(repository, file)
     for name in (file,) if file else FILES:
         try:
-            return Path(hf_hub_download(repository, name, local_files_only=not download))
-        except (EntryNotFoundError, LocalEntryNotFoundError):
+            return Path(hf_hub_download(repository, name, local_files_only=True))
+        except LocalEntryNotFoundError:
             continue
     raise ModelSetError(
         f'{PREFIX}{arch}/{tag}: not on this machine; '
         f'get it with: lb-ros models pull {PREFIX}{arch}/{tag}'
     )
+
+
+def _download(repository: str, file: str) -> None:
+    from encoders.languagebind.hub import open_hub
+
+    library, refused = open_hub()
+    try:
+        held = library.HfApi().list_repo_files(repository)
+        wanted = next((name for name in (file, *FILES) if name in held), file or FILES[0])
+        library.hf_hub_download(repository, wanted)
+    except refused as error:
+        raise ModelSetError(f'{repository}: cannot be downloaded: {error}') from error
 
 
 def plain_text(name: str, text: Any) -> tuple[TextConfig, dict[str, Tensor]]:

@@ -175,7 +175,7 @@ def test_pulling(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     served = Hub(oracle_folder / 'depth')
-    monkeypatch.setattr(hub, '_hub', lambda: (served, (OSError,)))
+    monkeypatch.setattr(hub, 'open_hub', lambda: (served, (OSError,)))
     status, text, _ = run_cli(
         capsys, 'pull', 'languagebind-large', '--modalities', 'depth', '--yes'
     )
