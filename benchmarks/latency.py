@@ -42,7 +42,7 @@ def main() -> None:
     args = parser.parse_args()
     os.environ['ROS_DOMAIN_ID'] = '71'
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-    command = [sys.executable, '-m', 'lb_ros.nodes', 'bringup', '--ros-args']
+    command = [sys.executable, '-m', 'lb_ros.start', 'bringup', '--ros-args']
     nodes = subprocess.Popen(
         [*command, '-p', f'model:={args.model}'], stdout=subprocess.PIPE, text=True
     )

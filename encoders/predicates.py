@@ -117,8 +117,11 @@ def load_predicates(path: str | Path) -> list[Predicate]:
     path = Path(path)
     try:
         loaded = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise PredicateError(f'{path}: {error}') from error
+    except OSError as error:
+        raise PredicateError(f'{path}: {error.strerror}') from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = ' '.join(str(error).split())  # the parser writes a paragraph
+        raise PredicateError(f'{path}: {reason}') from error
     entries = loaded.get('predicates') if isinstance(loaded, dict) else None
     if not isinstance(entries, dict) or not entries:
         raise PredicateError(f'{path}: needs a mapping `predicates:` of name to sentences')
@@ -136,6 +139,8 @@ def predicate_from_entry(name: str, entry: Mapping[str, Any] | str | None) -> Pr
     """
     if entry is None or isinstance(entry, str):
         return Predicate.from_sentence(entry or name, name=name)
+    if not isinstance(entry, Mapping):
+        raise PredicateError(f'predicate {name!r}: {entry!r} is neither a sentence nor a mapping')
     known = {field.name for field in fields(Predicate)} - {'name'}
     for key in entry:
         if key not in known:
@@ -147,6 +152,9 @@ def predicate_from_entry(name: str, entry: Mapping[str, Any] | str | None) -> Pr
         k: _tuple(v) if isinstance(v, list | str) else v for k, v in entry.items()
     }
     positive = values.setdefault('positive', (name,))
+    for side in ('positive', 'negative'):
+        if not isinstance(values.get(side, ()), tuple):
+            raise PredicateError(f'predicate {name!r}: {side} must be sentences')
     values.setdefault('negative', tuple(s for sentence in positive for s in negate(sentence)))
     try:
         return Predicate(name=name, **values)

@@ -35,6 +35,7 @@ class VitConfig:
             `convolutions`, a stack of strided convolutions in every adapter, from which small
             networks learn with far less data (Xiao et al. 2021, "Early convolutions help
             transformers see better").
+        stem_blocks: Residual blocks after each halving of a convolution stem.
     """
 
     width: int
@@ -44,6 +45,7 @@ class VitConfig:
     patch_size: int
     projection: int
     stem: str = 'patch'
+    stem_blocks: int = 0
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -74,7 +76,12 @@ class Attention(nn.Module):
             self._project(name, tokens, lora).view(shape).transpose(1, 2)
             for name in ATTENTION_PROJECTIONS[:3]
         )
-        mixed = F.scaled_dot_product_attention(query, key, value)
+        # On CPUs the fused kernel takes five times as long at a few hundred tokens.
+        if tokens.device.type == 'cpu':
+            scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+            mixed = scores.softmax(-1) @ value
+        else:
+            mixed = F.scaled_dot_product_attention(query, key, value)
         return self._project('out_proj', mixed.transpose(1, 2).reshape(tokens.shape), lora)
 
     def _project(self, name: str, tokens: Tensor, lora: LoraBlock | None) -> Tensor:
@@ -119,6 +126,22 @@ class LoraBlock(nn.Module):
         return F.linear(F.linear(tokens, down), up) * self.scale
 
 
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside a way straight through (He et al. 2016)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.convolution1 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm1 = nn.GroupNorm(max(1, width // 16), width)
+        self.convolution2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm2 = nn.GroupNorm(max(1, width // 16), width)
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """`[B, width, H, W]` to the same."""
+        hidden = F.relu(self.norm1(self.convolution1(planes)))
+        return planes + torch.as_tensor(self.norm2(self.convolution2(hidden)))
+
+
 class ConvolutionStem(nn.Sequential):
     """Inputs `[B, 3, H, W]` to one token `[B, width, H / patch, W / patch]` per patch."""
 
@@ -132,6 +155,7 @@ class ConvolutionStem(nn.Sequential):
                 nn.Conv2d(width, wider, 3, stride=2, padding=1, bias=False),
                 nn.GroupNorm(max(1, wider // 16), wider),
                 nn.ReLU(),
+                *(ResidualBlock(wider) for _ in range(config.stem_blocks)),
             ]
             width = wider
         super().__init__(*steps, nn.Conv2d(width, config.width, 1))
@@ -168,6 +192,10 @@ class Adapter(nn.Module):
         blocks = [LoraBlock(config.width, lora_rank, lora_alpha) for _ in range(count)]
         self.lora = nn.ModuleList(blocks)
 
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Tokens `[..., width]` of the last block to unit vectors `[..., projection]`."""
+        return F.normalize(self.projection(self.post_layernorm(tokens)).float(), dim=-1)
+
 
 class Trunk(nn.Module):
     """Positions and blocks that all modalities share, and the patch embedding of CLIP.
@@ -191,7 +219,15 @@ class Trunk(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
 
     def forward(self, inputs: Tensor, adapter: Adapter, *, patch_dropout: float = 0.0) -> Tensor:
-        """Embed preprocessed inputs.
+        """Embed preprocessed inputs: `[B, 3, H, W]` to unit vectors `[B, projection]`.
+
+        The vector is that of the class token; see `tokens` for arguments and errors.
+        """
+        tokens = self.tokens(inputs, adapter, patch_dropout=patch_dropout)
+        return adapter.embed(tokens[:, 0])
+
+    def tokens(self, inputs: Tensor, adapter: Adapter, *, patch_dropout: float = 0.0) -> Tensor:
+        """Tokens of the last block.
 
         Args:
             inputs: float `[B, 3, H, W]`, sides divisible by the patch size.
@@ -200,7 +236,7 @@ class Trunk(nn.Module):
                 FLIP).
 
         Returns:
-            float `[B, projection]`, unit length.
+            float `[B, 1 + patches, width]`: the class token, then the patches row by row.
 
         Raises:
             ValueError: The input has another number of patches than the position table.
@@ -222,7 +258,7 @@ class Trunk(nn.Module):
         tokens = self.pre_layernorm(torch.cat([start, patches], dim=1))
         for index, block in enumerate(self.blocks):
             tokens = block(tokens, adapter.lora[index] if len(adapter.lora) else None)
-        return F.normalize(adapter.projection(adapter.post_layernorm(tokens[:, 0])), dim=-1)
+        return torch.as_tensor(tokens)
 
 
 def _keep_some(patches: Tensor, share: float) -> Tensor:

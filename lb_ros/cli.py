@@ -32,8 +32,17 @@ class Subcommand:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a subcommand; returns its exit status: 0 done, 1 failed, 2 unusable input."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    """Run a subcommand; returns its exit status.
+
+    0 done, 1 failed, 2 unusable input, 130 interrupted (also while a subcommand still imports).
+    """
+    try:
+        return _run(list(sys.argv[1:] if arguments is None else arguments))
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(words: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog='lb-ros',
         description='Robot sensors that answer in words.',
@@ -54,10 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    try:
-        return runners[args.subcommand](args)
-    except KeyboardInterrupt:
-        return 130
+    return runners[args.subcommand](args)
 
 
 def _has_ros() -> bool:
@@ -97,13 +103,12 @@ def _up() -> tuple[Callable[[Arguments], None], Runner]:
         )
 
     def run(args: argparse.Namespace) -> int:
-        from lb_ros.nodes import main as run_node
+        from lb_ros.start import start
 
         words = ['--ros-args', '-p', f'model:={args.model}']
         if args.predicates:
             words += ['-p', f'predicates:={args.predicates}']
-        run_node('bringup', words)
-        return 0
+        start('bringup', words)
 
     return add_arguments, run
 

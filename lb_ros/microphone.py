@@ -13,6 +13,7 @@ from rclpy.node import Node
 
 from lb_ros.encoder_node import CHUNKS
 from lb_ros.msg import AudioChunk
+from lb_ros.parameters import declare_parameter
 from lb_ros.stamps import to_stamp
 
 HOW_TO_GET_PORTAUDIO = 'on Debian: apt install libportaudio2'
@@ -42,7 +43,7 @@ class MicrophoneNode(Node):
 
     Raises:
         ModuleNotFoundError: sounddevice or the PortAudio library is missing; says how to get it.
-        ValueError: The device does not exist or does not record like this.
+        ValueError: The device does not exist or does not record like this; a parameter is wrong.
     """
 
     def __init__(self, **node_options: Any) -> None:
@@ -63,9 +64,9 @@ class MicrophoneNode(Node):
 
     def _declare(self) -> MicrophoneParameters:
         values = {
-            field.name: self.declare_parameter(
-                field.name, field.default, ParameterDescriptor(read_only=True)
-            ).value
+            field.name: declare_parameter(
+                self, field.name, field.default, ParameterDescriptor(read_only=True)
+            )
             for field in fields(MicrophoneParameters)
         }
         return MicrophoneParameters(**values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import sys
@@ -27,6 +28,7 @@ from lb_ros.encoding import Encoded, EncodingWorker
 from lb_ros.microphone import MicrophoneNode
 from lb_ros.parameters import Parameters, declare_parameters, predicates_file, thread_count
 from lb_ros.predicates_node import PredicatesNode
+from lb_ros.start import STOP_SIGNALS
 
 NODES = (
     'bringup',
@@ -45,14 +47,18 @@ def main(name: str, args: list[str] | None = None) -> None:
         args: ROS arguments; the command line where None.
     """
     use_dds_profile()
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    # Both ways of being stopped leave through the same door, so that everything is closed.
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # a ROS argument or a parameter file is wrong
+        print(f'{name}: {error}', file=sys.stderr)
+        raise SystemExit(1) from None
     executor = SingleThreadedExecutor()
     worker: EncodingWorker | None = None
     nodes: list[Node] = []
     try:
+        # Both ways of being stopped leave through the same door, so that everything is closed.
+        for signum in STOP_SIGNALS:
+            signal.signal(signum, _interrupt)
         nodes, worker = _build(name)
         for node in nodes:
             executor.add_node(node)
@@ -68,14 +74,23 @@ def main(name: str, args: list[str] | None = None) -> None:
     finally:
         if worker is not None:
             worker.close()
-            print(json.dumps({'counters': {m: asdict(c) for m, c in worker.counters().items()}}))
+            with contextlib.suppress(OSError):  # nobody may be left to read it
+                print(json.dumps({'counters': _counters(worker)}), flush=True)
         executor.shutdown()
         for node in nodes:
             node.destroy_node()
         rclpy.try_shutdown()
 
 
+def _counters(worker: EncodingWorker) -> dict[str, dict[str, int]]:
+    return {name: asdict(counters) for name, counters in worker.counters().items()}
+
+
 def _interrupt(signum: int, frame: object) -> None:
+    # Once is enough: a terminal and a launch file both pass Ctrl-C on, and the second one must
+    # not break off the closing.
+    for each in STOP_SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -120,6 +135,11 @@ def _bringup() -> tuple[list[Node], EncodingWorker]:
 
 def _load(parameters: Parameters, modalities: tuple[str, ...] | None) -> Binder:
     torch.set_num_threads(thread_count(parameters))
+    try:
+        torch.empty(0, device=parameters.device)
+    except (RuntimeError, AssertionError) as error:  # a build without CUDA fails an assertion
+        reason = str(error).splitlines()[0]
+        raise ValueError(f'parameter device: {parameters.device!r}: {reason}') from error
     return Binder.load(parameters.model, modalities=modalities, device=parameters.device)
 
 
@@ -148,7 +168,3 @@ def _worker(
     if predicates is not None:
         predicates.on_model = worker.use
     return worker
-
-
-if __name__ == '__main__':
-    main(sys.argv[1])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 
 from encoders import SENSED
@@ -51,18 +52,35 @@ def declare_parameters(node: Node) -> Parameters:
     """Declare all parameters on a node, read-only, and read them.
 
     Raises:
-        ValueError: A modality is unknown.
+        ValueError: A value is of the wrong type or out of range, or a modality is unknown.
     """
     values: dict[str, Any] = {}
     for field in fields(Parameters):
         default = list(field.default) if isinstance(field.default, tuple) else field.default
-        declared = node.declare_parameter(field.name, default, _descriptor(field.name)).value
+        declared = declare_parameter(node, field.name, default, _descriptor(field.name))
         values[field.name] = tuple(declared) if isinstance(declared, (list, tuple)) else declared
+    known = ', '.join(SENSED)
+    # An empty list has no type in a YAML file or on the command line, so it arrives as None.
+    if not values['modalities']:
+        raise ValueError(f'parameter modalities: needs at least one of {known}')
     for name in values['modalities']:
         if name not in SENSED:
-            known = ', '.join(SENSED)
             raise ValueError(f'parameter modalities: unknown {name!r}, expected some of {known}')
     return Parameters(**values)
+
+
+def declare_parameter(
+    node: Node, name: str, default: object, descriptor: ParameterDescriptor
+) -> Any:
+    """Declare one parameter and read it.
+
+    Raises:
+        ValueError: The value it was given is of the wrong type or out of range.
+    """
+    try:
+        return node.declare_parameter(name, default, descriptor).value
+    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+        raise ValueError(f'parameter {name}: {error}') from error
 
 
 def thread_count(parameters: Parameters) -> int:

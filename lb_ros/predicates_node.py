@@ -72,8 +72,9 @@ class PredicatesNode(Node):
     ) -> None:
         super().__init__('predicates', **node_options)
         self._scoring = Scoring(binder, PredicateBank(predicates, binder))
-        self._parameters = parameters
+        self._settings = parameters
         self._dirty = False
+        self._announced: list[str] | None = None
         self._told: set[str] = set()
         self._waiting: list[tuple[ServerGoalHandle, Future, float]] = []
         self.on_model: Callable[[Binder], None] = lambda binder: None
@@ -144,7 +145,10 @@ class PredicatesNode(Node):
             space = self._scoring.binder.space
             message = scores_message(evaluation, space=space, now_ns=now_ns, score_ms=score_ms)
             self._scores.publish(message)
-        if evaluation.changed:
+        # The latched message must list what is scored now, also before the first evidence.
+        names = list(evaluation.states)
+        if evaluation.changed or names != self._announced:
+            self._announced = names
             self._states.publish(states_message(evaluation, now_ns=now_ns))
         self._serve_waiting(evaluation.states, evaluation.changed)
 
@@ -157,6 +161,8 @@ class PredicatesNode(Node):
                 bank.add(Predicate.from_sentence(text, name=name))
             if not names:
                 raise PredicateError('there are no texts')
+            if not request.max_age_ms >= 0:
+                raise PredicateError(f'max_age_ms must be 0 or more, not {request.max_age_ms}')
             for name in request.modalities:
                 if name not in binder.modalities:
                     known = ', '.join(binder.modalities)
@@ -218,7 +224,7 @@ class PredicatesNode(Node):
 
     def _load_model(self, request: LoadModel.Request, response: LoadModel.Response) -> Any:
         try:
-            binder = Binder.load(request.model, device=self._parameters.device)
+            binder = Binder.load(request.model, device=self._settings.device)
         except (ModelSetError, SpaceError, KeyError) as error:
             response.message = str(error)
             return response

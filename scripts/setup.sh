@@ -30,8 +30,10 @@ has_sourced_ros() { [ "${ROS_DISTRO:-}" = jazzy ] && "$python" -c 'import rclpy'
 
 check_machine() {
   command -v "$python" > /dev/null || fail "no $python found; install Python 3.10 or newer, or set PYTHON"
+  local version
+  version=$("$python" --version 2>&1) || fail "$python does not run: $version"
   "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
-    || fail "$("$python" --version) is too old; Python 3.10 or newer is needed (set PYTHON=...)"
+    || fail "$version is too old; Python 3.10 or newer is needed (set PYTHON=...)"
   "$python" -c 'import venv, ensurepip' 2> /dev/null \
     || fail "$python cannot make virtual environments; on Debian: apt install python3-venv"
   command -v c++ > /dev/null || fail 'no C++ compiler found; on Debian: apt install g++'
@@ -79,20 +81,15 @@ build_package() {
     --merge-install --install-base "$prefix" --symlink-install --event-handlers console_direct- \
     --cmake-args -DBUILD_TESTING=OFF "-DPython3_EXECUTABLE=$venv/bin/python" > build/colcon.txt 2>&1 \
     || { tail -40 build/colcon.txt >&2; fail 'the ROS package does not build, see build/colcon.txt'; }
-  cat > "$venv/bin/lb-ros" <<EOF
-#!$venv/bin/python
-import sys
-
-from lb_ros.cli import main
-
-if __name__ == '__main__':  # worker processes import this file again
-    sys.exit(main())
-EOF
+  # colcon links it; a copy runs in this environment also where another one, or none, is active.
+  rm -f "$venv/bin/lb-ros"
+  sed "1s|.*|#!$venv/bin/python|" bin/lb-ros > "$venv/bin/lb-ros"
   chmod +x "$venv/bin/lb-ros"
 }
 
 check_portaudio() {
-  ldconfig -p 2> /dev/null | grep -q libportaudio \
+  # Asked of the program that needs it: ldconfig is not on every user's PATH.
+  "$venv/bin/python" -c 'import sounddevice' 2> /dev/null \
     || say 'PortAudio is missing: microphones cannot be opened (apt install libportaudio2)'
 }
 

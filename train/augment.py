@@ -24,27 +24,40 @@ def network_inputs(stored: Tensor, config: Config) -> Tensor:
     return normalise_audio(stored, config)
 
 
-def augmented_inputs(stored: Tensor, config: Config, generator: torch.Generator) -> Tensor:
+def augmented_inputs(
+    stored: Tensor, config: Config, generator: torch.Generator, *, regions: Tensor
+) -> tuple[Tensor, Tensor]:
     """As `network_inputs`, moved, scaled, dimmed or shifted a little; never mirrored.
 
     Mirroring would turn left into right, which sentences tell apart.
+
+    Args:
+        stored: `[B, ...]`.
+        config: Preprocessing of the modality.
+        generator: Of all randomness.
+        regions: Which part of the scene each cell shows, uint8 `[B, R, R]`.
+
+    Returns:
+        float32 `[B, 3, H, W]`, and the regions, moved like the picture.
     """
     inputs = network_inputs(stored, config)
     count = len(inputs)
     if isinstance(config, audio.AudioConfig):
         gain = torch.randn(count, 1, 1, 1, generator=generator) * 0.15
-        return _masked_bands(inputs + gain, generator)
-    inputs = _moved(inputs, generator)
+        return _masked_bands(inputs + gain, generator), regions
+    matrix = _random_motion(count, generator)
+    inputs = _moved(inputs, matrix, mode='bilinear')
+    planes = _moved(regions.unsqueeze(1).float(), matrix, mode='nearest')
+    regions = planes.squeeze(1).to(torch.uint8)
     if isinstance(config, image.ImageConfig):
         gain = 1 + 0.15 * torch.randn(count, 3, 1, 1, generator=generator)
         shift = 0.15 * torch.randn(count, 1, 1, 1, generator=generator)
-        return inputs * gain + shift
+        return inputs * gain + shift, regions
     shift = 0.03 * torch.randn(count, 1, 1, 1, generator=generator)
-    return inputs * (1 + shift)
+    return inputs * (1 + shift), regions
 
 
-def _moved(inputs: Tensor, generator: torch.Generator) -> Tensor:
-    count = len(inputs)
+def _random_motion(count: int, generator: torch.Generator) -> Tensor:
     scale = 1 - 0.12 * torch.rand(count, generator=generator)
     angle = 0.04 * torch.randn(count, generator=generator)
     shift = 0.06 * (2 * torch.rand(count, 2, generator=generator) - 1)
@@ -52,8 +65,12 @@ def _moved(inputs: Tensor, generator: torch.Generator) -> Tensor:
     matrix[:, 0, 0] = matrix[:, 1, 1] = scale * angle.cos()
     matrix[:, 0, 1], matrix[:, 1, 0] = -scale * angle.sin(), scale * angle.sin()
     matrix[:, :, 2] = shift
+    return matrix
+
+
+def _moved(inputs: Tensor, matrix: Tensor, *, mode: str) -> Tensor:
     grid = F.affine_grid(matrix, list(inputs.shape), align_corners=False)
-    return F.grid_sample(inputs, grid, padding_mode='border', align_corners=False)
+    return F.grid_sample(inputs, grid, mode=mode, padding_mode='border', align_corners=False)
 
 
 def _masked_bands(inputs: Tensor, generator: torch.Generator) -> Tensor:

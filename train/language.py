@@ -37,6 +37,15 @@ class FactVectors:
         negative = self.negative.sum(1) / self.negative_count[:, None]
         return F.normalize(positive - negative, dim=-1)
 
+    def of(self, columns: Tensor) -> FactVectors:
+        """Those of some predicates, int64 `[Q]`."""
+        return FactVectors(
+            self.positive[columns],
+            self.negative[columns],
+            self.positive_count[columns],
+            self.negative_count[columns],
+        )
+
     def mixed(self, generator: torch.Generator, *, jitter: float) -> tuple[Tensor, Tensor]:
         """A random wording of every fact: `[P, D]` positive and negative, unit length.
 
@@ -94,6 +103,13 @@ def fact_vectors(
         sides.append((torch.from_numpy(padded), torch.tensor([float(len(g)) for g in texts])))
     (positive, positive_count), (negative, negative_count) = sides
     return FactVectors(positive, negative, positive_count, negative_count)
+
+
+def name_vectors(names: Sequence[str], phrasings: Phrasings, embed: Embed) -> Tensor:
+    """What things are called: float32 `[N, K, D]`, unit rows, `K` patterns each."""
+    texts = [phrasings.named(name) for name in names]
+    flat = torch.from_numpy(embed([text for group in texts for text in group]))
+    return flat.view(len(names), len(phrasings.names), flat.shape[-1])
 
 
 def _some(sentences: Sequence[str], limit: int | None) -> list[str]:

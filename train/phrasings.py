@@ -80,10 +80,12 @@ class Phrasings:
     Attributes:
         relations: Relation name to its patterns; `holding something` is a relation of its own.
         objects: Other names of things.
+        names: Patterns with the slot {x} that say what a thing is.
     """
 
     relations: Mapping[str, Wording]
     objects: Mapping[str, tuple[str, ...]]
+    names: tuple[str, ...] = ('a {x}',)
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> Phrasings:
@@ -103,7 +105,8 @@ class Phrasings:
             for name, entry in loaded['relations'].items()
         }
         objects = {str(k): tuple(v) for k, v in (loaded.get('objects') or {}).items()}
-        return cls(relations, objects)
+        names = _patterns(loaded.get('names') or ['a {x}'], 'name', str(path))
+        return cls(relations, objects, names)
 
     def knows(self, predicate: str) -> bool:
         """Whether there are sentences for this predicate."""
@@ -129,6 +132,10 @@ class Phrasings:
         return Sentences(
             _fill_all(wording.positive, fillings), _fill_all(wording.negative, fillings)
         )
+
+    def named(self, name: str) -> tuple[str, ...]:
+        """What a thing of that name is called, one text per pattern."""
+        return tuple(_grammar(pattern.format(x=name)) for pattern in self.names)
 
     def _relation_key(self, fact: Fact) -> str | None:
         special = f'{fact.relation} something'

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
@@ -21,6 +22,8 @@ from train.bags import BagMessage, BagReport, read_bag
 from train.storage import read_marks
 
 TRUTH_TOPIC = 'ground_truth/predicates'
+REGION_TOPIC = 'ground_truth/regions'
+REGION_SIZE = 64
 TOPICS = {
     'image': ('camera/image/compressed', 'camera/image'),
     'depth': ('depth/image/compressedDepth', 'depth/image'),
@@ -50,6 +53,9 @@ class Samples:
         bag: `[N]` index of the bag each moment comes from.
         times_s: `[N]` seconds since the start of its bag.
         bags: Names.
+        regions: uint8 `[N, 64, 64]`: which named part of the scene each cell of the image shows, 0
+            for none, else 1 + index in `region_names`. All 0 where a bag does not say.
+        region_names: Of the parts.
     """
 
     inputs: dict[str, Array]
@@ -58,6 +64,8 @@ class Samples:
     bag: NDArray[np.int64]
     times_s: NDArray[np.float64]
     bags: tuple[str, ...]
+    regions: NDArray[np.uint8]
+    region_names: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -146,6 +154,7 @@ def _join(kept: Sequence[tuple[Path, dict[str, Any]]], modalities: tuple[str, ..
         return _no_samples(modalities)
     names = sorted({name for _, part in kept for name in part['predicates']})
     column = {name: index for index, name in enumerate(names)}
+    region_names = sorted({name for _, part in kept for name in part['region_names']})
     total = sum(len(part['times_s']) for _, part in kept)
     truth = np.full((total, len(names)), UNKNOWN, np.int8)
     bag_of = np.zeros(total, np.int64)
@@ -162,7 +171,14 @@ def _join(kept: Sequence[tuple[Path, dict[str, Any]]], modalities: tuple[str, ..
         bag=bag_of,
         times_s=np.concatenate([part['times_s'] for _, part in kept]),
         bags=tuple(bag.name for bag, _ in kept),
+        regions=np.concatenate([_renumbered(part, region_names) for _, part in kept]),
+        region_names=tuple(region_names),
     )
+
+
+def _renumbered(part: Mapping[str, Any], names: Sequence[str]) -> NDArray[np.uint8]:
+    number = np.array([0, *(1 + names.index(name) for name in part['region_names'])], np.uint8)
+    return np.asarray(number[part['regions']])
 
 
 def _no_samples(modalities: tuple[str, ...]) -> Samples:
@@ -174,6 +190,8 @@ def _no_samples(modalities: tuple[str, ...]) -> Samples:
         bag=nothing.astype(np.int64),
         times_s=nothing,
         bags=(),
+        regions=np.zeros((0, REGION_SIZE, REGION_SIZE), np.uint8),
+        region_names=(),
     )
 
 
@@ -187,6 +205,7 @@ def _extract(task: tuple[Path, dict[str, Config], Path | None]) -> dict[str, Any
             **found,
             'predicates': found['predicates'].tolist(),
             'problems': found['problems'].tolist(),
+            'region_names': found['region_names'].tolist(),
         }
     part = extract_bag(bag, configs)
     if stored is not None:
@@ -214,11 +233,14 @@ def extract_bag(bag: Path, configs: Mapping[str, Config]) -> dict[str, Any]:
     report = BagReport(bag)
     streams: dict[str, list[tuple[int, Any]]] = {name: [] for name in configs}
     truths: list[tuple[int, dict[str, bool]]] = []
+    regions: list[tuple[int, Any]] = []
     topics = {topic: name for name in configs for topic in TOPICS[name]}
     for message in read_bag(bag, report=report):
         if message.topic == TRUTH_TOPIC:
             values = zip(message.message.predicates, message.message.values, strict=True)
             truths.append((message.stamp_ns, {str(k): bool(v) for k, v in values}))
+        elif message.topic == REGION_TOPIC:
+            regions.append((message.stamp_ns, message.message))
         elif message.topic in topics:
             name = topics[message.topic]
             _collect(streams[name], name, message, configs[name], report)
@@ -233,6 +255,7 @@ def extract_bag(bag: Path, configs: Mapping[str, Config]) -> dict[str, Any]:
         'times_s': (stamps - stamps.min(initial=0 if not len(stamps) else stamps[0])) * 1e-9,
         'problems': report.problems,
     }
+    part |= _aligned_regions(regions, stamps)
     for name, config in configs.items():
         if not streams[name] and truths:
             report.problem(f'{bag}: no {name} in this bag')
@@ -271,14 +294,31 @@ def _aligned(stream: list[tuple[int, Any]], stamps: NDArray[np.int64], config: C
     is_image = isinstance(config, image.ImageConfig)
     shape = (size, size, 3) if is_image else (size, size)
     aligned = np.zeros((len(stamps), *shape), np.uint8 if is_image else np.uint16)
+    for row, array in _nearest(stream, stamps):
+        aligned[row] = array
+    return aligned
+
+
+def _nearest(
+    stream: list[tuple[int, Any]], stamps: NDArray[np.int64]
+) -> Iterator[tuple[int, Any]]:
+    """For every stamp that has one near enough, its row and the nearest entry of the stream."""
     times = np.array([stamp for stamp, _ in stream], np.int64)
-    for row, stamp in enumerate(stamps):
-        if not len(times):
-            break
+    for row, stamp in enumerate(stamps if len(times) else ()):
         nearest = int(np.abs(times - stamp).argmin())
         if abs(int(times[nearest]) - int(stamp)) <= MAX_OFFSET_S * 1e9:
-            aligned[row] = stream[nearest][1]
-    return aligned
+            yield row, stream[nearest][1]
+
+
+def _aligned_regions(stream: list[tuple[int, Any]], stamps: NDArray[np.int64]) -> dict[str, Any]:
+    names = sorted({str(name) for _, message in stream for name in message.names})
+    labels = np.zeros((len(stamps), REGION_SIZE, REGION_SIZE), np.uint8)
+    for row, message in _nearest(stream, stamps):
+        number = np.array([0, *(1 + names.index(str(n)) for n in message.names)], np.uint8)
+        plane = number[np.asarray(message.labels).reshape(message.height, message.width)]
+        side = (REGION_SIZE, REGION_SIZE)
+        labels[row] = cv2.resize(plane, side, interpolation=cv2.INTER_NEAREST)
+    return {'regions': labels, 'region_names': names}
 
 
 def _audio_windows(

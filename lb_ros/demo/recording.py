@@ -69,13 +69,15 @@ class Recording:
         return answers[index]
 
     def summarise(self) -> list[PredicateSummary]:
-        """One line per predicate with known truth, for each modality and fused."""
-        return [line for name in self.truths for line in self._summarise(name)]
+        """One line per predicate, for each modality and fused; without truth only the names."""
+        names = dict.fromkeys([*self.truths, *self.answers])
+        return [line for name in names for line in self._summarise(name)]
 
     def _summarise(self, name: str) -> list[PredicateSummary]:
-        pairs = [(t, value, self.answer_to(name, t)) for t, value in self.truths[name]]
+        pairs = [(t, value, self.answer_to(name, t)) for t, value in self.truths.get(name, [])]
         matched = [(t, value, answer) for t, value, answer in pairs if answer is not None]
-        columns = dict.fromkeys(m for _, _, answer in matched for m in answer.probability)
+        answers = [a for _, _, a in matched] if name in self.truths else self.answers[name]
+        columns = dict.fromkeys(m for answer in answers for m in answer.probability)
         lines = []
         for column in sorted(columns, key=lambda name: (name == FUSED, name)):
             having = [(v, a.probability[column]) for _, v, a in matched if column in a.probability]
@@ -96,8 +98,8 @@ class Recording:
         return lines
 
     def _state_quality(self, name: str) -> tuple[float | None, float | None]:
-        times = [t for t, _ in self.truths[name]]
-        truth = [value for _, value in self.truths[name]]
+        times = [t for t, _ in self.truths.get(name, [])]
+        truth = [value for _, value in self.truths.get(name, [])]
         held = [self.state_at(name, t) for t in times]
         if not times:
             return None, None

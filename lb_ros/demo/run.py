@@ -21,12 +21,13 @@ from rich.live import Live
 
 from encoders import Binder, ModelSetError, Predicate, PredicateError
 from encoders.shipped import shipped
+from lb_ros.demo.picture import Picture
 from lb_ros.demo.recording import Recording, medians, percentile
-from lb_ros.demo.table import live_table, summary_table
+from lb_ros.demo.table import live_table, sentences_table, summary_table
 
 GRACE_S = 1.5
 STOP_S = 15.0
-WIDTH = 110
+WIDTH = 120
 SENTENCES = 12  # a side of a predicate: enough for an ensemble, quick to embed
 SENSOR_TOPICS = ('camera', 'depth', 'infrared', 'microphone')
 
@@ -49,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--headless', action='store_true', help='no live table')
     parser.add_argument('--report', type=Path, help='write the summary as JSON')
-    parser.add_argument('--picture', type=Path, help='write the live table at the end of the bag as SVG')
+    parser.add_argument(
+        '--picture', type=Path, help='write the live table at the end of the bag as SVG'
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -59,6 +62,9 @@ def run(args: argparse.Namespace) -> int:
     # A table squeezed into the 80 columns of a file or a pipe says nothing.
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     try:
+        for path in (args.report, args.picture):
+            if path is not None and not path.absolute().parent.is_dir():
+                raise DemoError(f'{path}: there is no such folder to write to')
         bag = args.bag or shipped('lb_ros/data/demo_bag')
         predicates, problems = predicates_of(bag, args.text)
         binder = Binder.load(args.model)
@@ -68,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     for line in problems:
         print(f'lb-ros demo: {line}', file=sys.stderr)
     try:
-        return _show(args, bag, predicates, binder, console)
+        return _show(args, bag, predicates, binder, console, told=problems)
     except KeyboardInterrupt:
         console.print('interrupted')
         return 130
@@ -116,6 +122,8 @@ def _show(
     predicates: list[Predicate],
     binder: Binder,
     console: Console,
+    *,
+    told: Sequence[str],
 ) -> int:
     with tempfile.TemporaryDirectory() as folder:
         listed = Path(folder) / 'predicates.yaml'
@@ -129,21 +137,27 @@ def _show(
                 }
             )
         )
+        picture = Picture(binder.modalities) if args.picture else None
         processes = _start(args.model, listed, bag)
         try:
-            recording = _watch(args, processes, binder.modalities, console)
+            recording = _watch(args, processes, binder.modalities, console, picture)
         finally:
             outputs = {name: _stop(process) for name, process in processes.items()}
     played = _last_json(outputs['player'])
     for line in played.get('problems', []):
-        print(f'lb-ros demo: {line}', file=sys.stderr)
+        if line not in told:
+            print(f'lb-ros demo: {line}', file=sys.stderr)
     if processes['player'].returncode or not recording.answers:
         print('lb-ros demo: no scores arrived', file=sys.stderr)
         return 1
+    if picture is not None and not picture.save(args.picture):
+        print('lb-ros demo: no picture: every state stayed unknown', file=sys.stderr)
     report = make_report(recording, binder, bag, played, _last_json(outputs['nodes']))
     if args.report:
         args.report.write_text(json.dumps(report, indent=2) + '\n')
     console.print(summary_table(recording.summarise()))
+    if args.text:
+        console.print(sentences_table(recording, [t.strip() for t in args.text]))
     keys = ('medians', 'latency_ms', 'delivered_fraction')
     console.print({key: report[key] for key in keys})
     return 0
@@ -152,7 +166,7 @@ def _show(
 def _start(model: str, predicates: Path, bag: Path) -> dict[str, subprocess.Popen[str]]:
     parameters = ['-p', f'model:={model}', '-p', f'predicates:={predicates}']
     commands = {
-        'nodes': ['-m', 'lb_ros.nodes', 'bringup', '--ros-args', *parameters],
+        'nodes': ['-m', 'lb_ros.start', 'bringup', '--ros-args', *parameters],
         'player': ['-m', 'lb_ros.demo.player', str(bag)],
     }
     return {
@@ -181,6 +195,7 @@ def _watch(
     processes: dict[str, subprocess.Popen[str]],
     modalities: Sequence[str],
     console: Console,
+    picture: Picture | None,
 ) -> Recording:
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
@@ -204,10 +219,12 @@ def _watch(
                 now_s = time.monotonic()
                 if processes['player'].poll() is not None and end_s == math.inf:
                     end_s = now_s + GRACE_S
-                    if args.picture:  # a moment later all states are unknown: the sensors are silent
-                        _save_picture(recording, modalities, args.picture)
-                if not args.headless and now_s > redraw_s:
-                    redraw_s = now_s + 0.25
+                if now_s < redraw_s:
+                    continue
+                redraw_s = now_s + 0.25
+                if picture is not None:
+                    picture.look(recording)
+                if not args.headless:
                     live.update(live_table(recording, modalities, limit=limit), refresh=True)
     finally:
         executor.shutdown()
@@ -247,10 +264,3 @@ def _last_json(output: str) -> dict[str, Any]:
             found: dict[str, Any] = json.loads(line)
             return found
     return {}
-
-
-def _save_picture(recording: Recording, modalities: Sequence[str], path: Path) -> None:
-    with open(os.devnull, 'w') as nowhere:
-        console = Console(record=True, width=WIDTH, file=nowhere)
-        console.print(live_table(recording, modalities, limit=24))
-        console.save_svg(str(path), title='lb-ros demo')

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import mean, median
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -18,9 +20,16 @@ STATE = {
 }
 
 
-def live_table(recording: Recording, modalities: Sequence[str], *, limit: int) -> Table:
-    """The newest answers; predicates that have been true come first, `limit` rows at most."""
-    table = Table(title='what the sensors say', expand=False)
+def live_table(
+    recording: Recording, modalities: Sequence[str], *, limit: int, holding_first: bool = False
+) -> Table:
+    """The newest answers, `limit` rows at most.
+
+    Predicates that have been true come first, so that rows keep their place in a live view; with
+    `holding_first`, for a picture, those that are true now.
+    """
+    # Vertical lines break up where a viewer has not the font that they were laid out with.
+    table = Table(title='what the sensors say', box=SIMPLE_HEAD, expand=False)
     table.add_column('predicate', min_width=24, no_wrap=True)
     table.add_column('truth', justify='center')
     table.add_column('state', justify='center')
@@ -28,11 +37,18 @@ def live_table(recording: Recording, modalities: Sequence[str], *, limit: int) -
         table.add_column(name, justify='right')
     names = list(dict.fromkeys([*recording.truths, *recording.answers]))
     names.sort(key=lambda name: not _worth_showing(recording, name))
+    if holding_first:
+        names.sort(key=lambda name: not _holds_now(recording, name))
     for name in names[:limit]:
         table.add_row(name, *_cells(recording, name, modalities))
     if len(names) > limit:
         table.caption = f'and {len(names) - limit} more'
     return table
+
+
+def _holds_now(recording: Recording, name: str) -> bool:
+    truths = recording.truths.get(name)
+    return truths is None or bool(truths[-1][1])
 
 
 def _worth_showing(recording: Recording, name: str) -> bool:
@@ -50,7 +66,15 @@ def _cells(recording: Recording, name: str, modalities: Sequence[str]) -> list[T
         TRUTH[truths[-1][1] if truths else None],
         STATE[states[-1][1] if states else State.UNKNOWN],
     ]
-    return cells + [_probability(newest.get(column)) for column in (FUSED, *modalities)]
+    cells.append(_probability(newest.get(FUSED)))
+    return cells + [_evidence(newest.get(column)) for column in modalities]
+
+
+def _evidence(value: float | None) -> Text:
+    # One modality alone is seldom the answer, so only the fused column wears its colours.
+    if value is None:
+        return Text('-', 'dim')
+    return Text(f'{value:.2f}', '' if abs(value - 0.5) > 0.1 else 'dim')
 
 
 def _probability(value: float | None) -> Text:
@@ -64,10 +88,11 @@ def summary_table(summaries: Sequence[PredicateSummary]) -> Table:
     """How well each predicate was answered: AUROC per modality, states, delay."""
     columns = list(dict.fromkeys(line.modality for line in summaries))
     columns.sort(key=lambda name: (name != FUSED, name))
-    table = Table(title='AUROC by modality; state accuracy; time from truth to state')
+    title = 'AUROC by modality; state accuracy; time from truth to state'
+    table = Table(title=title, box=SIMPLE_HEAD)
     table.add_column('predicate', min_width=24, no_wrap=True)
     for heading in ('true', 'false', *columns, 'AP', 'states', 'delay'):
-        table.add_column(heading, justify='right')
+        table.add_column(heading, justify='right', no_wrap=True)
     for name in dict.fromkeys(line.name for line in summaries):
         mine = {line.modality: line for line in summaries if line.name == name}
         fused = mine.get(FUSED)
@@ -83,6 +108,24 @@ def summary_table(summaries: Sequence[PredicateSummary]) -> Table:
             _number(fused.state_accuracy),
             '-' if fused.delay_s is None else f'{fused.delay_s:.1f} s',
         )
+    return table
+
+
+def sentences_table(recording: Recording, sentences: Sequence[str]) -> Table:
+    """What became of the user's own sentences, of which no truth is known."""
+    table = Table(title='your sentences, over the whole run', box=SIMPLE_HEAD)
+    table.add_column('sentence', min_width=24)
+    for heading in ('lowest', 'median', 'highest', 'TRUE'):
+        table.add_column(heading, justify='right', no_wrap=True)
+    for name in dict.fromkeys(sentences):
+        answers = recording.answers.get(name, [])
+        fused = sorted(answer.probability[FUSED] for answer in answers)
+        if not fused:
+            table.add_row(name, '-', '-', '-', 'no answer')
+            continue
+        held = [recording.state_at(name, answer.sensed_s) is State.TRUE for answer in answers]
+        numbers = (fused[0], median(fused), fused[-1])
+        table.add_row(name, *map(_number, numbers), f'{mean(held):.0%} of the time')
     return table
 
 

@@ -157,6 +157,8 @@ def test_predicates_are_read_from_yaml(tmp_path: Path) -> None:
         ('predicates:\n  a: {threshold_on: 0.2}', 'thresholds'),
         ('predicates:\n  a: {positive: []}', 'non-empty'),
         ('predicates: {', 'p.yaml'),
+        ('predicates:\n  a: 3', '3 is neither a sentence nor a mapping'),
+        ('predicates:\n  a: {positive: 3}', 'positive must be sentences'),
     ],
 )
 def test_a_wrong_file_says_what_and_where(tmp_path: Path, text: str, message: str) -> None:

@@ -39,6 +39,8 @@ def test_a_headless_run_writes_its_report(ros_domain: int, tmp_path: Path) -> No
     assert set(report) == KEYS
     assert report['model'] == 'lb-mini'
     assert report['delivered_fraction'] >= 0.9
+    assert 'the drawer is open' in {line['name'] for line in report['predicates']}
+    assert 'your sentences' in done.stdout
     modalities = {line['modality'] for line in report['predicates']}
     assert modalities == {'image', 'depth', 'infrared', 'audio', 'fused'}
     both = [p for p in report['predicates'] if p['positives'] and p['negatives']]
@@ -72,6 +74,7 @@ def test_interruption_ends_all_three_processes(ros_domain: int, tmp_path: Path) 
     ('words', 'message'),
     [
         (('--bag', 'nowhere'), 'nowhere: no such bag'),
+        (('--report', 'nowhere/report.json'), 'nowhere/report.json: there is no such folder'),
         (('--model', 'nothing'), "no model set 'nothing'"),
     ],
 )

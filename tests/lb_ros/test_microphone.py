@@ -35,7 +35,7 @@ def _what_is_missing() -> str:
 
 @pytest.mark.ros
 def test_a_microphone_that_cannot_open_says_why_in_one_line(ros_domain: int) -> None:
-    command = [sys.executable, '-m', 'lb_ros.nodes', 'microphone', '--ros-args']
+    command = [sys.executable, '-m', 'lb_ros.start', 'microphone', '--ros-args']
     command += ['-p', 'device:=no such device']
     ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 1

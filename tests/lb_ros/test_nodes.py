@@ -18,12 +18,15 @@ rclpy = pytest.importorskip('rclpy')
 
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+from rclpy.parameter_client import AsyncParameterClient  # noqa: E402
 from rclpy.qos import qos_profile_sensor_data  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 
 from encoders import Predicate, State  # noqa: E402
 from lb_ros.client import NotAnsweredError, PredicateClient  # noqa: E402
-from lb_ros.msg import Embedding, PredicateScores  # noqa: E402
+from lb_ros.msg import Embedding, PredicateScores, PredicateStates  # noqa: E402
+from lb_ros.predicates_node import LATCHED  # noqa: E402
 
 pytestmark = pytest.mark.ros
 
@@ -49,6 +52,8 @@ class Robot(Node):
         self.scores: list[PredicateScores] = []
         self.heard: list[Embedding] = []
         self.create_subscription(PredicateScores, 'predicates/scores', self.scores.append, 10)
+        self.states: list[PredicateStates] = []
+        self.create_subscription(PredicateStates, 'predicates/state', self.states.append, LATCHED)
         self.create_subscription(
             Embedding, 'embeddings/infrared', self.heard.append, qos_profile_sensor_data
         )
@@ -76,7 +81,7 @@ def bringup(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
         patch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-        command = [sys.executable, '-m', 'lb_ros.nodes', 'bringup', '--ros-args']
+        command = [sys.executable, '-m', 'lb_ros.start', 'bringup', '--ros-args']
         command += ['-p', f'model:={tiny_model_set}', '-p', f'predicates:={predicates}']
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
@@ -100,15 +105,16 @@ def robot(client: PredicateClient) -> Iterator[Robot]:
     node.destroy_node()
 
 
-def until(robot: Robot, holds: Callable[[], bool], *, encoding: str = 'rgb8') -> None:
-    """Publish images and listen until something holds."""
+def until(robot: Robot, holds: Callable[[], bool], *, encoding: str | None = 'rgb8') -> None:
+    """Publish images, unless `encoding` is None, and listen until something holds."""
     executor = SingleThreadedExecutor()
     executor.add_node(robot)
     limit_s = time.monotonic() + LIMIT_S
     try:
         while not holds():
             assert time.monotonic() < limit_s
-            robot.see(encoding)
+            if encoding is not None:
+                robot.see(encoding)
             executor.spin_once(timeout_sec=0.05)
     finally:
         executor.remove_node(robot)
@@ -166,6 +172,19 @@ def test_predicates_come_and_go(client: PredicateClient, robot: Robot) -> None:
         client.remove('hot stove')
 
 
+@pytest.mark.parametrize('name', ['bringup', 'predicates', 'camera_encoder'])
+def test_parameters_can_be_listed_but_not_changed(robot: Robot, name: str) -> None:
+    parameters = AsyncParameterClient(robot, name)
+    assert parameters.wait_for_services(LIMIT_S)
+    listed = parameters.list_parameters()
+    until(robot, listed.done, encoding=None)
+    if name == 'bringup':
+        assert 'max_rate_hz' in listed.result().result.names
+        changed = parameters.set_parameters([Parameter('max_rate_hz', value=1.0)])
+        until(robot, changed.done, encoding=None)
+        assert not changed.result().results[0].successful
+
+
 def test_waiting_ends_with_the_state_or_the_time(client: PredicateClient) -> None:
     # Nothing is published meanwhile, so that the state is or becomes unknown.
     assert client.wait_for('a drawer is open', state=State.UNKNOWN, timeout_s=LIMIT_S)
@@ -191,12 +210,21 @@ def test_the_counters_account_for_every_message_at_the_end(
     assert counters['depth']['received'] == 0
 
 
-def test_a_process_that_cannot_start_says_why_in_one_line(ros_domain: int) -> None:
-    command = [sys.executable, '-m', 'lb_ros.nodes', 'bringup', '--ros-args']
-    command += ['-p', 'model:=no_such_model']
+@pytest.mark.parametrize(
+    ('arguments', 'says'),
+    [
+        (['-p', 'model:=no_such_model'], "no model set 'no_such_model'"),
+        (['-p', 'device:=toaster'], "parameter device: 'toaster'"),
+        (['--params-file', 'nowhere.yaml'], 'nowhere.yaml'),
+    ],
+)
+def test_a_process_that_cannot_start_says_why_in_one_line(
+    ros_domain: int, arguments: list[str], says: str
+) -> None:
+    command = [sys.executable, '-m', 'lb_ros.start', 'bringup', '--ros-args', *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=START_S, check=False)
     assert ended.returncode == 1
-    assert "no model set 'no_such_model'" in ended.stderr
+    assert says in ended.stderr
     assert 'Traceback' not in ended.stderr
 
 
@@ -210,7 +238,7 @@ def test_the_encoder_and_the_predicates_run_apart(
     options += ['-p', f'model:={tiny_model_set}', '-p', f'predicates:={predicates}']
     processes = [
         subprocess.Popen(
-            [sys.executable, '-m', 'lb_ros.nodes', name, *options], stdout=subprocess.DEVNULL
+            [sys.executable, '-m', 'lb_ros.start', name, *options], stdout=subprocess.DEVNULL
         )
         for name in ('camera_encoder', 'predicates')
     ]
@@ -218,12 +246,16 @@ def test_the_encoder_and_the_predicates_run_apart(
         with PredicateClient(timeout_s=START_S, namespace='apart') as apart:
             apart.query(['a first question waits until the node is up'])
             robot = Robot('apart')
+            # Latched, and there before any evidence: a late listener learns what is scored.
+            until(robot, lambda: bool(robot.states), encoding=None)
+            states = [(s.name, s.state) for s in robot.states[0].states]
+            assert states == [('a drawer is open', State.UNKNOWN)]
             until(robot, lambda: bool(robot.scores and robot.scores[-1].scores))
             assert robot.scores[-1].scores[0].modalities == ['image']
             _refuses_another_space(apart, robot)
             robot.destroy_node()
-        for process in processes:
-            process.send_signal(signal.SIGTERM)
+        for process in processes * 2:  # a terminal and a launch file each pass Ctrl-C on
+            process.send_signal(signal.SIGINT)
         assert [process.wait(LIMIT_S) for process in processes] == [0, 0]
     finally:
         for process in processes:

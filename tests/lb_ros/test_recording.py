@@ -58,3 +58,14 @@ def test_percentiles() -> None:
     assert percentile([], 0.5) is None
     assert percentile([3.0, 1.0, 2.0], 0.5) == 2.0
     assert percentile(list(map(float, range(100))), 0.95) == 95.0
+
+
+def test_a_sentence_without_truth_is_listed_but_not_judged() -> None:
+    found = recording()
+    found.answers['my sentence'].append(Answer(0.5, {'depth': 0.7, 'fused': 0.8}))
+    lines = [line for line in found.summarise() if line.name == 'my sentence']
+    assert [line.modality for line in lines] == ['depth', 'fused']
+    for line in lines:
+        assert (line.auroc, line.state_accuracy, line.delay_s) == (None, None, None)
+        assert (line.positives, line.negatives) == (0, 0)
+    assert medians(found.summarise()) == medians(recording().summarise())

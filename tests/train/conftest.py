@@ -213,6 +213,8 @@ clip_norm: 1.0
 ema: 0.95
 text_jitter: 0.15
 contrastive_weight: 0.1
+region_weight: {}
+precision: fp32
 relations:
   image: &all {open: 1.0, hot: 1.0, dropped: 1.0}
   depth: *all

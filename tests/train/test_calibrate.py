@@ -76,6 +76,8 @@ def labelled(truth: dict[str, NDArray[np.bool_]]) -> Samples:
         bag=np.zeros(COUNT, np.int64),
         times_s=np.arange(COUNT, dtype=float),
         bags=('one',),
+        regions=np.zeros((COUNT, 64, 64), np.uint8),
+        region_names=(),
     )
 
 

@@ -19,6 +19,8 @@ def samples(truth: list[list[int]], predicates: tuple[str, ...]) -> Samples:
         bag=np.zeros(count, np.int64),
         times_s=np.arange(count, dtype=float),
         bags=('one',),
+        regions=np.zeros((count, 64, 64), np.uint8),
+        region_names=(),
     )
 
 

@@ -17,13 +17,15 @@ from rosbags.rosbag2 import WriterError
 
 from encoders.decode import decode_audio, decode_image
 from train.bags import BagMessage, BagReport, read_bag
+from train.samples import load_samples
 from train.simulate.bag import CHUNK_S, START_NS, TYPES, EpisodeBag
-from train.simulate.camera import INFRARED_SIZE, SIZE, Frame
+from train.simulate.camera import INFRARED_SIZE, REGION_SIZE, SIZE, Frame
 from train.simulate.sound import RATE_HZ
 from train.storage import read_marks
 
 MARKS = {'suite': 'libero_goal', 'split': 'evaluation', 'scene': 'kitchen', 'seed': '7'}
 TRUTH = {'open(top drawer)': True, 'in(black bowl, top drawer)': False, 'hot(stove)': True}
+REGIONS = ('black bowl', 'top drawer')
 STAMPS_S = (0.5, 1.0)
 
 
@@ -35,7 +37,8 @@ def smooth_frame(seed: int) -> Frame:
     depth_mm = (700 + 900 * y + rng.integers(0, 9, y.shape)).astype(np.uint16)
     depth_mm[rng.random(depth_mm.shape) < 0.05] = 0
     counts = rng.integers(28_000, 43_000, (INFRARED_SIZE, INFRARED_SIZE)).astype(np.uint16)
-    return Frame(rgb, depth_mm, counts)
+    regions = rng.integers(0, 3, (REGION_SIZE, REGION_SIZE)).astype(np.uint8)
+    return Frame(rgb, depth_mm, counts, regions)
 
 
 def some_sound() -> NDArray[np.int16]:
@@ -49,6 +52,7 @@ def write_bag(path: Path) -> Path:
     for index, at_s in enumerate(STAMPS_S):
         bag.frame(at_s, smooth_frame(index), focal_px=300.0)
         bag.truth(at_s, TRUTH)
+        bag.regions(at_s, smooth_frame(index).regions, REGIONS)
     bag.sound(0.0, some_sound())
     bag.write()
     return path
@@ -183,3 +187,12 @@ def test_an_existing_bag_is_never_overwritten(bag: Path) -> None:
     with pytest.raises(WriterError):
         write_bag(bag)
     assert {file.name: file.read_bytes() for file in bag.iterdir()} == before
+
+
+def test_the_named_parts_come_back_with_the_moments_of_their_frames(tmp_path: Path) -> None:
+    write_bag(tmp_path / 'one')
+    samples, report = load_samples([tmp_path / 'one'], {})
+    assert report.problems == ()
+    assert samples.region_names == REGIONS
+    for index in range(len(STAMPS_S)):
+        np.testing.assert_array_equal(samples.regions[index], smooth_frame(index).regions)

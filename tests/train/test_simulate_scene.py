@@ -12,8 +12,8 @@ import train.simulate  # noqa: F401  # chooses the renderer before mujoco is imp
 pytest.importorskip('mujoco', reason='the simulator is an optional extra')
 pytest.importorskip('libero', reason='the simulator is an optional extra')
 
-from train.simulate.camera import INFRARED_SIZE, SIZE, Camera
-from train.simulate.scene import Scene, Thing, Vector, list_scenes
+from train.simulate.camera import INFRARED_SIZE, REGION_SIZE, SIZE, Camera
+from train.simulate.scene import CAMERA, Scene, Thing, Vector, list_scenes
 from train.simulate.shots import arrange, shots, shut_sounds, spot_at
 from train.simulate.truth import (
     CLOSED_BELOW,
@@ -52,6 +52,13 @@ def thing(world: World, noun: str) -> Thing:
 
 def above_table(world: World, height_m: float) -> Vector:
     return np.array([*world.scene.centre, world.scene.table_z_m + height_m])
+
+
+def pixel_of(world: World, camera: Camera, point: Vector) -> Vector:
+    """Row and column at which a point is seen."""
+    data, index = world.scene.data, world.scene.model.camera(CAMERA).id
+    ahead = data.cam_xmat[index].reshape(3, 3).T @ (point - data.cam_xpos[index])
+    return SIZE / 2 + camera.focal_px * np.array([-ahead[1], ahead[0]]) / -ahead[2]
 
 
 def put(world: World, noun: str, place_noun: str) -> None:
@@ -324,3 +331,24 @@ def test_a_look_depends_only_on_the_world_and_its_noise(world: World, camera: Ca
     assert np.array_equal(first.depth_mm, again.depth_mm)
     assert np.array_equal(first.infrared, again.infrared)
     assert not np.array_equal(first.depth_mm, other.depth_mm)
+
+
+def test_a_frame_names_what_it_shows(world: World, camera: Camera) -> None:
+    bowl = thing(world, 'black bowl')
+    for shift_m in (-0.05, 0.05):
+        world.place(bowl, above_table(world, 0.0) + np.array([shift_m, 0.0, 0.0]))
+        world.settle(0.1)
+        frame = camera.look(world, world.rng)
+        assert {'black bowl', 'plate', 'top drawer', 'stove'} <= set(camera.region_names)
+        shown = frame.regions == 1 + camera.region_names.index('black bowl')
+        assert 4 <= shown.sum() <= 400
+        middle = np.array(world.scene.data.xpos[bowl.body]) + np.array([0.0, 0.0, 0.03])
+        cell = pixel_of(world, camera, middle) * REGION_SIZE / SIZE
+        np.testing.assert_allclose(np.argwhere(shown).mean(0), cell, atol=2.5)
+
+
+def test_free_spots_and_the_grip_lie_within_the_picture(world: World) -> None:
+    for _ in shots(world, 5):
+        assert world.scene.sees(world.grip)
+    behind = np.array([*world.scene.centre, world.scene.table_z_m]) + np.array([9.0, 0.0, 0.0])
+    assert not world.scene.sees(behind)

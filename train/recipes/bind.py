@@ -16,10 +16,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor, nn
+from torch import nn
 
 from encoders.model_set import (
     ModelSet,
@@ -29,18 +28,14 @@ from encoders.model_set import (
     save_model_set,
 )
 from encoders.text_tower import text_tower
-from encoders.vit import LOGIT_SCALE_MAX, Adapter
-from train.augment import augmented_inputs
+from encoders.vit import Adapter, Trunk
 from train.evaluate import embed_samples, group_medians, score_predicates
-from train.language import FactVectors, fact_vectors
-from train.loss import contrastive_loss, opposite_loss
-from train.phrasings import Phrasings, relation_of
+from train.objective import Targets, draw_batch, make_targets, modality_loss
+from train.phrasings import Phrasings
 from train.recipes.config import Recipe
-from train.samples import UNKNOWN, Samples
+from train.samples import Samples
 
 CHECKPOINT, LOG = 'checkpoint.pt', 'log.jsonl'
-MAX_BALANCE = 8.0
-MAX_SENTENCES = 32  # a side of a fact; embedding them all would take longer than it helps
 
 
 class DivergedError(RuntimeError):
@@ -90,11 +85,9 @@ def bind(
     out.mkdir(parents=True, exist_ok=True)
     if resume:
         _restore(run, out / CHECKPOINT)
-    phrasings = Phrasings.load(recipe.phrasings)
-    facts = fact_vectors(data.predicates, phrasings, tower.embed, synonyms=1, limit=MAX_SENTENCES)
-    balance = {name: balance_weights(data, recipe.relations[name]) for name in recipe.batch}
+    targets = make_targets(recipe, data)
     _announce(recipe, run.model, data)
-    _loop(recipe, run, data, facts, balance, out, val=val)
+    _loop(recipe, run, data, targets, out, val=val)
     described = {
         **(provenance or {}),
         'steps': run.step,
@@ -104,28 +97,6 @@ def bind(
     final = _as_model_set(recipe, run.average, described)
     save_model_set(out / recipe.name, final)
     return out / recipe.name
-
-
-def balance_weights(data: Samples, relations: Mapping[str, float]) -> Tensor:
-    """float32 `[2, P]`: weights of false and true values of each predicate.
-
-    Both truths of a predicate weigh the same in sum, every predicate of a relation weighs the
-    same, and relations weigh as configured.
-    """
-    true = (data.truth == 1).sum(0).astype(np.float64)
-    false = (data.truth == 0).sum(0).astype(np.float64)
-    total = np.maximum(true + false, 1)
-    both = (true > 0) & (false > 0)
-    names = [relation_of(name) for name in data.predicates]
-    share = np.array([relations.get(name, 0.0) for name in names]) * both
-    for name in set(names):
-        rows = np.array([n == name for n in names])
-        share[rows] /= max(total[rows].sum() / len(data), 1e-6)
-    weights = [
-        share * np.minimum(0.5 * total / np.maximum(count, 1), MAX_BALANCE)
-        for count in (false, true)
-    ]
-    return torch.from_numpy(np.stack(weights)).float()
 
 
 def _start_modules(recipe: Recipe, fresh: ModelSet) -> nn.ModuleDict:
@@ -164,8 +135,7 @@ def _loop(
     recipe: Recipe,
     run: Run,
     data: Samples,
-    facts: FactVectors,
-    balance: dict[str, Tensor],
+    targets: Targets,
     out: Path,
     *,
     val: Samples | None,
@@ -176,7 +146,7 @@ def _loop(
     with Progress(*columns) as progress:
         bar = progress.add_task('training', total=1.0)
         while (done := _progress(recipe, run)) < 1.0:
-            losses = _step(recipe, run, data, facts, balance, done)
+            losses = _step(recipe, run, data, targets, done)
             run.step += 1
             run.elapsed_s = before_s + time.monotonic() - began_s
             if run.step % 20 == 0:
@@ -199,23 +169,30 @@ def _progress(recipe: Recipe, run: Run) -> float:
 
 
 def _step(
-    recipe: Recipe,
-    run: Run,
-    data: Samples,
-    facts: FactVectors,
-    balance: dict[str, Tensor],
-    done: float,
+    recipe: Recipe, run: Run, data: Samples, targets: Targets, done: float
 ) -> dict[str, float]:
     rate = recipe.learning_rate * min(1.0, (run.step + 1) / recipe.warmup_steps)
     for group in run.optimizer.param_groups:
         group['lr'] = rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
     run.model.train()
     run.optimizer.zero_grad(set_to_none=True)
-    positive, negative = facts.mixed(run.generator, jitter=recipe.text_jitter)
+    trunk = run.model['trunk']
+    assert isinstance(trunk, Trunk)
     losses: dict[str, float] = {}
     total = torch.zeros(())
-    for name, size in recipe.batch.items():
-        loss = _modality_loss(recipe, run, data, name, size, positive, negative, balance[name])
+    for name in recipe.batch:
+        adapter = run.model[name]
+        assert isinstance(adapter, Adapter)
+        batch = draw_batch(recipe, data, targets, modality=name, generator=run.generator)
+        loss = modality_loss(
+            recipe,
+            trunk,
+            adapter,
+            batch,
+            modality=name,
+            targets=targets,
+            generator=run.generator,
+        )
         losses[name] = loss.item()
         total = total + loss
     if not torch.isfinite(total):
@@ -226,54 +203,6 @@ def _step(
     run.optimizer.step()
     _follow(recipe, run)
     return losses
-
-
-def _modality_loss(
-    recipe: Recipe,
-    run: Run,
-    data: Samples,
-    name: str,
-    size: int,
-    positive: Tensor,
-    negative: Tensor,
-    balance: Tensor,
-) -> Tensor:
-    rows = torch.randint(len(data), (size,), generator=run.generator).numpy()
-    stored = torch.from_numpy(_signed(data.inputs[name][rows]))
-    inputs = augmented_inputs(stored, recipe.modalities[name], run.generator)
-    adapter = run.model[name]
-    assert isinstance(adapter, Adapter)
-    embeddings = run.model['trunk'](inputs, adapter, patch_dropout=recipe.patch_dropout)
-    scale = adapter.logit_scale.clamp(max=LOGIT_SCALE_MAX).exp()
-    sensed = (stored.flatten(1) != 0).any(dim=1, keepdim=True)
-    truth = torch.from_numpy(data.truth[rows]).long().where(sensed, torch.tensor(UNKNOWN))
-    weights = torch.where(truth == 1, balance[1], balance[0])
-    loss = opposite_loss(embeddings, positive, negative, truth=truth, weights=weights, scale=scale)
-    if recipe.contrastive_weight > 0:
-        texts, matches, known = _sentences_of_batch(
-            truth, positive, negative, weights, run.generator
-        )
-        loss = loss + recipe.contrastive_weight * contrastive_loss(
-            embeddings, texts, matches=matches, known=known, scale=scale
-        )
-    return loss
-
-
-def _sentences_of_batch(
-    truth: Tensor, positive: Tensor, negative: Tensor, weights: Tensor, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """One sentence that is true of each sample, and which of them are true of which sample."""
-    shares = weights * (truth >= 0) + 1e-9
-    fact = torch.multinomial(shares, 1, generator=generator).squeeze(1)
-    says = truth.gather(1, fact[:, None]).squeeze(1)
-    texts = torch.where(says[:, None] == 1, positive[fact], negative[fact])
-    about = truth[:, fact]
-    return texts, about == says[None, :], (about >= 0) & (says[None, :] >= 0)
-
-
-def _signed(stored: np.ndarray) -> np.ndarray:
-    # torch has few operations on uint16.
-    return stored.astype(np.int32) if stored.dtype == np.uint16 else stored
 
 
 @torch.no_grad()

@@ -49,6 +49,8 @@ class Recipe:
     ema: float
     text_jitter: float
     contrastive_weight: float
+    region_weight: dict[str, float]
+    precision: str
     relations: dict[str, dict[str, float]]
     seed: int
     validate_every_minutes: float
@@ -58,22 +60,28 @@ class Recipe:
         patch = self.vit.patch_size
         rank = self.lora_rank if self.trainable == 'lora' else 0
         specs = {}
+        grids = [_patches(config, patch) for config in self.modalities.values()]
+        shared = max((grid for grid in grids if grid[0] == grid[1]), default=grids[0])
         for name, config in self.modalities.items():
-            own = None
-            if isinstance(config, audio.AudioConfig):
-                own = (config.mel_bins // patch, config.frames // patch)
-            specs[name] = ModalitySpec(config, own, rank, self.lora_alpha)
-        sizes = {c.size for c in self.modalities.values() if not isinstance(c, audio.AudioConfig)}
-        side = max(sizes, default=patch) // patch
+            grid = _patches(config, patch)
+            specs[name] = ModalitySpec(
+                config, None if grid == shared else grid, rank, self.lora_alpha
+            )
         return Manifest(
             name=self.name,
             text_tower=self.text_tower,
             space=space,
             vit=self.vit,
-            grid=(side, side),
+            grid=shared,
             modalities=specs,
             provenance=provenance,
         )
+
+
+def _patches(config: Config, patch: int) -> tuple[int, int]:
+    if isinstance(config, audio.AudioConfig):
+        return config.mel_bins // patch, config.frames // patch
+    return config.size // patch, config.size // patch
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -116,6 +124,10 @@ def _check(recipe: Recipe, path: Path) -> None:
         'relations must be names (quote `on`: YAML reads it as true)': all(
             isinstance(name, str) for shares in recipe.relations.values() for name in shares
         ),
+        'region_weight must name modalities': set(recipe.region_weight) <= set(recipe.modalities),
+        'region_weight needs patch_dropout 0: a part may be dropped': not recipe.region_weight
+        or recipe.patch_dropout == 0,
+        "precision must be 'fp32' or 'bf16'": recipe.precision in ('fp32', 'bf16'),
         'learning_rate must be positive': recipe.learning_rate > 0,
     }
     for message, holds in checks.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ TYPES = {
     'microphone/audio': 'lb_ros/msg/AudioChunk',
     'task/text': 'std_msgs/msg/String',
     'ground_truth/predicates': 'lb_ros/msg/PredicateTruth',
+    'ground_truth/regions': 'lb_ros/msg/RegionTruth',
 }
 
 
@@ -47,9 +48,13 @@ class EpisodeBag:
         self._path, self._marks = path, dict(marks)
         self._messages: list[tuple[int, str, bytes]] = []
         self._types = get_typestore(Stores.ROS2_JAZZY)
-        for name in ('AudioChunk', 'PredicateTruth'):
+        for name in ('AudioChunk', 'PredicateTruth', 'RegionTruth'):
             text = (OWN_MESSAGES / f'{name}.msg').read_text()
             self._types.register(get_types_from_msg(text, f'lb_ros/msg/{name}'))
+
+    def mark(self, key: str, value: str) -> None:
+        """Add what is known of the episode only after it was recorded."""
+        self._marks[key] = value
 
     def task(self, text: str) -> None:
         """The instruction of the episode."""
@@ -103,6 +108,18 @@ class EpisodeBag:
             values=np.array(list(truth.values()), dtype=bool),
         )
         self._add('ground_truth/predicates', at_s, message)
+
+    def regions(self, at_s: float, labels: NDArray[np.uint8], names: Sequence[str]) -> None:
+        """Which named part each cell of a frame shows (see `Frame.regions`)."""
+        message = self._new(
+            'lb_ros/msg/RegionTruth',
+            header=self._header(at_s, CAMERA_FRAME),
+            names=list(names),
+            height=labels.shape[0],
+            width=labels.shape[1],
+            labels=labels.ravel(),
+        )
+        self._add('ground_truth/regions', at_s, message)
 
     def write(self) -> None:
         """Write the bag; messages with equal times keep the order in which they came.

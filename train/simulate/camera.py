@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -9,34 +10,50 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from train.simulate.scene import Scene, Vector
-from train.simulate.world import AMBIENT_K, World
+from train.simulate.regions import ROBOT_PARTS, name_geoms
+from train.simulate.scene import CAMERA, Vector
+from train.simulate.stage import StageScene, StageWorld
+from train.simulate.world import AMBIENT_K
 
 SIZE = 256
 INFRARED_SIZE = 160
+REGION_SIZE = 64
 COUNTS_PER_K = 100.0
 NOISE_K = 0.08
 PLATE_RADIUS_M = 0.075
 COIL_RADII_M = (0.022, 0.046, 0.068)
 COIL_WIDTH_M = 0.006
+WARM_PARTS_K = {'robot0_link': 7.0, 'gripper0': 4.0}
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """`rgb` uint8 [H,W,3], `depth_mm` uint16 [H,W], `infrared` uint16 centikelvin [h,w]."""
+    """`rgb` uint8 [H,W,3], `depth_mm` uint16 [H,W], `infrared` uint16 centikelvin [h,w].
+
+    `regions` uint8 [r,r] says which named part of the scene is seen: 0 none, else 1 + its index
+    in `Camera.region_names`.
+    """
 
     rgb: NDArray[np.uint8]
     depth_mm: NDArray[np.uint16]
     infrared: NDArray[np.uint16]
+    regions: NDArray[np.uint8]
 
 
 class Camera:
-    """The camera `agentview` of a scene; `shift` moves it by metres, `fov_deg` is vertical.
+    """The camera of a scene; `region_names` are the parts its frames tell apart.
 
     Call `close()` when done: the rendering context belongs to this process.
+
+    Attributes:
+        warm_parts_k: Motors by the beginning of their body's name, kelvin above the room.
+        robot_parts: What the robot's bodies are called, by the beginning of their name.
     """
 
-    def __init__(self, scene: Scene, name: str = 'agentview') -> None:
+    warm_parts_k: Mapping[str, float] = WARM_PARTS_K
+    robot_parts: Mapping[str, str] = ROBOT_PARTS
+
+    def __init__(self, scene: StageScene, name: str = CAMERA) -> None:
         self._model = scene.model
         self._gl = mujoco.GLContext(SIZE, SIZE)
         self._gl.make_current()
@@ -59,6 +76,7 @@ class Camera:
             scene.model.cam_quat[self._camera.fixedcamid].copy(),
             scene.model.cam_fovy[self._camera.fixedcamid].copy(),
         )
+        self.region_names, self._region_of_geom = name_geoms(scene, self.robot_parts)
 
     def close(self) -> None:
         """Free the rendering context."""
@@ -81,17 +99,20 @@ class Camera:
         fovy = np.deg2rad(self._model.cam_fovy[self._camera.fixedcamid])
         return float(SIZE / 2 / np.tan(fovy / 2))
 
-    def look(self, world: World, rng: np.random.Generator) -> Frame:
+    def look(self, world: StageWorld, rng: np.random.Generator) -> Frame:
         """Render the world as it is now, with sensor noise drawn from `rng`."""
         self._gl.make_current()
         rgb, depth_m = self._render(world, segmented=False)
         segments, _ = self._render(world, segmented=True)
-        infrared = self._infrared(world, _geom_ids(segments, self._view), depth_m, rng)
+        geoms = _geom_ids(segments, self._view)
+        infrared = self._infrared(world, geoms, depth_m, rng)
         noisy = np.clip(rgb + rng.normal(0, 2.0, rgb.shape), 0, 255).astype(np.uint8)
-        return Frame(noisy, _measured_depth(depth_m, rng), infrared)
+        step = SIZE // REGION_SIZE
+        regions = self._region_of_geom[geoms[step // 2 :: step, step // 2 :: step]]
+        return Frame(noisy, _measured_depth(depth_m, rng), infrared, regions)
 
     def _render(
-        self, world: World, *, segmented: bool
+        self, world: StageWorld, *, segmented: bool
     ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
         flags = self._view.flags
         flags[mujoco.mjtRndFlag.mjRND_SEGMENT] = int(segmented)
@@ -116,7 +137,7 @@ class Camera:
 
     def _infrared(
         self,
-        world: World,
+        world: StageWorld,
         geoms: NDArray[np.int64],
         depth_m: NDArray[np.float64],
         rng: np.random.Generator,
@@ -125,7 +146,7 @@ class Camera:
         stove = _stove_body(world)
         if stove is not None:
             owner = self._model.geom_bodyid[np.maximum(geoms, 0)]
-            is_stove = np.isin(owner, _subtree(self._model, stove)) & (geoms >= 0)
+            is_stove = np.isin(owner, subtree(self._model, stove)) & (geoms >= 0)
             radius_m = self._distance_to(_burner(world, stove), depth_m)
             kelvin = np.where(is_stove, np.maximum(kelvin, _burner_k(world, radius_m)), kelvin)
         kelvin = cv2.resize(
@@ -136,7 +157,7 @@ class Camera:
         kelvin = kelvin + rng.normal(0, NOISE_K, kelvin.shape) + rng.normal(0, 0.5)
         return np.asarray(np.clip(kelvin * COUNTS_PER_K, 0, 65535), np.uint16)
 
-    def surface_k(self, world: World) -> NDArray[np.float64]:
+    def surface_k(self, world: StageWorld) -> NDArray[np.float64]:
         """Temperature per geom, kelvin; the last entry is the background (index -1).
 
         Furniture is at ambient; every body differs by a fixed degree or so as emissivities do, and
@@ -147,10 +168,8 @@ class Camera:
         kelvin = AMBIENT_K + 1.2 * np.sin(bodies * 12.9898)
         for body in bodies:
             name = model.body(body).name
-            if name.startswith('robot0_link'):
-                kelvin[body] += 7.0
-            elif name.startswith('gripper0'):
-                kelvin[body] += 4.0
+            warm = (k for part, k in self.warm_parts_k.items() if name.startswith(part))
+            kelvin[body] += next(warm, 0.0)
         return np.append(kelvin[model.geom_bodyid], AMBIENT_K - 1.5)
 
     def _distance_to(self, point: Vector, depth_m: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -181,19 +200,20 @@ def _measured_depth(depth_m: NDArray[np.float64], rng: np.random.Generator) -> N
     return np.where(lost | (noisy > 6.0), 0, np.round(noisy * 1000)).astype(np.uint16)
 
 
-def _stove_body(world: World) -> int | None:
+def _stove_body(world: StageWorld) -> int | None:
     knob = next((j for j in world.scene.joints.values() if j.kind == 'knob'), None)
     return None if knob is None else int(world.scene.env.obj_body_id[knob.state_name])
 
 
-def _burner(world: World, stove: int) -> Vector:
+def _burner(world: StageWorld, stove: int) -> Vector:
     site = next((p.state_name for p in world.scene.places if p.noun == 'stove'), None)
     if site is not None:
         return np.array(world.scene.env.sim.data.get_site_xpos(site))
     return np.array(world.scene.data.xpos[stove])
 
 
-def _subtree(model: mujoco.MjModel, root: int) -> list[int]:
+def subtree(model: mujoco.MjModel, root: int) -> list[int]:
+    """A body and everything attached to it."""
     found = {root}
     for body in range(root + 1, model.nbody):
         if int(model.body_parentid[body]) in found:
@@ -201,7 +221,7 @@ def _subtree(model: mujoco.MjModel, root: int) -> list[int]:
     return sorted(found)
 
 
-def _burner_k(world: World, radius_m: NDArray[np.float64]) -> NDArray[np.float64]:
+def _burner_k(world: StageWorld, radius_m: NDArray[np.float64]) -> NDArray[np.float64]:
     disc = 1.0 / (1.0 + np.exp((radius_m - PLATE_RADIUS_M) / 0.008))
     rings = sum(np.exp(-(((radius_m - r) / COIL_WIDTH_M) ** 2)) for r in COIL_RADII_M)
     plate = AMBIENT_K + (world.heat.plate_k - AMBIENT_K) * disc

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.progress import (
     BarColumn,
@@ -19,16 +21,29 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from train.simulate.scene import EVALUATION_SUITES, TRAINING_SUITES, SceneTask, list_scenes
+from train.simulate.metaworld.tasks import SUITE as METAWORLD
+from train.simulate.metaworld.tasks import ExpertTask, list_tasks
+from train.simulate.scene import (
+    ALL_SUITES,
+    TRAINING_SUITES,
+    SceneTask,
+    list_scenes,
+    with_other_objects,
+)
+
+if TYPE_CHECKING:
+    from train.simulate.episode import EpisodePlan
 
 EXAMPLE = 'example: lb-ros sim --suite libero_spatial --episodes 4 --out bags/'
-Job = tuple[SceneTask, list[dict[str, object]]]
+SCENES_PER_PROCESS = 6
+Task = SceneTask | ExpertTask
+Job = tuple[Task, list[dict[str, object]]]
 Outcome = tuple[str, int, str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `lb-ros sim`."""
-    suites = ', '.join((*TRAINING_SUITES, *EVALUATION_SUITES))
+    suites = ', '.join(ALL_SUITES)
     parser.epilog = EXAMPLE
     parser.add_argument(
         '--suite', action='append', required=True, help=f'repeatable; one of {suites}'
@@ -50,6 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--rate', type=float, default=10.0, help='camera frames per second (live)')
     parser.add_argument(
         '--randomize', action='store_true', help='jitter the camera and the lights'
+    )
+    parser.add_argument(
+        '--exchange-objects',
+        action='store_true',
+        help='other objects in every episode (LIBERO training suites only)',
     )
     parser.add_argument('--json', action='store_true', help='print a summary as JSON')
 
@@ -87,21 +107,37 @@ def plan_jobs(args: argparse.Namespace) -> list[Job]:
     """
     if args.episodes < 1 or args.workers < 1 or args.duration <= 0 or args.rate <= 0:
         raise ValueError('--episodes, --workers, --duration and --rate must be positive')
+    if args.exchange_objects and not set(args.suite) <= set(TRAINING_SUITES):
+        raise ValueError(f'--exchange-objects is for {", ".join(TRAINING_SUITES)} only')
     jobs: list[Job] = []
     for suite in args.suite:
-        scenes = [s for s in list_scenes(suite) if not args.scene or args.scene in s.scene]
+        scenes = [
+            s for s in _list_scenes(suite, args.profile) if not args.scene or args.scene in s.scene
+        ]
         if not scenes:
             raise ValueError(f'no scene of {suite} has {args.scene!r} in its name')
         for index, task in enumerate(scenes):
             seeds = range(args.seed + index, args.seed + args.episodes, len(scenes))
-            episodes: list[dict[str, object]] = []
+            episodes: list[tuple[int, dict[str, object]]] = []
             for seed in seeds:
                 path = args.out / f'{task.scene}_{args.profile}_{seed:05d}'
                 if not (path / 'metadata.yaml').exists():
-                    episodes.append(_episode(args, seed, path))
+                    episodes.append((seed, _episode(args, seed, path)))
+            if args.exchange_objects and isinstance(task, SceneTask):
+                jobs += [(with_other_objects(task, seed), [e]) for seed, e in episodes]
+                continue
             # Small jobs keep all workers busy to the end.
-            jobs += [(task, episodes[k : k + 4]) for k in range(0, len(episodes), 4)]
+            chunks = [episodes[k : k + 4] for k in range(0, len(episodes), 4)]
+            jobs += [(task, [episode for _, episode in chunk]) for chunk in chunks]
     return jobs
+
+
+def _list_scenes(suite: str, profile: str) -> Sequence[Task]:
+    if suite != METAWORLD:
+        return list_scenes(suite)
+    if profile != 'live':
+        raise ValueError(f'{METAWORLD} has live logs only, no --profile {profile}')
+    return list_tasks()
 
 
 def _episode(args: argparse.Namespace, seed: int, path: Path) -> dict[str, object]:
@@ -126,7 +162,9 @@ def _record_all(jobs: Sequence[Job], *, workers: int, quiet: bool) -> Iterator[O
         TimeRemainingColumn(),
     )
     context = multiprocessing.get_context('spawn')
-    with Progress(*columns, disable=quiet) as progress, context.Pool(workers) as pool:
+    # The simulator frees little of a scene: a process that had built a hundred would hold 25 GB.
+    pool_of_fresh = context.Pool(workers, maxtasksperchild=SCENES_PER_PROCESS)
+    with Progress(*columns, disable=quiet) as progress, pool_of_fresh as pool:
         bar = progress.add_task('episodes', total=total, rate='')
         frames = 0
         for outcomes in pool.imap_unordered(record_job, jobs):
@@ -140,24 +178,38 @@ def _record_all(jobs: Sequence[Job], *, workers: int, quiet: bool) -> Iterator[O
 
 def record_job(job: Job) -> list[Outcome]:
     """Record the episodes of one scene in this process; a failure costs only its episode."""
-    from train.simulate.episode import EpisodePlan, Studio
+    from train.simulate.episode import EpisodePlan
 
     task, episodes = job
     outcomes: list[Outcome] = []
-    try:
-        studio = Studio(task)
-    except Exception as error:
-        return [(f'{task.scene} seed {e["seed"]}', 0, _line(error)) for e in episodes]
-    for episode in episodes:
-        plan = EpisodePlan(task=task, **episode)  # type: ignore[arg-type]
-        name = f'{task.scene} seed {plan.seed}'
+    with contextlib.ExitStack() as stack:
         try:
-            plan.path.parent.mkdir(parents=True, exist_ok=True)
-            outcomes.append((name, studio.record(plan), ''))
+            record = stack.enter_context(_recorder(task))
         except Exception as error:
-            outcomes.append((name, 0, _line(error)))
-    studio.close()
+            return [(f'{task.scene} seed {e["seed"]}', 0, _line(error)) for e in episodes]
+        for episode in episodes:
+            plan = EpisodePlan(task=task, **episode)  # type: ignore[arg-type]
+            name = f'{task.scene} seed {plan.seed}'
+            try:
+                plan.path.parent.mkdir(parents=True, exist_ok=True)
+                outcomes.append((name, record(plan), ''))
+            except Exception as error:
+                outcomes.append((name, 0, _line(error)))
     return outcomes
+
+
+@contextlib.contextmanager
+def _recorder(task: Task) -> Iterator[Callable[[EpisodePlan], int]]:
+    """What records the episodes of a task; simulators load in the process that uses them."""
+    if isinstance(task, ExpertTask):
+        from train.simulate.metaworld.episode import record
+
+        yield record
+        return
+    from train.simulate.episode import Studio
+
+    with contextlib.closing(Studio(task)) as studio:
+        yield studio.record
 
 
 def _line(error: Exception) -> str:

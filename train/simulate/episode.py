@@ -11,6 +11,7 @@ import numpy as np
 
 from train.simulate.bag import EpisodeBag
 from train.simulate.camera import Camera
+from train.simulate.metaworld.tasks import ExpertTask
 from train.simulate.scene import Scene, SceneTask
 from train.simulate.shots import SHOT_S, background_sounds, shots
 from train.simulate.sound import synthesise
@@ -36,13 +37,18 @@ class EpisodePlan:
         path: Folder of the new bag.
     """
 
-    task: SceneTask
+    task: SceneTask | ExpertTask
     seed: int
     profile: str
     duration_s: float
     frame_every_s: float
     randomise: bool
     path: Path
+
+    @property
+    def world_seed(self) -> int:
+        """Seed of the world, 0..2**32: different scenes differ though their seeds are equal."""
+        return zlib.crc32(f'{self.task.suite}/{self.task.scene}/{self.seed}'.encode())
 
 
 class Studio:
@@ -62,13 +68,13 @@ class Studio:
         Returns:
             The number of camera frames.
         """
-        seed = zlib.crc32(f'{plan.task.suite}/{plan.task.scene}/{plan.seed}'.encode())
+        seed = plan.world_seed
         rng = np.random.default_rng(seed)
         self.scene.reset(seed=seed % 2**31)
         if plan.randomise:
             self._camera.jitter(rng)
         world = World(self.scene, rng)
-        bag = EpisodeBag(plan.path, _marks(plan))
+        bag = EpisodeBag(plan.path, marks(plan))
         bag.task(plan.task.language)
         if plan.profile == 'train':
             count = self._record_shots(plan, world, bag)
@@ -108,9 +114,11 @@ class Studio:
         frame = self._camera.look(world, world.rng)
         bag.frame(world.now_s, frame, focal_px=self._camera.focal_px)
         bag.truth(world.now_s, evaluate(world))
+        bag.regions(world.now_s, frame.regions, self._camera.region_names)
 
 
-def _marks(plan: EpisodePlan) -> dict[str, str]:
+def marks(plan: EpisodePlan) -> dict[str, str]:
+    """The origin of a bag, stored with it."""
     return {
         'suite': plan.task.suite,
         'split': plan.task.split,

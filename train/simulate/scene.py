@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from train.simulate.metaworld.tasks import SUITE as METAWORLD
 from train.simulate.names import joint_noun, noun, place_of_site
+from train.simulate.objects import INSTRUCTION, exchange_objects
 
 TRAINING_SUITES = ('libero_90', 'libero_spatial', 'libero_object')
 EVALUATION_SUITES = ('libero_goal', 'libero_10')
+ALL_SUITES = (*TRAINING_SUITES, *EVALUATION_SUITES, METAWORLD)
 # Scenes that libero_10 shares with libero_90: held out so that evaluation scenes stay unseen.
 HELD_OUT_SCENES = frozenset(
     [f'KITCHEN_SCENE{n}' for n in (3, 4, 6, 8)]
@@ -28,6 +33,8 @@ HELD_OUT_SCENES = frozenset(
 )
 FURNITURE = ('basket', 'tray', 'caddy', 'shelf', 'rack')
 SUPPORTS = ('plate', 'black bowl', 'white bowl', 'ramekin', 'cookie box', 'frying pan')
+CAMERA = 'agentview'
+VIEW_MARGIN = 0.93  # of half the picture
 ARM_JOINTS = tuple(f'robot0_joint{n}' for n in range(1, 8))
 ARM_HOME = (0.0, 0.16, 0.0, -2.44, 0.0, 2.6, 0.785)  # elbow bent, gripper pointing down
 
@@ -75,12 +82,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class SceneTask:
-    """One buildable scene of a suite."""
+    """One buildable scene of a suite; `objects_seed` exchanges its objects, None leaves them."""
 
     suite: str
     scene: str
     bddl: Path
     language: str
+    objects_seed: int | None = None
 
     @property
     def split(self) -> str:
@@ -89,15 +97,14 @@ class SceneTask:
 
 
 def list_scenes(suite: str) -> list[SceneTask]:
-    """The distinct scenes of a suite, without those held out for evaluation.
+    """The distinct scenes of a LIBERO suite, without those held out for evaluation.
 
     Raises:
         ValueError: The suite is unknown; the message lists those there are.
         ModuleNotFoundError: The simulator is not installed; the message says how to get it.
     """
-    known = (*TRAINING_SUITES, *EVALUATION_SUITES)
-    if suite not in known:
-        raise ValueError(f'unknown suite {suite!r}, expected one of {", ".join(known)}')
+    if suite not in (*TRAINING_SUITES, *EVALUATION_SUITES):
+        raise ValueError(f'unknown suite {suite!r}, expected one of {", ".join(ALL_SUITES)}')
     scenes: dict[str, SceneTask] = {}
     with contextlib.redirect_stdout(io.StringIO()):
         benchmark = _libero()['benchmark'].get_benchmark_dict()[suite]()
@@ -137,6 +144,23 @@ def _libero() -> dict[str, Any]:
     }
 
 
+def with_other_objects(task: SceneTask, seed: int) -> SceneTask:
+    """The same scene with its objects exchanged; its instruction would name the old ones."""
+    return replace(task, objects_seed=seed, language=INSTRUCTION)
+
+
+@contextlib.contextmanager
+def scene_file(task: SceneTask) -> Iterator[Path]:
+    """The BDDL file of a scene, with its objects exchanged where the task asks for it."""
+    if task.objects_seed is None:
+        yield task.bddl
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        changed = Path(folder) / task.bddl.name
+        changed.write_text(exchange_objects(task.bddl.read_text(), seed=task.objects_seed))
+        yield changed
+
+
 class Scene:
     """A built LIBERO scene.
 
@@ -152,13 +176,19 @@ class Scene:
     """
 
     def __init__(self, task: SceneTask) -> None:
-        libero = _libero()
         self.task = task
+        with scene_file(task) as bddl:
+            self.env = self._build(bddl)
+        self.reset(seed=0)
+
+    @staticmethod
+    def _build(bddl: Path) -> Any:
+        libero = _libero()
         with contextlib.redirect_stdout(io.StringIO()):
-            problem = libero['bddl_utils'].get_problem_info(str(task.bddl))['problem_name']
+            problem = libero['bddl_utils'].get_problem_info(str(bddl))['problem_name']
             controller = libero['robosuite'].load_controller_config(default_controller='OSC_POSE')
-            self.env = libero['problems'][problem](
-                str(task.bddl),
+            return libero['problems'][problem](
+                str(bddl),
                 robots=['Panda'],
                 controller_configs=controller,
                 gripper_types='default',
@@ -169,7 +199,6 @@ class Scene:
                 hard_reset=False,
                 ignore_done=True,
             )
-        self.reset(seed=0)
 
     def reset(self, *, seed: int) -> None:
         """Place everything anew as the task file says, and let it come to rest."""
@@ -276,6 +305,13 @@ class Scene:
         supports = [t for t in self.things if t.noun in SUPPORTS]
         places += [Place('on', t.noun, t.name, False, None) for t in supports]
         return places
+
+    def sees(self, point: Vector) -> bool:
+        """Whether a point, metres in the world frame, lies well inside the camera's picture."""
+        camera = self.model.camera(CAMERA).id
+        ahead = self.data.cam_xmat[camera].reshape(3, 3).T @ (point - self.data.cam_xpos[camera])
+        limit = VIEW_MARGIN * np.tan(np.deg2rad(self.model.cam_fovy[camera]) / 2) * -ahead[2]
+        return bool(ahead[2] < 0 and np.abs(ahead[:2]).max() < limit)
 
     def joint_position(self, joint: Joint) -> float:
         """Opening as a fraction: 0 closed or off, 1 fully open or on."""

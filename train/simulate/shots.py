@@ -13,6 +13,7 @@ import numpy as np
 
 from train.simulate.scene import Joint, Place, Thing, Vector
 from train.simulate.sound import DISTRACTORS
+from train.simulate.stage import StageWorld
 from train.simulate.world import AMBIENT_K, COIL_ON_K, PLATE_ON_K, Heat, SoundEvent, World
 
 SHOT_S = 2.0
@@ -76,7 +77,7 @@ def free_spot(world: World, radius_m: float, taken: list[tuple[float, float, flo
             )
             for low, high in boxes
         )
-        if clear and outside:
+        if clear and outside and scene.sees(np.array([x, y, scene.table_z_m])):
             break
     return np.array([x, y, scene.table_z_m + 0.004])
 
@@ -117,7 +118,7 @@ def reachable_places(world: World, thing: Thing) -> list[Place]:
     return found
 
 
-def background_sounds(world: World, start_s: float, duration_s: float) -> None:
+def background_sounds(world: StageWorld, start_s: float, duration_s: float) -> None:
     """Sounds of the room and the machines that mean nothing for any event."""
     rng = world.rng
     for _ in range(rng.poisson(0.5 * duration_s)):
@@ -128,8 +129,9 @@ def background_sounds(world: World, start_s: float, duration_s: float) -> None:
         length_s = rng.uniform(0.3, 1.5)
         at_s = start_s + rng.uniform(0, max(duration_s - length_s, 0.01))
         world.sounds.append(SoundEvent('motor', at_s, rng.uniform(0.1, 1.0), length_s))
-    if rng.random() < 0.15:  # something is put down gently
-        name = str(rng.choice([t.name for t in world.scene.things]))
+    names = [t.name for t in world.scene.things]
+    if rng.random() < 0.15 and names:  # something is put down gently
+        name = str(rng.choice(names))
         at_s = start_s + rng.uniform(0, duration_s)
         world.sounds.append(SoundEvent('impact', at_s, rng.uniform(0.02, 0.12), source=name))
     if world.stove_is_on():
@@ -195,7 +197,7 @@ def _scatter(world: World, held: Thing | None) -> None:
 def _pose_arm(world: World, held: Thing | None, *, high: bool) -> None:
     rng, scene = world.rng, world.scene
     world.set_fingers(rng.uniform(0.0, 0.04))
-    for _ in range(6):
+    for _ in range(12):
         x = scene.centre[0] + rng.uniform(-0.22, 0.18)
         y = scene.centre[1] + rng.uniform(-0.25, 0.25)
         low_m = 0.02 if held is None else held.top_m - held.bottom_m - 0.01
@@ -207,7 +209,7 @@ def _pose_arm(world: World, held: Thing | None, *, high: bool) -> None:
         if held is not None:
             world.attach(held)
         world.set_arm(world.solve_arm(goal, yaw=rng.uniform(-1.2, 1.2)))
-        if held is not None or not world.robot_touches():
+        if scene.sees(world.grip) and (held is not None or not world.robot_touches()):
             return
 
 

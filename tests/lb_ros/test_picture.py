@@ -1,0 +1,45 @@
+"""The picture shows a moment at which states are known, and fits its table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from encoders import State
+from lb_ros.demo.picture import ROWS, Picture
+from lb_ros.demo.recording import Answer, Recording
+
+
+def recording(*, state: State, is_open: bool) -> Recording:
+    found = Recording()
+    for index in range(2 * ROWS):
+        found.truths[f'hidden({index})'].append((1.0, False))
+    found.truths['open(top drawer)'].append((1.0, is_open))
+    found.answers['open(top drawer)'].append(Answer(1.0, {'depth': 0.91, 'fused': 0.93}))
+    found.states['open(top drawer)'].append((1.0, state))
+    return found
+
+
+def words(svg: str) -> str:
+    return svg.replace('&#160;', ' ')
+
+
+def test_the_moment_is_the_one_at_which_most_holds(tmp_path: Path) -> None:
+    picture, path = Picture(['depth']), tmp_path / 'table.svg'
+    picture.look(recording(state=State.FALSE, is_open=False))
+    picture.look(recording(state=State.TRUE, is_open=True))
+    picture.look(recording(state=State.FALSE, is_open=False))
+    picture.look(recording(state=State.UNKNOWN, is_open=True))  # the sensors fell silent
+    assert picture.save(path)
+    svg = words(path.read_text())
+    assert 'open(top drawer)' in svg
+    assert 'TRUE' in svg
+    assert '0.93' in svg
+    assert f'and {2 * ROWS + 1 - ROWS} more' in svg
+    assert '│' not in svg
+
+
+def test_without_a_known_state_there_is_no_picture(tmp_path: Path) -> None:
+    picture, path = Picture(['depth']), tmp_path / 'table.svg'
+    picture.look(recording(state=State.UNKNOWN, is_open=True))
+    assert not picture.save(path)
+    assert not path.exists()

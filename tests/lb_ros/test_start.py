@@ -1,0 +1,72 @@
+"""A node's process ends quietly and at once, whenever it is stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+LIMIT_S = 60.0
+ROOT = Path(__file__).resolve().parents[2]
+# Stands in for the module with the heavy imports, so that the moment of the signal is known.
+NODES = """
+import sys, time, types
+from lb_ros.start import start
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == 'lb_ros.nodes':
+            print('importing', flush=True)
+            time.sleep(600)
+sys.meta_path.insert(0, Finder())
+start('bringup')
+"""
+ENDING = """
+import atexit, sys, types
+from lb_ros.start import start
+def main(name, args):
+    atexit.register(print, 'taken apart')
+    print('counters of', name)
+    raise SystemExit(1)
+sys.modules['lb_ros.nodes'] = types.SimpleNamespace(main=main)
+start('bringup')
+"""
+
+
+def test_an_interrupt_during_the_imports_is_quiet() -> None:
+    process = subprocess.Popen(
+        [sys.executable, '-c', NODES],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == 'importing\n'
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=LIMIT_S)
+    assert (process.returncode, errors) == (0, '')
+
+
+def test_the_last_words_arrive_and_nothing_is_waited_for() -> None:
+    done = subprocess.run(
+        [sys.executable, '-c', ENDING], capture_output=True, text=True, timeout=LIMIT_S, cwd=ROOT
+    )
+    assert (done.returncode, done.stdout) == (1, 'counters of bringup\n')
+
+
+def test_a_reader_that_has_gone_does_not_hold_the_end_up() -> None:
+    process = subprocess.Popen(
+        [sys.executable, '-c', ENDING],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, 'PYTHONUNBUFFERED': ''},  # so that the last flush meets the closed pipe
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(timeout=LIMIT_S) == 1
+    assert process.stderr is not None
+    assert process.stderr.read() == ''
