@@ -6,13 +6,14 @@ Nothing here knows ROS.
 from encoders.bank import PredicateBank, PredicateScore
 from encoders.binder import Binder, SpaceError
 from encoders.decode import DecodeError, decode_audio, decode_image
-from encoders.modalities import MODALITIES, Modality
+from encoders.modalities import MODALITIES, SENSED, Modality
 from encoders.model_set import ModelSetError
 from encoders.predicates import Predicate, PredicateError, load_predicates
 from encoders.tracker import PredicateTracker, State, TrackedState
 
 __all__ = [
     'MODALITIES',
+    'SENSED',
     'Binder',
     'DecodeError',
     'Modality',

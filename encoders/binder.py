@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,16 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders.calibration import Calibration
-from encoders.model_set import ModelSet, find_model_set, load_model_set
-from encoders.preprocess import preprocess
-from encoders.text_tower import text_tower
+from encoders.encoder import EncoderSet, no_encoder
+from encoders.sources import Source, load_encoders
+from encoders.space import SpaceError
 
 Vectors = NDArray[np.float32]
-
-
-class SpaceError(ValueError):
-    """Vectors of two different language spaces were about to be compared."""
 
 
 class Binder:
@@ -31,67 +25,60 @@ class Binder:
         space: Identity of the language space; only vectors with equal spaces may be compared.
         modalities: Names of the modalities that can be embedded.
         calibration: From cosines to probabilities, or None where the set has not been calibrated.
+        logit_scales: By modality, the factor its cosines were trained with. Cosines of two sensors
+            carry none: only a sensor and a sentence were compared in training.
+        held_bytes: Memory of all parameters.
+        saved_bytes: What one model per modality would take more.
     """
 
-    def __init__(
-        self,
-        model_set: ModelSet,
-        *,
-        modalities: Sequence[str] | None = None,
-        calibration: Calibration | None = None,
-        device: str = 'cpu',
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
-        manifest = model_set.manifest
-        chosen = tuple(modalities or manifest.modalities)
-        for name in chosen:
-            if name not in manifest.modalities:
-                raise KeyError(self._no_encoder(name, manifest.name, manifest.modalities))
-        self._tower = text_tower(manifest.text_tower)
-        if self._tower.space != manifest.space:
-            raise SpaceError(
-                f'model set {manifest.name} is bound to {manifest.space}, '
-                f'but this text tower is {self._tower.space}'
-            )
-        self.model, self.space, self.modalities = manifest.name, manifest.space, chosen
-        self.calibration = calibration
-        self._specs = {name: manifest.modalities[name] for name in chosen}
-        self._device, self._dtype = torch.device(device), dtype
-        self._trunk = model_set.trunk.to(self._device, dtype)
-        self._adapters = {n: model_set.adapters[n].to(self._device, dtype) for n in chosen}
+    def __init__(self, encoder_set: EncoderSet) -> None:
+        self.model, self.calibration = encoder_set.name, encoder_set.calibration
+        self.held_bytes, self.saved_bytes = encoder_set.held_bytes, encoder_set.saved_bytes
+        self._encoders, self._tower = encoder_set.encoders, encoder_set.text
+        self.space = self._tower.space
+        self.modalities = tuple(self._encoders)
+        self.logit_scales = {name: e.logit_scale for name, e in self._encoders.items()}
 
     @classmethod
     def load(
         cls,
-        name_or_path: str | Path,
+        source: Source,
         *,
         modalities: Sequence[str] | None = None,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
         device: str = 'cpu',
         dtype: torch.dtype = torch.float32,
     ) -> Binder:
-        """Load a model set by name (`lb-mini`) or folder.
+        """Load a model set.
 
         Args:
-            name_or_path: Name of a shipped set, or a folder.
+            source: Name of a shipped or pulled set (`lb-mini`, `languagebind-large`), a folder,
+                `openclip:<arch>/<tag>`, or modality to the folder of a LanguageBind checkpoint in
+                its released layout: `{'depth': DIR, 'infrared': DIR}`.
             modalities: Load only these encoders; all where None.
+            options: LanguageBind's preprocessing by modality, where it should differ from the
+                released one: `{'depth': {'holes': 'filled'}}`.
             device: A torch device.
             dtype: Of the weights at work.
 
         Raises:
             ModelSetError: There is no such set, or it is damaged.
+            SpaceError: Its encoders lie in different language spaces.
             KeyError: The set has no encoder for one of `modalities`.
         """
-        folder = find_model_set(name_or_path)
         return cls(
-            load_model_set(folder),
-            modalities=modalities,
-            calibration=Calibration.load_if_present(folder),
-            device=device,
-            dtype=dtype,
+            load_encoders(
+                source, modalities=modalities, options=options, device=device, dtype=dtype
+            )
         )
 
     def preprocess(self, modality: str, raw: Any) -> Tensor:
-        """The network's input, float32 `[1, 3, H, W]`, for one raw sample (see `preprocess`)."""
+        """The network's input for one raw sample: float32 `[1, 3, H, W]`, a clip with its frames.
+
+        A clip is `[1, 3, T, H, W]`.
+
+        Raises what `preprocess_with_validity` raises.
+        """
         return self.preprocess_with_validity(modality, raw)[0]
 
     def preprocess_with_validity(self, modality: str, raw: Any) -> tuple[Tensor, float]:
@@ -101,21 +88,19 @@ class Binder:
             KeyError: The set has no encoder for this modality.
             ValueError: The array has a shape or dtype that this modality does not take.
         """
-        spec = self._specs.get(modality)
-        if spec is None:
-            raise KeyError(self._no_encoder(modality, self.model, self._specs))
-        inputs, valid = preprocess(modality, raw, spec.preprocess)
+        if modality not in self._encoders:
+            raise no_encoder(modality, self.model, self._encoders)
+        inputs, valid = self._encoders[modality].preprocess(raw)
         return inputs.unsqueeze(0), valid
 
     @torch.inference_mode()
     def encode(self, inputs: dict[str, Tensor]) -> dict[str, Vectors]:
-        """Unit vectors float32 `[B, D]` per modality, from preprocessed inputs `[B, 3, H, W]`."""
+        """Unit vectors float32 `[B, D]` per modality, from preprocessed inputs `[B, ...]`."""
         vectors = {}
         for name, batch in inputs.items():
-            if name not in self._adapters:
-                raise KeyError(self._no_encoder(name, self.model, self._specs))
-            on_device = batch.to(self._device, self._dtype)
-            vectors[name] = self._trunk(on_device, self._adapters[name]).float().cpu().numpy()
+            if name not in self._encoders:
+                raise no_encoder(name, self.model, self._encoders)
+            vectors[name] = self._encoders[name].encode(batch).float().cpu().numpy()
         return vectors
 
     def embed(self, **raw: Any) -> dict[str, Vectors]:
@@ -123,8 +108,8 @@ class Binder:
 
         Args:
             raw: Modality to one raw sample, or to a list of samples. `image`: uint8 `[H, W, 3]`
-                RGB; `depth`: uint16 millimetres or float metres `[H, W]`; `infrared`: uint8 or
-                uint16 `[H, W]`; `audio`: (wave, rate in hertz).
+                RGB; `video`: uint8 `[T, H, W, 3]`; `depth`: uint16 millimetres or float metres
+                `[H, W]`; `infrared`: uint8 or uint16 `[H, W]`; `audio`: (wave, rate in hertz).
 
         Raises:
             KeyError: The set has no encoder for a modality.
@@ -144,6 +129,5 @@ class Binder:
         """
         return self._tower.embed(texts)
 
-    @staticmethod
-    def _no_encoder(name: str, model: str, known: Any) -> str:
-        return f'model set {model} has no encoder for {name!r}, only for {", ".join(known)}'
+
+__all__ = ['Binder', 'SpaceError', 'Vectors']

@@ -11,9 +11,11 @@ class Modality:
 
     Attributes:
         name: As used in every API, topic and file.
-        kind: `image` (an array of pixels per sample) or `sound` (a wave per sample).
-        sensor: What a robot calls it; the node is `<sensor>_encoder`.
-        topic: Relative name of its input topic.
+        kind: `image` (an array of pixels per sample), `clip` (several of them) or `sound` (a wave
+            per sample).
+        sensor: What a robot calls it; the node is `<sensor>_encoder`. Empty where no node feeds
+            it, only arrays.
+        topic: Relative name of its input topic; empty as well.
     """
 
     name: str
@@ -29,8 +31,12 @@ MODALITIES: dict[str, Modality] = {
         Modality('depth', 'image', 'depth', 'depth/image'),
         Modality('infrared', 'image', 'infrared', 'infrared/image'),
         Modality('audio', 'sound', 'microphone', 'microphone/audio'),
+        Modality('video', 'clip', '', ''),
     )
 }
+
+# Those that nodes feed from topics.
+SENSED: tuple[str, ...] = tuple(m.name for m in MODALITIES.values() if m.sensor)
 
 
 def modality(name: str) -> Modality:

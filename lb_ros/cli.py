@@ -82,6 +82,12 @@ def _sim() -> tuple[Callable[[Arguments], None], Runner]:
     return cli.add_arguments, cli.run
 
 
+def _models() -> tuple[Callable[[Arguments], None], Runner]:
+    from lb_ros import models
+
+    return models.add_arguments, models.run
+
+
 def _offline(name: str) -> tuple[Callable[[Arguments], None], Runner]:
     from train.cli import COMMANDS
 
@@ -180,6 +186,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     'up': Subcommand('run all encoders and predicates in one process', _up, True),
     'query': Subcommand('compare sentences with what the sensors see now', _query, True),
     'watch': Subcommand('show scores and states as they change', _watch, True),
+    'models': Subcommand('list, pull, convert, inspect and verify model sets', _models),
     'sim': Subcommand('write simulator bags with ground truth', _sim),
     'train': Subcommand('train encoders from bags', lambda: _offline('train')),
     'calibrate': Subcommand('fit probabilities from labelled bags', lambda: _offline('calibrate')),

@@ -14,7 +14,14 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from encoders import MODALITIES, Binder, ModelSetError, PredicateError, load_predicates
+from encoders import (
+    MODALITIES,
+    SENSED,
+    Binder,
+    ModelSetError,
+    PredicateError,
+    load_predicates,
+)
 from lb_ros.dds_profile import use_dds_profile
 from lb_ros.encoder_node import EncoderNode
 from lb_ros.encoding import Encoded, EncodingWorker
@@ -27,7 +34,7 @@ NODES = (
     'bringup',
     'predicates',
     'microphone',
-    *(f'{m.sensor}_encoder' for m in MODALITIES.values()),
+    *(f'{MODALITIES[name].sensor}_encoder' for name in SENSED),
 )
 WAKE_S = 0.2
 
@@ -94,7 +101,7 @@ def _build(name: str) -> tuple[list[Node], EncodingWorker | None]:
         return _bringup()
     if name == 'microphone':
         return [MicrophoneNode()], None
-    modality = next(m.name for m in MODALITIES.values() if f'{m.sensor}_encoder' == name)
+    modality = next(m for m in SENSED if f'{MODALITIES[m].sensor}_encoder' == name)
     encoder = EncoderNode(modality)
     parameters = declare_parameters(encoder)
     binder = _load(parameters, (modality,))

@@ -11,7 +11,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
 
-from encoders import MODALITIES
+from encoders import SENSED
 from encoders.shipped import shipped
 
 
@@ -32,7 +32,7 @@ class Parameters:
 
     model: str = 'lb-mini'
     predicates: str = ''
-    modalities: tuple[str, ...] = tuple(MODALITIES)
+    modalities: tuple[str, ...] = SENSED
     device: str = 'cpu'
     threads: int = 0
     max_rate_hz: float = 15.0
@@ -59,12 +59,12 @@ def declare_parameters(node: Node) -> Parameters:
         default = list(field.default) if isinstance(field.default, tuple) else field.default
         declared = declare_parameter(node, field.name, default, _descriptor(field.name))
         values[field.name] = tuple(declared) if isinstance(declared, (list, tuple)) else declared
-    known = ', '.join(MODALITIES)
+    known = ', '.join(SENSED)
     # An empty list has no type in a YAML file or on the command line, so it arrives as None.
     if not values['modalities']:
         raise ValueError(f'parameter modalities: needs at least one of {known}')
     for name in values['modalities']:
-        if name not in MODALITIES:
+        if name not in SENSED:
             raise ValueError(f'parameter modalities: unknown {name!r}, expected some of {known}')
     return Parameters(**values)
 

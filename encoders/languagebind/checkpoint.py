@@ -1,0 +1,184 @@
+"""Tensors of a checkpoint in any layout that LanguageBind's releases and training write.
+
+Names become those of the plain, released state dictionary: LoRA matrices are `...lora_A` and
+`...lora_B`, wrappers of peft and of distributed training are gone.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from encoders.model_set import ModelSetError
+
+# In order of preference.
+WEIGHTS = ('model.safetensors', 'pytorch_model.bin')
+INDEXES = ('model.safetensors.index.json', 'pytorch_model.bin.index.json')
+SUFFIXES = ('.safetensors', '.bin', '.pt', '.pth')
+_LORA = re.compile(r'\.lora_([AB])(\.[^.]+)?\.weight$')
+_LAYER = re.compile(r'\.layers\.(\d+)\.')
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Tensors under their plain names.
+
+    Attributes:
+        path: The file, for messages.
+        tensors: By plain name.
+        original: Plain name to the name in the file.
+    """
+
+    path: Path
+    tensors: dict[str, Tensor]
+    original: dict[str, str]
+
+    def lora_rank(self, stated: int) -> int:
+        """Rank of its low-rank updates; 0 where there are none, or they are merged.
+
+        Args:
+            stated: The configuration's; the tensors decide, it settles which one is odd where
+                they differ among each other.
+        """
+        ranks = [len(t) for name, t in self.tensors.items() if name.endswith('.lora_A')]
+        return stated if stated in ranks else (ranks[0] if ranks else 0)
+
+    def take(self, wanted: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+        """The tensors of these names.
+
+        Raises:
+            ModelSetError: One is missing or has another shape.
+        """
+        for name, shape in wanted.items():
+            if name not in self.tensors:
+                raise ModelSetError(f'{self.path}: missing tensor {self.name_in_file(name)}')
+            if self.tensors[name].shape != shape:
+                raise ModelSetError(
+                    f'{self.path}: tensor {self.original[name]} has shape '
+                    f'{list(self.tensors[name].shape)}, expected {list(shape)}'
+                )
+        return {name: self.tensors[name] for name in wanted}
+
+    def refuse_others(self, known: set[str]) -> None:
+        """Check that there is nothing else.
+
+        Raises:
+            ModelSetError: There is an unexpected tensor.
+        """
+        for name in self.tensors:
+            if name not in known:
+                raise ModelSetError(f'{self.path}: unexpected tensor {self.original[name]}')
+
+    def name_in_file(self, name: str) -> str:
+        """What a missing tensor would be called there, judging by the same one in other layers."""
+        for other in self.tensors:
+            if other != name and _LAYER.sub('.layers.N.', other) == _LAYER.sub('.layers.N.', name):
+                number = _LAYER.search(name)
+                assert number is not None
+                return _LAYER.sub(f'.layers.{number[1]}.', self.original[other])
+        return name
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a folder or a file of weights.
+
+    Raises:
+        ModelSetError: There is no such file, it is damaged, or two of its names mean the same.
+    """
+    found = _find(path)
+    tensors: dict[str, Tensor] = {}
+    original: dict[str, str] = {}
+    for name, tensor in _read(found).items():
+        plain = plain_name(name)
+        if plain.endswith('.position_ids'):  # a buffer that only counts
+            continue
+        if plain in tensors:
+            raise ModelSetError(f'{found}: {original[plain]} and {name} are the same tensor')
+        if not tensor.is_floating_point():
+            raise ModelSetError(f'{found}: tensor {name} is {tensor.dtype}, expected floats')
+        tensors[plain], original[plain] = tensor, name
+    return Checkpoint(found, tensors, original)
+
+
+def plain_name(name: str) -> str:
+    """The name without what peft (old and new) and distributed training add to it."""
+    name = name.removeprefix('module.')
+    name = name.replace('.base_model.model.', '.').replace('.base_layer.', '.')
+    return _LORA.sub(r'.lora_\1', name)
+
+
+def merge_lora(tensors: Mapping[str, Tensor], *, alpha: float) -> dict[str, Tensor]:
+    """Plain tensors with the low-rank updates added to the weights: `W + alpha / r * B A`."""
+    merged = {k: v for k, v in tensors.items() if not k.endswith(('.lora_A', '.lora_B'))}
+    for name, down in tensors.items():
+        if name.endswith('.lora_A'):
+            stem = name.removesuffix('.lora_A')
+            update = tensors[f'{stem}.lora_B'] @ down
+            merged[f'{stem}.weight'] = tensors[f'{stem}.weight'] + alpha / len(down) * update
+    return merged
+
+
+def _find(path: Path) -> Path:
+    if path.is_file():
+        return path
+    for name in (*WEIGHTS, *INDEXES):
+        if (path / name).is_file():
+            return path / name
+    others = sorted(p for p in path.glob('*') if p.suffix in SUFFIXES)
+    if len(others) == 1:
+        return others[0]
+    listed = f'; which of {", ".join(p.name for p in others)}?' if others else ''
+    raise ModelSetError(f'{path}: holds no {" or ".join(WEIGHTS)}{listed}')
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.name in INDEXES:
+            return _read_parts(path)
+        if path.suffix == '.safetensors':
+            return load_file(path)
+        return _plain_dictionary(_load_pickle(path))
+    except (OSError, RuntimeError, SafetensorError, pickle.UnpicklingError, EOFError) as error:
+        raise ModelSetError(f'{path}: cannot be read: {error}') from error
+    except (KeyError, ValueError) as error:
+        raise ModelSetError(f'{path}: {error}') from error
+
+
+def _read_parts(index: Path) -> dict[str, Tensor]:
+    places: dict[str, str] = json.loads(index.read_text())['weight_map']
+    tensors: dict[str, Tensor] = {}
+    for part in sorted(set(places.values())):
+        tensors |= _read(index.parent / part)
+    for name in places:
+        if name not in tensors:
+            raise ValueError(f'{places[name]} does not hold {name}')
+    return tensors
+
+
+def _load_pickle(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+    except RuntimeError:  # files from before PyTorch 1.6 cannot be mapped
+        return torch.load(path, map_location='cpu', weights_only=True)
+
+
+def _plain_dictionary(loaded: Any) -> dict[str, Tensor]:
+    """The state dictionary itself, out of what training saves around it."""
+    if isinstance(loaded, Mapping) and isinstance(loaded.get('state_dict'), Mapping):
+        loaded = loaded['state_dict']
+    if not isinstance(loaded, Mapping):
+        raise ValueError(f'holds a {type(loaded).__name__}, not a dictionary of tensors')
+    for name, value in loaded.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(f'entry {name!r} is a {type(value).__name__}, not a tensor')
+    return dict(loaded)

@@ -1,0 +1,199 @@
+"""What config.json of a released checkpoint says, as far as the numbers depend on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from encoders.model_set import ModelSetError
+
+CONFIG = 'config.json'
+ACTIVATIONS = ('gelu', 'quick_gelu')
+LORA_ALPHA = 16.0  # of every released checkpoint
+# Image, depth and infrared are one network; which of them a folder is does not change its shape.
+MODEL_TYPES = {
+    'LanguageBindImage': 'image',
+    'LanguageBindDepth': 'depth',
+    'LanguageBindThermal': 'infrared',
+    'LanguageBindAudio': 'audio',
+    'LanguageBindVideo': 'video',
+}
+
+
+@dataclass(frozen=True, slots=True)
+class VisionConfig:
+    """Shape of a vision tower.
+
+    Attributes:
+        width, layers, heads, mlp_width: Of the transformer.
+        patch_size: Side of a square patch, pixels.
+        image_size: Input (rows, columns), pixels; for audio (mel bins, frames).
+        projection: Size of the language space.
+        channels: Of the input.
+        activation: `gelu` (erf) or `quick_gelu`.
+        layer_norm_eps: Of every LayerNorm.
+        frames: Frames of a clip; 1 for everything but video.
+        temporal: Attend across frames before every spatial block.
+        per_frame: V1.5's embedding (`clip_type: vl_new`): a three-dimensional patch convolution
+            and a class token of its own for every frame.
+        lora_rank, lora_alpha: Low-rank updates of the attention projections; rank 0 for none.
+        patch_dropout: Share of patches left out in training.
+    """
+
+    width: int
+    layers: int
+    heads: int
+    mlp_width: int
+    patch_size: int
+    image_size: tuple[int, int]
+    projection: int
+    channels: int = 3
+    activation: str = 'gelu'
+    layer_norm_eps: float = 1e-5
+    frames: int = 1
+    temporal: bool = False
+    per_frame: bool = False
+    lora_rank: int = 0
+    lora_alpha: float = LORA_ALPHA
+    patch_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_transformer(self.width, self.heads, self.activation)
+        if self.image_size[0] < self.patch_size or self.image_size[1] < self.patch_size:
+            raise ValueError(f'image_size {self.image_size} is less than a patch')
+        if self.frames < 1:
+            raise ValueError(f'num_frames must be at least 1, not {self.frames}')
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches (rows, columns)."""
+        return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
+
+    @property
+    def patches(self) -> int:
+        """Patches of one frame."""
+        return self.grid[0] * self.grid[1]
+
+
+@dataclass(frozen=True, slots=True)
+class TextConfig:
+    """Shape of a text tower: `vocabulary` and `context` in tokens, the rest as in VisionConfig."""
+
+    width: int
+    layers: int
+    heads: int
+    mlp_width: int
+    vocabulary: int
+    context: int
+    projection: int
+    activation: str = 'gelu'
+    layer_norm_eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        _check_transformer(self.width, self.heads, self.activation)
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedConfig:
+    """A config.json.
+
+    Attributes:
+        modality: As `model_type` names it, or None where it does not say.
+        vision, text: Shapes of the towers.
+        constants: Those entries of vision_config that preprocessing depends on, as they are.
+    """
+
+    modality: str | None
+    vision: VisionConfig
+    text: TextConfig
+    constants: dict[str, Any]
+
+
+def read_config(folder: Path) -> ReleasedConfig:
+    """Read a released config.json.
+
+    Raises:
+        ModelSetError: It is missing, no JSON, or lacks or misstates something; it is named.
+    """
+    path = folder / CONFIG
+    try:
+        values = json.loads(path.read_text())
+        projection = int(values['projection_dim'])
+        modality = MODEL_TYPES.get(str(values.get('model_type')))
+        vision = _vision(values['vision_config'], projection, video=modality == 'video')
+        text = _text(values['text_config'], projection)
+    except KeyError as error:
+        raise ModelSetError(f'{path}: no key {error.args[0]!r}') from error
+    except (OSError, TypeError, ValueError) as error:
+        raise ModelSetError(f'{path}: {error}') from error
+    return ReleasedConfig(
+        modality=modality,
+        vision=vision,
+        text=text,
+        constants=dict(values['vision_config']),
+    )
+
+
+def _vision(values: Mapping[str, Any], projection: int, *, video: bool) -> VisionConfig:
+    per_frame = values.get('clip_type') == 'vl_new'
+    tube = int(values.get('tube_size') or 1)
+    if per_frame and tube != 1:
+        # Its authors' own class divides by the number of frames whatever the tube size.
+        raise ValueError(f'tube_size {tube} is not defined, only 1')
+    temporal = bool(values.get('add_time_attn', False))
+    clips = video or temporal or per_frame
+    return VisionConfig(
+        **_transformer(values),
+        patch_size=int(values['patch_size']),
+        image_size=_image_size(values),
+        projection=projection,
+        channels=int(values.get('num_channels', 3)),
+        frames=int(values.get('num_frames') or 1) if clips else 1,
+        temporal=temporal,
+        per_frame=per_frame,
+        lora_rank=int(values.get('lora_r') or 0),
+        lora_alpha=float(values.get('lora_alpha') or LORA_ALPHA),
+        patch_dropout=float(values.get('force_patch_dropout') or 0.0),
+    )
+
+
+def _text(values: Mapping[str, Any], projection: int) -> TextConfig:
+    return TextConfig(
+        **_transformer(values),
+        vocabulary=int(values['vocab_size']),
+        context=int(values['max_position_embeddings']),
+        projection=projection,
+    )
+
+
+def _transformer(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        'width': int(values['hidden_size']),
+        'layers': int(values['num_hidden_layers']),
+        'heads': int(values['num_attention_heads']),
+        'mlp_width': int(values['intermediate_size']),
+        'activation': str(values['hidden_act']),
+        'layer_norm_eps': float(values['layer_norm_eps']),
+    }
+
+
+def _image_size(values: Mapping[str, Any]) -> tuple[int, int]:
+    """(rows, columns): of the spectrogram where there is one, else `image_size`, int or list."""
+    mel, frames = int(values.get('num_mel_bins') or 0), int(values.get('target_length') or 0)
+    if mel and frames:
+        return mel, frames
+    size = values['image_size']
+    if isinstance(size, (list, tuple)):
+        rows, columns = size
+        return int(rows), int(columns)
+    return int(size), int(size)
+
+
+def _check_transformer(width: int, heads: int, activation: str) -> None:
+    if heads < 1 or width % heads:
+        raise ValueError(f'width {width} is not divisible by {heads} heads')
+    if activation not in ACTIVATIONS:
+        raise ValueError(f'hidden_act must be one of {ACTIVATIONS}, not {activation!r}')

@@ -1,0 +1,197 @@
+"""Released checkpoints to encoders: strictly, with one copy of what they share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from encoders.encoder import EncoderSet
+from encoders.languagebind.architecture import VisionTower
+from encoders.languagebind.checkpoint import Checkpoint, read_checkpoint
+from encoders.languagebind.configuration import (
+    CONFIG,
+    ReleasedConfig,
+    VisionConfig,
+    read_config,
+)
+from encoders.languagebind.preprocess import Config, preprocess, released_config
+from encoders.languagebind.sharing import TensorPool
+from encoders.languagebind.text import ClipText, check_tokenizer, text_shapes, text_space
+from encoders.model_set import ModelSetError
+from encoders.space import SpaceError
+
+Options = Mapping[str, Mapping[str, Any]]
+# These two lie beside the vision model in a checkpoint, not in it.
+OUTSIDE = ('visual_projection.weight', 'logit_scale')
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageBindEncoder:
+    """One modality (see `encoders.encoder.Encoder`).
+
+    Attributes:
+        modality: Name.
+        tower: Frozen, in evaluation mode.
+        config: Constants of preprocessing.
+    """
+
+    modality: str
+    tower: VisionTower
+    config: Config
+
+    @property
+    def logit_scale(self) -> float:
+        """The factor this modality's cosines were trained with: exp of its parameter."""
+        return float(self.tower.logit_scale.detach().float().exp())
+
+    def preprocess(self, raw: Any) -> tuple[Tensor, float]:
+        """The network's input, float32 on the tower's device, and the valid share."""
+        return preprocess(self.modality, raw, self.config, device=self.tower.logit_scale.device)
+
+    def encode(self, inputs: Tensor) -> Tensor:
+        """Unit vectors `[B, D]` of inputs `[B, 3, H, W]` or `[B, 3, T, H, W]`."""
+        vectors: Tensor = self.tower(inputs.to(self.tower.logit_scale))
+        return vectors
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedTensors:
+    """One checkpoint, checked, still apart from others.
+
+    Attributes:
+        config: Its shapes, with the rank its tensors really have.
+        vision: By name in `VisionTower`.
+        text: By released name.
+        space: Identity of its language space.
+    """
+
+    path: Path
+    config: ReleasedConfig
+    vision: dict[str, Tensor]
+    text: dict[str, Tensor]
+    space: str
+
+
+def load_released(
+    folders: Mapping[str, str | Path],
+    *,
+    options: Options | None = None,
+    device: str | torch.device = 'cpu',
+    dtype: torch.dtype = torch.float32,
+) -> EncoderSet:
+    """Load LanguageBind checkpoints in any layout (see `checkpoint`).
+
+    Args:
+        folders: Modality to the folder of its checkpoint, or to a file of weights beside its
+            config.json.
+        options: Modality to preprocessing values that replace the released ones.
+        device: Of the weights at work.
+        dtype: Of the weights at work.
+
+    Raises:
+        ModelSetError: Something is missing, unexpected or misshapen; the message names it.
+        SpaceError: Two checkpoints have different text towers.
+    """
+    if not folders:
+        raise ModelSetError('no checkpoints are given')
+    pool = TensorPool(torch.device(device), dtype)
+    encoders: dict[str, LanguageBindEncoder] = {}
+    text: ClipText | None = None
+    first = ''
+    for modality, folder in folders.items():
+        found = read_released(Path(folder))
+        chosen = preprocessing(modality, found, (options or {}).get(modality))
+        if text is None:
+            text, first = (
+                ClipText(found.config.text, found.text, device=device, dtype=dtype),
+                modality,
+            )
+            pool.held_bytes += sum(p.nbytes for p in text.module.parameters())
+        elif found.space != text.space:
+            raise SpaceError(
+                f'{modality} ({found.path}) lies in the language space {found.space}, '
+                f'but {first} in {text.space}; they cannot be loaded together'
+            )
+        else:
+            pool.saved_bytes += sum(p.nbytes for p in text.module.parameters())
+        tower = build_tower(found.config.vision, found.vision, pool)
+        encoders[modality] = LanguageBindEncoder(modality, tower, chosen)
+    assert text is not None
+    name = 'languagebind:' + '+'.join(encoders)
+    return EncoderSet(name, encoders, text, pool.held_bytes, pool.saved_bytes)
+
+
+def read_released(path: Path) -> ReleasedTensors:
+    """Read and check one checkpoint.
+
+    Raises:
+        ModelSetError: Something is missing, unexpected or misshapen; the message names it.
+    """
+    folder = path.parent if path.is_file() else path
+    if not folder.is_dir():
+        raise ModelSetError(f'{path}: there is no such checkpoint')
+    config = read_config(folder)
+    check_tokenizer(folder)
+    checkpoint = read_checkpoint(path)
+    rank = checkpoint.lora_rank(config.vision.lora_rank)
+    config = replace(config, vision=replace(config.vision, lora_rank=rank))
+    vision, text = _split(checkpoint, config)
+    return ReleasedTensors(checkpoint.path, config, vision, text, text_space(config.text, text))
+
+
+def preprocessing(
+    modality: str, found: ReleasedTensors, options: Mapping[str, Any] | None = None
+) -> Config:
+    """How raw arrays of a modality become inputs of a checkpoint's tower.
+
+    Raises:
+        ModelSetError: The checkpoint is of another kind of modality, or an option is unusable.
+    """
+    path = found.path.parent / CONFIG
+    kind = found.config.modality or modality
+    if kind != modality and {kind, modality} & {'audio', 'video'}:
+        raise ModelSetError(f'{path}: is a checkpoint for {kind}, not for {modality}')
+    try:
+        return released_config(
+            modality, found.config.vision, found.config.constants, options=options
+        )
+    except (TypeError, ValueError) as error:
+        raise ModelSetError(f'{path}: {error}') from error
+
+
+def build_tower(
+    config: VisionConfig, tensors: Mapping[str, Tensor], pool: TensorPool
+) -> VisionTower:
+    """A frozen tower whose parameters come from the pool."""
+    with torch.device('meta'):
+        tower = VisionTower(config)
+    shared = {name: pool.share(tensor) for name, tensor in tensors.items()}
+    tower.load_state_dict(shared, strict=True, assign=True)
+    return tower.eval().requires_grad_(False)
+
+
+def vision_shapes(config: VisionConfig) -> dict[str, torch.Size]:
+    """Names and shapes of a vision tower's tensors."""
+    with torch.device('meta'):
+        return {name: tensor.shape for name, tensor in VisionTower(config).state_dict().items()}
+
+
+def released_name(name: str) -> str:
+    """A vision tower's name of a tensor to the plain name in checkpoints."""
+    return name if name in OUTSIDE else f'vision_model.{name}'
+
+
+def _split(
+    checkpoint: Checkpoint, config: ReleasedConfig
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    shapes = {released_name(name): shape for name, shape in vision_shapes(config.vision).items()}
+    wanted_text: dict[str, torch.Size] = text_shapes(config.text)
+    checkpoint.refuse_others(shapes.keys() | wanted_text.keys())
+    tensors = checkpoint.take(shapes)
+    vision = {name.removeprefix('vision_model.'): tensor for name, tensor in tensors.items()}
+    return vision, checkpoint.take(wanted_text)

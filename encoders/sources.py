@@ -1,0 +1,104 @@
+"""Where model sets come from: a name, a folder, OpenCLIP, or released LanguageBind folders."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from encoders.encoder import EncoderSet, no_encoder
+from encoders.languagebind.openclip import PREFIX, load_open_clip
+from encoders.languagebind.released import Options, load_released
+from encoders.languagebind.store import FORMAT, load_store
+from encoders.mini import load_mini
+from encoders.model_set import MANIFEST, ModelSetError, find_model_set
+
+Source = str | Path | Mapping[str, str | Path]
+
+
+def load_encoders(
+    source: Source,
+    *,
+    modalities: Sequence[str] | None = None,
+    options: Options | None = None,
+    device: str | torch.device = 'cpu',
+    dtype: torch.dtype = torch.float32,
+) -> EncoderSet:
+    """Load encoders of any family.
+
+    Args:
+        source: Name of a shipped or pulled set, a folder, `openclip:<arch>/<tag>`, or modality to
+            the folder of a released LanguageBind checkpoint.
+        modalities: Only these; all where None.
+        options: Modality to preprocessing values that replace the set's own.
+        device: Of the weights at work.
+        dtype: Of the weights at work.
+
+    Raises:
+        ModelSetError: There is no such set, or it is damaged.
+        SpaceError: Its parts lie in different language spaces.
+        KeyError: It has no encoder for one of `modalities`.
+    """
+    if isinstance(source, Mapping):
+        folders = {name: source[name] for name in _chosen(source, modalities, 'languagebind')}
+        return load_released(folders, options=options, device=device, dtype=dtype)
+    if str(source).startswith(PREFIX):
+        found = load_open_clip(str(source), options=options, device=device, dtype=dtype)
+        _chosen(found.encoders, modalities, found.name)
+        return found
+    folder = find_set(source)
+    if set_format(folder) == FORMAT:
+        return load_store(
+            folder, modalities=modalities, options=options, device=device, dtype=dtype
+        )
+    if options:
+        raise ModelSetError(f'{folder}: preprocessing of this set is fixed by its training')
+    return load_mini(folder, modalities=modalities, device=device, dtype=dtype)
+
+
+def store() -> Path:
+    """Where pulled and converted sets lie: `$LB_ROS_MODELS`, or a folder of the user's cache."""
+    cache = os.environ.get('XDG_CACHE_HOME') or str(Path.home() / '.cache')
+    return Path(os.environ.get('LB_ROS_MODELS') or Path(cache) / 'lb_ros' / 'models')
+
+
+def find_set(name_or_path: str | Path) -> Path:
+    """The folder of a set by name or path.
+
+    Raises:
+        ModelSetError: There is none; the message says how to get one that can be pulled.
+    """
+    pulled = store() / str(name_or_path)
+    if (pulled / MANIFEST).is_file():
+        return pulled
+    try:
+        return find_model_set(name_or_path)
+    except ModelSetError as error:
+        if not str(name_or_path).startswith('languagebind'):
+            raise
+        raise ModelSetError(f'{error}; get it with: lb-ros models pull {name_or_path}') from error
+
+
+def set_format(folder: Path) -> int:
+    """Format number of a set's manifest.
+
+    Raises:
+        ModelSetError: The manifest cannot be read.
+    """
+    path = folder / MANIFEST
+    try:
+        return int(json.loads(path.read_text())['format'])
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ModelSetError(f'{path}: {error}') from error
+
+
+def _chosen(
+    known: Mapping[str, object], modalities: Sequence[str] | None, name: str
+) -> Sequence[str]:
+    for modality in modalities or ():
+        if modality not in known:
+            raise no_encoder(modality, name, known)
+    return modalities or tuple(known)

@@ -1,0 +1,196 @@
+"""`lb-ros models`: list, pull, convert, inspect and verify model sets."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from encoders import MODALITIES, Binder, ModelSetError, SpaceError
+from encoders.languagebind.hub import HUB_SETS, pull
+from encoders.languagebind.openclip import PREFIX, find_weights, split_name
+from encoders.languagebind.released import read_released
+from encoders.languagebind.store import FORMAT, convert, read_store, verify
+from encoders.model_set import MANIFEST, SHIPPED, load_model_set, read_manifest
+from encoders.sources import find_set, set_format, store
+
+FAILURES = (ModelSetError, SpaceError, KeyError, OSError, ValueError, ModuleNotFoundError)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the actions of `lb-ros models`."""
+    parser.epilog = 'example: lb-ros models convert depth=checkpoints/depth --out models/mine'
+    actions = parser.add_subparsers(dest='action', required=True, metavar='ACTION')
+    one = actions.add_parser('list', help='sets that are here, and sets that can be pulled')
+    _json(one)
+    one = actions.add_parser('pull', help='download a set from the hub and convert it')
+    one.add_argument('name', help=f'{", ".join(HUB_SETS)} or openclip:<arch>/<tag>')
+    one.add_argument('--modalities', nargs='+', default=[], choices=tuple(MODALITIES))
+    one.add_argument('--revision', help='branch, tag or commit; main by default')
+    one.add_argument('--out', type=Path, help='folder; by default where names are looked up')
+    one.add_argument('--yes', action='store_true', help='do not ask')
+    one = actions.add_parser('convert', help='released folders to one set of safetensors')
+    one.add_argument('sources', nargs='+', metavar='MODALITY=FOLDER')
+    one.add_argument('--out', type=Path, required=True, help='folder of the set')
+    one.add_argument('--name', help='of the set; that of the folder by default')
+    one.add_argument('--antialias', action='store_true', help='resize with antialiasing')
+    one.add_argument(
+        '--depth-holes', choices=('near', 'filled'), default='near', help='what a depth of 0 means'
+    )
+    one = actions.add_parser('inspect', help='what a set or a released folder holds')
+    one.add_argument('model', help='name or folder')
+    _json(one)
+    one = actions.add_parser('verify', help='recompute hashes and run a golden input')
+    one.add_argument('model', help='name or folder')
+    _json(one)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run an action: 0 done, 1 it is damaged or failed, 2 unusable input."""
+    actions = {
+        'list': _list,
+        'pull': _pull,
+        'convert': _convert,
+        'inspect': _inspect,
+        'verify': _verify,
+    }
+    try:
+        return actions[args.action](args)
+    except FAILURES as error:
+        text = error.args[0] if isinstance(error, KeyError) else error
+        print(f'lb-ros models {args.action}: {text}', file=sys.stderr)
+        return 1 if args.action in ('verify', 'pull') else 2
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--json', action='store_true', help='print as JSON')
+
+
+def _list(args: argparse.Namespace) -> int:
+    here = [
+        {'name': path.parent.name, 'folder': str(path.parent), 'format': set_format(path.parent)}
+        for root in (SHIPPED, store())
+        for path in sorted(root.glob(f'*/{MANIFEST}'))
+    ]
+    known = [
+        {
+            'name': name,
+            'gigabytes': s.gigabytes,
+            'modalities': list(s.repositories),
+            'about': s.about,
+        }
+        for name, s in HUB_SETS.items()
+    ]
+    if args.json:
+        print(json.dumps({'here': here, 'can_be_pulled': known}, indent=2))
+        return 0
+    for one in here:
+        print(f'{one["name"]}  {one["folder"]}')
+    for entry in known:
+        names = ', '.join(entry['modalities'])
+        print(f'{entry["name"]}  to pull, {entry["gigabytes"]} GB: {names}. {entry["about"]}')
+    print(f'{PREFIX}<arch>/<tag>  to pull: OpenCLIP, image only')
+    return 0
+
+
+def _pull(args: argparse.Namespace) -> int:
+    if args.name.startswith(PREFIX):
+        print(find_weights(*split_name(args.name), download=True))
+        return 0
+    out = args.out or store() / args.name
+    if args.name in HUB_SETS and not args.yes and sys.stdin.isatty():
+        answer = input(f'download {HUB_SETS[args.name].gigabytes} GB from the hub? [y/N] ')
+        if answer.strip().lower() not in ('y', 'yes'):
+            return 2
+    folder = pull(args.name, out, modalities=tuple(args.modalities), revision=args.revision)
+    print(f'model set written to {folder}')
+    return 0
+
+
+def _convert(args: argparse.Namespace) -> int:
+    folders: dict[str, str | Path] = {}
+    for source in args.sources:
+        modality, equals, folder = source.partition('=')
+        if not equals or modality not in MODALITIES:
+            raise ValueError(
+                f'{source!r} must be MODALITY=FOLDER with one of {", ".join(MODALITIES)}'
+            )
+        folders[modality] = folder
+    options: dict[str, dict[str, Any]] = {}
+    for modality in folders:
+        options[modality] = {} if modality == 'audio' else {'antialias': args.antialias}
+    if 'depth' in options:
+        options['depth']['holes'] = args.depth_holes
+    out = convert(folders, args.out, name=args.name or args.out.name, options=options)
+    binder = Binder.load(out)
+    print(f'model set written to {out}: {binder.space}, {_memory(binder)}')
+    return 0
+
+
+def _inspect(args: argparse.Namespace) -> int:
+    described = _described(args.model)
+    if args.json:
+        print(json.dumps(described, indent=2))
+        return 0
+    for key, value in described.items():
+        if key != 'modalities':
+            print(f'{key}: {value}')
+    for name, entry in described['modalities'].items():
+        print(f'{name}: ' + ', '.join(f'{k} {v}' for k, v in entry.items()))
+    return 0
+
+
+def _described(model: str) -> dict[str, Any]:
+    if (Path(model) / 'config.json').is_file():
+        found = read_released(Path(model))
+        entry = {
+            'width': found.config.vision.width,
+            'layers': found.config.vision.layers,
+            'lora_rank': found.config.vision.lora_rank,
+            'values': sum(t.numel() for t in found.vision.values()),
+        }
+        name = found.config.modality or 'unknown'
+        return {'file': str(found.path), 'space': found.space, 'modalities': {name: entry}}
+    folder = find_set(model)
+    if set_format(folder) == FORMAT:
+        values = read_store(folder).values
+        modalities = {
+            name: {**entry['preprocess'], 'lora_rank': entry['vision']['lora_rank']}
+            for name, entry in values['modalities'].items()
+        }
+        kept = ('name', 'space', 'licence', 'sha256', 'provenance')
+        memory = {'memory': _memory(Binder.load(folder))}
+        return {**{k: values[k] for k in kept}, **memory, 'modalities': modalities}
+    manifest, hashed = read_manifest(folder)
+    return {
+        'name': manifest.name,
+        'space': manifest.space,
+        'licence': manifest.licence,
+        'sha256': hashed,
+        'modalities': {
+            name: {'preprocess': str(spec.preprocess), 'lora_rank': spec.lora_rank}
+            for name, spec in manifest.modalities.items()
+        },
+    }
+
+
+def _verify(args: argparse.Namespace) -> int:
+    folder = find_set(args.model)
+    if set_format(folder) == FORMAT:
+        deviations = verify(folder)
+    else:
+        load_model_set(folder)  # compares the hash
+        deviations = {}
+    if args.json:
+        print(json.dumps({'folder': str(folder), 'deviations': deviations}))
+    else:
+        golden = ', '.join(f'{name} {value:.0e}' for name, value in deviations.items())
+        print(f'{folder} is intact' + (f'; golden vectors within {golden}' if golden else ''))
+    return 0
+
+
+def _memory(binder: Binder) -> str:
+    held, saved = binder.held_bytes / 2**20, binder.saved_bytes / 2**20
+    return f'{held:.0f} MiB held, {saved:.0f} MiB saved by sharing'
