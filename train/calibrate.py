@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from encoders.calibration import Calibration
 from encoders.metrics import auroc
 from train.language import Embed, fact_vectors
-from train.phrasings import Phrasings
+from train.phrasings import Phrasings, relation_of
 from train.samples import Samples
 
 MIN_COUNT = 8
@@ -31,9 +31,9 @@ def calibrate(
 ) -> Calibration:
     """Fit every predicate that has enough of both truths.
 
-    Each modality gets a slope and an offset by balanced logistic regression. A modality whose
-    AUROC is no better than chance gets the weight 0; the others get the non-negative weights
-    under which their summed log-odds predict best.
+    Each modality gets a slope and an offset by balanced logistic regression. A modality that tells
+    the predicates of a relation no better than chance gets the weight 0; the others get the
+    non-negative weights under which their summed log-odds predict best.
 
     Args:
         scores: Modality to cosines with the predicates' contrasts, `[N, P]`.
@@ -46,15 +46,17 @@ def calibrate(
         ValueError: No predicate has enough of both truths.
     """
     modalities = tuple(scores)
-    rows, names = [], []
+    columns: dict[str, dict[str, Floats]] = {}
+    truths: dict[str, NDArray[np.bool_]] = {}
     for column, name in enumerate(samples.predicates):
         known = samples.truth[:, column] >= 0
         truth = samples.truth[known, column] == 1
-        if min(truth.sum(), (~truth).sum()) < MIN_COUNT:
-            continue
-        columns = {m: scores[m][known, column].astype(np.float64) for m in modalities}
-        rows.append(_fit_predicate(columns, truth))
-        names.append(name)
+        if min(truth.sum(), (~truth).sum()) >= MIN_COUNT:
+            truths[name] = truth
+            columns[name] = {m: scores[m][known, column].astype(np.float64) for m in modalities}
+    names = list(truths)
+    useful = useful_modalities(columns, truths)
+    rows = [_fit_predicate(columns[n], truths[n], useful[relation_of(n)]) for n in names]
     if not names:
         raise ValueError(f'no predicate has {MIN_COUNT} moments of both truths')
     contrasts = fact_vectors(names, phrasings, embed).contrasts().numpy()
@@ -62,21 +64,45 @@ def calibrate(
     return Calibration(space, tuple(names), modalities, contrasts, slopes, offsets, weights)
 
 
+def useful_modalities(
+    columns: Mapping[str, Mapping[str, Floats]], truths: Mapping[str, NDArray[np.bool_]]
+) -> dict[str, NDArray[np.bool_]]:
+    """Which modalities can tell a relation: bool `[M]` by relation.
+
+    Judged by all predicates of a relation together, for one with few positives looks now and then
+    as if a blind sensor saw it.
+
+    Args:
+        columns: Predicate to cosines by modality.
+        truths: Predicate to its truth.
+    """
+    areas: dict[str, list[list[float]]] = {}
+    spreads: dict[str, list[float]] = {}
+    for name, truth in truths.items():
+        found = [auroc(truth, cosines) or 0.5 for cosines in columns[name].values()]
+        areas.setdefault(relation_of(name), []).append(found)
+        # The spread of an AUROC at chance, with this many samples (Hanley & McNeil 1982).
+        spread = np.sqrt((len(truth) + 1) / (12 * truth.sum() * (~truth).sum()))
+        spreads.setdefault(relation_of(name), []).append(float(spread))
+    useful = {}
+    for relation, found_areas in areas.items():
+        precision = np.array(spreads[relation]) ** -2
+        mean = (np.array(found_areas) * precision[:, None]).sum(0) / precision.sum()
+        useful[relation] = mean - 0.5 > max(CHANCE_MARGIN, 2 * precision.sum() ** -0.5)
+    return useful
+
+
 def _fit_predicate(
-    columns: Mapping[str, Floats], truth: NDArray[np.bool_]
+    columns: Mapping[str, Floats], truth: NDArray[np.bool_], useful: NDArray[np.bool_]
 ) -> tuple[list[float], list[float], list[float]]:
     balance = np.where(truth, 0.5 / truth.mean(), 0.5 / (1 - truth.mean()))
-    slopes, offsets, odds, useful = [], [], [], []
+    slopes, offsets, odds = [], [], []
     for cosines in columns.values():
         slope, offset = fit_logistic(cosines, truth, balance)
         slopes.append(slope)
         offsets.append(offset)
         odds.append(slope * cosines + offset)
-        area = auroc(truth, cosines) or 0.5
-        # The spread of an AUROC at chance, with this many samples (Hanley & McNeil 1982).
-        spread = np.sqrt((len(truth) + 1) / (12 * truth.sum() * (~truth).sum()))
-        useful.append(area - 0.5 > max(CHANCE_MARGIN, 2 * spread))
-    weights = fit_fusion(np.stack(odds, axis=1), truth, balance, np.array(useful))
+    weights = fit_fusion(np.stack(odds, axis=1), truth, balance, useful)
     return slopes, offsets, weights.tolist()
 
 
