@@ -28,6 +28,7 @@ from train.regions import (
 from train.samples import UNKNOWN, Samples
 
 MAX_BALANCE = 8.0
+NAMING_WEIGHT = 0.25  # of what a part is called, beside what is true of it
 MAX_SENTENCES = 12  # a side of a fact; embedding them all would take longer than it helps
 
 
@@ -151,23 +152,35 @@ def modality_loss(
         )
     weight = recipe.region_weight.get(modality, 0.0)
     if weight > 0 and len(targets.names) and batch.regions.any():
+        contrasts = F.normalize(positive - negative, dim=-1)
         side = recipe.vit.patch_size
         grid = (batch.inputs.shape[2] // side, batch.inputs.shape[3] // side)
         shares = region_shares(batch.regions, len(targets.names), grid)
         pooled, present = pool_regions(tokens[:, 1:], shares)
         regions = Regions(adapter.embed(pooled), present)
-        facts = region_fact_loss(
-            regions,
-            F.normalize(positive - negative, dim=-1),
-            subject=targets.subject[batch.columns],
-            truth=batch.truth,
-            weights=batch.weights,
-            scale=scale,
-        )
-        which = torch.randint(targets.names.shape[1], (len(targets.names),), generator=generator)
-        names = targets.names[torch.arange(len(which)), which]
-        loss = loss + weight * (facts + 0.25 * naming_loss(regions, names, scale=scale))
+        loss = loss + weight * _region_loss(regions, batch, contrasts, targets, scale, generator)
     return loss
+
+
+def _region_loss(
+    regions: Regions,
+    batch: Batch,
+    contrasts: Tensor,
+    targets: Targets,
+    scale: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    facts = region_fact_loss(
+        regions,
+        contrasts,
+        subject=targets.subject[batch.columns],
+        truth=batch.truth,
+        weights=batch.weights,
+        scale=scale,
+    )
+    which = torch.randint(targets.names.shape[1], (len(targets.names),), generator=generator)
+    names = targets.names[torch.arange(len(which)), which]
+    return facts + NAMING_WEIGHT * naming_loss(regions, names, scale=scale)
 
 
 def _sentences_of_batch(
