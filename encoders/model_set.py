@@ -110,7 +110,7 @@ def save_model_set(
     tensors = {k: v.to(dtype).contiguous() for k, v in _named_tensors(model_set).items()}
     save_file(tensors, folder / WEIGHTS)
     described = asdict(model_set.manifest)
-    described |= {'format': FORMAT, 'sha256': _sha256(folder / WEIGHTS)}
+    described |= {'format': FORMAT, 'sha256': sha256_of(folder / WEIGHTS)}
     (folder / MANIFEST).write_text(json.dumps(described, indent=2) + '\n')
 
 
@@ -153,7 +153,7 @@ def load_model_set(folder: Path) -> ModelSet:
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise ModelSetError(f'{weights}: missing')
-    if _sha256(weights) != sha256:
+    if sha256_of(weights) != sha256:
         raise ModelSetError(f'{weights}: its sha256 differs from the one in {MANIFEST}')
     trunk, adapters = build_modules(manifest)
     model_set = ModelSet(manifest, trunk, adapters)
@@ -186,7 +186,8 @@ def _load_strictly(
         tensor.copy_(found[name])
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
     digest = hashlib.sha256()
     with path.open('rb') as stream:
         for block in iter(lambda: stream.read(1 << 20), b''):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders.preprocess import Config, audio, depth, image, infrared
@@ -11,6 +15,11 @@ from encoders.preprocess.audio import normalise as normalise_audio
 from encoders.preprocess.depth import normalise as normalise_depth
 from encoders.preprocess.image import normalise as normalise_image
 from encoders.preprocess.infrared import normalise as normalise_infrared
+
+
+def stored_tensor(stored: NDArray[Any]) -> Tensor:
+    """Stored inputs as a tensor; uint16, for which torch has few operations, as int32."""
+    return torch.from_numpy(stored.astype(np.int32) if stored.dtype == np.uint16 else stored)
 
 
 def network_inputs(stored: Tensor, config: Config) -> Tensor:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from encoders.metrics import auroc, average_precision
 from encoders.model_set import ModelSet
-from train.augment import network_inputs
+from train.augment import network_inputs, stored_tensor
 from train.language import Embed, fact_vectors
 from train.phrasings import Phrasings, relation_of
 from train.samples import Samples
@@ -54,9 +54,8 @@ def embed_samples(model_set: ModelSet, samples: Samples) -> dict[str, NDArray[np
     for name, spec in model_set.manifest.modalities.items():
         parts = []
         for start in range(0, len(samples), BATCH):
-            stored = samples.inputs[name][start : start + BATCH]
-            signed = stored.astype(np.int32) if stored.dtype == np.uint16 else stored
-            inputs = network_inputs(torch.from_numpy(signed), spec.preprocess)
+            stored = stored_tensor(samples.inputs[name][start : start + BATCH])
+            inputs = network_inputs(stored, spec.preprocess)
             parts.append(model_set.trunk(inputs, model_set.adapters[name]).numpy())
         vectors[name] = np.concatenate(parts)
     return vectors

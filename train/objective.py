@@ -12,7 +12,7 @@ from torch import Tensor
 
 from encoders.text_tower import text_tower
 from encoders.vit import LOGIT_SCALE_MAX, Adapter, Trunk
-from train.augment import augmented_inputs
+from train.augment import augmented_inputs, stored_tensor
 from train.language import FactVectors, fact_vectors, name_vectors
 from train.loss import contrastive_loss, opposite_loss
 from train.phrasings import Phrasings, relation_of
@@ -107,7 +107,7 @@ def draw_batch(
 ) -> Batch:
     """Moments drawn at random, augmented; what a sensor did not record has no truth."""
     rows = torch.randint(len(data), (recipe.batch[modality],), generator=generator).numpy()
-    stored = torch.from_numpy(_signed(data.inputs[modality][rows]))
+    stored = stored_tensor(data.inputs[modality][rows])
     inputs, regions = augmented_inputs(
         stored,
         recipe.modalities[modality],
@@ -194,8 +194,3 @@ def _sentences_of_batch(
     texts = torch.where(says[:, None] == 1, positive[fact], negative[fact])
     about = truth[:, fact]
     return texts, about == says[None, :], (about >= 0) & (says[None, :] >= 0)
-
-
-def _signed(stored: np.ndarray) -> np.ndarray:
-    # torch has few operations on uint16.
-    return stored.astype(np.int32) if stored.dtype == np.uint16 else stored

@@ -171,14 +171,19 @@ def _join(kept: Sequence[tuple[Path, dict[str, Any]]], modalities: tuple[str, ..
         bag=bag_of,
         times_s=np.concatenate([part['times_s'] for _, part in kept]),
         bags=tuple(bag.name for bag, _ in kept),
-        regions=np.concatenate([_renumbered(part, region_names) for _, part in kept]),
+        regions=np.concatenate(
+            [_renumbered(part['regions'], part['region_names'], region_names) for _, part in kept]
+        ),
         region_names=tuple(region_names),
     )
 
 
-def _renumbered(part: Mapping[str, Any], names: Sequence[str]) -> NDArray[np.uint8]:
-    number = np.array([0, *(1 + names.index(name) for name in part['region_names'])], np.uint8)
-    return np.asarray(number[part['regions']])
+def _renumbered(
+    labels: NDArray[np.uint8], own: Sequence[str], names: Sequence[str]
+) -> NDArray[np.uint8]:
+    """Labels that count in `own` names as labels that count in `names`, which hold them all."""
+    number = np.array([0, *(1 + names.index(str(name)) for name in own)], np.uint8)
+    return np.asarray(number[labels])
 
 
 def _no_samples(modalities: tuple[str, ...]) -> Samples:
@@ -314,8 +319,8 @@ def _aligned_regions(stream: list[tuple[int, Any]], stamps: NDArray[np.int64]) -
     names = sorted({str(name) for _, message in stream for name in message.names})
     labels = np.zeros((len(stamps), REGION_SIZE, REGION_SIZE), np.uint8)
     for row, message in _nearest(stream, stamps):
-        number = np.array([0, *(1 + names.index(str(n)) for n in message.names)], np.uint8)
-        plane = number[np.asarray(message.labels).reshape(message.height, message.width)]
+        plane = np.asarray(message.labels).reshape(message.height, message.width)
+        plane = _renumbered(plane, message.names, names)
         side = (REGION_SIZE, REGION_SIZE)
         labels[row] = cv2.resize(plane, side, interpolation=cv2.INTER_NEAREST)
     return {'regions': labels, 'region_names': names}

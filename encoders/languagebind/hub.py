@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from encoders.languagebind.store import convert, sha256
-from encoders.model_set import ModelSetError
+from encoders.languagebind.store import convert
+from encoders.model_set import ModelSetError, sha256_of
 
 FILES = ('config.json', 'pytorch_model.bin', 'model.safetensors', 'vocab.json', 'merges.txt')
 NETWORK_ERRORS = ('HTTPError', 'RevisionResolutionError', 'XetDownloadError')
@@ -108,7 +108,7 @@ def _download(repository: str, *, revision: str | None, cache: Path | None) -> t
     for file in info.siblings:
         stated = getattr(file.lfs, 'sha256', None) if file.lfs else None
         path = folder / file.rfilename
-        if stated and path.is_file() and sha256(path) != stated:
+        if stated and path.is_file() and sha256_of(path) != stated:
             raise ModelSetError(f'{path}: its sha256 is not the one the hub states; delete it')
     return folder, str(info.sha)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -32,7 +31,7 @@ from encoders.languagebind.released import (
 )
 from encoders.languagebind.sharing import TensorPool, digest
 from encoders.languagebind.text import VOCABULARY, ClipText, text_shapes
-from encoders.model_set import MANIFEST, WEIGHTS, ModelSetError
+from encoders.model_set import MANIFEST, WEIGHTS, ModelSetError, sha256_of
 from encoders.space import SpaceError
 
 FORMAT = 2
@@ -87,7 +86,7 @@ def convert(
         modality: {
             'vision': asdict(tensors.config.vision),
             'preprocess': asdict(preprocessing(modality, tensors, (options or {}).get(modality))),
-            'source': {'file': tensors.path.name, 'sha256': sha256(tensors.path)},
+            'source': {'file': tensors.path.name, 'sha256': sha256_of(tensors.path)},
         }
         for modality, tensors in found.items()
     }
@@ -102,7 +101,7 @@ def convert(
         'space': first.space,
         'licence': licence,
         'provenance': dict(provenance or {}),
-        'sha256': sha256(out / WEIGHTS),
+        'sha256': sha256_of(out / WEIGHTS),
         'text': asdict(first.config.text),
         'modalities': modalities,
     }
@@ -191,7 +190,7 @@ def verify(folder: Path) -> dict[str, float]:
         ModelSetError: Something differs; the message says what.
     """
     stored = read_store(folder)
-    if sha256(folder / WEIGHTS) != stored.values['sha256']:
+    if sha256_of(folder / WEIGHTS) != stored.values['sha256']:
         raise ModelSetError(f'{folder / WEIGHTS}: its sha256 differs from the one in {MANIFEST}')
     wanted, found = stored.values.get('golden'), _golden(load_store(folder))
     if not isinstance(wanted, dict) or wanted.keys() != found.keys():
@@ -206,15 +205,6 @@ def verify(folder: Path) -> dict[str, float]:
         if not deviation <= TOLERANCE:
             raise ModelSetError(f'{folder}: the golden vector of {name} is off by {deviation:.1e}')
     return deviations
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file."""
-    hashed = hashlib.sha256()
-    with path.open('rb') as stream:
-        for block in iter(lambda: stream.read(1 << 20), b''):
-            hashed.update(block)
-    return hashed.hexdigest()
 
 
 def _place(

@@ -14,10 +14,10 @@ from encoders.model_set import (
     MANIFEST,
     WEIGHTS,
     ModelSet,
-    _sha256,
     load_model_set,
     read_manifest,
     save_model_set,
+    sha256_of,
 )
 
 
@@ -126,7 +126,7 @@ def change_weights(folder: Path, change) -> None:
     change(tensors)
     save_file(tensors, folder / WEIGHTS)
     described = json.loads((folder / MANIFEST).read_text())
-    described['sha256'] = _sha256(folder / WEIGHTS)
+    described['sha256'] = sha256_of(folder / WEIGHTS)
     (folder / MANIFEST).write_text(json.dumps(described))
 
 

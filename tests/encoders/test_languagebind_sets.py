@@ -19,9 +19,9 @@ from encoders.languagebind.architecture import VisionTower
 from encoders.languagebind.configuration import VisionConfig
 from encoders.languagebind.golden import golden_input
 from encoders.languagebind.openclip import vision_from_open_clip
-from encoders.languagebind.store import convert, load_store, sha256, verify
+from encoders.languagebind.store import convert, load_store, verify
 from encoders.languagebind.text import tokenize
-from encoders.model_set import MANIFEST, WEIGHTS
+from encoders.model_set import MANIFEST, WEIGHTS, sha256_of
 from lb_ros.cli import main
 
 
@@ -98,7 +98,7 @@ def test_damage_is_found(pair: dict[str, Path], tmp_path: Path) -> None:
     save_file(changed, folder / WEIGHTS)
     with pytest.raises(ModelSetError, match='sha256 differs'):
         verify(folder)
-    change_manifest(folder, sha256=sha256(folder / WEIGHTS))
+    change_manifest(folder, sha256=sha256_of(folder / WEIGHTS))
     with pytest.raises(ModelSetError, match='golden vector of depth is off'):
         verify(folder)
     save_file({k: v for k, v in tensors.items() if 'pre_lay' not in k}, folder / WEIGHTS)
@@ -159,7 +159,7 @@ class Hub:
 
     def model_info(self, repository: str, **_: Any) -> Any:
         self.asked.append(repository)
-        hashed = self.sha or sha256(self.folder / 'pytorch_model.bin')
+        hashed = self.sha or sha256_of(self.folder / 'pytorch_model.bin')
         lfs = types.SimpleNamespace(sha256=hashed)
         file = types.SimpleNamespace(rfilename='pytorch_model.bin', lfs=lfs)
         return types.SimpleNamespace(sha='abc', siblings=[file])
