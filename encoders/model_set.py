@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from encoders.vision_config import VisionConfig
 FORMAT = 2
 MANIFEST, WEIGHTS = 'manifest.json', 'weights.safetensors'
 SHIPPED = Path(__file__).resolve().parent / 'models'
+NUMBERS = re.compile(r'\[[-\d.e,\s]+\]')  # a list of them takes one line
 REQUIRED = ('name', 'space', 'sha256', 'text', 'modalities', 'licence', 'provenance')
 
 
@@ -157,7 +159,9 @@ def write_manifest(stored: Stored) -> None:
         },
         'golden': stored.golden,
     }
-    (stored.folder / MANIFEST).write_text(json.dumps(described, indent=1) + '\n')
+    text = json.dumps(described, indent=1)
+    lines = NUMBERS.sub(lambda found: ' '.join(found[0].split()), text)
+    (stored.folder / MANIFEST).write_text(lines + '\n')
 
 
 def sha256_of(path: Path) -> str:
