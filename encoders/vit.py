@@ -60,8 +60,15 @@ class LoraLinear(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """`[..., size]` to the same."""
-        update = F.linear(F.linear(inputs, self.lora_A), self.lora_B)
-        return F.linear(inputs, self.weight, self.bias) + self.scale * update
+        return self.base(inputs) + self.update(inputs)
+
+    def base(self, inputs: Tensor) -> Tensor:
+        """The linear layer alone."""
+        return F.linear(inputs, self.weight, self.bias)
+
+    def update(self, inputs: Tensor) -> Tensor:
+        """What is beside it."""
+        return self.scale * F.linear(F.linear(inputs, self.lora_A), self.lora_B)
 
 
 class Attention(nn.Module):
@@ -98,10 +105,12 @@ class Mlp(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """`[..., width]` to the same."""
-        hidden: Tensor = self.fc1(tokens)
-        active = hidden * torch.sigmoid(1.702 * hidden) if self.quick else F.gelu(hidden)
-        output: Tensor = self.fc2(active)
+        output: Tensor = self.fc2(self.activate(self.fc1(tokens)))
         return output
+
+    def activate(self, hidden: Tensor) -> Tensor:
+        """GELU (Hendrycks and Gimpel 2016) with erf, or CLIP's quick one."""
+        return hidden * torch.sigmoid(1.702 * hidden) if self.quick else F.gelu(hidden)
 
 
 class Layer(nn.Module):
@@ -126,12 +135,12 @@ class Layer(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """`[B * frames, N, width]` to the same."""
         if self.temporal:
-            tokens = self._across_frames(tokens)
+            tokens = self.across_frames(tokens)
         tokens = tokens + self.self_attn(self.layer_norm1(tokens))
         mixed: Tensor = tokens + self.mlp(self.layer_norm2(tokens))
         return mixed
 
-    def _across_frames(self, tokens: Tensor) -> Tensor:
+    def across_frames(self, tokens: Tensor) -> Tensor:
         """Every token attends to the tokens at its place in the other frames of its clip."""
         _, count, width = tokens.shape
         clips = tokens.view(-1, self.frames, count, width).transpose(1, 2)
