@@ -17,7 +17,7 @@ from encoders import Predicate, State
 from lb_ros.action import WaitForPredicate
 from lb_ros.dds_profile import use_dds_profile
 from lb_ros.messages import predicate_message
-from lb_ros.srv import AddPredicate, QueryText, RemovePredicate
+from lb_ros.srv import AddPredicates, QueryText, RemovePredicates
 
 
 class NotAnsweredError(RuntimeError):
@@ -120,8 +120,8 @@ class PredicateClient:
         Raises:
             NotAnsweredError: No answer in time, or the predicate is not usable.
         """
-        request = AddPredicate.Request(predicate=predicate_message(predicate))
-        self._call(AddPredicate, 'predicates/add', request)
+        request = AddPredicates.Request(predicates=[predicate_message(predicate)])
+        self._call(AddPredicates, 'predicates/add', request)
 
     def remove(self, name: str) -> None:
         """Remove a predicate.
@@ -129,7 +129,7 @@ class PredicateClient:
         Raises:
             NotAnsweredError: No answer in time, or there is none of that name.
         """
-        self._call(RemovePredicate, 'predicates/remove', RemovePredicate.Request(name=name))
+        self._call(RemovePredicates, 'predicates/remove', RemovePredicates.Request(names=[name]))
 
     def wait_for(self, name: str, *, state: State = State.TRUE, timeout_s: float = 30.0) -> bool:
         """Wait until a predicate has a state; False where it does not within `timeout_s`.
