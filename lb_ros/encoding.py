@@ -41,6 +41,9 @@ class Encoded:
     """An embedding with its origin; see lb_ros/msg/Embedding."""
 
     modality: str
+    source: str
+    model: str
+    space: str
     vector: NDArray[np.float32]
     stamp_ns: int
     window_start_ns: int
@@ -81,21 +84,26 @@ class EncodingWorker:
     ) -> None:
         self.binder = binder
         self._publish, self._log = publish, log
-        self._period_s = 1.0 / max_rate_hz if max_rate_hz > 0 else 0.0
-        self._max_age_ms = max_age_ms
+        self.limit(max_rate_hz=max_rate_hz, max_age_ms=max_age_ms)
         self._wake = threading.Condition()
         self._slots: dict[str, NewestSlot[Arrival]] = {}
+        self._modalities: dict[str, str] = {}
+        self._encoding = ''
         self._next_s: dict[str, float] = {}
         self._served_s: dict[str, float] = {}
-        self._sound = AudioWindow(AUDIO_WINDOW_S)
+        self._sounds: dict[str, AudioWindow] = {}
         self._sound_lock = threading.Lock()
         self._told: set[str] = set()
         self._running = True
         self._thread = threading.Thread(target=self._work, name='encoding', daemon=True)
         self._thread.start()
 
-    def add_sensor(self, modality: str) -> None:
-        """Begin to accept messages of a modality.
+    def add_sensor(self, modality: str, *, source: str = '') -> str:
+        """Begin to accept messages of a modality; returns the name to `put` them under.
+
+        Args:
+            modality: Of the model set.
+            source: Topic they come from; tells several sensors of one modality apart.
 
         Raises:
             KeyError: The model set has no encoder for it.
@@ -105,26 +113,49 @@ class EncodingWorker:
             raise KeyError(
                 f'model set {self.binder.model} has no {modality} encoder, only {known}'
             )
+        sensor = f'{modality} {source}'.strip()
         with self._wake:
-            self._slots[modality] = NewestSlot(self._wake)
-            self._next_s[modality] = self._served_s[modality] = 0.0
+            if sensor in self._slots:
+                return sensor
+            self._slots[sensor] = NewestSlot(self._wake)
+            self._modalities[sensor] = modality
+            self._next_s[sensor] = self._served_s[sensor] = 0.0
+        return sensor
+
+    def drop_waiting(self, sensor: str, *, timeout_s: float) -> bool:
+        """Forget what waits of a sensor, and wait for what is being encoded of it.
+
+        Returns:
+            False where that took longer than `timeout_s`.
+        """
+        with self._wake:
+            slot = self._slots.get(sensor)
+            if slot is not None:
+                slot.discard()
+            self._forget_sound(sensor)
+            return self._wake.wait_for(lambda: self._encoding != sensor, timeout_s)
 
     def use(self, binder: Binder) -> None:
         """Encode with another model set from the next message on."""
         self.binder = binder
 
+    def limit(self, *, max_rate_hz: float, max_age_ms: float) -> None:
+        """Take other limits from the next message on."""
+        self._period_s = 1.0 / max_rate_hz if max_rate_hz > 0 else 0.0
+        self._max_age_ms = max_age_ms
+
     def counters(self) -> dict[str, Counters]:
-        """What became of the messages so far, by modality."""
+        """What became of the messages so far, by sensor."""
         return {name: slot.counters for name, slot in self._slots.items()}
 
-    def put(self, modality: str, arrival: Arrival) -> None:
+    def put(self, sensor: str, arrival: Arrival) -> None:
         """Hand a message over; returns at once.
 
         Sound is put together here, because a dropped chunk would tear a hole into the window.
         """
-        if MODALITIES[modality].kind == 'sound':
-            arrival = self._with_window(modality, arrival)
-        self._slots[modality].put(arrival)
+        if MODALITIES[self._modalities[sensor]].kind == 'sound':
+            arrival = self._with_window(sensor, arrival)
+        self._slots[sensor].put(arrival)
 
     def close(self) -> None:
         """Stop the thread and wait for it."""
@@ -133,14 +164,19 @@ class EncodingWorker:
             self._wake.notify_all()
         self._thread.join()
 
-    def _with_window(self, modality: str, arrival: Arrival) -> Arrival:
+    def _forget_sound(self, sensor: str) -> None:
+        with self._sound_lock:
+            self._sounds.pop(sensor, None)
+
+    def _with_window(self, sensor: str, arrival: Arrival) -> Arrival:
         try:
             chunk = decode_audio(arrival.message)
         except DecodeError as error:
-            self._tell(f'{modality}: {error}')
+            self._tell(f'{sensor}: {error}')
             return arrival
         with self._sound_lock:
-            window = self._sound.add(chunk.wave, rate_hz=chunk.rate_hz, start_ns=arrival.stamp_ns)
+            sound = self._sounds.setdefault(sensor, AudioWindow(AUDIO_WINDOW_S))
+            window = sound.add(chunk.wave, rate_hz=chunk.rate_hz, start_ns=arrival.stamp_ns)
         end_ns = arrival.stamp_ns + round(chunk.wave.shape[1] * 1e9 / chunk.rate_hz)
         return Arrival(window, end_ns, arrival.frame_id, arrival.arrived_s)
 
@@ -154,6 +190,9 @@ class EncodingWorker:
                 if not self._running or due is None:
                     return
             self._encode(*due)
+            with self._wake:
+                self._encoding = ''
+                self._wake.notify_all()
 
     def _due(self) -> tuple[str, Arrival] | None:
         """Take a message of the sensor that was served longest ago, so that none starves."""
@@ -165,7 +204,7 @@ class EncodingWorker:
         ]
         if not waiting:
             return None
-        name = min(waiting, key=lambda name: self._served_s[name])
+        name = self._encoding = min(waiting, key=lambda name: self._served_s[name])
         self._served_s[name] = now_s
         arrival = self._slots[name].take()
         self._next_s[name] = max(self._next_s[name] + self._period_s, now_s - self._period_s)
@@ -177,8 +216,9 @@ class EncodingWorker:
         later = [self._next_s[n] - now_s for n, s in self._slots.items() if s.waiting is not None]
         return max(min(later), 0.001) if later else None
 
-    def _encode(self, modality: str, arrival: Arrival) -> None:
-        slot = self._slots[modality]
+    def _encode(self, sensor: str, arrival: Arrival) -> None:
+        slot, modality = self._slots[sensor], self._modalities[sensor]
+        binder = self.binder  # it may be replaced meanwhile, and its vectors say whose they are
         started_s = time.monotonic()
         wait_ms = (started_s - arrival.arrived_s) * 1e3
         if wait_ms > self._max_age_ms:
@@ -187,17 +227,20 @@ class EncodingWorker:
         try:
             decoded = self._decode(modality, arrival)
             decoded_s = time.monotonic()
-            inputs, valid = self.binder.preprocess_with_validity(modality, decoded.raw)
+            inputs, valid = binder.preprocess_with_validity(modality, decoded.raw)
             preprocessed_s = time.monotonic()
-            vector = self.binder.encode({modality: inputs})[modality][0]
+            vector = binder.encode({modality: inputs})[modality][0]
         except (DecodeError, ValueError) as error:
             slot.count('failed')
-            self._tell(f'{modality}: {error}')
+            self._tell(f'{sensor}: {error}')
             return
         slot.count('encoded')
         self._publish(
             Encoded(
                 modality=modality,
+                source=sensor.removeprefix(modality).strip(),
+                model=binder.model,
+                space=binder.space,
                 vector=vector,
                 stamp_ns=decoded.stamp_ns,
                 window_start_ns=decoded.start_ns,

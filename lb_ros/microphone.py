@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rcl_interfaces.msg import ParameterDescriptor
-from rclpy.node import Node
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from lb_ros.encoder_node import CHUNKS
+from lb_ros.lifecycle import Transitions, attempt
 from lb_ros.msg import AudioChunk
 from lb_ros.parameters import declare_parameter
 from lb_ros.stamps import to_stamp
@@ -29,6 +30,7 @@ class MicrophoneParameters:
         channels: 1 or more.
         chunk_ms: Length of a message.
         frame_id: Of the microphone.
+        autostart: Configure and activate at the start; False leaves it to a lifecycle manager.
     """
 
     device: str = ''
@@ -36,30 +38,62 @@ class MicrophoneParameters:
     channels: int = 1
     chunk_ms: int = 100
     frame_id: str = 'microphone'
+    autostart: bool = True
 
 
-class MicrophoneNode(Node):
-    """Publishes `microphone/audio` until it is destroyed.
+class MicrophoneNode(LifecycleNode):
+    """Publishes `microphone/audio` while it is active; the device is open while it is configured.
 
     Raises:
-        ModuleNotFoundError: sounddevice or the PortAudio library is missing; says how to get it.
-        ValueError: The device does not exist or does not record like this; a parameter is wrong.
+        ValueError: A parameter is wrong.
     """
 
     def __init__(self, **node_options: Any) -> None:
         super().__init__('microphone', **node_options)
         self.parameters = self._declare()
-        self._publisher = self.create_publisher(AudioChunk, 'microphone/audio', CHUNKS)
+        self.transitions = Transitions(self, answer_within_s=lambda: 0.0)
+        self._publisher = self.create_lifecycle_publisher(AudioChunk, 'microphone/audio', CHUNKS)
         # The sound driver calls from its own thread and must not wait for the middleware.
         self._recorded: queue.SimpleQueue[tuple[NDArray[np.int16], int]] = queue.SimpleQueue()
         self._lost = 0
-        self._stream = self._open()
+        self._stream: Any = None
         self.create_timer(0.02, self._publish)
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Open the device."""
+
+        def work() -> None:
+            self._stream = self._open()
+
+        return attempt(self, self.transitions, work, ModuleNotFoundError, ValueError)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Begin to record."""
+        outcome = super().on_activate(state)
         self._stream.start()
+        return outcome
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop recording."""
+        self._stream.stop()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Close the device."""
+        if self._stream is not None:
+            self._stream.close()
+        self._stream = None
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """As `on_cleanup`."""
+        self.on_cleanup(state)
+        return super().on_shutdown(state)
 
     def destroy_node(self) -> None:
         """Close the device as well."""
-        self._stream.close()
+        if self._stream is not None:
+            self._stream.close()
         super().destroy_node()
 
     def _declare(self) -> MicrophoneParameters:

@@ -15,7 +15,7 @@ class Counters:
 
     Attributes:
         received: Arrived.
-        dropped: Replaced by a newer one before they were looked at.
+        dropped: Replaced by a newer one before they were looked at, or waiting at the end.
         stale: Too old when they were looked at.
         failed: Could not be decoded or encoded.
         encoded: Became an embedding.
@@ -59,6 +59,11 @@ class NewestSlot(Generic[Item]):
         """The newest item, once; None where there is none. Call with the condition held."""
         item, self._item = self._item, None
         return item
+
+    def discard(self) -> None:
+        """Drop the waiting item and count it as dropped. Call with the condition held."""
+        if self.take() is not None:
+            self._add(dropped=1)
 
     def count(self, outcome: str) -> None:
         """Count one item as `stale`, `failed` or `encoded`."""
