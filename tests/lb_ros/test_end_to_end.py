@@ -25,7 +25,7 @@ from sensor_msgs.msg import Image  # noqa: E402
 from encoders import Binder, Predicate, State  # noqa: E402
 from encoders.bank import text_contrast  # noqa: E402
 from encoders.calibration import Calibration  # noqa: E402
-from encoders.languagebind.store import convert
+from encoders.languagebind.store import convert  # noqa: E402
 from encoders.shipped import shipped  # noqa: E402
 from lb_ros.client import LanguageClient, PredicateStatus  # noqa: E402
 from lb_ros.msg import Embedding, PredicateScores  # noqa: E402
@@ -187,8 +187,11 @@ def test_a_dead_sensor_makes_its_predicates_unknown(
 @pytest.fixture(scope='module')
 def other_space(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A set of LanguageBind's architecture, whose text tower is another one."""
-    folders = {name: ORACLE / name for name in ('image', 'depth')}
-    return convert(folders, tmp_path_factory.mktemp('other') / 'set', name='other')
+    folder = tmp_path_factory.mktemp('other')
+    image = shutil.copytree(ORACLE / 'depth', folder / 'image')
+    config = json.loads((image / 'config.json').read_text())
+    (image / 'config.json').write_text(json.dumps({**config, 'model_type': 'LanguageBindImage'}))
+    return convert({'image': image, 'depth': ORACLE / 'depth'}, folder / 'set', name='other')
 
 
 def test_a_new_model_under_load_never_mixes_spaces(
