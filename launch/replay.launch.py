@@ -5,6 +5,8 @@ ros2 launch lb_ros replay.launch.py bag:=my_bag rate:=0.5 loop:=true
 The other arguments are those of bringup.launch.py; use_sim_time is true.
 """
 
+from pathlib import Path
+
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
@@ -14,7 +16,6 @@ from launch.actions import (
 )
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
-from launch.substitutions import ThisLaunchFileDir
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription
@@ -22,7 +23,8 @@ from launch import LaunchContext, LaunchDescription
 
 def generate_launch_description() -> LaunchDescription:
     """Arguments: bag, rate, loop, and those of bringup.launch.py."""
-    bringup = [ThisLaunchFileDir(), '/bringup.launch.py']
+    # A plain path, so that its arguments are listed by --show-args.
+    bringup = str(Path(__file__).with_name('bringup.launch.py'))
     return LaunchDescription(
         [
             DeclareLaunchArgument('bag', description='bag folder or file'),

@@ -3,58 +3,175 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
+from rich.table import Table
+from rich.text import Text
 
+from encoders import State
 from lb_ros.dds_profile import use_dds_profile
-from lb_ros.demo.listener import Listener
-from lb_ros.demo.recording import Recording
-from lb_ros.demo.table import live_table
+from lb_ros.msg import PredicateScore, PredicateScores, PredicateStates
+from lb_ros.predicates_node import LATCHED
+from lb_ros.stamps import to_ns
+
+BARS = '▁▂▃▄▅▆▇█'
+SPARKS = 30  # values of a sparkline
+PERIOD_S = 0.25
+STYLES = {State.TRUE: 'bold green', State.FALSE: 'dim', State.UNKNOWN: 'yellow'}
 
 
-def watch(*, as_json: bool, seconds: float) -> int:
+@dataclass
+class Seen:
+    """What has been heard so far.
+
+    Attributes:
+        newest: The last evaluation.
+        states: Name to state and reason.
+        courses: Name to its last fused probabilities; NaN where no sensor could tell.
+    """
+
+    newest: PredicateScores | None = None
+    states: dict[str, tuple[State, str]] = field(default_factory=dict)
+    courses: dict[str, deque[float]] = field(default_factory=dict)
+
+    def take_scores(self, message: PredicateScores) -> None:
+        """Take an evaluation; predicates that are scored no more are forgotten."""
+        self.newest = message
+        courses = {}
+        for score in message.scores:
+            courses[score.name] = self.courses.get(score.name, deque(maxlen=SPARKS))
+            courses[score.name].append(score.probability)
+        self.courses = courses
+
+    def take_states(self, message: PredicateStates) -> None:
+        """Take the latched states."""
+        self.states = {s.name: (State(s.state), s.reason) for s in message.states}
+
+    def state_of(self, name: str) -> tuple[State, str]:
+        """State and reason; UNKNOWN where it has not been told yet."""
+        return self.states.get(name, (State.UNKNOWN, ''))
+
+
+def watch(*, as_json: bool, seconds: float, namespace: str = '') -> int:
     """Show until interrupted or for so many seconds; 1 where nothing ever arrived."""
     use_dds_profile()
     rclpy.init()
-    recording = Recording()
-    listener = Listener(recording)
+    node = Node('watch', namespace=namespace or None)
+    seen = Seen()
+    node.create_subscription(PredicateScores, 'predicates/scores', seen.take_scores, 10)
+    node.create_subscription(PredicateStates, 'predicates/state', seen.take_states, LATCHED)
     executor = SingleThreadedExecutor()
-    executor.add_node(listener)
-    console = Console()
-    end_s, seen = time.monotonic() + seconds, 0
+    executor.add_node(node)
     try:
-        with Live(console=console, auto_refresh=False, transient=as_json) as live:
-            while time.monotonic() < end_s:
-                executor.spin_once(timeout_sec=0.25)
-                if not recording.answers or len(recording.latencies_ms) == seen:
-                    continue
-                seen = len(recording.latencies_ms)
-                if as_json:
-                    print(json.dumps(_newest(recording)), flush=True)
-                else:
-                    table = live_table(recording, _modalities(recording), limit=console.height - 6)
-                    live.update(table, refresh=True)
+        (_print_json if as_json else _show_table)(executor, seen, time.monotonic() + seconds)
     except KeyboardInterrupt:
         pass
     finally:
         executor.shutdown()
-        listener.destroy_node()
+        node.destroy_node()
         rclpy.try_shutdown()
-    if not recording.answers:
+    if seen.newest is None:
         print('lb-ros watch: no scores arrived; is bringup running?', file=sys.stderr)
         return 1
     return 0
 
 
-def _modalities(recording: Recording) -> list[str]:
-    newest = (answers[-1].probability for answers in recording.answers.values())
-    return list(dict.fromkeys(name for found in newest for name in found if name != 'fused'))
+def _print_json(executor: SingleThreadedExecutor, seen: Seen, end_s: float) -> None:
+    shown = None
+    while time.monotonic() < end_s:
+        executor.spin_once(timeout_sec=min(PERIOD_S, max(0.0, end_s - time.monotonic())))
+        if seen.newest is not None and seen.newest is not shown:
+            shown = seen.newest
+            print(json.dumps(as_values(seen)), flush=True)
 
 
-def _newest(recording: Recording) -> dict[str, dict[str, float]]:
-    return {name: answers[-1].probability for name, answers in recording.answers.items()}
+def _show_table(executor: SingleThreadedExecutor, seen: Seen, end_s: float) -> None:
+    console = Console()
+    redraw_s = 0.0
+    with Live(console=console, auto_refresh=False) as live:
+        while time.monotonic() < end_s:
+            executor.spin_once(timeout_sec=min(PERIOD_S, max(0.0, end_s - time.monotonic())))
+            if seen.newest is not None and time.monotonic() >= redraw_s:
+                redraw_s = time.monotonic() + PERIOD_S
+                live.update(table(seen, limit=max(3, console.height - 6)), refresh=True)
+
+
+def as_values(seen: Seen) -> dict[str, Any]:
+    """The last evaluation as plain values; None where no sensor can tell."""
+    assert seen.newest is not None
+
+    def described(score: PredicateScore) -> dict[str, Any]:
+        state, reason = seen.state_of(score.name)
+        told = zip(score.modalities, map(float, score.probabilities), strict=True)
+        return {
+            'state': state.name,
+            'reason': reason,
+            'probability': _known(score.probability),
+            'by_modality': dict(
+                zip(score.modalities, map(float, score.probabilities), strict=True)
+            ),
+            'calibrated': score.calibrated,
+            'reasons': list(score.reasons),
+        }
+
+    return {
+        'stamp_s': to_ns(seen.newest.header.stamp) * 1e-9,
+        'latency_ms': float(seen.newest.latency_ms),
+        'predicates': {score.name: described(score) for score in seen.newest.scores},
+    }
+
+
+def table(seen: Seen, *, limit: int) -> Table:
+    """A row per predicate, `limit` at most: state, probability, its course, and every sensor."""
+    assert seen.newest is not None
+    scores = seen.newest.scores
+    modalities = list(dict.fromkeys(m for score in scores for m in score.modalities))
+    found = Table(box=SIMPLE_HEAD, title=f'latency {seen.newest.latency_ms:.0f} ms')
+    found.add_column('predicate', no_wrap=True)
+    found.add_column('state')
+    found.add_column('p', justify='right')
+    found.add_column(f'last {SPARKS}', no_wrap=True, min_width=SPARKS)
+    for name in modalities:
+        found.add_column(name, justify='right')
+    found.add_column('why')
+    for score in scores[:limit]:
+        state, reason = seen.state_of(score.name)
+        told = dict(zip(score.modalities, score.probabilities, strict=True))
+        found.add_row(
+            score.name,
+            Text(state.name, STYLES[state]),
+            _number(score.probability),
+            Text(sparkline(seen.courses[score.name]), STYLES[state]),
+            *(_number(told.get(name, math.nan)) for name in modalities),
+            Text(reason, 'dim'),
+        )
+    if len(scores) > limit:
+        found.caption = f'and {len(scores) - limit} more'
+    return found
+
+
+def sparkline(values: deque[float]) -> str:
+    """A bar per probability, 0..1; a space where no sensor could tell."""
+    top = len(BARS) - 1
+    return ''.join(
+        ' ' if math.isnan(v) else BARS[min(top, max(0, round(v * top)))] for v in values
+    )
+
+
+def _number(value: float) -> str:
+    return '-' if math.isnan(value) else f'{value:.2f}'
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

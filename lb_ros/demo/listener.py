@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
@@ -33,7 +35,9 @@ class Listener(Node):
         for score in message.scores:
             probability = dict(zip(score.modalities, score.probabilities, strict=True))
             if probability:
-                probability[FUSED] = score.probability
+                # Where no sensor can tell, it is as likely as not.
+                told = not math.isnan(score.probability)
+                probability[FUSED] = score.probability if told else 0.5
                 self._recording.answers[score.name].append(Answer(sensed_s, probability))
 
     def _states(self, message: PredicateStates) -> None:

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import json
 import math
+import signal
 import struct
 import sys
 import time
@@ -19,6 +20,7 @@ from builtin_interfaces.msg import Time
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 
@@ -179,7 +181,7 @@ def main() -> int:
     )
     args = parser.parse_args(remove_ros_args(sys.argv)[1:])
     use_dds_profile()
-    rclpy.init(args=sys.argv)
+    rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
     try:
         played = play(args.bag, wait_s=args.wait, rate=args.rate, loop=args.loop, clock=args.clock)
         print(json.dumps(played))
@@ -187,7 +189,10 @@ def main() -> int:
         print(f'bag player: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        return 130
+        signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # a terminal and a launch file both pass it on
+        return 0 if args.loop else 130  # a loop has no other end
     finally:
         rclpy.try_shutdown()
     return 0
