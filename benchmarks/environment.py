@@ -1,35 +1,14 @@
-"""What a benchmark result must carry so that a stranger can judge and repeat it."""
+"""Where the results of these scripts lie."""
 
 from __future__ import annotations
 
 import json
-import os
-import platform
-import shlex
-import sys
-from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from lb_ros.bench.environment import environment
+
 RESULTS = Path(__file__).resolve().parent / 'results'
-PACKAGES = ('torch', 'numpy', 'opencv-python', 'ros-jazzy-rclpy')
-
-
-def environment() -> dict[str, Any]:
-    """Machine, versions, command line and time of this run, ready for JSON."""
-    return {
-        'command': shlex.join(['python', *sys.orig_argv[1:]]),
-        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
-        'machine': {
-            'cpu': _cpu_name(),
-            'cores': len(os.sched_getaffinity(0)),
-            'memory_gib': round(_memory_bytes() / 2**30, 1),
-            'system': platform.platform(),
-        },
-        'python': platform.python_version(),
-        'versions': {name: _version(name) for name in PACKAGES},
-    }
 
 
 def write_result(name: str, result: dict[str, Any]) -> Path:
@@ -38,21 +17,3 @@ def write_result(name: str, result: dict[str, Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**environment(), **result}, indent=2) + '\n')
     return path
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return 'not installed'
-
-
-def _cpu_name() -> str:
-    for line in Path('/proc/cpuinfo').read_text().splitlines():
-        if line.startswith('model name'):
-            return line.partition(':')[2].strip()
-    return platform.processor() or 'unknown'
-
-
-def _memory_bytes() -> int:
-    return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')

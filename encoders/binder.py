@@ -12,6 +12,7 @@ from torch import Tensor
 
 from encoders.encoder import EncoderSet, no_encoder
 from encoders.packed import encode_together
+from encoders.precision import dtype_of
 from encoders.sources import Source, load_encoders
 from encoders.space import SpaceError
 
@@ -48,7 +49,7 @@ class Binder:
         modalities: Sequence[str] | None = None,
         options: Mapping[str, Mapping[str, Any]] | None = None,
         device: str = 'cpu',
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | str = torch.float32,
     ) -> Binder:
         """Load a model set.
 
@@ -60,16 +61,18 @@ class Binder:
             options: LanguageBind's preprocessing by modality, where it should differ from the
                 released one: `{'depth': {'holes': 'filled'}}`.
             device: A torch device.
-            dtype: Of the weights at work.
+            dtype: Of the weights at work; also `fp32`, `bf16`, `fp16`, or `auto`: bfloat16 where
+                the hardware multiplies it, which costs a little exactness, else float32.
 
         Raises:
             ModelSetError: There is no such set, or it is damaged.
             SpaceError: Its encoders lie in different language spaces.
             KeyError: The set has no encoder for one of `modalities`.
         """
+        chosen = dtype_of(dtype, device=device) if isinstance(dtype, str) else dtype
         return cls(
             load_encoders(
-                source, modalities=modalities, options=options, device=device, dtype=dtype
+                source, modalities=modalities, options=options, device=device, dtype=chosen
             )
         )
 

@@ -88,6 +88,12 @@ def _models() -> tuple[Callable[[Arguments], None], Runner]:
     return models.add_arguments, models.run
 
 
+def _bench() -> tuple[Callable[[Arguments], None], Runner]:
+    from lb_ros.bench import cli
+
+    return cli.add_arguments, cli.run
+
+
 def _offline(name: str) -> tuple[Callable[[Arguments], None], Runner]:
     from train.cli import COMMANDS
 
@@ -202,6 +208,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     'sim': Subcommand('write simulator bags with ground truth', _sim),
     'train': Subcommand('train encoders from bags', lambda: _offline('train')),
     'calibrate': Subcommand('fit probabilities from labelled bags', lambda: _offline('calibrate')),
+    'bench': Subcommand('measure encoding, preprocessing, text and scoring', _bench),
     'eval': Subcommand('measure a model set on labelled bags', lambda: _offline('eval')),
 }
 

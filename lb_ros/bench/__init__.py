@@ -1,0 +1,1 @@
+"""`lb-ros bench`: how fast this machine encodes, preprocesses, embeds text and scores."""

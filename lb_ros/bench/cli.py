@@ -1,0 +1,119 @@
+"""The command `lb-ros bench`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from encoders import ModelSetError
+from encoders.precision import PRECISIONS
+from lb_ros.bench.environment import environment
+from lb_ros.bench.measure import Measurement, read, write
+from lb_ros.bench.suites import RANDOM, SUITES
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.epilog = (
+        'example: lb-ros bench engine --model lb-mini --out results; '
+        'lb-ros bench --compare before.json after.json'
+    )
+    parser.add_argument(
+        'suites', nargs='*', metavar='SUITE', help=f'some of {", ".join(SUITES)}; all by default'
+    )
+    parser.add_argument(
+        '--model',
+        default='lb-mini',
+        help=f'model set, or {RANDOM} for random weights, or {RANDOM}:4 for its first 4 layers',
+    )
+    parser.add_argument('--precision', choices=PRECISIONS, default='auto')
+    parser.add_argument('--repeats', type=int, default=15, help='interleaved runs of every case')
+    parser.add_argument('--threads', type=int, help='of the encoders; as many as cores by default')
+    parser.add_argument('--out', type=Path, help='folder for NAME.json and NAME.csv')
+    parser.add_argument('--name', default='bench', help='of the files')
+    parser.add_argument('--json', action='store_true', help='print as JSON')
+    parser.add_argument(
+        '--compare', nargs=2, type=Path, metavar=('A', 'B'), help='two result files instead'
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure or compare: 0 done, 2 unusable input."""
+    try:
+        if args.compare:
+            return _compare(*args.compare, as_json=args.json)
+        for name in args.suites:
+            if name not in SUITES:
+                raise ValueError(f'unknown suite {name!r}, expected some of {", ".join(SUITES)}')
+        if args.repeats < 1:
+            raise ValueError(f'--repeats must be at least 1, not {args.repeats}')
+        return _measure(args)
+    except (ModelSetError, OSError, ValueError) as error:
+        print(f'lb-ros bench: {error}', file=sys.stderr)
+        return 2
+
+
+def _measure(args: argparse.Namespace) -> int:
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    facts = {
+        **environment(),
+        'model': args.model,
+        'precision': args.precision,
+        'threads': torch.get_num_threads(),
+    }
+    found: list[Measurement] = []
+    console = Console(stderr=True)
+    for name in track(args.suites or list(SUITES), 'measuring', console=console):
+        found += SUITES[name](args.model, args.precision, args.repeats)
+    if args.out:
+        for path in write(args.out, facts, found, name=args.name):
+            print(f'written to {path}', file=sys.stderr)
+    if args.json:
+        rows = [asdict(one) for one in found]
+        print(json.dumps({**facts, 'measurements': rows}, indent=2))
+        return 0
+    table = Table(title=f'{args.model} on {facts["machine"]["cpu"]}, {facts["threads"]} threads')
+    for column in ('suite', 'case', 'median ms', 'p95 ms', 'CPU ms'):
+        table.add_column(column, justify='right' if column.endswith('ms') else 'left')
+    for one in found:
+        numbers = [f'{value:.3f}' for value in (one.median_ms, one.p95_ms, one.cpu_ms)]
+        table.add_row(one.suite, one.case, *numbers)
+    Console().print(table)
+    return 0
+
+
+def _compare(first: Path, second: Path, *, as_json: bool) -> int:
+    before, after = read(first), read(second)
+    both = [key for key in before if key in after]
+    if not both:
+        raise ValueError(f'{first} and {second} have no case in common')
+    rows = [
+        {
+            'suite': suite,
+            'case': case,
+            'a_ms': before[suite, case],
+            'b_ms': after[suite, case],
+            'ratio': round(after[suite, case] / max(before[suite, case], 1e-9), 3),
+        }
+        for suite, case in both
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return 0
+    table = Table(title=f'B {second} against A {first}')
+    for column in ('suite', 'case', 'A ms', 'B ms', 'B / A'):
+        table.add_column(column, justify='left' if column in ('suite', 'case') else 'right')
+    for row in rows:
+        numbers = (f'{row["a_ms"]:.3f}', f'{row["b_ms"]:.3f}', f'{row["ratio"]:.2f}')
+        table.add_row(str(row['suite']), str(row['case']), *numbers)
+    Console().print(table)
+    return 0

@@ -1,0 +1,186 @@
+"""What `lb-ros bench` measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from encoders import Binder, Predicate, PredicateBank
+from encoders.encoder import Encoder
+from encoders.golden import golden_input
+from encoders.languagebind.preprocess import released_config
+from encoders.packed import encode_together
+from encoders.precision import DTYPES, dtype_of
+from encoders.sources import load_encoders, parse_source
+from encoders.towers import TowerEncoder
+from encoders.vision_config import VisionConfig
+from encoders.vit import VisionTower, tie
+from lb_ros.bench.measure import Measurement, measure
+
+# The trunk of languagebind-large with random weights: as fast as the real one.
+RANDOM = 'random:vit-l-14'
+LARGE = VisionConfig(
+    width=1024, layers=24, heads=16, mlp_width=4096, patch_size=14, image_size=(224, 224),
+    projection=768,
+)  # fmt: skip
+SHAPES = {
+    'image': LARGE,
+    'depth': replace(LARGE, lora_rank=2),
+    'infrared': replace(LARGE, lora_rank=2),
+    'audio': replace(LARGE, image_size=(112, 1036)),
+}
+PREDICATES = (10, 100, 1000, 10_000)
+SIZE = 768
+
+
+def engine(model: str, precision: str, repeats: int) -> list[Measurement]:
+    """All modalities at batch 1: each alone, one after the other, and packed, also in float32.
+
+    Besides, the first linear layer of the MLP on as many tokens: what the machine can do.
+    """
+    dtypes = {'fp32': torch.float32}
+    chosen = dtype_of(precision)
+    dtypes |= {name: dtype for name, dtype in DTYPES.items() if dtype == chosen}
+    cases: dict[str, Callable[[], object]] = {}
+    vectors: dict[str, dict[str, torch.Tensor]] = {}
+    with torch.inference_mode():
+        for name, dtype in dtypes.items():
+            encoders, inputs = _encoders(model, dtype)
+            cases |= _engine_cases(name, encoders, inputs)
+            cases |= _matrix_product(name, encoders, dtype)
+            vectors[name] = encode_together(encoders, inputs)
+        found = measure('engine', cases, repeats=repeats, facts={'batch': 1})
+    return [replace(one, facts={**one.facts, **_facts(one.case, vectors)}) for one in found]
+
+
+def _engine_cases(
+    name: str, encoders: Mapping[str, Encoder], inputs: Mapping[str, torch.Tensor]
+) -> dict[str, Callable[[], object]]:
+    cases: dict[str, Callable[[], object]] = {
+        f'{m} {name}': lambda m=m: encoders[m].encode(inputs[m]) for m in encoders
+    }
+    cases[f'all {name} one by one'] = lambda: [encoders[m].encode(inputs[m]) for m in encoders]
+    cases[f'all {name} packed'] = lambda: encode_together(encoders, inputs)
+    return cases
+
+
+def _facts(case: str, vectors: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, Any]:
+    """Precision of a case, and the lowest cosine to float32 of its vectors."""
+    name = next(name for name in vectors if name in case.split())
+    if not case.startswith('all'):
+        return {'precision': name}
+    cosines = [float((z * vectors['fp32'][m]).sum()) for m, z in vectors[name].items()]
+    return {'precision': name, 'cosine_to_fp32': round(min(cosines), 6)}
+
+
+def preprocessing(model: str, precision: str, repeats: int) -> list[Measurement]:
+    """One sample of every modality, on one thread."""
+    rng = np.random.default_rng(0)
+    raw: dict[str, Any] = {
+        'image': rng.integers(0, 255, (720, 1280, 3), dtype=np.uint8),
+        'depth': rng.integers(300, 9000, (720, 1280), dtype=np.uint16),
+        'infrared': rng.integers(0, 255, (480, 848), dtype=np.uint8),
+        'audio': (rng.normal(0, 0.1, 160_000).astype(np.float32), 16_000),
+    }
+    encoders, _ = _encoders(model, torch.float32)
+    cases = {m: lambda m=m: encoders[m].preprocess(raw[m]) for m in encoders if m in raw}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return measure('preprocessing', cases, repeats=repeats, facts={'threads': 1})
+    finally:
+        torch.set_num_threads(threads)
+
+
+def text(model: str, precision: str, repeats: int) -> list[Measurement]:
+    """One and sixteen sentences that were never asked before, and one that was."""
+    if model.startswith(RANDOM):
+        return []
+    binder = Binder.load(parse_source(model))
+    count = iter(range(1_000_000))
+
+    def new(number: int) -> list[str]:
+        return [f'drawer number {next(count)} is open' for _ in range(number)]
+
+    cases = {
+        '1 new sentence': lambda: binder.embed_text(new(1)),
+        '16 new sentences': lambda: binder.embed_text(new(16)),
+        '1 known sentence': lambda: binder.embed_text(['the drawer is open']),
+    }
+    return measure('text', cases, repeats=repeats)
+
+
+def scoring(model: str, precision: str, repeats: int) -> list[Measurement]:
+    """One evaluation of 10 to 10,000 predicates against three sensors."""
+    rng = np.random.default_rng(0)
+    vectors = {m: _unit(rng, 1)[0] for m in ('image', 'depth', 'audio')}
+    cases = {}
+    for count in PREDICATES:
+        predicates = [Predicate(f'p{i}', (f'p{i}',), (f'not p{i}',)) for i in range(count)]
+        bank = PredicateBank(predicates, RandomSentences())  # type: ignore[arg-type]
+        cases[f'{count} predicates'] = lambda bank=bank: bank.score(vectors)
+    return measure('scoring', cases, repeats=repeats)
+
+
+class RandomSentences:
+    """A text side of random vectors: how long scoring takes does not depend on what they are."""
+
+    space, calibration, model, modalities = 'random', None, 'random', ('image', 'depth', 'audio')
+
+    def __init__(self) -> None:
+        self._rng = np.random.default_rng(1)
+
+    def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """float32 `[N, 768]`, unit length."""
+        return _unit(self._rng, len(texts))
+
+
+SUITES: dict[str, Callable[[str, str, int], list[Measurement]]] = {
+    'engine': engine,
+    'preprocessing': preprocessing,
+    'text': text,
+    'scoring': scoring,
+}
+
+
+def _encoders(
+    model: str, dtype: torch.dtype
+) -> tuple[Mapping[str, Encoder], dict[str, torch.Tensor]]:
+    """Encoders of a set, and an input for each."""
+    if not model.startswith(RANDOM):
+        loaded = load_encoders(parse_source(model), dtype=dtype).encoders
+        inputs = {m: e.preprocess(golden_input(m))[0].unsqueeze(0) for m, e in loaded.items()}
+        return loaded, inputs
+    torch.manual_seed(0)
+    layers = int(model.removeprefix(f'{RANDOM}:')) if model != RANDOM else LARGE.layers
+    towers = {m: VisionTower(replace(config, layers=layers)) for m, config in SHAPES.items()}
+    tie(towers)
+    for tower in towers.values():
+        tower.to(dtype).eval().requires_grad_(False)
+    encoders = {
+        m: TowerEncoder(tower, released_config(m, tower.config, {})) for m, tower in towers.items()
+    }
+    return encoders, {m: torch.randn(1, 3, *SHAPES[m].image_size) for m in SHAPES}
+
+
+def _matrix_product(
+    name: str, encoders: Mapping[str, Encoder], dtype: torch.dtype
+) -> dict[str, Callable[[], object]]:
+    towers = [e.tower for e in encoders.values() if isinstance(e, TowerEncoder)]
+    if not towers:
+        return {}
+    width, hidden = towers[0].config.width, towers[0].config.mlp_width
+    rows = sum((1 + t.config.patches) * t.config.frames for t in towers)
+    inputs, weight = torch.randn(rows, width).to(dtype), torch.randn(hidden, width).to(dtype)
+    return {f'linear {rows}x{width}x{hidden} {name}': lambda: F.linear(inputs, weight)}
+
+
+def _unit(rng: np.random.Generator, count: int) -> NDArray[np.float32]:
+    rows = rng.normal(size=(count, SIZE))
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)

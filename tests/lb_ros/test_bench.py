@@ -1,0 +1,63 @@
+"""`lb-ros bench`: measurements, files, comparison."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from lb_ros.bench.measure import measure
+from lb_ros.cli import main
+
+
+def test_cases_run_in_turn_and_the_first_round_does_not_count() -> None:
+    order: list[str] = []
+    cases = {name: (lambda name=name: order.append(name)) for name in 'ab'}
+    found = measure('suite', cases, repeats=3)
+    assert ''.join(order) == 'ab' * 4
+    assert [(one.case, one.repeats) for one in found] == [('a', 3), ('b', 3)]
+    assert all(0 <= one.min_ms <= one.median_ms <= one.p95_ms for one in found)
+
+
+def test_results_are_written_and_compared(
+    tiny_model_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ['engine', 'preprocessing', 'text', '--model', str(tiny_model_set), '--repeats', '2']
+    words += ['--precision', 'bf16', '--threads', '1', '--out', str(tmp_path), '--json']
+    for name in ('before', 'after'):
+        assert main(['bench', *words, '--name', name]) == 0
+    shown = json.loads(capsys.readouterr().out.split('\n}\n')[0] + '\n}')
+    stored = json.loads((tmp_path / 'before.json').read_text())
+    assert shown == stored
+    assert stored['machine']['cores'] >= 1 and stored['versions']['torch']
+    found = {(row['suite'], row['case']): row for row in stored['measurements']}
+    packed = found['engine', 'all bf16 packed']['facts']
+    assert packed['precision'] == 'bf16' and 0.999 < packed['cosine_to_fp32'] <= 1.0
+    assert found['engine', 'depth fp32']['facts']['precision'] == 'fp32'
+    assert found['text', '1 known sentence']['median_ms'] < 5
+    with (tmp_path / 'before.csv').open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == len(found)
+    assert {row['cpu'] for row in rows} == {stored['machine']['cpu']}
+    files = [str(tmp_path / f'{name}.json') for name in ('before', 'after')]
+    assert main(['bench', '--compare', *files, '--json']) == 0
+    ratios = json.loads(capsys.readouterr().out)
+    assert len(ratios) == len(found) and all(row['ratio'] > 0 for row in ratios)
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        (['speed'], "unknown suite 'speed', expected some of engine"),
+        (['text', '--model', 'nowhere'], "no model set 'nowhere'"),
+        (['--repeats', '0'], 'at least 1'),
+        (['--compare', 'missing.json', 'missing.json'], 'missing.json'),
+    ],
+)
+def test_what_cannot_be_measured(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(['bench', *words]) == 2
+    assert message in capsys.readouterr().err
