@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--model',
         default='lb-mini',
-        help=f'model set, or {RANDOM} for random weights, or {RANDOM}:4 for its first 4 layers',
+        help=f'model set, or {RANDOM} for random weights, {RANDOM}:4 for its first 4 layers',
     )
     parser.add_argument('--precision', choices=PRECISIONS, default='auto')
     parser.add_argument('--repeats', type=int, default=15, help='interleaved runs of every case')
@@ -102,7 +102,7 @@ def _compare(first: Path, second: Path, *, as_json: bool) -> int:
             'case': case,
             'a_ms': before[suite, case],
             'b_ms': after[suite, case],
-            'ratio': round(after[suite, case] / max(before[suite, case], 1e-9), 3),
+            'ratio': after[suite, case] / max(before[suite, case], 1e-9),
         }
         for suite, case in both
     ]
