@@ -26,7 +26,7 @@ from sensor_msgs.msg import Image  # noqa: E402
 from encoders import Binder, Predicate, State  # noqa: E402
 from encoders.bank import text_contrast  # noqa: E402
 from encoders.calibration import Calibration  # noqa: E402
-from encoders.languagebind.store import convert  # noqa: E402
+from encoders.languagebind.convert import convert  # noqa: E402
 from encoders.shipped import shipped  # noqa: E402
 from lb_ros.client import LanguageClient, PredicateStatus  # noqa: E402
 from lb_ros.msg import Embedding, PredicateScores  # noqa: E402
