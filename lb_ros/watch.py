@@ -118,9 +118,7 @@ def as_values(seen: Seen) -> dict[str, Any]:
             'state': state.name,
             'reason': reason,
             'probability': _known(score.probability),
-            'by_modality': dict(
-                zip(score.modalities, map(float, score.probabilities), strict=True)
-            ),
+            'by_modality': dict(told),
             'calibrated': score.calibrated,
             'reasons': list(score.reasons),
         }

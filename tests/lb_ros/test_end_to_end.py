@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 rclpy = pytest.importorskip('rclpy')
 
@@ -25,7 +26,7 @@ from sensor_msgs.msg import Image  # noqa: E402
 from encoders import Binder, Predicate, State  # noqa: E402
 from encoders.bank import text_contrast  # noqa: E402
 from encoders.calibration import Calibration  # noqa: E402
-from encoders.languagebind.store import convert  # noqa: E402
+from encoders.languagebind.convert import convert  # noqa: E402
 from encoders.shipped import shipped  # noqa: E402
 from lb_ros.client import LanguageClient, PredicateStatus  # noqa: E402
 from lb_ros.msg import Embedding, PredicateScores  # noqa: E402
@@ -39,6 +40,20 @@ MAX_AGE_MS = 600.0
 RATE_HZ = 10.0
 ORACLE = Path(__file__).resolve().parents[1] / 'data' / 'oracle'
 DARK, BRIGHT = 30, 220
+
+
+OPEN_CLIP = {
+    'embed_dim': 32,
+    'vision_cfg': {'image_size': 224, 'layers': 1, 'width': 64, 'patch_size': 14},
+    'text_cfg': {
+        'context_length': 77,
+        'vocab_size': 49408,
+        'width': 32,
+        'heads': 2,
+        'layers': 2,
+        'mlp_ratio': 2.0,
+    },
+}
 
 
 class Camera:
@@ -72,6 +87,13 @@ class Camera:
         message.header.stamp = self.node.get_clock().now().to_msg()
         self._publisher.publish(message)
         self.sent += 1
+
+    def first_after(self, stamp_ns: int) -> Embedding:
+        def found() -> list[Embedding]:
+            return [e for e in list(self.heard) if to_ns(e.header.stamp) > stamp_ns]
+
+        until(found, 'embeddings')
+        return found()[0]
 
     def close(self) -> None:
         self._executor.shutdown()
@@ -157,8 +179,7 @@ def test_waiting_ends_soon_after_the_evidence(client: LanguageClient, camera: Ca
         began_ns = camera.node.get_clock().now().nanoseconds
         assert client.wait_until('bright', state=wanted, timeout_s=LIMIT_S)
         returned_s = time.monotonic()
-        until(lambda: camera.heard, 'embeddings')
-        first = next(e for e in camera.heard if to_ns(e.header.stamp) > began_ns)
+        first = camera.first_after(began_ns)
         now_ns = camera.node.get_clock().now().nanoseconds
         sensed_s = time.monotonic() - (now_ns - to_ns(first.header.stamp)) * 1e-9
         delays_s.append(returned_s - sensed_s)
@@ -187,11 +208,26 @@ def test_a_dead_sensor_makes_its_predicates_unknown(
 @pytest.fixture(scope='module')
 def other_space(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A set of LanguageBind's architecture, whose text tower is another one."""
+    import open_clip
+
+    from encoders.languagebind.openclip import plain_text
+
     folder = tmp_path_factory.mktemp('other')
-    image = shutil.copytree(ORACLE / 'depth', folder / 'image')
-    config = json.loads((image / 'config.json').read_text())
-    (image / 'config.json').write_text(json.dumps({**config, 'model_type': 'LanguageBindImage'}))
-    return convert({'image': image, 'depth': ORACLE / 'depth'}, folder / 'set', name='other')
+    (folder / 'ViT-other.json').write_text(json.dumps(OPEN_CLIP))
+    open_clip.add_model_config(folder)
+    torch.manual_seed(1)
+    model = open_clip.create_model('ViT-other', force_custom_text=True)
+    _, text = plain_text('other', model.text)
+    parts = {}
+    for name in ('image', 'depth'):
+        parts[name] = folder / name
+        parts[name].mkdir()
+        config = json.loads((ORACLE / name / 'config.json').read_text())
+        config['text_config']['vocab_size'] = OPEN_CLIP['text_cfg']['vocab_size']
+        (parts[name] / 'config.json').write_text(json.dumps(config))
+        tensors = torch.load(ORACLE / name / 'pytorch_model.bin', weights_only=True)
+        torch.save({**tensors, **text}, parts[name] / 'pytorch_model.bin')
+    return convert(parts, folder / 'set', name='other')
 
 
 def test_a_new_model_under_load_never_mixes_spaces(
@@ -238,7 +274,9 @@ def test_a_thousand_predicates_are_added_without_missing_a_frame(
 
 def test_the_shipped_bag_plays_and_its_sentences_are_answered(client: LanguageClient) -> None:
     player = [sys.executable, '-m', 'lb_ros.demo.player', str(shipped('lb_ros/data/demo_bag'))]
-    process = subprocess.Popen([*player, '--rate', '4'], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*player, '--rate', '4', '--wait', '3'], stdout=subprocess.PIPE, text=True
+    )
     answered: set[str] = set()
     try:
         limit_s = time.monotonic() + LIMIT_S
