@@ -17,6 +17,9 @@ from encoders.model_set import ModelSetError
 from encoders.sources import find_set, load_encoders, parse_source
 from encoders.space import SpaceError
 from train.evaluate import Vectors, embed_bags
+from encoders.model_set import ModelSetError, find_model_set, load_model_set
+from encoders.text_tower import text_tower
+from train.pairs import cli as pairs
 from train.phrasings import Phrasings
 from train.recipes.config import RecipeError, load_recipe
 from train.samples import (
@@ -45,7 +48,17 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         'example: lb-ros train bind --config config/recipes/lb-mini.yaml '
         '--data bags/ --out runs/mine'
     )
-    parser.add_argument('recipe', choices=('bind',), help='bind sensors to language')
+    recipes = parser.add_subparsers(dest='recipe', required=True, metavar='WHAT')
+    _add_bind(recipes.add_parser('bind', help='bind sensors to language, trunk and all'))
+    help_pairs = 'cut bags into language pairs, as webdataset shards'
+    pairs.add_arguments(recipes.add_parser('pairs', help=help_pairs, description=help_pairs))
+
+
+def _add_bind(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        'example: lb-ros train bind --config config/recipes/lb-mini.yaml '
+        '--data bags/ --out runs/mine'
+    )
     parser.add_argument('--config', type=Path, required=True, help='recipe file')
     parser.add_argument(
         '--data', type=Path, nargs='+', required=True, help='bags or folders of bags'
@@ -61,6 +74,11 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_train(args: argparse.Namespace) -> int:
+    runs = {'bind': _run_bind, 'pairs': pairs.run}
+    return runs[args.recipe](args)
+
+
+def _run_bind(args: argparse.Namespace) -> int:
     from train.recipes.bind import DivergedError, bind
 
     try:
