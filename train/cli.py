@@ -17,10 +17,9 @@ from encoders.model_set import ModelSetError
 from encoders.sources import find_set, load_encoders, parse_source
 from encoders.space import SpaceError
 from train.evaluate import Vectors, embed_bags
-from encoders.model_set import ModelSetError, find_model_set, load_model_set
-from encoders.text_tower import text_tower
 from train.pairs import cli as pairs
 from train.phrasings import Phrasings
+from train.recipes import cli as contrast
 from train.recipes.config import RecipeError, load_recipe
 from train.samples import (
     EvaluationDataError,
@@ -50,6 +49,10 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     )
     recipes = parser.add_subparsers(dest='recipe', required=True, metavar='WHAT')
     _add_bind(recipes.add_parser('bind', help='bind sensors to language, trunk and all'))
+    help_contrast = 'bind sensors of any model set to language, by low-rank updates or more'
+    contrast.add_arguments(
+        recipes.add_parser('contrast', help=help_contrast, description=help_contrast)
+    )
     help_pairs = 'cut bags into language pairs, as webdataset shards'
     pairs.add_arguments(recipes.add_parser('pairs', help=help_pairs, description=help_pairs))
 
@@ -74,12 +77,12 @@ def _add_bind(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_train(args: argparse.Namespace) -> int:
-    runs = {'bind': _run_bind, 'pairs': pairs.run}
+    runs = {'bind': _run_bind, 'contrast': contrast.run, 'pairs': pairs.run}
     return runs[args.recipe](args)
 
 
 def _run_bind(args: argparse.Namespace) -> int:
-    from train.recipes.bind import DivergedError, bind
+    from train.recipes.bind import CheckpointError, DivergedError, bind
 
     try:
         recipe = load_recipe(args.config)
@@ -93,7 +96,7 @@ def _run_bind(args: argparse.Namespace) -> int:
         folder = bind(recipe, data, args.out, val=val, resume=args.resume, provenance=provenance)
     except (RecipeError, EvaluationDataError, ModelSetError, OSError, ValueError) as error:
         return _fail('train', error)
-    except DivergedError as error:
+    except (CheckpointError, DivergedError) as error:
         return _fail('train', error, code=1)
     print(f'model set written to {folder}')
     return 0

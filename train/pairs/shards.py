@@ -72,12 +72,22 @@ class PairSet:
         Raises:
             ShardError: Its record is damaged.
         """
-        place = self.places[index]
+        return self._read(self.places[index], set(self.places[index].files))
+
+    def outline(self, index: int) -> Pair:
+        """One pair with empty files, for what is said of it.
+
+        Raises:
+            ShardError: Its record is damaged.
+        """
+        return self._read(self.places[index], {RECORD})
+
+    def _read(self, place: Place, wanted: set[str]) -> Pair:
         files: dict[str, bytes] = {}
         with place.shard.open('rb') as stream:
             for name, (start, size) in place.files.items():
                 stream.seek(start)
-                files[name] = stream.read(size)
+                files[name] = stream.read(size) if name in wanted else b''
         try:
             values = json.loads(files.pop(RECORD))
             return Pair.from_described(place.key, values, files)
