@@ -17,7 +17,9 @@ from encoders.model_set import ModelSetError
 from encoders.sources import find_set, load_encoders, parse_source
 from encoders.space import SpaceError
 from train.evaluate import Vectors, embed_bags
+from train import eval_cli
 from train.pairs import cli as pairs
+from train.pairs.shards import is_pair_set
 from train.phrasings import Phrasings
 from train.recipes import cli as contrast
 from train.recipes.config import RecipeError, load_recipe
@@ -142,14 +144,21 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
         help='model set, folder of a released checkpoint, or MODALITY=FOLDER,MODALITY=FOLDER',
     )
     parser.add_argument(
-        '--data', type=Path, nargs='+', required=True, help='bags with ground truth'
+        '--data',
+        type=Path,
+        nargs='+',
+        required=True,
+        help='bags with ground truth, a folder of pairs, or the data of --suite',
     )
     parser.add_argument('--report', type=Path, help='write all results as JSON')
     parser.add_argument('--json', action='store_true', help='print them as JSON')
+    eval_cli.add_arguments(parser)
     _add_common(parser)
 
 
 def _run_eval(args: argparse.Namespace) -> int:
+    if args.suite or is_pair_set(args.data[0]):
+        return eval_cli.run(args)
     from train.report import evaluate_model_set, print_evaluation
 
     try:

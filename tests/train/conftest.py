@@ -258,8 +258,12 @@ def tiny_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]
         name: torch.randn(size, generator=draw) * (0.3 if len(size) > 1 else 0.1)
         for name, size in text_shapes(text).items()
     }
-    for name, size in {'depth': (28, 28), 'infrared': (28, 28), 'audio': (28, 42)}.items():
-        vision = VisionConfig(**shape, patch_size=14, image_size=size, projection=24)
+    sizes = {'audio': (28, 42)}
+    for name in ('image', 'depth', 'infrared', 'audio', 'video'):
+        clip = {'frames': 8, 'temporal': True} if name == 'video' else {}
+        vision = VisionConfig(
+            **shape, patch_size=14, image_size=sizes.get(name, (28, 28)), projection=24, **clip
+        )
         torch.manual_seed(len(name))
         tower = VisionTower(vision)
         (folder / name).mkdir()
