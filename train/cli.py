@@ -17,7 +17,7 @@ from encoders.model_set import ModelSetError
 from encoders.sources import find_set, load_encoders, parse_source
 from encoders.space import SpaceError
 from train.evaluate import Vectors, embed_bags
-from train import eval_cli
+from train import calibrate_cli, eval_cli
 from train.pairs import cli as pairs
 from train.pairs.shards import is_pair_set
 from train.phrasings import Phrasings
@@ -105,13 +105,16 @@ def _run_bind(args: argparse.Namespace) -> int:
 
 
 def _add_calibrate(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = 'example: lb-ros calibrate --model runs/mine/lb-mini --data bags/val'
+    parser.epilog = (
+        'example: lb-ros calibrate --model runs/mine/lb-mini --data bags/val --out predicates.yaml'
+    )
     parser.add_argument(
         '--model', required=True, help='model set; the calibration is written into it'
     )
     parser.add_argument(
         '--data', type=Path, nargs='+', required=True, help='bags with ground truth'
     )
+    calibrate_cli.add_arguments(parser)
     _add_common(parser)
 
 
@@ -131,6 +134,9 @@ def _run_calibrate(args: argparse.Namespace) -> int:
         fitted = calibrate(scores, samples, space=space, embed=embed, phrasings=phrasings)
         fitted.save(folder)
     except (EvaluationDataError, ModelSetError, SpaceError, OSError, ValueError) as error:
+        if args.out or args.report:
+            calibrate_cli.decide(args, scores, samples, fitted, vectors=vectors, model=folder.name)
+    except (EvaluationDataError, ModelSetError, OSError, ValueError) as error:
         return _fail('calibrate', error)
     print(f'{len(fitted.names)} predicates calibrated on {len(samples)} moments, in {folder}')
     return 0

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 from encoders import Binder
 from encoders.model_set import WEIGHTS, read_manifest
 from encoders.store import load_model_set
+from encoders.predicates import load_predicates
 from train.cli import main
 from train.evaluate import embed_samples
 from train.recipes.bind import CHECKPOINT, LOG
@@ -125,6 +126,25 @@ def test_each_sensor_tells_on_new_bags_what_it_can_see_and_nothing_else(
         assert found['reversed_predicates'][wording] == []
     assert found['best']['hot'] == 'infrared'
     assert found['best']['dropped'] == 'audio'
+
+
+def test_calibrate_writes_thresholds_that_the_robot_loads(
+    trained: Path,
+    train_bags: Path,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out, report = tmp_path / 'predicates.yaml', tmp_path / 'report.json'
+    command = ['calibrate', '--model', trained / 'drawn', '--data', train_bags]
+    command += ['--cache', cache, *QUICK, '--out', out]
+    assert run(monkeypatch, *command, '--report', report, '--probe', '--folds', '3') == 0
+    by_name = {entry['name']: entry for entry in json.loads(report.read_text())}
+    assert 'infrared' in by_name['hot(stove)']['modalities']
+    assert by_name['hot(stove)']['auroc'] > 0.9
+    assert by_name['hot(stove)']['probe_auroc'] > 0.9
+    assert {p.name for p in load_predicates(out)} == set(by_name)
+    assert run(monkeypatch, *command, '--cost-false-positive', '0') == 2
 
 
 def test_the_log_and_the_manifest_say_what_was_done(trained: Path) -> None:
