@@ -16,8 +16,8 @@ from encoders.encoder import EncoderSet
 from encoders.model_set import ModelSetError
 from encoders.sources import find_set, load_encoders, parse_source
 from encoders.space import SpaceError
-from train.evaluate import Vectors, embed_bags
 from train import calibrate_cli, eval_cli
+from train.evaluate import Vectors, embed_bags
 from train.pairs import cli as pairs
 from train.pairs.shards import is_pair_set
 from train.phrasings import Phrasings
@@ -133,10 +133,9 @@ def _run_calibrate(args: argparse.Namespace) -> int:
         scores = contrast_scores(vectors, samples.predicates, embed, phrasings)
         fitted = calibrate(scores, samples, space=space, embed=embed, phrasings=phrasings)
         fitted.save(folder)
-    except (EvaluationDataError, ModelSetError, SpaceError, OSError, ValueError) as error:
         if args.out or args.report:
             calibrate_cli.decide(args, scores, samples, fitted, vectors=vectors, model=folder.name)
-    except (EvaluationDataError, ModelSetError, OSError, ValueError) as error:
+    except (EvaluationDataError, ModelSetError, SpaceError, OSError, ValueError) as error:
         return _fail('calibrate', error)
     print(f'{len(fitted.names)} predicates calibrated on {len(samples)} moments, in {folder}')
     return 0

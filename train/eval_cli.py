@@ -15,6 +15,7 @@ from rich.table import Table
 
 from encoders import Binder
 from encoders.model_set import ModelSetError
+from encoders.sources import parse_source
 from encoders.space import SpaceError
 from train.metrics import Retrieval
 from train.pair_data import open_pair_data
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         if len(args.data) != 1:
             raise ValueError('--data must be one folder')
-        binder = Binder.load(source_of(args.model))
+        binder = Binder.load(parse_source(args.model))
         described = _suite(args, binder) if args.suite else _pairs(args, binder)
     except (KeyError, ModelSetError, OSError, SpaceError, ValueError) as error:
         said = error.args[0] if isinstance(error, KeyError) else error
@@ -48,13 +49,6 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(text)
     return 0
-
-
-def source_of(word: str) -> str | dict[str, str]:
-    """A model set by name or folder, or `MODALITY=FOLDER,MODALITY=FOLDER`."""
-    if '=' not in word:
-        return word
-    return dict(part.split('=', 1) for part in word.split(','))
 
 
 def _suite(args: argparse.Namespace, binder: Binder) -> dict[str, Any]:

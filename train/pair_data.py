@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from encoders.encoder import TextTower
-from encoders.languagebind.architecture import draw_kept_patches
+from encoders.vit import draw_kept_patches
 from train.cached import PairBatch
 from train.pairs.make import StreamedPairs, plan_pairs
 from train.pairs.options import PairOptions, PairsReport

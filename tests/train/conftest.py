@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from encoders.languagebind.architecture import VisionTower
-from encoders.languagebind.configuration import TextConfig, VisionConfig
+from encoders.languagebind.configuration import TextConfig
 from encoders.languagebind.released import released_name
 from encoders.languagebind.text import VOCABULARY, text_shapes
+from encoders.vision_config import VisionConfig
+from encoders.vit import VisionTower
 from train.bags import OWN_MESSAGES
-from train.languagebind_set import released_config
 from train.pairs.make import manifest_of, plan_pairs, stream_pairs
 from train.pairs.options import PairOptions, PairsReport
 from train.pairs.shards import write_shards
+from train.trained_set import released_config
 
 START_NS = 1_700_000_000_000_000_000
 SIDE = 32

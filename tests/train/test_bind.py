@@ -16,8 +16,8 @@ from safetensors.numpy import load_file
 
 from encoders import Binder
 from encoders.model_set import WEIGHTS, read_manifest
-from encoders.store import load_model_set
 from encoders.predicates import load_predicates
+from encoders.store import load_model_set
 from train.cli import main
 from train.evaluate import embed_samples
 from train.recipes.bind import CHECKPOINT, LOG
