@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from encoders.calibration import Calibration
-from encoders.predicates import load_predicates
+from encoders.predicate_file import load_predicates
 from train.phrasings import Phrasings
 from train.samples import Samples
 from train.thresholds import (

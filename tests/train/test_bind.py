@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 
 from encoders import Binder
 from encoders.model_set import WEIGHTS, read_manifest
-from encoders.predicates import load_predicates
+from encoders.predicate_file import load_predicates
 from encoders.store import load_model_set
 from train.cli import main
 from train.evaluate import embed_samples

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders.predicates import load_predicates
+from encoders.predicate_file import load_predicates
 from train.phrasings import Phrasings
 from train.thresholds import Costs, ThresholdFit, fit_thresholds, split_bags, write_predicates
 
