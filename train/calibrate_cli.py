@@ -66,8 +66,10 @@ def decide(
     if args.predicates:
         load_predicates(args.predicates)  # raises with a clear message
         existing = yaml.safe_load(args.predicates.read_text())['predicates']
-        if not all(isinstance(entry, dict) for entry in existing.values()):
-            raise ValueError(f'{args.predicates}: every predicate needs its own keys here')
+        if not isinstance(existing, dict) or not all(
+            isinstance(entry, dict) for entry in existing.values()
+        ):
+            raise ValueError(f'{args.predicates}: needs a mapping of names with fields here')
     useful = {n: w > 0 for n, w in zip(fitted.names, fitted.weights, strict=True) if (w > 0).any()}
     fits = fit_thresholds(
         scores,
@@ -84,7 +86,14 @@ def decide(
         raise ValueError('no predicate can be told by a sensor in enough bags to set a threshold')
     print_thresholds(fits)
     if args.out:
-        write_predicates(args.out, fits, Phrasings.load('trained'), model=model, existing=existing)
+        write_predicates(
+            args.out,
+            fits,
+            Phrasings.load('trained'),
+            model=model,
+            calibration=fitted,
+            existing=existing,
+        )
         load_predicates(args.out)
     if args.report:
         args.report.write_text(json.dumps(described(fits), indent=2) + '\n')

@@ -21,6 +21,7 @@ from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
+from encoders.calibration import Calibration
 from encoders.metrics import auroc
 from train.atomic import write_atomically
 from train.calibrate import MIN_COUNT, Floats, fit_predicate
@@ -264,6 +265,7 @@ def write_predicates(
     phrasings: Phrasings,
     *,
     model: str,
+    calibration: Calibration | None = None,
     existing: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Write a predicates file as the robot loads it.
@@ -272,7 +274,8 @@ def write_predicates(
         path: The file.
         fits: Of these predicates.
         phrasings: Their sentences, where `existing` has none.
-        model: Name of the model set whose calibration belongs to the thresholds.
+        model: Name of the model set they were fitted for.
+        calibration: Written into the file, so that it holds also where the set's is another.
         existing: Entries of another predicates file; those without a fit stay as they are.
     """
     entries: dict[str, Any] = {k: dict(v) for k, v in (existing or {}).items()}
@@ -287,12 +290,28 @@ def write_predicates(
             'threshold_on': fit.threshold_on,
             'threshold_off': fit.threshold_off,
         }
+        if calibration is not None:
+            entry |= _lines(calibration, fit)
     head = (
         f'# Written by `lb-ros calibrate` for the model set {model}: thresholds by the cost\n'
-        f'# of errors on held-out bags; their probabilities are those of its calibration.\n'
+        f'# of errors on held-out bags.\n'
     )
     body = yaml.safe_dump({'predicates': entries}, sort_keys=False, allow_unicode=True, width=100)
     write_atomically(path, (head + body).encode())
+
+
+def _lines(calibration: Calibration, fit: ThresholdFit) -> dict[str, Any]:
+    row = calibration.names.index(fit.name)
+    columns = {m: calibration.modalities.index(m) for m in fit.modalities}
+    lines: dict[str, Any] = {
+        m: {
+            'slope': round(float(calibration.slopes[row, k]), 4),
+            'offset': round(float(calibration.offsets[row, k]), 4),
+        }
+        for m, k in columns.items()
+    }
+    weights = {m: round(float(calibration.weights[row, k]), 4) for m, k in columns.items()}
+    return {'weights': weights, 'calibration': {'space': calibration.space, **lines}}
 
 
 def described(fits: Sequence[ThresholdFit]) -> list[dict[str, Any]]:

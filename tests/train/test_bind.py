@@ -124,6 +124,9 @@ def test_each_sensor_tells_on_new_bags_what_it_can_see_and_nothing_else(
             assert area[name, 'fused'] > best - 0.02
         assert 0.2 < area['hot(stove)', 'image'] < 0.8
         assert found['reversed_predicates'][wording] == []
+    assert found['emergent']['image -> depth']['candidates'] == 80
+    assert found['emergent']['image -> depth']['chance'] == pytest.approx(1 / 80)
+    assert 0 <= found['calibration_error']['trained'] < 0.2
     assert found['best']['hot'] == 'infrared'
     assert found['best']['dropped'] == 'audio'
 
@@ -143,7 +146,10 @@ def test_calibrate_writes_thresholds_that_the_robot_loads(
     assert 'infrared' in by_name['hot(stove)']['modalities']
     assert by_name['hot(stove)']['auroc'] > 0.9
     assert by_name['hot(stove)']['probe_auroc'] > 0.9
-    assert {p.name for p in load_predicates(out)} == set(by_name)
+    written = {p.name: p for p in load_predicates(out)}
+    assert written.keys() == by_name.keys()
+    assert written['hot(stove)'].calibration['infrared'].slope > 0
+    assert written['hot(stove)'].calibration_space == Binder.load(trained / 'drawn').space
     assert run(monkeypatch, *command, '--cost-false-positive', '0') == 2
 
 
