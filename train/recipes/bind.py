@@ -231,7 +231,7 @@ def _step(
         total = total + loss
     if not torch.isfinite(total):
         raise DivergedError(
-            f'the loss is no longer a number at step {run.step + 1}: {losses}; '
+            f'the loss is {total.item()} at step {run.step + 1}: {losses}; '
             f'the last checkpoint is kept; lower learning_rate, or use precision fp32'
         )
     total.backward()  # type: ignore[no-untyped-call]
@@ -239,7 +239,7 @@ def _step(
     norm = nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
     if not torch.isfinite(norm):
         raise DivergedError(
-            f'the gradient is no longer a number at step {run.step + 1} (losses {losses}); '
+            f'the gradient is not finite at step {run.step + 1} (losses {losses}); '
             f'the last checkpoint is kept; lower learning_rate, or use precision fp32'
         )
     run.optimizer.step()
