@@ -125,6 +125,7 @@ def read_bag(
     path: Path,
     *,
     topics: Sequence[str] = (),
+    optional: Sequence[str] = (),
     types_folder: Path | None = None,
     report: BagReport | None = None,
 ) -> Iterator[BagMessage]:
@@ -134,6 +135,7 @@ def read_bag(
         path: rosbag2 folder (MCAP or sqlite3) or a single storage file.
         topics: Deliver only these (leading slashes ignored); all where empty. One that never came
             is reported at the end.
+        optional: Deliver these as well; nobody misses one that never came.
         types_folder: `.msg` files for bags that embed no types.
         report: Filled while reading: counts, undecodable messages, problems.
 
@@ -145,11 +147,12 @@ def read_bag(
     """
     report = report if report is not None else BagReport(path)
     wanted = {topic.lstrip('/') for topic in topics}
+    delivered = wanted | {topic.lstrip('/') for topic in optional}
     types = MessageTypes(types_folder)
     for file in bag_files(path):
         for raw in read_raw(file, report.problem):
             topic = raw.topic.lstrip('/')
-            if wanted and topic not in wanted:
+            if delivered and topic not in delivered:
                 continue
             try:
                 message = types.decode(raw)

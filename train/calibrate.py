@@ -56,7 +56,7 @@ def calibrate(
             columns[name] = {m: scores[m][known, column].astype(np.float64) for m in modalities}
     names = list(truths)
     useful = useful_modalities(columns, truths)
-    rows = [_fit_predicate(columns[n], truths[n], useful[relation_of(n)]) for n in names]
+    rows = [fit_predicate(columns[n], truths[n], useful[relation_of(n)]) for n in names]
     if not names:
         raise ValueError(f'no predicate has {MIN_COUNT} moments of both truths')
     contrasts = fact_vectors(names, phrasings, embed).contrasts().numpy()
@@ -92,9 +92,16 @@ def useful_modalities(
     return useful
 
 
-def _fit_predicate(
+def fit_predicate(
     columns: Mapping[str, Floats], truth: NDArray[np.bool_], useful: NDArray[np.bool_]
 ) -> tuple[list[float], list[float], list[float]]:
+    """Slopes, offsets and fusion weights, one per modality.
+
+    Args:
+        columns: Modality to cosines `[N]`.
+        truth: `[N]`, both truths among them.
+        useful: `[M]`, which modalities can tell it.
+    """
     balance = np.where(truth, 0.5 / truth.mean(), 0.5 / (1 - truth.mean()))
     slopes, offsets, odds = [], [], []
     for cosines in columns.values():

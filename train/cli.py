@@ -16,8 +16,12 @@ from encoders.encoder import EncoderSet
 from encoders.model_set import ModelSetError
 from encoders.sources import find_set, load_encoders, parse_source
 from encoders.space import SpaceError
+from train import calibrate_cli, eval_cli
 from train.evaluate import Vectors, embed_bags
+from train.pairs import cli as pairs
+from train.pairs.shards import is_pair_set
 from train.phrasings import Phrasings
+from train.recipes import cli as contrast
 from train.recipes.config import RecipeError, load_recipe
 from train.samples import (
     EvaluationDataError,
@@ -45,7 +49,21 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         'example: lb-ros train bind --config config/recipes/lb-mini.yaml '
         '--data bags/ --out runs/mine'
     )
-    parser.add_argument('recipe', choices=('bind',), help='bind sensors to language')
+    recipes = parser.add_subparsers(dest='recipe', required=True, metavar='WHAT')
+    _add_bind(recipes.add_parser('bind', help='bind sensors to language, trunk and all'))
+    help_contrast = 'bind sensors of any model set to language, by low-rank updates or more'
+    contrast.add_arguments(
+        recipes.add_parser('contrast', help=help_contrast, description=help_contrast)
+    )
+    help_pairs = 'cut bags into language pairs, as webdataset shards'
+    pairs.add_arguments(recipes.add_parser('pairs', help=help_pairs, description=help_pairs))
+
+
+def _add_bind(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        'example: lb-ros train bind --config config/recipes/lb-mini.yaml '
+        '--data bags/ --out runs/mine'
+    )
     parser.add_argument('--config', type=Path, required=True, help='recipe file')
     parser.add_argument(
         '--data', type=Path, nargs='+', required=True, help='bags or folders of bags'
@@ -61,7 +79,12 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_train(args: argparse.Namespace) -> int:
-    from train.recipes.bind import DivergedError, bind
+    runs = {'bind': _run_bind, 'contrast': contrast.run, 'pairs': pairs.run}
+    return runs[args.recipe](args)
+
+
+def _run_bind(args: argparse.Namespace) -> int:
+    from train.recipes.bind import CheckpointError, DivergedError, bind
 
     try:
         recipe = load_recipe(args.config)
@@ -75,20 +98,23 @@ def _run_train(args: argparse.Namespace) -> int:
         folder = bind(recipe, data, args.out, val=val, resume=args.resume, provenance=provenance)
     except (RecipeError, EvaluationDataError, ModelSetError, OSError, ValueError) as error:
         return _fail('train', error)
-    except DivergedError as error:
+    except (CheckpointError, DivergedError) as error:
         return _fail('train', error, code=1)
     print(f'model set written to {folder}')
     return 0
 
 
 def _add_calibrate(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = 'example: lb-ros calibrate --model runs/mine/lb-mini --data bags/val'
+    parser.epilog = (
+        'example: lb-ros calibrate --model runs/mine/lb-mini --data bags/val --out predicates.yaml'
+    )
     parser.add_argument(
         '--model', required=True, help='model set; the calibration is written into it'
     )
     parser.add_argument(
         '--data', type=Path, nargs='+', required=True, help='bags with ground truth'
     )
+    calibrate_cli.add_arguments(parser)
     _add_common(parser)
 
 
@@ -107,6 +133,8 @@ def _run_calibrate(args: argparse.Namespace) -> int:
         scores = contrast_scores(vectors, samples.predicates, embed, phrasings)
         fitted = calibrate(scores, samples, space=space, embed=embed, phrasings=phrasings)
         fitted.save(folder)
+        if args.out or args.report:
+            calibrate_cli.decide(args, scores, samples, fitted, vectors=vectors, model=folder.name)
     except (EvaluationDataError, ModelSetError, SpaceError, OSError, ValueError) as error:
         return _fail('calibrate', error)
     print(f'{len(fitted.names)} predicates calibrated on {len(samples)} moments, in {folder}')
@@ -121,14 +149,21 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
         help='model set, folder of a released checkpoint, or MODALITY=FOLDER,MODALITY=FOLDER',
     )
     parser.add_argument(
-        '--data', type=Path, nargs='+', required=True, help='bags with ground truth'
+        '--data',
+        type=Path,
+        nargs='+',
+        required=True,
+        help='bags with ground truth, a folder of pairs, or the data of --suite',
     )
     parser.add_argument('--report', type=Path, help='write all results as JSON')
     parser.add_argument('--json', action='store_true', help='print them as JSON')
+    eval_cli.add_arguments(parser)
     _add_common(parser)
 
 
 def _run_eval(args: argparse.Namespace) -> int:
+    if args.suite or is_pair_set(args.data[0]):
+        return eval_cli.run(args)
     from train.report import evaluate_model_set, print_evaluation
 
     try:

@@ -29,6 +29,7 @@ class Lora:
     rank: int
     alpha: float = 16.0
     dropout: float = 0.0
+    targets: tuple[str, ...] = ('q_proj', 'k_proj', 'v_proj', 'out_proj')
 
 
 def trainable_tower(found: ReleasedTensors, *, lora: Lora | None) -> VisionTower:
@@ -53,7 +54,9 @@ def trainable_tower(found: ReleasedTensors, *, lora: Lora | None) -> VisionTower
             learned = {k: v for k, v in found.vision.items() if k not in own}
             named = {f'{k}.default.weight': v for k, v in learned.items()}
             odd = tower.load_state_dict(named, strict=False).unexpected_keys
-            assert not odd
+            for name in odd:
+                if named[name].any() and '.lora_B.' in name:
+                    raise ValueError(f'{found.path}: {name} has learned; add it to the targets')
     attention = 'temporal_' if tower.config.temporal else 'self_attn.'
     chosen = ('.lora_', *TEMPORAL) if lora is not None else (attention,)
     for name, parameter in tower.named_parameters():
@@ -158,6 +161,6 @@ def _add_lora(tower: VisionTower, lora: Lora) -> None:
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         bias='none',
-        target_modules=rf'.*\.{where}\.(q|k|v|out)_proj',
+        target_modules=rf'.*\.{where}\.({"|".join(lora.targets)})',
     )
     inject_adapter_in_model(config, tower.encoder)

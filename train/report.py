@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import permutations
 from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+from scipy.special import expit
 
 from encoders.calibration import Calibration
 from encoders.encoder import EncoderSet
@@ -24,11 +26,14 @@ from train.evaluate import (
     results_of,
 )
 from train.language import fact_vectors
+from train.metrics import Retrieval, retrieval
 from train.phrasings import Phrasings, relation_of
 from train.samples import Samples
+from train.thresholds import balanced_error
 
 WORDINGS = ('trained', 'unseen')
 MIN_COUNT = 5
+EMERGENT_MOMENTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,10 @@ class Evaluation:
         medians: By wording and group, over predicates with at least 5 of both truths.
         relations: By wording, one line per relation.
         reversed_predicates: By wording, those whose best modality is below 0.5.
+        calibration_error: By wording, median expected calibration error of the fused
+            probabilities, both truths weighted alike; empty without a calibration.
+        emergent: `depth -> infrared` and so on: retrieval of the same moment by another sensor,
+            which training never compared with the first.
     """
 
     model: str
@@ -69,6 +78,8 @@ class Evaluation:
     fused_medians: dict[str, dict[str, float]]
     relations: dict[str, list[RelationResult]]
     reversed_predicates: dict[str, list[str]]
+    calibration_error: dict[str, float]
+    emergent: dict[str, Retrieval]
 
 
 def evaluate_model_set(encoders: EncoderSet, vectors: Vectors, samples: Samples) -> Evaluation:
@@ -84,12 +95,14 @@ def evaluate_model_set(encoders: EncoderSet, vectors: Vectors, samples: Samples)
     """
     embed, calibration = encoders.text.embed, encoders.calibration
     results: dict[str, list[PredicateResult]] = {}
+    errors: dict[str, float] = {}
     for wording in WORDINGS:
         phrasings = Phrasings.load(wording)
         scores = contrast_scores(vectors, samples.predicates, embed, phrasings)
         if calibration is not None:
             contrasts = fact_vectors(samples.predicates, phrasings, embed).contrasts().numpy()
             scores = {**scores, 'fused': fused_scores(scores, contrasts, calibration)}
+            errors[wording] = _calibration_error(scores['fused'], samples)
         results[wording] = results_of(scores, samples)
     best = best_modalities(results['trained']) if calibration is None else chosen(calibration)
     return Evaluation(
@@ -103,6 +116,8 @@ def evaluate_model_set(encoders: EncoderSet, vectors: Vectors, samples: Samples)
         fused_medians={w: _fused_medians(r) for w, r in results.items()},
         relations={w: _relations(r, best) for w, r in results.items()},
         reversed_predicates={w: _reversed(r, best) for w, r in results.items()},
+        calibration_error=errors,
+        emergent=emergent_retrieval(vectors),
     )
 
 
@@ -113,6 +128,31 @@ def chosen(calibration: Calibration) -> dict[str, str]:
         relation = relation_of(name)
         sums[relation] = sums.get(relation, np.zeros(len(row), np.float32)) + row
     return {r: calibration.modalities[int(total.argmax())] for r, total in sums.items()}
+
+
+def _calibration_error(odds: NDArray[np.float32], samples: Samples) -> float:
+    errors = []
+    for column in range(len(samples.predicates)):
+        known = samples.truth[:, column] >= 0
+        truth = samples.truth[known, column] == 1
+        if min(truth.sum(), (~truth).sum()) >= MIN_COUNT:
+            errors.append(balanced_error(expit(odds[known, column]), truth))
+    return round(median(errors), 3) if errors else float('nan')
+
+
+def emergent_retrieval(vectors: Vectors, *, limit: int = EMERGENT_MOMENTS) -> dict[str, Retrieval]:
+    """Retrieval of a moment by one sensor among those of another, in all directions.
+
+    At most `limit` moments, evenly spread; one that a sensor did not record counts against it.
+    """
+    tables = {}
+    for one, other in permutations(vectors, 2):
+        count = len(vectors[one])
+        rows = np.unique(np.linspace(0, count - 1, min(count, limit)).astype(int))
+        if len(rows) > 1:
+            cosines = vectors[one][rows] @ vectors[other][rows].T
+            tables[f'{one} -> {other}'] = retrieval(cosines, np.eye(len(rows), dtype=bool))
+    return tables
 
 
 def _fused_medians(results: list[PredicateResult]) -> dict[str, float]:
@@ -167,6 +207,13 @@ def print_evaluation(evaluation: Evaluation) -> None:
         cells = [f'{trained[name, m].auroc:.2f} / {unseen[name, m].auroc:.2f}' for m in modalities]
         table.add_row(name, group_of(name), str(one.positives), str(one.negatives), *cells)
     console.print(table)
+    for name, found in evaluation.emergent.items():
+        console.print(
+            f'emergent {name}: R@1 {found.recall[1]}, chance {found.chance:.4f}, '
+            f'median rank {found.median_rank.value:.0f} of {found.candidates}'
+        )
+    for wording, error in evaluation.calibration_error.items():
+        console.print(f'{wording}: median calibration error of fused probabilities {error}')
     for wording in WORDINGS:
         for line in evaluation.relations[wording]:
             console.print(

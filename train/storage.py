@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import sqlite3
 import struct
+import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
+import zstandard
 from mcap.exceptions import McapError
 from mcap.reader import make_reader
 from mcap.records import Channel, Chunk, Message, Schema
 from mcap.stream_reader import StreamReader, breakup_chunk
 
+STORAGES = ('.mcap', '.db3')
+COMPRESSED = '.zstd'
 MCAP_METADATA_NAME = 'lb_ros'
 CUSTOM_DATA_PREFIX = 'lb_ros.'
 
@@ -60,7 +65,7 @@ def bag_files(path: Path) -> list[Path]:
     metadata = read_metadata_yaml(path)
     listed = [path / name for name in metadata.get('relative_file_paths', [])]
     present = [file for file in listed if file.exists()]
-    found = present or sorted([*path.glob('*.mcap'), *path.glob('*.db3')])
+    found = present or sorted(file for file in path.glob('*') if _suffix(file) in STORAGES)
     if not found:
         raise FileNotFoundError(f'{path}: no .mcap or .db3 file in this folder')
     return found
@@ -131,17 +136,63 @@ def read_raw(file: Path, problem: Problem) -> Iterator[RawMessage]:
     """Every readable message of one storage file.
 
     Args:
-        file: A `.mcap` or `.db3` file.
+        file: A `.mcap` or `.db3` file, also as rosbag2 compresses it (`.db3.zstd`).
         problem: Called with one clear line for everything that could not be read.
 
     Raises:
         ValueError: The file is of no known storage format.
     """
-    if file.suffix == '.mcap':
-        return _read_mcap(file, problem)
-    if file.suffix == '.db3':
-        return _read_sqlite(file, problem)
-    raise ValueError(f'{file}: unknown storage format {file.suffix!r}, expected .mcap or .db3')
+    suffix = _suffix(file)
+    if suffix not in STORAGES:
+        raise ValueError(f'{file}: unknown storage format {suffix!r}, expected .mcap or .db3')
+    read = _read_mcap if suffix == '.mcap' else _read_sqlite
+    if file.suffix == COMPRESSED:
+        return _read_decompressed(file, read, problem)
+    if _messages_are_compressed(file):
+        return _decompressed_messages(file, read, problem)
+    return read(file, problem)
+
+
+def _suffix(file: Path) -> str:
+    return Path(file.stem).suffix if file.suffix == COMPRESSED else file.suffix
+
+
+def _read_decompressed(
+    file: Path, read: Callable[[Path, Problem], Iterator[RawMessage]], problem: Problem
+) -> Iterator[RawMessage]:
+    with _decompressed(file, problem) as plain:
+        yield from read(plain, problem)
+
+
+@contextmanager
+def _decompressed(file: Path, problem: Problem) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix='lb_ros_') as folder:
+        plain = Path(folder) / file.stem
+        try:
+            with file.open('rb') as source, plain.open('wb') as target:
+                zstandard.ZstdDecompressor().copy_stream(source, target)
+        except (OSError, zstandard.ZstdError) as error:
+            problem(f'{file}: damaged compression, the rest is lost ({error})')
+        yield plain
+
+
+def _messages_are_compressed(file: Path) -> bool:
+    metadata = read_metadata_yaml(file.parent)
+    return str(metadata.get('compression_mode', '')).upper() == 'MESSAGE'
+
+
+def _decompressed_messages(
+    file: Path, read: Callable[[Path, Problem], Iterator[RawMessage]], problem: Problem
+) -> Iterator[RawMessage]:
+    decompressor = zstandard.ZstdDecompressor()
+    for message in read(file, problem):
+        try:
+            # A frame without its size needs a reader; those of rosbag2 may lack it.
+            plain = decompressor.decompressobj().decompress(message.raw)
+        except zstandard.ZstdError as error:
+            problem(f'{file}: topic {message.topic}: damaged message skipped ({error})')
+            continue
+        yield replace(message, raw=plain)
 
 
 def _read_mcap(file: Path, problem: Problem) -> Iterator[RawMessage]:
@@ -166,8 +217,10 @@ def _read_mcap(file: Path, problem: Problem) -> Iterator[RawMessage]:
                     schemas[inner.id] = inner
                 elif isinstance(inner, Channel):
                     channels[inner.id] = inner
-                elif isinstance(inner, Message):
+                elif isinstance(inner, Message) and inner.channel_id in channels:
                     yield _mcap_message(inner, channels, schemas)
+                elif isinstance(inner, Message):
+                    problem(f'{file}: messages of a channel whose description is lost are skipped')
 
 
 def _open_chunk(record: object, file: Path, problem: Problem) -> list[object]:
@@ -211,6 +264,9 @@ def _read_sqlite(file: Path, problem: Problem) -> Iterator[RawMessage]:
             'SELECT topic_id, timestamp, data FROM messages ORDER BY timestamp'
         )
         for topic_id, log_ns, raw in rows:
+            if topic_id not in topics:
+                problem(f'{file}: messages of a topic whose description is lost are skipped')
+                continue
             topic, type_name = topics[topic_id]
             yield RawMessage(topic, type_name, log_ns, raw, definitions.get(type_name, ''))
     except sqlite3.Error as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,21 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
+from encoders.languagebind.configuration import TextConfig
+from encoders.languagebind.released import released_name
+from encoders.languagebind.text import VOCABULARY, text_shapes
+from encoders.vision_config import VisionConfig
+from encoders.vit import VisionTower
 from train.bags import OWN_MESSAGES
+from train.pairs.make import manifest_of, plan_pairs, stream_pairs
+from train.pairs.options import PairOptions, PairsReport
+from train.pairs.shards import write_shards
+from train.trained_set import released_config
 
 START_NS = 1_700_000_000_000_000_000
 SIDE = 32
@@ -223,3 +234,42 @@ relations:
 seed: 0
 validate_every_minutes: 1.0e+9
 """
+
+
+@pytest.fixture(scope='session')
+def pair_folder(drawn: DrawnBag, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards of 48 pairs from four drawn bags."""
+    report = PairsReport()
+    folder = tmp_path_factory.mktemp('pairs')
+    bags = [drawn.write(folder / f'bag{k}', random_moments(12, seed=k), seed=k) for k in range(4)]
+    plan = plan_pairs(bags, PairOptions(window_s=0.5), report=report)
+    pairs = list(stream_pairs(plan, report=report))
+    write_shards(folder / 'pairs', pairs, described=manifest_of(plan, report, split='train'))
+    return folder / 'pairs'
+
+
+@pytest.fixture(scope='session')
+def tiny_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Released LanguageBind folders of random weights with CLIP's vocabulary, by modality."""
+    folder = tmp_path_factory.mktemp('tiny')
+    shape = {'width': 16, 'layers': 2, 'heads': 2, 'mlp_width': 32}
+    text = TextConfig(**shape, vocabulary=VOCABULARY, context=77, projection=24)
+    draw = torch.Generator().manual_seed(0)
+    words = {
+        name: torch.randn(size, generator=draw) * (0.3 if len(size) > 1 else 0.1)
+        for name, size in text_shapes(text).items()
+    }
+    sizes = {'audio': (28, 42)}
+    for name in ('image', 'depth', 'infrared', 'audio', 'video'):
+        clip = {'frames': 8, 'temporal': True} if name == 'video' else {}
+        vision = VisionConfig(
+            **shape, patch_size=14, image_size=sizes.get(name, (28, 28)), projection=24, **clip
+        )
+        torch.manual_seed(len(name))
+        tower = VisionTower(vision)
+        (folder / name).mkdir()
+        described = json.dumps(released_config(name, vision, text))
+        (folder / name / 'config.json').write_text(described)
+        tensors = {released_name(k): v for k, v in tower.state_dict().items()}
+        torch.save({**tensors, **words}, folder / name / 'pytorch_model.bin')
+    return {path.name: str(path) for path in sorted(folder.iterdir())}

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 
 from encoders import Binder
 from encoders.model_set import WEIGHTS, read_manifest
+from encoders.predicate_file import load_predicates
 from encoders.store import load_model_set
 from train.cli import main
 from train.evaluate import embed_samples
@@ -123,8 +124,33 @@ def test_each_sensor_tells_on_new_bags_what_it_can_see_and_nothing_else(
             assert area[name, 'fused'] > best - 0.02
         assert 0.2 < area['hot(stove)', 'image'] < 0.8
         assert found['reversed_predicates'][wording] == []
+    assert found['emergent']['image -> depth']['candidates'] == 80
+    assert found['emergent']['image -> depth']['chance'] == pytest.approx(1 / 80)
+    assert 0 <= found['calibration_error']['trained'] < 0.2
     assert found['best']['hot'] == 'infrared'
     assert found['best']['dropped'] == 'audio'
+
+
+def test_calibrate_writes_thresholds_that_the_robot_loads(
+    trained: Path,
+    train_bags: Path,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out, report = tmp_path / 'predicates.yaml', tmp_path / 'report.json'
+    command = ['calibrate', '--model', trained / 'drawn', '--data', train_bags]
+    command += ['--cache', cache, *QUICK, '--out', out]
+    assert run(monkeypatch, *command, '--report', report, '--probe', '--folds', '3') == 0
+    by_name = {entry['name']: entry for entry in json.loads(report.read_text())}
+    assert 'infrared' in by_name['hot(stove)']['modalities']
+    assert by_name['hot(stove)']['auroc'] > 0.9
+    assert by_name['hot(stove)']['probe_auroc'] > 0.9
+    written = {p.name: p for p in load_predicates(out)}
+    assert written.keys() == by_name.keys()
+    assert written['hot(stove)'].calibration['infrared'].slope > 0
+    assert written['hot(stove)'].calibration_space == Binder.load(trained / 'drawn').space
+    assert run(monkeypatch, *command, '--cost-false-positive', '0') == 2
 
 
 def test_the_log_and_the_manifest_say_what_was_done(trained: Path) -> None:

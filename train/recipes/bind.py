@@ -9,12 +9,14 @@ does.
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -25,17 +27,25 @@ from encoders.sources import find_set
 from encoders.store import ModelSet, load_model_set, save_model_set
 from encoders.text_tower import text_tower
 from encoders.vit import VisionTower, is_own, tie
+from train.checkpoint import (
+    CHECKPOINT,
+    LOG,
+    CheckpointError,
+    DivergedError,
+    code_version,
+    forget_later_steps,
+    load_checkpoint,
+    save_checkpoint,
+)
 from train.evaluate import embed_samples, group_medians, score_predicates
 from train.objective import Targets, draw_batch, make_targets, modality_loss
 from train.phrasings import Phrasings
 from train.recipes.config import Recipe
 from train.samples import Samples
 
-CHECKPOINT, LOG = 'checkpoint.pt', 'log.jsonl'
-
-
-class DivergedError(RuntimeError):
-    """The loss is no longer a number; the last checkpoint is intact."""
+# What may be different when a run goes on: how long it lasts and what it reports.
+CHANGEABLE = ('max_steps', 'max_minutes', 'validate_every_minutes')
+__all__ = ['CHECKPOINT', 'LOG', 'CheckpointError', 'DivergedError', 'Run', 'bind']
 
 
 @dataclass
@@ -70,7 +80,8 @@ def bind(
         provenance: Facts about the data for the manifest.
 
     Raises:
-        DivergedError: The loss became infinite or NaN.
+        DivergedError: The loss or a gradient became infinite or NaN.
+        CheckpointError: A checkpoint cannot be written, or does not belong to this run.
         FileNotFoundError: `resume` without a checkpoint.
     """
     torch.manual_seed(recipe.seed)
@@ -79,7 +90,9 @@ def bind(
     run = _new_run(recipe, _start_towers(recipe, manifest))
     out.mkdir(parents=True, exist_ok=True)
     if resume:
-        _restore(run, out / CHECKPOINT)
+        _restore(run, recipe, data, out)
+    else:
+        (out / LOG).unlink(missing_ok=True)
     targets = make_targets(recipe, data)
     _announce(recipe, run.model, data)
     _loop(recipe, run, data, targets, out, val=val)
@@ -87,7 +100,8 @@ def bind(
         **(provenance or {}),
         'steps': run.step,
         'minutes': round(run.elapsed_s / 60, 1),
-        'recipe': json.loads(json.dumps(asdict(recipe))),
+        'recipe': _described(recipe),
+        'code': code_version(),
     }
     final = _as_model_set(recipe, run.average, described)
     save_model_set(out / recipe.name, final)
@@ -180,10 +194,10 @@ def _loop(
                 _log(out, {'step': run.step, 'elapsed_s': round(run.elapsed_s, 1), **losses})
             if run.elapsed_s - validated_s > 60 * recipe.validate_every_minutes:
                 validated_s = run.elapsed_s
-                _save(run, out / CHECKPOINT)
+                _save(run, recipe, data, out)
                 if val is not None:
                     _validate(recipe, run, val, out)
-    _save(run, out / CHECKPOINT)
+    _save(run, recipe, data, out)
     if val is not None:
         _validate(recipe, run, val, out)
 
@@ -216,10 +230,18 @@ def _step(
         losses[name] = loss.item()
         total = total + loss
     if not torch.isfinite(total):
-        raise DivergedError(f'the loss is {total.item()} at step {run.step}: {losses}')
+        raise DivergedError(
+            f'the loss is {total.item()} at step {run.step + 1}: {losses}; '
+            f'the last checkpoint is kept; lower learning_rate, or use precision fp32'
+        )
     total.backward()  # type: ignore[no-untyped-call]
     trained = [p for p in run.model.parameters() if p.requires_grad]
-    nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
+    norm = nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
+    if not torch.isfinite(norm):
+        raise DivergedError(
+            f'the gradient is not finite at step {run.step + 1} (losses {losses}); '
+            f'the last checkpoint is kept; lower learning_rate, or use precision fp32'
+        )
     run.optimizer.step()
     _follow(recipe, run)
     return losses
@@ -260,7 +282,18 @@ def _tower(towers: nn.ModuleDict, name: str) -> VisionTower:
     return tower
 
 
-def _save(run: Run, path: Path) -> None:
+def _described(recipe: Recipe) -> dict[str, Any]:
+    described: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
+    return described
+
+
+def _identity(data: Samples) -> dict[str, Any]:
+    """What tells these data from others."""
+    digest = hashlib.sha256(data.truth.tobytes() + data.times_s.tobytes())
+    return {'bags': list(data.bags), 'moments': len(data), 'truth': digest.hexdigest()[:16]}
+
+
+def _save(run: Run, recipe: Recipe, data: Samples, out: Path) -> None:
     state = {
         'model': run.model.state_dict(),
         'average': run.average.state_dict(),
@@ -270,21 +303,20 @@ def _save(run: Run, path: Path) -> None:
         'step': run.step,
         'elapsed_s': run.elapsed_s,
     }
-    temporary = path.with_suffix('.tmp')
-    torch.save(state, temporary)
-    temporary.replace(path)
+    save_checkpoint(out / CHECKPOINT, state, recipe=_described(recipe), data=_identity(data))
 
 
-def _restore(run: Run, path: Path) -> None:
-    if not path.is_file():
-        raise FileNotFoundError(f'{path}: no checkpoint to resume from')
-    state = torch.load(path, weights_only=True)
+def _restore(run: Run, recipe: Recipe, data: Samples, out: Path) -> None:
+    state = load_checkpoint(
+        out / CHECKPOINT, recipe=_described(recipe), data=_identity(data), changeable=CHANGEABLE
+    )
     run.model.load_state_dict(state['model'])
     run.average.load_state_dict(state['average'])
     run.optimizer.load_state_dict(state['optimizer'])
     run.generator.set_state(state['generator'])
     torch.set_rng_state(state['torch'])
     run.step, run.elapsed_s = state['step'], state['elapsed_s']
+    forget_later_steps(out / LOG, run.step)
 
 
 def _log(out: Path, record: dict[str, object]) -> None:

@@ -1,0 +1,116 @@
+"""Measures of retrieval, classification and calibration, with bootstrap intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[Any]
+RECALLS = (1, 5, 10)
+RESAMPLES = 1000
+ECE_BINS = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A value and its 95 % interval over resampled cases; `count` cases."""
+
+    value: float
+    low: float
+    high: float
+    count: int
+
+    def __str__(self) -> str:
+        return f'{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]'
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """How well queries find what belongs to them.
+
+    Attributes:
+        recall: k to the share of queries with a right answer among the first k.
+        median_rank: Of the first right answer, from 1.
+        candidates: How many there were to choose from.
+        chance: Recall at 1 of a random order.
+    """
+
+    recall: dict[int, Measured]
+    median_rank: Measured
+    candidates: int
+    chance: float
+
+
+def retrieval(similarity: Floats, relevant: NDArray[np.bool_], *, seed: int = 0) -> Retrieval:
+    """Measure retrieval of columns by rows.
+
+    Args:
+        similarity: `[Q, C]`.
+        relevant: bool `[Q, C]`; a query without a right answer does not count.
+        seed: Of the bootstrap.
+
+    Raises:
+        ValueError: No query has a right answer.
+    """
+    asked = relevant.any(axis=1)
+    if not asked.any():
+        raise ValueError('no query has a right answer among the candidates')
+    ranks = first_ranks(similarity[asked], relevant[asked])
+    return Retrieval(
+        recall={k: bootstrap((ranks <= k).astype(float), np.mean, seed=seed) for k in RECALLS},
+        median_rank=bootstrap(ranks.astype(float), np.median, seed=seed),
+        candidates=similarity.shape[1],
+        chance=float(relevant[asked].mean()),
+    )
+
+
+def first_ranks(similarity: Floats, relevant: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Rank of the best right answer of each query, from 1; ties count half against it."""
+    best = np.where(relevant, similarity, -np.inf).max(axis=1, keepdims=True)
+    wrong = ~relevant
+    above = ((similarity > best) & wrong).sum(axis=1)
+    tied = ((similarity == best) & wrong).sum(axis=1)
+    return np.asarray(1 + above + (tied + 1) // 2, np.int64)
+
+
+def top1(scores: Floats, labels: NDArray[np.int64], *, seed: int = 0) -> Measured:
+    """Share of rows of `[N, C]` whose largest score is that of their label `[N]`."""
+    return bootstrap((scores.argmax(axis=1) == labels).astype(float), np.mean, seed=seed)
+
+
+def confusion(scores: Floats, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Counts `[C, C]`: row the label, column the largest score."""
+    classes = scores.shape[1]
+    table = np.zeros((classes, classes), np.int64)
+    np.add.at(table, (labels, scores.argmax(axis=1)), 1)
+    return table
+
+
+def bootstrap(
+    cases: Floats, measure: Callable[[Floats], Any], *, seed: int = 0, resamples: int = RESAMPLES
+) -> Measured:
+    """A measure of cases `[N, ...]` with its 95 % percentile interval (Efron 1979)."""
+    rng = np.random.default_rng(seed)
+    count = len(cases)
+    values = [float(measure(cases[rng.integers(0, count, count)])) for _ in range(resamples)]
+    low, high = np.quantile(values, [0.025, 0.975])
+    return Measured(float(measure(cases)), float(low), float(high), count)
+
+
+def expected_calibration_error(
+    probability: Floats, truth: NDArray[np.bool_], *, bins: int = ECE_BINS
+) -> float:
+    """Mean gap between probability and frequency over equal bins (Guo et al. 2017, eq. 3)."""
+    where = np.minimum((np.asarray(probability) * bins).astype(int), bins - 1)
+    gap = 0.0
+    for number in range(bins):
+        inside = where == number
+        if inside.any():
+            gap += abs(float(truth[inside].mean()) - float(probability[inside].mean())) * float(
+                inside.mean()
+            )
+    return gap

@@ -1,0 +1,209 @@
+"""Bags to pairs: the plan of every bag, the choice of windows, and the pairs themselves."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from train.pairs.balance import balanced
+from train.pairs.cut import cut_bag
+from train.pairs.options import PairOptions, PairsReport
+from train.pairs.plan import Window, plan_bag
+from train.pairs.record import Pair
+from train.pairs.sidecar import SidecarRow
+from train.pairs.views import Views, with_views
+
+HELD_BAGS = 4
+
+
+@dataclass(frozen=True)
+class PairPlan:
+    """What will be cut.
+
+    Attributes:
+        bags: That have at least one window.
+        windows: Of each bag.
+        options: How they are cut.
+        views: What is added to them.
+        entries: How often each entry of the vocabulary occurs; empty without balancing.
+    """
+
+    bags: tuple[Path, ...]
+    windows: tuple[tuple[Window, ...], ...]
+    options: PairOptions
+    views: Views
+    entries: Mapping[str, int] = field(default_factory=dict)
+
+
+def plan_pairs(
+    bags: Sequence[Path],
+    options: PairOptions,
+    *,
+    report: PairsReport,
+    sidecar: Sequence[SidecarRow] = (),
+    views: Views | None = None,
+    vocabulary: Sequence[str] = (),
+    max_per_entry: int | None = None,
+    progress: Callable[[Sequence[Path]], Iterator[Path]] = iter,
+) -> PairPlan:
+    """Read what is said in every bag and choose windows.
+
+    Args:
+        bags: rosbag2 folders or storage files; an unreadable one is reported and skipped.
+        options: How to cut.
+        report: Told what was used and dropped.
+        sidecar: Sentences with time ranges; a row with a bag's name is about that bag only.
+        views: What is added to every pair.
+        vocabulary: Entries to balance over; every sentence is one where empty.
+        max_per_entry: Windows per entry; all where None.
+        progress: Wraps the bags while they are read.
+    """
+    _report_unknown_bags(bags, sidecar, report)
+    found: list[tuple[Path, list[Window]]] = []
+    for bag in progress(bags):
+        rows = [row for row in sidecar if row.bag in ('', bag.name, bag.stem)]
+        try:
+            windows = plan_bag(bag, options, sidecar=rows, report=report)
+        except (OSError, ValueError) as error:
+            report.problem(f'{bag}: {error}; the bag is skipped')
+            windows = []
+        if windows:
+            found.append((bag, windows))
+        else:
+            report.bags_skipped += 1
+            report.problem(f'{bag}: nothing is said in it; the bag is skipped')
+    entries: Mapping[str, int] = {}
+    if max_per_entry is not None:
+        flat = [window for _, windows in found for window in windows]
+        kept, entries = balanced(flat, vocabulary, most=max_per_entry, seed=options.seed)
+        report.dropped['windows for balance'] += len(flat) - len(kept)
+        found = _only(found, set(kept), report)
+    return PairPlan(
+        bags=tuple(bag for bag, _ in found),
+        windows=tuple(tuple(windows) for _, windows in found),
+        options=options,
+        views=views or Views(),
+        entries=entries,
+    )
+
+
+def _report_unknown_bags(
+    bags: Sequence[Path], sidecar: Sequence[SidecarRow], report: PairsReport
+) -> None:
+    known = {name for bag in bags for name in (bag.name, bag.stem)}
+    for name in sorted({row.bag for row in sidecar if row.bag} - known):
+        count = sum(row.bag == name for row in sidecar)
+        report.dropped['sidecar sentences of other bags'] += count
+        report.problem(f'sidecar: no bag is named {name!r}; its {count} sentences are left out')
+
+
+def _only(
+    found: Sequence[tuple[Path, list[Window]]], kept: set[int], report: PairsReport
+) -> list[tuple[Path, list[Window]]]:
+    chosen = []
+    start = 0
+    for bag, windows in found:
+        some = [window for k, window in enumerate(windows, start=start) if k in kept]
+        start += len(windows)
+        if some:
+            chosen.append((bag, some))
+        else:
+            report.bags_skipped += 1
+    return chosen
+
+
+def pairs_of_bag(plan: PairPlan, number: int, *, report: PairsReport) -> Iterator[Pair]:
+    """Stream the pairs of one bag of a plan; what fails on the way is counted, never fatal."""
+    bag, windows = plan.bags[number], plan.windows[number]
+    count = 0
+    try:
+        for _, pair in cut_bag(bag, windows, plan.options, report=report):
+            whole = _viewed(pair, plan.views, report)
+            count += 1
+            _count(whole, report)
+            yield whole
+    except OSError as error:
+        report.problem(f'{bag}: {error}; the rest of the bag is lost')
+    report.bags_used += count > 0
+    report.bags_skipped += count == 0
+
+
+def _viewed(pair: Pair, views: Views, report: PairsReport) -> Pair:
+    try:
+        return with_views(pair, views)
+    except Exception as error:  # captioners, refiners and generators are not ours
+        report.dropped['views that failed'] += 1
+        report.problem(f'{pair.key}: a view failed ({type(error).__name__}: {error})')
+        return pair
+
+
+def _count(pair: Pair, report: PairsReport) -> None:
+    report.pairs += 1
+    report.samples.update(pair.modalities)
+    report.generated.update(pair.generated)
+    report.texts.update(text.source for text in pair.texts)
+
+
+def stream_pairs(plan: PairPlan, *, report: PairsReport) -> Iterator[Pair]:
+    """All pairs of a plan, bag by bag, straight from the bags."""
+    for number in range(len(plan.bags)):
+        yield from pairs_of_bag(plan, number, report=report)
+
+
+@dataclass
+class StreamedPairs:
+    """Pairs read from their bags when they are asked for, a few bags held at a time.
+
+    Args:
+        plan: See `plan_pairs`. Every bag is gone through once to see which windows hold a sample.
+    """
+
+    plan: PairPlan
+    report: PairsReport = field(default_factory=PairsReport)
+    blocks: list[range] = field(default_factory=list)
+    _held: OrderedDict[int, list[Pair]] = field(default_factory=OrderedDict)
+
+    def __post_init__(self) -> None:
+        start = 0
+        for number in range(len(self.plan.bags)):
+            count = len(self._bag(number))
+            self.blocks.append(range(start, start + count))
+            start += count
+
+    def __len__(self) -> int:
+        return self.blocks[-1].stop if self.blocks else 0
+
+    def read(self, index: int) -> Pair:
+        """One pair."""
+        number = next(k for k, block in enumerate(self.blocks) if index in block)
+        return self._bag(number)[index - self.blocks[number].start]
+
+    def outline(self, index: int) -> Pair:
+        """The same."""
+        return self.read(index)
+
+    def _bag(self, number: int) -> list[Pair]:
+        if number not in self._held:
+            # Only the first reading of a bag counts.
+            report = self.report if number == len(self.blocks) else PairsReport()
+            self._held[number] = list(pairs_of_bag(self.plan, number, report=report))
+            while len(self._held) > HELD_BAGS:
+                self._held.popitem(last=False)
+        self._held.move_to_end(number)
+        return self._held[number]
+
+
+def manifest_of(plan: PairPlan, report: PairsReport, **more: Any) -> dict[str, Any]:
+    """What the manifest says about data and origin."""
+    return {
+        'bags': [bag.name for bag in plan.bags],
+        'modalities': dict(sorted(report.samples.items())),
+        'generated': dict(sorted(report.generated.items())),
+        'options': plan.options.described(),
+        'entries': dict(sorted(plan.entries.items())),
+        'report': report.described(),
+        **more,
+    }

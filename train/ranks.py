@@ -1,0 +1,95 @@
+"""Several processes that train one model: who am I, and what do the others have."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """This process among all.
+
+    Attributes:
+        rank: Its number, from 0.
+        count: How many there are.
+        device: Where it computes.
+    """
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this one writes files and talks to people."""
+        return self.rank == 0
+
+
+@contextmanager
+def join_ranks(device: str = 'auto') -> Iterator[Ranks]:
+    """Join the processes that `torchrun` started; alone without it.
+
+    Args:
+        device: `cpu`, `cuda`, or `auto` for a GPU where there is one. GPUs talk over NCCL, CPUs
+            over gloo.
+
+    Raises:
+        ValueError: There is no such device.
+    """
+    kind = ('cuda' if torch.cuda.is_available() else 'cpu') if device == 'auto' else device
+    if kind.startswith('cuda') and not torch.cuda.is_available():
+        raise ValueError(f'device {device!r}: this machine has no usable GPU')
+    count = int(os.environ.get('WORLD_SIZE', '1'))
+    if count == 1:
+        yield Ranks(0, 1, torch.device(kind))
+        return
+    if kind == 'cuda':
+        torch.cuda.set_device(int(os.environ.get('LOCAL_RANK', '0')))
+        kind = f'cuda:{torch.cuda.current_device()}'
+    dist.init_process_group('nccl' if kind.startswith('cuda') else 'gloo')
+    try:
+        yield Ranks(dist.get_rank(), count, torch.device(kind))
+    finally:
+        dist.destroy_process_group()
+
+
+def gathered(own: Tensor, ranks: Ranks) -> Tensor:
+    """The rows of all processes in order of rank, without gradient."""
+    if ranks.count == 1:
+        return own
+    parts = [torch.empty_like(own) for _ in range(ranks.count)]
+    dist.all_gather(parts, own.contiguous())
+    return torch.cat(parts)
+
+
+def gathered_objects(own: Sequence[Any], ranks: Ranks) -> list[Any]:
+    """The entries of all processes in order of rank."""
+    if ranks.count == 1:
+        return list(own)
+    parts: list[Any] = [None] * ranks.count
+    dist.all_gather_object(parts, list(own))
+    return [entry for part in parts for entry in part]
+
+
+def add_gradients(parameters: Iterable[nn.Parameter], ranks: Ranks) -> None:
+    """Sum the gradients of all processes, each of which saw its own part of the batch."""
+    if ranks.count == 1:
+        return
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        dist.all_reduce(parameter.grad)
+
+
+def wait_for_all(ranks: Ranks) -> None:
+    """Return when every process has come here."""
+    if ranks.count > 1:
+        dist.barrier()
