@@ -6,21 +6,17 @@ import time
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image
 
 from encoders import MODALITIES
-from lb_ros.encoding import Arrival, Encoded, EncodingWorker
-from lb_ros.msg import AudioChunk, Embedding
-from lb_ros.stamps import to_ns, to_stamp
+from lb_ros.diagnostics import publish_diagnostics
+from lb_ros.encoding import Encoded, EncodingWorker
+from lb_ros.health import Status
+from lb_ros.msg import Embedding
+from lb_ros.qos import ALIVE, CHUNKS, LIVELINESS_S, NEWEST
+from lb_ros.sensor_input import SensorInput
+from lb_ros.stamps import to_stamp
 
-NEWEST = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT
-)
-# Every chunk of sound counts; two seconds of them wait for a busy process.
-CHUNKS = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST, depth=20, reliability=ReliabilityPolicy.BEST_EFFORT
-)
+__all__ = ['CHUNKS', 'NEWEST', 'EncoderNode']
 
 
 class EncoderNode(Node):
@@ -34,15 +30,26 @@ class EncoderNode(Node):
         self.modality = MODALITIES[modality]
         super().__init__(f'{self.modality.sensor}_encoder', **node_options)
         self._worker: EncodingWorker | None = None
-        self._publisher = self.create_publisher(Embedding, f'embeddings/{modality}', NEWEST)
+        self._publisher = self.create_publisher(Embedding, f'embeddings/{modality}', ALIVE)
+        self.input = SensorInput(self, modality)
+        publish_diagnostics(self, self.statuses)
+        self.create_timer(LIVELINESS_S / 3, self._assert_liveliness)
 
-    def connect(self, worker: EncodingWorker) -> None:
-        """Begin to listen and feed a worker."""
-        worker.add_sensor(self.modality.name)
+    def connect(self, worker: EncodingWorker, *, max_age_ms: float = 1000.0) -> None:
+        """Begin to feed a worker."""
         self._worker = worker
-        for topic, kind in self._inputs():
-            qos = CHUNKS if self.modality.kind == 'sound' else NEWEST
-            self.create_subscription(kind, topic, self._store, qos)
+        self.input.attach(worker, max_age_ms=max_age_ms)
+
+    def statuses(self) -> list[Status | None]:
+        """What `/diagnostics` says of this input."""
+        return [self.input.status()]
+
+    def _assert_liveliness(self) -> None:
+        worker = self._worker
+        busy = None if worker is None else worker.busy_with()
+        hangs = busy is not None and time.monotonic() - busy[1] > LIVELINESS_S
+        if worker is not None and worker.is_alive and not hangs:
+            self._publisher.assert_liveliness()
 
     def publish(self, encoded: Encoded) -> None:
         """Publish an embedding of this modality."""
@@ -63,19 +70,3 @@ class EncoderNode(Node):
         message.header.stamp = to_stamp(encoded.stamp_ns)
         message.header.frame_id = encoded.frame_id
         self._publisher.publish(message)
-
-    def _inputs(self) -> list[tuple[str, type]]:
-        topic = self.modality.topic
-        if self.modality.kind == 'sound':
-            return [(topic, AudioChunk)]
-        compressed = [(f'{topic}/compressed', CompressedImage)]
-        if self.modality.name == 'depth':
-            compressed.append((f'{topic}/compressedDepth', CompressedImage))
-        return [(topic, Image), *compressed]
-
-    def _store(self, message: Any) -> None:
-        assert self._worker is not None
-        header = message.header
-        stamp_ns = to_ns(header.stamp) or self.get_clock().now().nanoseconds
-        arrival = Arrival(message, stamp_ns, header.frame_id, time.monotonic())
-        self._worker.put(self.modality.name, arrival)

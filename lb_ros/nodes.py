@@ -23,12 +23,20 @@ from encoders import (
     load_predicates,
 )
 from lb_ros.dds_profile import use_dds_profile
+from lb_ros.diagnostics import engine_status, publish_diagnostics
 from lb_ros.encoder_node import EncoderNode
 from lb_ros.encoding import Encoded, EncodingWorker
 from lb_ros.microphone import MicrophoneNode
-from lb_ros.parameters import Parameters, declare_parameters, predicates_file, thread_count
+from lb_ros.parameters import (
+    Parameters,
+    batch_limit,
+    declare_parameters,
+    predicates_file,
+    thread_count,
+)
 from lb_ros.predicates_node import PredicatesNode
 from lb_ros.start import STOP_SIGNALS
+from lb_ros.watchdog import Watchdog, leave
 
 NODES = (
     'bringup',
@@ -155,6 +163,11 @@ def _worker(
             predicates.receive(encoded)
         encoders[encoded.modality].publish(encoded)
 
+    def fatal(status: int, line: str) -> None:
+        if predicates is not None:
+            predicates.give_up(line)
+        leave(status, line)
+
     log = next(iter(encoders.values())).get_logger().warning
     worker = EncodingWorker(
         binder,
@@ -162,9 +175,14 @@ def _worker(
         log=log,
         max_rate_hz=parameters.max_rate_hz,
         max_age_ms=parameters.max_age_ms,
+        max_batch=batch_limit(parameters),
+        on_fatal=fatal,
     )
+    publish_diagnostics(next(iter(encoders.values())), lambda: [engine_status(worker)])
+    if parameters.worker_timeout_s:
+        Watchdog(worker.busy_with, limit_s=parameters.worker_timeout_s)
     for encoder in encoders.values():
-        encoder.connect(worker)
+        encoder.connect(worker, max_age_ms=parameters.max_age_ms)
     if predicates is not None:
         predicates.on_model = worker.use
     return worker

@@ -28,6 +28,8 @@ class Parameters:
         max_rate_hz: Upper limit of embeddings per sensor; 0 for none.
         max_age_ms: Messages that waited longer than this are dropped as stale.
         evaluate_period_ms: Shortest time between two evaluations of the predicates.
+        max_batch: Samples that are encoded in one call; 0: one on a CPU, else one per modality.
+        worker_timeout_s: A worker that is busy for longer is stuck and ends the process; 0: never.
     """
 
     model: str = 'lb-mini'
@@ -38,6 +40,8 @@ class Parameters:
     max_rate_hz: float = 15.0
     max_age_ms: float = 1000.0
     evaluate_period_ms: float = 20.0
+    max_batch: int = 0
+    worker_timeout_s: float = 60.0
 
 
 RANGES = {
@@ -45,6 +49,8 @@ RANGES = {
     'max_rate_hz': (0.0, 1000.0),
     'max_age_ms': (1.0, 60_000.0),
     'evaluate_period_ms': (1.0, 10_000.0),
+    'max_batch': (0, 64),
+    'worker_timeout_s': (0.0, 3600.0),
 }
 
 
@@ -86,6 +92,13 @@ def declare_parameter(
 def thread_count(parameters: Parameters) -> int:
     """CPU threads to compute with."""
     return parameters.threads or len(os.sched_getaffinity(0))
+
+
+def batch_limit(parameters: Parameters) -> int:
+    """Samples that are encoded in one call; on a CPU, several would only delay the first."""
+    if parameters.max_batch:
+        return parameters.max_batch
+    return 1 if parameters.device == 'cpu' else len(parameters.modalities)
 
 
 def predicates_file(parameters: Parameters) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.task import Future
@@ -34,7 +35,7 @@ from lb_ros.messages import (
     state_message,
     states_message,
 )
-from lb_ros.msg import Embedding, PredicateScores, PredicateStates
+from lb_ros.msg import Embedding, PredicateScores, PredicateState, PredicateStates
 from lb_ros.parameters import Parameters
 from lb_ros.scoring import Scoring
 from lb_ros.srv import (
@@ -49,6 +50,7 @@ from lb_ros.stamps import to_ns
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 DEFAULT_MAX_AGE_MS = 1000.0
+GIVE_UP_WAIT = Duration(seconds=1)
 
 
 class PredicatesNode(Node):
@@ -114,6 +116,19 @@ class PredicatesNode(Node):
             encoded.modality, encoded.vector, stamp_ns=encoded.stamp_ns, space=space
         )
         self._dirty = True
+
+    def give_up(self, reason: str) -> None:
+        """Say that every state is unknown, before the process ends."""
+        stamp = self.get_clock().now().to_msg()
+        message = PredicateStates(
+            states=[
+                PredicateState(name=p.name, probability=0.5, since=stamp, reason=reason)
+                for p in self._scoring.bank.predicates
+            ]
+        )
+        message.header.stamp = stamp
+        self._states.publish(message)
+        self._states.wait_for_all_acked(GIVE_UP_WAIT)
 
     def _store(self, message: Embedding) -> None:
         try:
