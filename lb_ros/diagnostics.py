@@ -7,17 +7,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 
 from lb_ros.encoding import EncodingWorker
 from lb_ros.health import Level, Status
 
-PERIOD_S = 1.0
+PERIOD = 'diagnostics_period_s'
+READ_ONLY = ParameterDescriptor(read_only=True, description='Seconds between entries')
 ENGINE = 'lb_ros/engine'
 
 
 def publish_diagnostics(node: Node, collect: Callable[[], Sequence[Status | None]]) -> None:
-    """Publish entries every `PERIOD_S` for the life of a node.
+    """Publish entries every `diagnostics_period_s` (a parameter) for the life of a node.
 
     Args:
         node: Its name becomes the hardware id.
@@ -33,7 +35,12 @@ def publish_diagnostics(node: Node, collect: Callable[[], Sequence[Status | None
         if message.status:
             publisher.publish(message)
 
-    node.create_timer(PERIOD_S, publish)
+    if not node.has_parameter(PERIOD):
+        node.declare_parameter(PERIOD, 1.0, READ_ONLY)
+    period_s = node.get_parameter(PERIOD).value
+    if not isinstance(period_s, float) or period_s <= 0:
+        raise ValueError(f'parameter {PERIOD}: must be a positive number, not {period_s!r}')
+    node.create_timer(period_s, publish)
 
 
 def status_message(status: Status, owner: str) -> DiagnosticStatus:
