@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from rclpy.node import Node
@@ -12,6 +13,7 @@ from lb_ros.diagnostics import publish_diagnostics
 from lb_ros.encoding import Encoded, EncodingWorker
 from lb_ros.health import Status
 from lb_ros.msg import Embedding
+from lb_ros.own_microphone import OwnMicrophone
 from lb_ros.qos import ALIVE, CHUNKS, LIVELINESS_S, NEWEST
 from lb_ros.sensor_input import SensorInput
 from lb_ros.stamps import to_stamp
@@ -32,6 +34,7 @@ class EncoderNode(Node):
         self._worker: EncodingWorker | None = None
         self._publisher = self.create_publisher(Embedding, f'embeddings/{modality}', ALIVE)
         self.input = SensorInput(self, modality)
+        self._microphone = OwnMicrophone(self, self.input.store) if modality == 'audio' else None
         publish_diagnostics(self, self.statuses)
         self.create_timer(LIVELINESS_S / 3, self._assert_liveliness)
 
@@ -42,7 +45,17 @@ class EncoderNode(Node):
 
     def statuses(self) -> list[Status | None]:
         """What `/diagnostics` says of this input."""
-        return [self.input.status()]
+        status = self.input.status()
+        if status is None or self._microphone is None:
+            return [status]
+        values = {**status.values, 'capture_gaps': str(self._microphone.gaps)}
+        return [replace(status, values=values)]
+
+    def destroy_node(self) -> None:
+        """Let go of the sound device as well."""
+        if self._microphone is not None:
+            self._microphone.close()
+        super().destroy_node()
 
     def _assert_liveliness(self) -> None:
         worker = self._worker

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -11,12 +10,13 @@ from numpy.typing import NDArray
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 
-from lb_ros.encoder_node import CHUNKS
+from lb_ros.capture import Capture, load_sounddevice
 from lb_ros.msg import AudioChunk
 from lb_ros.parameters import declare_parameter
+from lb_ros.qos import CHUNKS
 from lb_ros.stamps import to_stamp
 
-HOW_TO_GET_PORTAUDIO = 'on Debian: apt install libportaudio2'
+__all__ = ['MicrophoneNode', 'MicrophoneParameters', 'chunk_message', 'load_sounddevice']
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +50,13 @@ class MicrophoneNode(Node):
         super().__init__('microphone', **node_options)
         self.parameters = self._declare()
         self._publisher = self.create_publisher(AudioChunk, 'microphone/audio', CHUNKS)
-        # The sound driver calls from its own thread and must not wait for the middleware.
-        self._recorded: queue.SimpleQueue[tuple[NDArray[np.int16], int]] = queue.SimpleQueue()
-        self._lost = 0
-        self._stream = self._open()
+        self._told = 0
+        self._capture = open_capture(self, self.parameters)
         self.create_timer(0.02, self._publish)
-        self._stream.start()
 
     def destroy_node(self) -> None:
         """Close the device as well."""
-        self._stream.close()
+        self._capture.close()
         super().destroy_node()
 
     def _declare(self) -> MicrophoneParameters:
@@ -71,38 +68,31 @@ class MicrophoneNode(Node):
         }
         return MicrophoneParameters(**values)
 
-    def _open(self) -> Any:
-        sounddevice = load_sounddevice()
-        wanted = self.parameters
-        try:
-            return sounddevice.InputStream(
-                device=wanted.device or None,
-                samplerate=wanted.sample_rate_hz,
-                channels=wanted.channels,
-                blocksize=wanted.sample_rate_hz * wanted.chunk_ms // 1000,
-                dtype='int16',
-                callback=self._store,
-            )
-        except (sounddevice.PortAudioError, ValueError) as error:
-            raise ValueError(
-                f'microphone {wanted.device or "(default)"!r}, {wanted.sample_rate_hz} Hz, '
-                f'{wanted.channels} channels: {error}'
-            ) from error
-
-    def _store(self, samples: NDArray[np.int16], count: int, times: Any, status: Any) -> None:
-        # `inputBufferAdcTime` counts on PortAudio's clock; only its distance to now is used.
-        age_ns = round((times.currentTime - times.inputBufferAdcTime) * 1e9)
-        stamp_ns = self.get_clock().now().nanoseconds - max(0, age_ns)
-        self._lost += int(bool(status))
-        self._recorded.put((samples.copy(), stamp_ns))
-
     def _publish(self) -> None:
-        while not self._recorded.empty():
-            samples, stamp_ns = self._recorded.get()
-            self._publisher.publish(chunk_message(samples, stamp_ns, self.parameters))
-        if self._lost:
-            self.get_logger().warning(f'sound was lost {self._lost} times: the machine is busy')
-            self._lost = 0
+        for recorded in self._capture.poll():
+            message = chunk_message(recorded.samples, recorded.stamp_ns, self.parameters)
+            self._publisher.publish(message)
+        lost = self._capture.gaps + self._capture.dropped
+        if lost > self._told:
+            self._told = lost
+            self.get_logger().warning(f'sound was lost {lost} times so far')
+
+
+def open_capture(node: Node, parameters: MicrophoneParameters) -> Capture:
+    """Open the device that the parameters name, on a node's clock and log.
+
+    Raises:
+        ModuleNotFoundError: sounddevice or the PortAudio library is missing; says how to get it.
+        ValueError: The device does not exist or does not record like this.
+    """
+    return Capture(
+        device=parameters.device,
+        rate_hz=parameters.sample_rate_hz,
+        channels=parameters.channels,
+        chunk_ms=parameters.chunk_ms,
+        now_ns=lambda: node.get_clock().now().nanoseconds,
+        log=node.get_logger().warning,
+    )
 
 
 def chunk_message(
@@ -117,22 +107,3 @@ def chunk_message(
     message.header.stamp = to_stamp(stamp_ns)
     message.header.frame_id = parameters.frame_id
     return message
-
-
-def load_sounddevice() -> Any:
-    """The module sounddevice, which loads the PortAudio library.
-
-    Raises:
-        ModuleNotFoundError: One of them is missing; the text says how to get it.
-    """
-    try:
-        import sounddevice
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            'microphone capture needs the package sounddevice: pip install sounddevice'
-        ) from error
-    except OSError as error:
-        raise ModuleNotFoundError(
-            f'microphone capture needs the PortAudio library; {HOW_TO_GET_PORTAUDIO}'
-        ) from error
-    return sounddevice

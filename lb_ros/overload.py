@@ -131,8 +131,10 @@ class MemoryPolicy:
         return True
 
     def _recover(self) -> None:
-        is_limited = bool(self.shed) or self.batch < self.max_batch
-        if not is_limited or self._clock() - self._measure_s < self._recover_s:
+        if self._clock() - self._measure_s < self._recover_s:
+            return
+        if not self.shed and self.batch == self.max_batch:
+            self._recover_s, self._on_trial = self._first_recover_s, False
             return
         self._measure_s, self._on_trial = self._clock(), True
         if self.shed:
@@ -140,5 +142,3 @@ class MemoryPolicy:
             return
         self.batch = min(2 * self.batch, self.max_batch)
         self._log(f'up to {self.batch} samples at once are tried again')
-        if self.batch == self.max_batch:
-            self._recover_s = self._first_recover_s

@@ -58,7 +58,7 @@ def subscribe(
     callback: Callable[[Any], None],
     *,
     qos: QoSProfile,
-    on_mismatch: Callable[[str], None],
+    on_mismatch: Callable[[str, str], None],
 ) -> Any:
     """Subscribe with overrides by parameters; a publisher that does not fit is named.
 
@@ -68,14 +68,14 @@ def subscribe(
         topic: Relative name.
         callback: For messages.
         qos: Before overrides.
-        on_mismatch: Called with one line per incompatible publisher that is discovered.
+        on_mismatch: Called with the topic and the policy when an incompatible publisher is
+            discovered; its name is known a moment later, see `mismatch_line`.
     """
 
     def incompatible(event: Any) -> None:
-        policy = qos_policy_name_from_kind(event.last_policy_kind)
-        on_mismatch(mismatch_line(node, topic, subscription.qos_profile, policy))
+        on_mismatch(topic, qos_policy_name_from_kind(event.last_policy_kind))
 
-    subscription = node.create_subscription(
+    return node.create_subscription(
         kind,
         topic,
         callback,
@@ -83,7 +83,6 @@ def subscribe(
         event_callbacks=SubscriptionEventCallbacks(incompatible_qos=incompatible),
         qos_overriding_options=OVERRIDES,
     )
-    return subscription
 
 
 def mismatch_line(node: Node, topic: str, wanted: QoSProfile, policy: str) -> str:

@@ -15,7 +15,7 @@ from lb_ros.encoding import Arrival, EncodingWorker
 from lb_ros.health import Status
 from lb_ros.input_parameters import declare_input_parameters
 from lb_ros.msg import AudioChunk
-from lb_ros.qos import CHUNKS, NEWEST, publishers_line, subscribe
+from lb_ros.qos import CHUNKS, NEWEST, mismatch_line, publishers_line, subscribe
 from lb_ros.stamp_check import StampCheck
 from lb_ros.stamps import to_ns
 
@@ -49,7 +49,7 @@ class SensorInput:
         self._worker: EncodingWorker | None = None
         self._sensor = ''
         self.is_open = True
-        self._mismatches: list[str] = []
+        self._mismatches: dict[str, str] = {}
         self._untyped: set[str] = set()
         self._subscriptions: dict[str, Any] = {}
         self._info: Any = None
@@ -73,9 +73,6 @@ class SensorInput:
             expectation=self._parameters.expectation,
         )
         self._worker = worker
-        for line in self._mismatches:
-            worker.health(self._sensor).note('qos', line)
-        self._mismatches.clear()
         return self._sensor
 
     def detach(self) -> None:
@@ -139,17 +136,22 @@ class SensorInput:
             self._node, kind, topic, self.store, qos=qos, on_mismatch=self._mismatch
         )
 
-    def _mismatch(self, line: str) -> None:
-        if self._worker is None:
-            self._mismatches = [line]
-        else:
-            self._worker.health(self._sensor).note('qos', line)
+    def _mismatch(self, topic: str, policy: str) -> None:
+        self._mismatches[topic] = policy
+
+    def _tell_mismatches(self, worker: EncodingWorker) -> None:
+        for topic, policy in self._mismatches.items():
+            wanted = self._subscriptions[topic].qos_profile
+            line = mismatch_line(self._node, topic, wanted, policy)
+            worker.health(self._sensor).note('qos', line)
+        self._mismatches.clear()
 
     def _look(self) -> None:
         """Now and then: is the sound of another type, has the input fallen silent?"""
         if MODALITIES[self._modality].kind == 'sound':
             self._follow_type()
         if self._worker is not None:
+            self._tell_mismatches(self._worker)
             self._worker.health(self._sensor).watch_silence(self._why_silent())
 
     def _why_silent(self) -> str:

@@ -6,6 +6,7 @@ Each test checks the counter in `/diagnostics`, the one log line, and what becom
 from __future__ import annotations
 
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -23,14 +24,22 @@ rclpy = pytest.importorskip('rclpy')
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
 from rcl_interfaces.msg import Log  # noqa: E402
+from rclpy.duration import Duration  # noqa: E402
+from rclpy.event_handler import SubscriptionEventCallbacks  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
-from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data  # noqa: E402
+from rclpy.qos import (  # noqa: E402
+    LivelinessPolicy,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_profile_sensor_data,
+)
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
 from encoders import State  # noqa: E402
 from lb_ros.msg import AudioChunk, Embedding, PredicateStates  # noqa: E402
 from lb_ros.predicates_node import LATCHED  # noqa: E402
+from lb_ros.qos import LIVELINESS_S  # noqa: E402
 from lb_ros.stamps import to_stamp  # noqa: E402
 
 pytestmark = pytest.mark.ros
@@ -61,8 +70,9 @@ RNG = np.random.default_rng(0)
 class Robot(Node):
     """Publishes what it is told to, and keeps what comes back."""
 
-    def __init__(self) -> None:
+    def __init__(self, pid: int) -> None:
         super().__init__('robot')
+        self.pid = pid
         reliable = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
         self.senders = {
             name: self.create_publisher(AudioChunk if name == 'audio' else Image, topic, reliable)
@@ -189,7 +199,7 @@ def robot(tiny_model_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
         command += ['-p', 'diagnostics_period_s:=0.1']
         process = subprocess.Popen(command)
         rclpy.init()
-        node = Robot()
+        node = Robot(process.pid)
         try:
             node.until(lambda: len(node.inputs) == 5, limit_s=START_S)
             for name in ('image', 'depth', 'infrared'):
@@ -447,3 +457,27 @@ def test_diagnostics_have_the_keys_that_dashboards_read(robot: Robot) -> None:
     engine = robot.values(robot.inputs['lb_ros/engine'])
     assert int(engine['encoded']) > 0
     assert float(engine['resident_mib']) > 0
+
+
+def test_readers_learn_when_the_process_hangs_and_when_it_goes_on(robot: Robot) -> None:
+    alive: list[int] = []
+    qos = QoSProfile(
+        depth=1,
+        reliability=ReliabilityPolicy.BEST_EFFORT,
+        liveliness=LivelinessPolicy.MANUAL_BY_TOPIC,
+        liveliness_lease_duration=Duration(seconds=LIVELINESS_S),
+    )
+    callbacks = SubscriptionEventCallbacks(liveliness=lambda e: alive.append(e.alive_count))
+    subscription = robot.create_subscription(
+        Embedding, 'embeddings/depth', lambda message: None, qos, event_callbacks=callbacks
+    )
+    # The middleware counts a writer as alive from its first message on.
+    send = lambda: robot.senders['depth'].publish(good(robot, 'depth'))  # noqa: E731
+    robot.until(lambda: alive[-1:] == [1], send, limit_s=LIMIT_S)
+    os.kill(robot.pid, signal.SIGSTOP)
+    try:
+        robot.until(lambda: alive[-1:] == [0], limit_s=LIMIT_S)
+    finally:
+        os.kill(robot.pid, signal.SIGCONT)
+    robot.until(lambda: alive[-1:] == [1], send, limit_s=LIMIT_S)
+    robot.destroy_subscription(subscription)
