@@ -13,9 +13,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.environment import write_result
-from encoders.model_set import find_model_set, load_model_set
+from encoders.model_set import read_manifest
+from encoders.sources import find_set, load_encoders
+from train.evaluate import embed_bags
 from train.report import evaluate_model_set, print_evaluation
-from train.samples import find_bags, load_samples
+from train.samples import find_bags
 
 
 def main() -> None:
@@ -26,13 +28,13 @@ def main() -> None:
     parser.add_argument('--name', required=True, help='of the result file')
     parser.add_argument('--cache', type=Path)
     args = parser.parse_args()
-    folder = find_model_set(args.model)
-    model_set = load_model_set(folder)
-    configs = {name: spec.preprocess for name, spec in model_set.manifest.modalities.items()}
-    samples, report = load_samples(find_bags(args.data), configs, cache=args.cache)
-    evaluation = evaluate_model_set(model_set, folder, samples)
+    folder = find_set(args.model)
+    encoders = load_encoders(folder)
+    bags = find_bags(args.data)
+    vectors, samples, report = embed_bags(encoders.encoders, bags, cache=args.cache)
+    evaluation = evaluate_model_set(encoders, vectors, samples)
     print_evaluation(evaluation)
-    provenance = model_set.manifest.provenance
+    provenance = read_manifest(folder).manifest.provenance
     seeds = {'bags': list(samples.bags), 'training': provenance.get('seed')}
     problems = list(report.problems)
     path = write_result(args.name, {'seeds': seeds, 'problems': problems, **asdict(evaluation)})

@@ -20,10 +20,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.environment import write_result
-from encoders.languagebind.configuration import TextConfig, VisionConfig
-from encoders.languagebind.released import build_tower, vision_shapes
-from encoders.languagebind.sharing import TensorPool
+from encoders.languagebind.configuration import TextConfig
 from encoders.languagebind.text import ClipText, text_shapes
+from encoders.sharing import TensorPool
+from encoders.towers import build_tower, vision_shapes
+from encoders.vision_config import VisionConfig
 
 LARGE = VisionConfig(
     width=1024,

@@ -8,7 +8,8 @@ from encoders.binder import Binder, SpaceError
 from encoders.decode import AudioOptions, DecodeError, ImageOptions, decode_audio, decode_image
 from encoders.modalities import MODALITIES, SENSED, Modality
 from encoders.model_set import ModelSetError
-from encoders.predicates import Predicate, PredicateError, load_predicates
+from encoders.predicate_file import load_predicates
+from encoders.predicates import Line, Predicate, PredicateError
 from encoders.tracker import PredicateTracker, State, TrackedState
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     'Binder',
     'DecodeError',
     'ImageOptions',
+    'Line',
     'Modality',
     'ModelSetError',
     'Predicate',

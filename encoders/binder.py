@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders.encoder import EncoderSet, no_encoder
+from encoders.packed import encode_together
 from encoders.sources import Source, load_encoders
 from encoders.space import SpaceError
 
@@ -95,13 +96,15 @@ class Binder:
 
     @torch.inference_mode()
     def encode(self, inputs: dict[str, Tensor]) -> dict[str, Vectors]:
-        """Unit vectors float32 `[B, D]` per modality, from preprocessed inputs `[B, ...]`."""
-        vectors = {}
-        for name, batch in inputs.items():
+        """Unit vectors float32 `[B, D]` per modality, from preprocessed inputs `[B, ...]`.
+
+        Several modalities are run in one pass (see `encoders.packed`).
+        """
+        for name in inputs:
             if name not in self._encoders:
                 raise no_encoder(name, self.model, self._encoders)
-            vectors[name] = self._encoders[name].encode(batch).float().cpu().numpy()
-        return vectors
+        vectors = encode_together(self._encoders, inputs)
+        return {name: z.float().cpu().numpy() for name, z in vectors.items()}
 
     def embed(self, **raw: Any) -> dict[str, Vectors]:
         """Unit vectors float32 `[B, D]` per modality, from raw samples.

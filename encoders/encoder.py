@@ -11,10 +11,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders.calibration import Calibration
+from encoders.preprocess import Config
 
 
 class Encoder(Protocol):
     """One modality's way from a raw sample to a unit vector."""
+
+    @property
+    def config(self) -> Config:
+        """Constants of its preprocessing."""
+        ...
 
     @property
     def logit_scale(self) -> float:
@@ -40,6 +46,11 @@ class TextTower(Protocol):
     @property
     def space(self) -> str:
         """Identity of the language space."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of its parameters."""
         ...
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -1,23 +1,24 @@
-"""A model set on disk: manifest.json, weights.safetensors and, where fitted, calibration.json."""
+"""A model set on disk: manifest.json, weights.safetensors and, where fitted, a calibration."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load_file, save_file
-
 from encoders.modalities import modality
-from encoders.preprocess import Config, config_from_dict
-from encoders.vit import Adapter, Trunk, VitConfig
+from encoders.preprocess import Config, config_from_dict, config_to_dict
+from encoders.vision_config import VisionConfig
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST, WEIGHTS = 'manifest.json', 'weights.safetensors'
 SHIPPED = Path(__file__).resolve().parent / 'models'
+NUMBERS = re.compile(r'\[[-\d.e,\s]+\]')  # a list of them takes one line
+REQUIRED = ('name', 'space', 'sha256', 'text', 'modalities', 'licence', 'provenance')
 
 
 class ModelSetError(ValueError):
@@ -29,15 +30,14 @@ class ModalitySpec:
     """One encoder of a set.
 
     Attributes:
-        preprocess: How raw arrays become inputs.
-        grid: Own position table for this many patches (rows, columns); None for the trunk's.
-        lora_rank, lora_alpha: Low-rank updates; rank 0 for none.
+        vision: Shape of its tower.
+        preprocess: How raw arrays become its inputs.
+        source: Where its weights come from, where that is a file of its own.
     """
 
+    vision: VisionConfig
     preprocess: Config
-    grid: tuple[int, int] | None = None
-    lora_rank: int = 0
-    lora_alpha: float = 16.0
+    source: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,32 +46,49 @@ class Manifest:
 
     Attributes:
         name: For people.
-        text_tower: Name of the frozen text tower.
         space: Identity of the language space the encoders were bound to.
-        vit: Shape of the trunk.
-        grid: Patches (rows, columns) of the trunk's position table.
+        text: Name of a frozen text tower, or the shape of a CLIP text tower in the file of
+            weights (fields of `TextConfig`).
         modalities: One entry per encoder.
         licence: Of the weights.
-        provenance: Where the weights come from: data, recipe, steps, seed, code version.
+        provenance: Where the weights come from: data, recipe, steps, seed, repositories.
     """
 
     name: str
-    text_tower: str
     space: str
-    vit: VitConfig
-    grid: tuple[int, int]
+    text: str | dict[str, Any]
     modalities: dict[str, ModalitySpec]
     licence: str = 'Apache-2.0'
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class ModelSet:
-    """A manifest with its modules, in evaluation mode."""
+class Stored:
+    """A manifest with what belongs to the file of weights beside it.
 
+    Attributes:
+        folder: Of both.
+        manifest: What the set is.
+        sha256: Of the weights.
+        places: By modality, where in the file its tensors are that are not at `modality/name`:
+            equal tensors are there once.
+        golden: Vectors of golden inputs, by modality and `text`.
+    """
+
+    folder: Path
     manifest: Manifest
-    trunk: Trunk
-    adapters: dict[str, Adapter]
+    sha256: str
+    places: dict[str, dict[str, str]]
+    golden: dict[str, list[float]] | None = None
+
+    @property
+    def weights(self) -> Path:
+        """The file of weights."""
+        return self.folder / WEIGHTS
+
+    def place(self, modality: str, name: str) -> str:
+        """Name in the file of a tensor of a tower."""
+        return self.places[modality].get(name, f'{modality}/{name}')
 
 
 def find_model_set(name_or_path: str | Path) -> Path:
@@ -90,32 +107,8 @@ def find_model_set(name_or_path: str | Path) -> Path:
     )
 
 
-def build_modules(manifest: Manifest) -> tuple[Trunk, dict[str, Adapter]]:
-    """Untrained modules of the shapes a manifest asks for."""
-    trunk = Trunk(manifest.vit, grid=manifest.grid)
-    adapters = {
-        name: Adapter(
-            manifest.vit, grid=spec.grid, lora_rank=spec.lora_rank, lora_alpha=spec.lora_alpha
-        )
-        for name, spec in manifest.modalities.items()
-    }
-    return trunk, adapters
-
-
-def save_model_set(
-    folder: Path, model_set: ModelSet, *, dtype: torch.dtype = torch.float16
-) -> None:
-    """Write a model set; `dtype` is that of the stored weights."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {k: v.to(dtype).contiguous() for k, v in _named_tensors(model_set).items()}
-    save_file(tensors, folder / WEIGHTS)
-    described = asdict(model_set.manifest)
-    described |= {'format': FORMAT, 'sha256': sha256_of(folder / WEIGHTS)}
-    (folder / MANIFEST).write_text(json.dumps(described, indent=2) + '\n')
-
-
-def read_manifest(folder: Path) -> tuple[Manifest, str]:
-    """The manifest and the sha256 its weights must have.
+def read_manifest(folder: Path) -> Stored:
+    """Read a manifest.
 
     Raises:
         ModelSetError: The file is missing, of another format, or lacks something.
@@ -123,67 +116,52 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
     path = folder / MANIFEST
     try:
         values = json.loads(path.read_text())
-        if values.pop('format') != FORMAT:
-            raise ModelSetError(f'{path}: only format {FORMAT} is known')
-        sha256 = values.pop('sha256')
-        modalities = {
-            modality(name).name: ModalitySpec(
-                preprocess=config_from_dict(name, entry['preprocess']),
-                grid=tuple(entry['grid']) if entry['grid'] else None,
-                lora_rank=entry['lora_rank'],
-                lora_alpha=entry['lora_alpha'],
-            )
-            for name, entry in values.pop('modalities').items()
-        }
-        vit, grid = VitConfig(**values.pop('vit')), tuple(values.pop('grid'))
-        return Manifest(vit=vit, grid=grid, modalities=modalities, **values), sha256
-    except ModelSetError:
-        raise
-    except (OSError, KeyError, TypeError, ValueError) as error:
+        if values['format'] != FORMAT:
+            raise ValueError(f'format {values["format"]}, expected {FORMAT}')
+        for key in REQUIRED:
+            values[key]
+        entries = values['modalities']
+        manifest = Manifest(
+            name=values['name'],
+            space=values['space'],
+            text=values['text'],
+            modalities={modality(name).name: _spec(name, entries[name]) for name in entries},
+            licence=values['licence'],
+            provenance=values['provenance'],
+        )
+        places = {name: dict(entry.get('places') or {}) for name, entry in entries.items()}
+    except KeyError as error:
+        raise ModelSetError(f'{path}: no key {error.args[0]!r}') from error
+    except (OSError, TypeError, ValueError) as error:
         raise ModelSetError(f'{path}: {error}') from error
+    return Stored(folder, manifest, values['sha256'], places, values.get('golden'))
 
 
-def load_model_set(folder: Path) -> ModelSet:
-    """Load a model set strictly, as float32.
-
-    Raises:
-        ModelSetError: A hash, a name or a shape does not match; the message names it.
-    """
-    manifest, sha256 = read_manifest(folder)
-    weights = folder / WEIGHTS
-    if not weights.is_file():
-        raise ModelSetError(f'{weights}: missing')
-    if sha256_of(weights) != sha256:
-        raise ModelSetError(f'{weights}: its sha256 differs from the one in {MANIFEST}')
-    trunk, adapters = build_modules(manifest)
-    model_set = ModelSet(manifest, trunk, adapters)
-    _load_strictly(_named_tensors(model_set), load_file(weights), weights)
-    trunk.eval().requires_grad_(False)
-    for adapter in adapters.values():
-        adapter.eval().requires_grad_(False)
-    return model_set
-
-
-def _named_tensors(model_set: ModelSet) -> dict[str, torch.Tensor]:
-    tensors = {f'trunk.{k}': v for k, v in model_set.trunk.state_dict().items()}
-    for name, adapter in model_set.adapters.items():
-        tensors |= {f'adapters.{name}.{k}': v for k, v in adapter.state_dict().items()}
-    return tensors
-
-
-def _load_strictly(
-    wanted: dict[str, torch.Tensor], found: dict[str, torch.Tensor], where: Path
-) -> None:
-    for name in sorted(wanted.keys() ^ found.keys()):
-        kind = 'missing' if name in wanted else 'unexpected'
-        raise ModelSetError(f'{where}: {kind} tensor {name}')
-    for name, tensor in wanted.items():
-        if tensor.shape != found[name].shape:
-            raise ModelSetError(
-                f'{where}: tensor {name} has shape {list(found[name].shape)}, '
-                f'expected {list(tensor.shape)}'
-            )
-        tensor.copy_(found[name])
+def write_manifest(stored: Stored) -> None:
+    """Write a manifest."""
+    manifest = stored.manifest
+    described = {
+        'format': FORMAT,
+        'name': manifest.name,
+        'space': manifest.space,
+        'licence': manifest.licence,
+        'provenance': manifest.provenance,
+        'sha256': stored.sha256,
+        'text': manifest.text,
+        'modalities': {
+            name: {
+                'vision': asdict(spec.vision),
+                'preprocess': config_to_dict(spec.preprocess),
+                'source': spec.source,
+                'places': stored.places[name],
+            }
+            for name, spec in manifest.modalities.items()
+        },
+        'golden': stored.golden,
+    }
+    text = json.dumps(described, indent=1)
+    lines = NUMBERS.sub(lambda found: ' '.join(found[0].split()), text)
+    (stored.folder / MANIFEST).write_text(lines + '\n')
 
 
 def sha256_of(path: Path) -> str:
@@ -193,3 +171,14 @@ def sha256_of(path: Path) -> str:
         for block in iter(lambda: stream.read(1 << 20), b''):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _spec(name: str, entry: Mapping[str, Any]) -> ModalitySpec:
+    shape: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in entry['vision'].items()
+    }
+    return ModalitySpec(
+        vision=VisionConfig(**shape),
+        preprocess=config_from_dict(name, entry['preprocess']),
+        source=dict(entry.get('source') or {}),
+    )

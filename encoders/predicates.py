@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any
-
-import yaml
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NoReturn
 
 from encoders.modalities import MODALITIES
+
+MAX_SENTENCE = 400  # characters; text towers read about 77 tokens
 
 # Pairs whose swap turns a statement about a state into its opposite; both directions hold.
 OPPOSITES = (
@@ -24,7 +24,23 @@ VERBS = ('is', 'are', 'was', 'were', 'has', 'have', 'can', 'does', 'do')
 
 
 class PredicateError(ValueError):
-    """A predicate is not usable; the text names it, its file and what is wrong."""
+    """A predicate is not usable; the text names it and what is wrong.
+
+    Attributes:
+        field: Which of its fields is wrong; empty where it is the whole.
+    """
+
+    def __init__(self, message: str, *, field: str = '') -> None:
+        super().__init__(message)
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """From a cosine to log-odds: `slope * cosine + offset`."""
+
+    slope: float
+    offset: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +53,14 @@ class Predicate:
         negative: Sentences that say it does not hold; at least one.
         modalities: Ask only these; all where empty.
         threshold_on: Probability from which the state becomes TRUE.
-        threshold_off: Probability to which it must fall to become FALSE; below `threshold_on`.
+        threshold_off: Probability to which it must fall to become FALSE; at most `threshold_on`.
         dwell_ms: How long a threshold must stay crossed before the state changes.
         max_age_ms: Evidence older than this does not count.
+        templates: Patterns that every sentence is put into, at `{}`; the vectors are averaged.
+        weights: By modality, the factor of its log-odds when modalities are fused; those of the
+            model set's calibration where a modality is not named.
+        calibration: By modality, from its cosine to log-odds; the model set's where not named.
+        calibration_space: Language space that `calibration` was fitted in.
     """
 
     name: str
@@ -50,28 +71,87 @@ class Predicate:
     threshold_off: float = 0.4
     dwell_ms: float = 150.0
     max_age_ms: float = 1000.0
+    templates: tuple[str, ...] = ('{}',)
+    weights: Mapping[str, float] = field(default_factory=dict, hash=False)
+    calibration: Mapping[str, Line] = field(default_factory=dict, hash=False)
+    calibration_space: str = ''
 
     def __post_init__(self) -> None:
-        if not self.name.strip():
-            raise PredicateError('a predicate needs a name')
-        for side in (self.positive, self.negative):
-            if not side or any(not sentence.strip() for sentence in side):
-                raise PredicateError(
-                    f'predicate {self.name!r} needs non-empty positive and negative sentences'
-                )
-        for name in self.modalities:
-            if name not in MODALITIES:
-                raise PredicateError(
-                    f'predicate {self.name!r}: unknown modality {name!r}, '
-                    f'expected some of {", ".join(MODALITIES)}'
-                )
-        if not 0.0 < self.threshold_off <= self.threshold_on < 1.0:
+        if not self.name.strip() or not self.name.isprintable():
             raise PredicateError(
-                f'predicate {self.name!r}: thresholds must satisfy '
-                f'0 < off ({self.threshold_off}) <= on ({self.threshold_on}) < 1'
+                f'a predicate needs a name of printable characters, not {self.name!r}',
+                field='name',
             )
-        if self.dwell_ms < 0 or self.max_age_ms <= 0:
-            raise PredicateError(f'predicate {self.name!r}: dwell_ms >= 0 and max_age_ms > 0')
+        self._check_sentences()
+        self._check_modalities()
+        self._check_numbers()
+
+    @property
+    def sentences(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Positive and negative sentences, each in every template."""
+
+        def filled(side: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(
+                template.replace('{}', sentence)
+                for sentence in side
+                for template in self.templates
+            )
+
+        return filled(self.positive), filled(self.negative)
+
+    def _refuse(self, where: str, what: str) -> NoReturn:
+        raise PredicateError(f'predicate {self.name!r}: {where}: {what}', field=where)
+
+    def _check_sentences(self) -> None:
+        for side in ('positive', 'negative', 'templates'):
+            sentences = getattr(self, side)
+            if not sentences:
+                self._refuse(side, 'needs non-empty sentences')
+            for sentence in sentences:
+                if not isinstance(sentence, str) or not sentence.strip():
+                    self._refuse(side, f'needs non-empty sentences, not {sentence!r}')
+                if not sentence.isprintable():
+                    self._refuse(side, f'{sentence!r} has control characters')
+                if len(sentence) > MAX_SENTENCE:
+                    self._refuse(side, f'a sentence has more than {MAX_SENTENCE} characters')
+        for template in self.templates:
+            if template.count('{}') != 1:
+                self._refuse('templates', f'{template!r} needs one {{}} for the sentence')
+
+    def _check_modalities(self) -> None:
+        for where in ('modalities', 'weights', 'calibration'):
+            for name in getattr(self, where):
+                if name not in MODALITIES:
+                    known = ', '.join(MODALITIES)
+                    self._refuse(where, f'unknown modality {name!r}, expected some of {known}')
+        for where in ('weights', 'calibration'):
+            for name in getattr(self, where):
+                if self.modalities and name not in self.modalities:
+                    self._refuse(where, f'{name} is none of its modalities')
+        if self.calibration and not self.calibration_space:
+            self._refuse('calibration', 'needs the language space it was fitted in')
+
+    def _check_numbers(self) -> None:
+        def check(where: str, value: object, holds: Callable[[float], bool], rule: str) -> None:
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                self._refuse(where, f'must be a number, not {value!r}')
+            if not math.isfinite(value) or not holds(value):
+                self._refuse(where, f'must be {rule}, not {value}')
+
+        for where in ('threshold_on', 'threshold_off'):
+            check(where, getattr(self, where), lambda v: 0 < v < 1, 'above 0 and below 1')
+        if self.threshold_off > self.threshold_on:
+            self._refuse(
+                'threshold_off',
+                f'thresholds must satisfy off ({self.threshold_off}) <= on ({self.threshold_on})',
+            )
+        check('dwell_ms', self.dwell_ms, lambda v: v >= 0, '0 or more')
+        check('max_age_ms', self.max_age_ms, lambda v: v > 0, 'above 0')
+        for name, weight in self.weights.items():
+            check('weights', weight, lambda v: v >= 0, f'0 or more for {name}')
+        for name, line in self.calibration.items():
+            for value in (line.slope, line.offset):
+                check('calibration', value, lambda v: True, f'finite for {name}')
 
     @classmethod
     def from_sentence(cls, sentence: str, *, name: str | None = None) -> Predicate:
@@ -86,7 +166,7 @@ class Predicate:
         """
         statement = sentence.strip().rstrip('.!')
         if not statement:
-            raise PredicateError('a sentence must not be empty')
+            raise PredicateError('a sentence must not be empty', field='positive')
         return cls(name or sentence.strip(), (statement,), negate(statement))
 
 
@@ -104,63 +184,3 @@ def negate(statement: str) -> tuple[str, ...]:
             found.append(changed)
             break
     return tuple(dict.fromkeys(found)) or (f'it is not true that {statement}',)
-
-
-def load_predicates(path: str | Path) -> list[Predicate]:
-    """Read predicates from YAML: a mapping `predicates:` of name to its fields.
-
-    A value may also be a single sentence, or be left out where the name is a sentence.
-
-    Raises:
-        PredicateError: The file cannot be read, or an entry is wrong; the message names it.
-    """
-    path = Path(path)
-    try:
-        loaded = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise PredicateError(f'{path}: {error.strerror}') from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = ' '.join(str(error).split())  # the parser writes a paragraph
-        raise PredicateError(f'{path}: {reason}') from error
-    entries = loaded.get('predicates') if isinstance(loaded, dict) else None
-    if not isinstance(entries, dict) or not entries:
-        raise PredicateError(f'{path}: needs a mapping `predicates:` of name to sentences')
-    try:
-        return [predicate_from_entry(str(name), entry) for name, entry in entries.items()]
-    except PredicateError as error:
-        raise PredicateError(f'{path}: {error}') from error
-
-
-def predicate_from_entry(name: str, entry: Mapping[str, Any] | str | None) -> Predicate:
-    """One predicate from its YAML value.
-
-    Raises:
-        PredicateError: A key is unknown or a value of the wrong kind.
-    """
-    if entry is None or isinstance(entry, str):
-        return Predicate.from_sentence(entry or name, name=name)
-    if not isinstance(entry, Mapping):
-        raise PredicateError(f'predicate {name!r}: {entry!r} is neither a sentence nor a mapping')
-    known = {field.name for field in fields(Predicate)} - {'name'}
-    for key in entry:
-        if key not in known:
-            raise PredicateError(
-                f'predicate {name!r}: unknown key {key!r}, expected some of '
-                f'{", ".join(sorted(known))}'
-            )
-    values: dict[str, Any] = {
-        k: _tuple(v) if isinstance(v, list | str) else v for k, v in entry.items()
-    }
-    positive = values.setdefault('positive', (name,))
-    for side in ('positive', 'negative'):
-        if not isinstance(values.get(side, ()), tuple):
-            raise PredicateError(f'predicate {name!r}: {side} must be sentences')
-    values.setdefault('negative', tuple(s for sentence in positive for s in negate(sentence)))
-    try:
-        return Predicate(name=name, **values)
-    except TypeError as error:
-        raise PredicateError(f'predicate {name!r}: {error}') from error
-
-
-def _tuple(value: list[Any] | str) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(str(item) for item in value)

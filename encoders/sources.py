@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,11 +9,12 @@ from pathlib import Path
 import torch
 
 from encoders.encoder import EncoderSet, no_encoder
+from encoders.languagebind.configuration import CONFIG, read_config
 from encoders.languagebind.openclip import PREFIX, load_open_clip
 from encoders.languagebind.released import Options, load_released
-from encoders.languagebind.store import FORMAT, load_store
-from encoders.mini import load_mini
+from encoders.modalities import MODALITIES
 from encoders.model_set import MANIFEST, ModelSetError, find_model_set
+from encoders.store import load_set
 
 Source = str | Path | Mapping[str, str | Path]
 
@@ -30,8 +30,8 @@ def load_encoders(
     """Load encoders of any family.
 
     Args:
-        source: Name of a shipped or pulled set, a folder, `openclip:<arch>/<tag>`, or modality to
-            the folder of a released LanguageBind checkpoint.
+        source: Name of a shipped or pulled set, a folder of a set or of one released LanguageBind
+            checkpoint, `openclip:<arch>/<tag>`, or modality to the folder of a released one.
         modalities: Only these; all where None.
         options: Modality to preprocessing values that replace the set's own.
         device: Of the weights at work.
@@ -49,14 +49,34 @@ def load_encoders(
         found = load_open_clip(str(source), options=options, device=device, dtype=dtype)
         _chosen(found.encoders, modalities, found.name)
         return found
-    folder = find_set(source)
-    if set_format(folder) == FORMAT:
-        return load_store(
-            folder, modalities=modalities, options=options, device=device, dtype=dtype
+    if is_released(source):
+        kind = read_config(Path(source)).modality
+        if kind is None:
+            raise ModelSetError(f'{source}: its {CONFIG} does not say which modality it is for')
+        return load_encoders(
+            {kind: source}, modalities=modalities, options=options, device=device, dtype=dtype
         )
-    if options:
-        raise ModelSetError(f'{folder}: preprocessing of this set is fixed by its training')
-    return load_mini(folder, modalities=modalities, device=device, dtype=dtype)
+    folder = find_set(source)
+    return load_set(folder, modalities=modalities, options=options, device=device, dtype=dtype)
+
+
+def parse_source(text: str) -> Source:
+    """What a user names: a set, a folder, or `MODALITY=FOLDER,MODALITY=FOLDER`.
+
+    Raises:
+        ModelSetError: A modality is unknown or named twice.
+    """
+    if '=' not in text or Path(text).exists():
+        return text
+    folders: dict[str, str | Path] = {}
+    for part in text.split(','):
+        name, equals, folder = part.partition('=')
+        if not equals or name not in MODALITIES or name in folders:
+            raise ModelSetError(
+                f'{part!r} must be MODALITY=FOLDER with one of {", ".join(MODALITIES)}, each once'
+            )
+        folders[name] = folder
+    return folders
 
 
 def store() -> Path:
@@ -82,17 +102,10 @@ def find_set(name_or_path: str | Path) -> Path:
         raise ModelSetError(f'{error}; get it with: lb-ros models pull {name_or_path}') from error
 
 
-def set_format(folder: Path) -> int:
-    """Format number of a set's manifest.
-
-    Raises:
-        ModelSetError: The manifest cannot be read.
-    """
-    path = folder / MANIFEST
-    try:
-        return int(json.loads(path.read_text())['format'])
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ModelSetError(f'{path}: {error}') from error
+def is_released(source: str | Path) -> bool:
+    """Whether a folder is a checkpoint in LanguageBind's released layout, not a converted set."""
+    folder = Path(source)
+    return (folder / CONFIG).is_file() and not (folder / MANIFEST).is_file()
 
 
 def _chosen(

@@ -41,6 +41,7 @@ class MiniLM:
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self._model = BertModel.from_pretrained(folder, local_files_only=True).eval()
         self.space = f'{MINILM}:{_hash_tensors(self._model.state_dict())}'
+        self.nbytes = sum(p.nbytes for p in self._model.parameters())
         self._known: dict[str, NDArray[np.float32]] = {}
         self._lock = threading.Lock()
 

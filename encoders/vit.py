@@ -1,268 +1,298 @@
-"""The one vision transformer behind every modality, and the few weights each modality adds to it.
+"""The one vision transformer behind every encoder.
 
-The trunk is CLIP's: pre-LayerNorm blocks, erf-GELU, a class token. As in LanguageBind, encoders of
-different sensors share it and differ in an adapter: class token, last LayerNorm, projection,
-low-rank updates of the attention projections and, where the input has another shape, positions.
-A small set that is trained from scratch may give every sensor a stem of its own as well.
+Pre-LayerNorm blocks as in CLIP. Encoders of different sensors are towers of the same kind that
+hold most of their parameters together (`encoders.sharing`) and differ in what `is_own` names.
+Modules carry the names of LanguageBind's released tensors (also the misspelt `pre_layrnorm`), so
+that a checkpoint needs no table of names to be read or written.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-ATTENTION_PROJECTIONS = ('q_proj', 'k_proj', 'v_proj', 'out_proj')
-LOGIT_SCALE_START = math.log(1 / 0.07)  # CLIP, section 2.5
-LOGIT_SCALE_MAX = math.log(100.0)
+from encoders.stem import Embeddings
+from encoders.vision_config import VisionConfig
+
+# ln(1 / 0.07), CLIP section 2.5, as the released configurations round it; and its limit there.
+LOGIT_SCALE_START, LOGIT_SCALE_MAX = 2.6592, math.log(100.0)
+
+# What each encoder of a set has for itself, beside low-rank updates and a stem of convolutions.
+OWN = ('embeddings.class_embedding', 'post_layernorm.', 'visual_projection.', 'logit_scale')
 
 
-@dataclass(frozen=True, slots=True)
-class VitConfig:
-    """Shape of the trunk.
+def is_own(name: str, config: VisionConfig) -> bool:
+    """Whether a tensor of a tower belongs to one modality even where the trunk is shared."""
+    stem = config.stem == 'convolutions' and name.startswith('embeddings.patch_embedding.')
+    return stem or name.startswith(OWN) or '.lora_' in name
 
-    Attributes:
-        width: Size of a token.
-        layers: Number of blocks.
-        heads: Attention heads; divides `width`.
-        mlp_ratio: Hidden size of a block's MLP, in widths.
-        patch_size: Side of a square patch, pixels.
-        projection: Size of the language space.
-        stem: How patches become tokens: `patch`, one linear map in the trunk as in CLIP, or
-            `convolutions`, a stack of strided convolutions in every adapter, from which small
-            networks learn with far less data (Xiao et al. 2021, "Early convolutions help
-            transformers see better").
-        stem_blocks: Residual blocks after each halving of a convolution stem.
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Softmax attention (Vaswani et al. 2017, eq. 1) of `[B, heads, N, size]`, the same shape."""
+    if query.device.type != 'cpu':
+        return F.scaled_dot_product_attention(query, key, value)
+    # On CPUs the fused kernel takes five times as long at a few hundred tokens, and rounds more.
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    mixed: Tensor = scores.softmax(-1) @ value
+    return mixed
+
+
+class LoraLinear(nn.Module):
+    """A linear layer with a low-rank update beside it: `W x + b + alpha / r * B A x`.
+
+    Hu et al. 2021, eq. 3. Kept apart from `W`, so that `W` can be shared between modalities.
     """
 
-    width: int
-    layers: int
-    heads: int
-    mlp_ratio: float
-    patch_size: int
-    projection: int
-    stem: str = 'patch'
-    stem_blocks: int = 0
+    def __init__(self, size: int, rank: int, alpha: float) -> None:
+        super().__init__()
+        self.scale = alpha / rank
+        self.weight = nn.Parameter(torch.empty(size, size))
+        self.bias = nn.Parameter(torch.empty(size))
+        self.lora_A = nn.Parameter(torch.empty(rank, size))
+        self.lora_B = nn.Parameter(torch.zeros(size, rank))
+        for matrix in (self.weight, self.lora_A):
+            nn.init.kaiming_uniform_(matrix, a=math.sqrt(5))
+        nn.init.zeros_(self.bias)
 
-    def __post_init__(self) -> None:
-        if self.width % self.heads:
-            raise ValueError(f'width {self.width} is not divisible by {self.heads} heads')
-        if self.stem not in ('patch', 'convolutions'):
-            raise ValueError(f"stem must be 'patch' or 'convolutions', not {self.stem!r}")
-        if self.stem == 'convolutions' and (self.patch_size not in (8, 16, 32) or self.width % 32):
-            raise ValueError(
-                f'convolutions need patch_size 8, 16 or 32 and a width divisible by 32, '
-                f'not {self.patch_size} and {self.width}'
-            )
+    def forward(self, inputs: Tensor) -> Tensor:
+        """`[..., size]` to the same."""
+        return self.base(inputs) + self.update(inputs)
+
+    def base(self, inputs: Tensor) -> Tensor:
+        """The linear layer alone."""
+        return F.linear(inputs, self.weight, self.bias)
+
+    def update(self, inputs: Tensor) -> Tensor:
+        """What is beside it."""
+        return self.scale * F.linear(F.linear(inputs, self.lora_A), self.lora_B)
 
 
 class Attention(nn.Module):
-    """Self-attention with separate projections, each open to a low-rank update."""
+    """Self-attention with separate projections, low-rank updates where `rank` is not 0."""
 
-    def __init__(self, config: VitConfig) -> None:
+    def __init__(self, config: VisionConfig, rank: int) -> None:
         super().__init__()
         self.heads = config.heads
-        for name in ATTENTION_PROJECTIONS:
-            self.add_module(name, nn.Linear(config.width, config.width))
+        self.k_proj = _projection(config, rank)
+        self.v_proj = _projection(config, rank)
+        self.q_proj = _projection(config, rank)
+        self.out_proj = _projection(config, rank)
 
-    def forward(self, tokens: Tensor, lora: LoraBlock | None) -> Tensor:
-        """Attend within each sample: `[B, N, width]` to the same."""
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Attend within each row of the batch: `[B, N, width]` to the same."""
         batch, count, width = tokens.shape
-        shape = (batch, count, self.heads, width // self.heads)
         query, key, value = (
-            self._project(name, tokens, lora).view(shape).transpose(1, 2)
-            for name in ATTENTION_PROJECTIONS[:3]
+            project(tokens).view(batch, count, self.heads, width // self.heads).transpose(1, 2)
+            for project in (self.q_proj, self.k_proj, self.v_proj)
         )
-        # On CPUs the fused kernel takes five times as long at a few hundred tokens.
-        if tokens.device.type == 'cpu':
-            scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
-            mixed = scores.softmax(-1) @ value
-        else:
-            mixed = F.scaled_dot_product_attention(query, key, value)
-        return self._project('out_proj', mixed.transpose(1, 2).reshape(tokens.shape), lora)
-
-    def _project(self, name: str, tokens: Tensor, lora: LoraBlock | None) -> Tensor:
-        projected: Tensor = self.get_submodule(name)(tokens)
-        return projected if lora is None else projected + lora.update(name, tokens)
+        mixed = attend(query, key, value).transpose(1, 2).reshape(batch, count, width)
+        projected: Tensor = self.out_proj(mixed)
+        return projected
 
 
-class Block(nn.Module):
-    """One pre-LayerNorm transformer block."""
+class Mlp(nn.Module):
+    """Two linear layers around the activation."""
 
-    def __init__(self, config: VitConfig) -> None:
+    def __init__(self, config: VisionConfig) -> None:
         super().__init__()
-        hidden = round(config.width * config.mlp_ratio)
-        self.layer_norm1 = nn.LayerNorm(config.width)
-        self.attention = Attention(config)
-        self.layer_norm2 = nn.LayerNorm(config.width)
-        self.fc1 = nn.Linear(config.width, hidden)
-        self.fc2 = nn.Linear(hidden, config.width)
+        self.quick = config.activation == 'quick_gelu'
+        self.fc1 = nn.Linear(config.width, config.mlp_width)
+        self.fc2 = nn.Linear(config.mlp_width, config.width)
 
-    def forward(self, tokens: Tensor, lora: LoraBlock | None) -> Tensor:
-        """`[B, N, width]` to the same."""
-        tokens = tokens + self.attention(self.layer_norm1(tokens), lora)
-        hidden: Tensor = self.fc2(F.gelu(self.fc1(self.layer_norm2(tokens))))
-        return tokens + hidden
+    def forward(self, tokens: Tensor) -> Tensor:
+        """`[..., width]` to the same."""
+        output: Tensor = self.fc2(self.activate(self.fc1(tokens)))
+        return output
+
+    def activate(self, hidden: Tensor) -> Tensor:
+        """GELU (Hendrycks and Gimpel 2016) with erf, or CLIP's quick one."""
+        return hidden * torch.sigmoid(1.702 * hidden) if self.quick else F.gelu(hidden)
 
 
-class LoraBlock(nn.Module):
-    """Low-rank updates of one block's attention projections (LoRA, Hu et al. 2021, eq. 3)."""
+class Layer(nn.Module):
+    """One pre-LayerNorm block; of a video tower also the attention across frames before it."""
 
-    def __init__(self, width: int, rank: int, alpha: float) -> None:
+    def __init__(self, config: VisionConfig) -> None:
         super().__init__()
-        self.scale = alpha / rank
-        for name in ATTENTION_PROJECTIONS:
-            down = nn.Parameter(torch.empty(rank, width))
-            nn.init.kaiming_uniform_(down, a=math.sqrt(5))
-            self.register_parameter(f'{name}_a', down)
-            self.register_parameter(f'{name}_b', nn.Parameter(torch.zeros(width, rank)))
+        self.frames = config.frames
+        self.temporal = config.temporal
+        rank = config.lora_rank
+        if config.temporal:
+            table = torch.randn(1, config.frames, config.width) * config.width**-0.5
+            self.temporal_embedding = nn.Parameter(table)
+            self.temporal_attn = Attention(config, rank)
+            self.temporal_layer_norm1 = _layer_norm(config)
+        # A video checkpoint adapts its attention across frames alone.
+        self.self_attn = Attention(config, 0 if config.temporal else rank)
+        self.layer_norm1 = _layer_norm(config)
+        self.mlp = Mlp(config)
+        self.layer_norm2 = _layer_norm(config)
 
-    def update(self, name: str, tokens: Tensor) -> Tensor:
-        """What is added to projection `name`."""
-        down, up = self.get_parameter(f'{name}_a'), self.get_parameter(f'{name}_b')
-        return F.linear(F.linear(tokens, down), up) * self.scale
+    def forward(self, tokens: Tensor) -> Tensor:
+        """`[B * frames, N, width]` to the same."""
+        if self.temporal:
+            tokens = self.across_frames(tokens)
+        tokens = tokens + self.self_attn(self.layer_norm1(tokens))
+        mixed: Tensor = tokens + self.mlp(self.layer_norm2(tokens))
+        return mixed
+
+    def across_frames(self, tokens: Tensor) -> Tensor:
+        """Every token attends to the tokens at its place in the other frames of its clip."""
+        _, count, width = tokens.shape
+        clips = tokens.view(-1, self.frames, count, width).transpose(1, 2)
+        series = clips.reshape(-1, self.frames, width)
+        if self.frames > 1:
+            # Added to the residual stream itself, not only to the input of the attention.
+            series = series + self.temporal_embedding
+        attended: Tensor = self.temporal_attn(self.temporal_layer_norm1(series))
+        series = series + attended
+        return series.view(-1, count, self.frames, width).transpose(1, 2).reshape(tokens.shape)
 
 
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a way straight through (He et al. 2016)."""
+class Layers(nn.Module):
+    """The blocks, under the name they have in checkpoints."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, config: VisionConfig) -> None:
         super().__init__()
-        self.convolution1 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.norm1 = nn.GroupNorm(max(1, width // 16), width)
-        self.convolution2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        self.norm2 = nn.GroupNorm(max(1, width // 16), width)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
 
-    def forward(self, planes: Tensor) -> Tensor:
-        """`[B, width, H, W]` to the same."""
-        hidden = F.relu(self.norm1(self.convolution1(planes)))
-        return planes + torch.as_tensor(self.norm2(self.convolution2(hidden)))
+    def forward(self, tokens: Tensor) -> Tensor:
+        """`[B * frames, N, width]` to the same."""
+        for layer in self.layers:
+            tokens = layer(tokens)
+        return tokens
 
 
-class ConvolutionStem(nn.Sequential):
-    """Inputs `[B, 3, H, W]` to one token `[B, width, H / patch, W / patch]` per patch."""
+class VisionTower(nn.Module):
+    """Preprocessed inputs of one modality to unit vectors: embeddings, blocks, pooling."""
 
-    def __init__(self, config: VitConfig) -> None:
-        halvings = int(math.log2(config.patch_size)) - 2
-        width = config.width >> halvings
-        steps: list[nn.Module] = [nn.Conv2d(3, width, 4, stride=4), nn.ReLU()]
-        for _ in range(halvings):
-            wider = width * 2
-            steps += [
-                nn.Conv2d(width, wider, 3, stride=2, padding=1, bias=False),
-                nn.GroupNorm(max(1, wider // 16), wider),
-                nn.ReLU(),
-                *(ResidualBlock(wider) for _ in range(config.stem_blocks)),
-            ]
-            width = wider
-        super().__init__(*steps, nn.Conv2d(width, config.width, 1))
-
-
-class Adapter(nn.Module):
-    """What one modality adds to the trunk.
-
-    Args:
-        config: Shape of the trunk.
-        grid: Own position table for inputs of this many patches (rows, columns); None to use the
-            trunk's.
-        lora_rank: Rank of the low-rank updates; 0 for none.
-        lora_alpha: Their scale, in ranks.
-    """
-
-    def __init__(
-        self,
-        config: VitConfig,
-        *,
-        grid: tuple[int, int] | None = None,
-        lora_rank: int = 0,
-        lora_alpha: float = 16.0,
-    ) -> None:
-        super().__init__()
-        self.stem = ConvolutionStem(config) if config.stem == 'convolutions' else None
-        self.class_embedding = nn.Parameter(torch.randn(config.width) * config.width**-0.5)
-        self.post_layernorm = nn.LayerNorm(config.width)
-        self.projection = nn.Linear(config.width, config.projection, bias=False)
-        self.logit_scale = nn.Parameter(torch.tensor(LOGIT_SCALE_START))
-        table = None if grid is None else torch.randn(1 + grid[0] * grid[1], config.width) * 0.02
-        self.position_embedding = None if table is None else nn.Parameter(table)
-        count = config.layers if lora_rank else 0
-        blocks = [LoraBlock(config.width, lora_rank, lora_alpha) for _ in range(count)]
-        self.lora = nn.ModuleList(blocks)
-
-    def embed(self, tokens: Tensor) -> Tensor:
-        """Tokens `[..., width]` of the last block to unit vectors `[..., projection]`."""
-        return F.normalize(self.projection(self.post_layernorm(tokens)).float(), dim=-1)
-
-
-class Trunk(nn.Module):
-    """Positions and blocks that all modalities share, and the patch embedding of CLIP.
-
-    Args:
-        config: Shape.
-        grid: Patches (rows, columns) of the inputs its position table is made for.
-    """
-
-    def __init__(self, config: VitConfig, *, grid: tuple[int, int]) -> None:
+    def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.config = config
-        self.patch_embedding = (
-            nn.Conv2d(3, config.width, config.patch_size, stride=config.patch_size, bias=False)
-            if config.stem == 'patch'
-            else None
-        )
-        table = torch.randn(1 + grid[0] * grid[1], config.width) * 0.02
-        self.position_embedding = nn.Parameter(table)
-        self.pre_layernorm = nn.LayerNorm(config.width)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.embeddings = Embeddings(config)
+        self.pre_layrnorm = _layer_norm(config)
+        self.encoder = Layers(config)
+        self.post_layernorm = _layer_norm(config)
+        self.visual_projection = nn.Linear(config.width, config.projection, bias=False)
+        self.logit_scale = nn.Parameter(torch.tensor(LOGIT_SCALE_START))
 
-    def forward(self, inputs: Tensor, adapter: Adapter, *, patch_dropout: float = 0.0) -> Tensor:
-        """Embed preprocessed inputs: `[B, 3, H, W]` to unit vectors `[B, projection]`.
-
-        The vector is that of the class token; see `tokens` for arguments and errors.
-        """
-        tokens = self.tokens(inputs, adapter, patch_dropout=patch_dropout)
-        return adapter.embed(tokens[:, 0])
-
-    def tokens(self, inputs: Tensor, adapter: Adapter, *, patch_dropout: float = 0.0) -> Tensor:
-        """Tokens of the last block.
+    def forward(self, inputs: Tensor, *, kept: Tensor | None = None) -> Tensor:
+        """Embed preprocessed inputs.
 
         Args:
-            inputs: float `[B, 3, H, W]`, sides divisible by the patch size.
-            adapter: Of the modality of the inputs.
-            patch_dropout: Share of patches left out at random (training only; Li et al. 2023,
-                FLIP).
+            inputs: float `[B, 3, H, W]`, or `[B, 3, T, H, W]` with the frames of a video, or as
+                loaders of clips in pairs stack them `[b, pair, T, bs, 3, H, W]`, where `B` is
+                `b * pair * bs`.
+            kept: int64 `[B, K]`, the patches to keep in training, 0-based without the class token
+                (see `draw_kept_patches`); all frames of a clip keep the same. None for all.
 
         Returns:
-            float `[B, 1 + patches, width]`: the class token, then the patches row by row.
+            float32 `[B, projection]`, unit length.
 
         Raises:
-            ValueError: The input has another number of patches than the position table.
+            ValueError: The input has another shape than the tower is made for.
         """
-        embed = self.patch_embedding if adapter.stem is None else adapter.stem
-        assert embed is not None
-        patches = embed(inputs).flatten(2).transpose(1, 2)
-        own = adapter.position_embedding
-        positions = self.position_embedding if own is None else own
-        if patches.shape[1] + 1 != positions.shape[0]:
+        return F.normalize(self.project(inputs, kept=kept).float(), dim=-1)
+
+    def project(self, inputs: Tensor, *, kept: Tensor | None = None) -> Tensor:
+        """As `forward`, before the vectors get unit length."""
+        return self.pool(self.tokens(inputs, kept=kept))
+
+    def tokens(self, inputs: Tensor, *, kept: Tensor | None = None) -> Tensor:
+        """Tokens of the last block, float `[B * T, 1 + patches, width]`; arguments as `forward`.
+
+        The class token, then the patches row by row (in the order of `kept`).
+        """
+        tokens: Tensor = self.encoder(self.embed(inputs, kept=kept))
+        return tokens
+
+    def embed(self, inputs: Tensor, *, kept: Tensor | None = None) -> Tensor:
+        """What goes into the first block; shapes as `tokens`."""
+        frames = self._as_frames(inputs)
+        tokens = self.embeddings(frames)
+        if kept is not None:
+            tokens = _keep(tokens, kept.repeat_interleave(frames.shape[2], dim=0))
+        normed: Tensor = self.pre_layrnorm(tokens)
+        return normed
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        """From tokens of the last block to vectors `[B, projection]` without unit length.
+
+        The only way from tokens to the vector. The order matters: LayerNorm of every frame's
+        class token, then their mean, then the projection.
+        """
+        states = self.post_layernorm(tokens[:, 0])
+        pooled = states.view(-1, self.config.frames, states.shape[-1]).mean(dim=1)
+        projected: Tensor = self.visual_projection(pooled)
+        return projected
+
+    def read(self, states: Tensor) -> Tensor:
+        """Any states `[..., width]` of the last block as unit vectors float32 `[..., projection]`.
+
+        What training on parts of a picture compares with their names.
+        """
+        return F.normalize(self.visual_projection(self.post_layernorm(states)).float(), dim=-1)
+
+    def _as_frames(self, inputs: Tensor) -> Tensor:
+        config = self.config
+        frames = inputs
+        if inputs.ndim == 4 and config.frames == 1:
+            frames = inputs.unsqueeze(2)
+        elif inputs.ndim == 7:
+            # The reference reads the frames in the order they lie in memory, also across `bs`.
+            clips = inputs.reshape(-1, inputs.shape[2], *inputs.shape[4:])
+            frames = clips.transpose(1, 2)
+        wanted = (config.channels, config.frames, *config.image_size)
+        if frames.ndim != 5 or tuple(frames.shape[1:]) != wanted:
+            shape = wanted if config.frames > 1 else (config.channels, *config.image_size)
             raise ValueError(
-                f'input {tuple(inputs.shape)} gives {patches.shape[1]} patches, '
-                f'but the position table holds {positions.shape[0] - 1}'
+                f'input {list(inputs.shape)} does not fit, expected {["B", *shape]}'.replace(
+                    "'", ''
+                )
             )
-        patches = patches + positions[1:]
-        if patch_dropout > 0.0:
-            patches = _keep_some(patches, 1.0 - patch_dropout)
-        start = (adapter.class_embedding + positions[0]).expand(len(patches), 1, -1)
-        tokens = self.pre_layernorm(torch.cat([start, patches], dim=1))
-        for index, block in enumerate(self.blocks):
-            tokens = block(tokens, adapter.lora[index] if len(adapter.lora) else None)
-        return torch.as_tensor(tokens)
+        return frames
 
 
-def _keep_some(patches: Tensor, share: float) -> Tensor:
-    batch, count, width = patches.shape
-    keep = max(1, round(count * share))
-    order = torch.rand(batch, count, device=patches.device).argsort(dim=1)[:, :keep]
-    return patches.gather(1, order.unsqueeze(-1).expand(-1, -1, width))
+def draw_kept_patches(
+    batch: int, patches: int, dropout: float, *, generator: torch.Generator | None = None
+) -> Tensor:
+    """Which patches a training step keeps, int64 `[batch, K]`.
+
+    FLIP's (Li et al. 2023) masking as LanguageBind draws it: the largest of normal random numbers
+    from the CPU, `K = max(1, int(patches * (1 - dropout)))`, in their order.
+    """
+    count = max(1, int(patches * (1 - dropout)))
+    return torch.randn(batch, patches, generator=generator).topk(count, dim=-1).indices
+
+
+def _keep(tokens: Tensor, kept: Tensor) -> Tensor:
+    index = (kept + 1).unsqueeze(-1).expand(-1, -1, tokens.shape[-1])
+    return torch.cat([tokens[:, :1], tokens.gather(1, index)], dim=1)
+
+
+def _projection(config: VisionConfig, rank: int) -> nn.Module:
+    if rank:
+        return LoraLinear(config.width, rank, config.lora_alpha)
+    return nn.Linear(config.width, config.width)
+
+
+def _layer_norm(config: VisionConfig) -> nn.LayerNorm:
+    return nn.LayerNorm(config.width, eps=config.layer_norm_eps)
+
+
+def tie(towers: Mapping[str, VisionTower]) -> None:
+    """Let towers of one set hold one parameter wherever they have one of the same name and shape.
+
+    Except what is a modality's own (`is_own`); what the first tower holds is what all hold.
+    """
+    held: dict[tuple[str, torch.Size], nn.Parameter] = {}
+    for tower in towers.values():
+        for name, parameter in list(tower.named_parameters()):
+            if not is_own(name, tower.config):
+                module, _, leaf = name.rpartition('.')
+                shared = held.setdefault((name, parameter.shape), parameter)
+                setattr(tower.get_submodule(module), leaf, shared)

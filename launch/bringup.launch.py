@@ -1,54 +1,51 @@
-"""Start the encoders and predicates: one process on one trunk, or one process each.
+"""Start encoders and predicates: one process on one trunk, or one process each.
 
 ros2 launch lb_ros bringup.launch.py
-ros2 launch lb_ros bringup.launch.py composed:=false namespace:=robot1
+ros2 launch lb_ros bringup.launch.py camera:=realsense infrared:=boson device:=cuda:0
+ros2 launch lb_ros bringup.launch.py composed:=false namespace:=robot1 modalities:=depth,audio
 """
 
-from launch.actions import DeclareLaunchArgument
-from launch.conditions import IfCondition, UnlessCondition
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch_ros.actions import Node
-from launch_ros.substitutions import FindPackageShare
 
-from launch import LaunchDescription
+from launch import LaunchContext, LaunchDescription
+from lb_ros.dds_profile import VARIABLES
+from lb_ros.launching import ARGUMENTS, params_file, plan, profile_to_set
 
-ENCODERS = ('camera_encoder', 'depth_encoder', 'infrared_encoder', 'microphone_encoder')
+RESPAWN_DELAY_S = 2.0
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Arguments: composed, model, predicates, namespace, parameters."""
-    share = FindPackageShare('lb_ros')
-    arguments = [
-        DeclareLaunchArgument('composed', default_value='true', description='one process for all'),
-        DeclareLaunchArgument('model', default_value='lb-mini', description='model set'),
-        DeclareLaunchArgument('namespace', default_value='', description='of all nodes'),
+    """Arguments: those of `lb_ros.launching.ARGUMENTS`."""
+    declared = [
         DeclareLaunchArgument(
-            'predicates',
-            default_value=PathJoinSubstitution([share, 'config', 'predicates.yaml']),
-            description='YAML file with predicates',
-        ),
-        DeclareLaunchArgument(
-            'parameters',
-            default_value=PathJoinSubstitution([share, 'config', 'parameters.yaml']),
-            description='YAML file with parameters of all nodes',
-        ),
+            argument.name,
+            default_value=argument.default,
+            description=argument.description,
+            choices=list(argument.choices) or None,
+        )
+        for argument in ARGUMENTS
     ]
-    composed = LaunchConfiguration('composed')
-    common = {
-        'package': 'lb_ros',
-        'namespace': LaunchConfiguration('namespace'),
-        'output': 'screen',
-        'parameters': [
-            LaunchConfiguration('parameters'),
-            {
-                'model': LaunchConfiguration('model'),
-                'predicates': LaunchConfiguration('predicates'),
-            },
-        ],
+    return LaunchDescription([*declared, OpaqueFunction(function=start)])
+
+
+def start(context: LaunchContext) -> list[SetEnvironmentVariable | Node]:
+    """The environment and the nodes that the arguments ask for."""
+    values = {
+        argument.name: context.launch_configurations[argument.name] for argument in ARGUMENTS
     }
-    together = Node(executable='bringup', condition=IfCondition(composed), **common)
-    apart = [
-        Node(executable=name, condition=UnlessCondition(composed), **common)
-        for name in (*ENCODERS, 'predicates')
+    profile = profile_to_set(values['dds_profile'], context.environment)
+    nodes = [
+        Node(
+            package='lb_ros',
+            executable=process.executable,
+            namespace=values['namespace'],
+            parameters=[str(params_file(values)), process.parameters],
+            ros_arguments=['--log-level', values['log_level']],
+            respawn=values['respawn'] == 'true',
+            respawn_delay=RESPAWN_DELAY_S,
+            output='screen',
+        )
+        for process in plan(values)
     ]
-    return LaunchDescription([*arguments, together, *apart])
+    return [*(SetEnvironmentVariable(name, profile) for name in VARIABLES if profile), *nodes]

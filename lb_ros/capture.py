@@ -103,7 +103,7 @@ class Capture:
         self._gaps_before = self.dropped = self.reopened = 0
         self._lock = threading.Lock()
         self._called_s = self._tried_s = clock()
-        self._is_gone = False
+        self._is_gone = self._runs = False
         self._stream: Any = self._open()
 
     @property
@@ -115,6 +115,21 @@ class Capture:
     def is_gone(self) -> bool:
         """Whether the device has stopped."""
         return self._is_gone
+
+    def start(self) -> None:
+        """Begin to record."""
+        self._called_s, self._runs = self._clock(), True
+        self._stream.start()
+
+    def stop(self) -> None:
+        """Stop recording; what nobody fetched is forgotten, and the pause is no gap."""
+        self._runs = False
+        if self._stream is not None:
+            self._stream.stop()
+        self._gaps_before += self._clocks.gaps
+        self._clocks = SampleClock(self._rate_hz)
+        while not self._recorded.empty():
+            self._recorded.get_nowait()
 
     def poll(self) -> list[Recorded]:
         """What was recorded since the last call; opens a device that is gone again."""
@@ -141,7 +156,6 @@ class Capture:
                 dtype='int16',
                 callback=self._store,
             )
-            stream.start()
         except (self._driver.PortAudioError, ValueError) as error:
             raise ValueError(
                 f'microphone {name!r}, {self._rate_hz} Hz, {self._channels} channels: {error}'
@@ -162,6 +176,8 @@ class Capture:
 
     def _look_after(self) -> None:
         now_s = self._clock()
+        if not self._runs:
+            return
         with self._lock:
             if not self._is_gone and now_s - self._called_s > SILENT_S:
                 self._is_gone, self._tried_s = True, now_s
@@ -181,6 +197,7 @@ class Capture:
                 self._gaps_before += self._clocks.gaps
                 self._clocks = SampleClock(self._rate_hz)
                 self._stream = self._open()
+                self._stream.start()
             except (ValueError, self._driver.PortAudioError):
                 return
             self._gaps_before += 1

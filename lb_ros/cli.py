@@ -120,17 +120,25 @@ def _query() -> tuple[Callable[[Arguments], None], Runner]:
         parser.add_argument('--modalities', nargs='*', default=[], help='ask only these')
         parser.add_argument('--max-age-ms', type=float, default=1000.0)
         parser.add_argument(
+            '--ago', type=float, default=0.0, metavar='SECONDS', help='ask about a past moment'
+        )
+        parser.add_argument('--namespace', default='', help='of the nodes')
+        parser.add_argument(
             '--timeout', type=float, default=5.0, help='seconds to wait for the nodes'
         )
         parser.add_argument('--json', action='store_true')
 
     def run(args: argparse.Namespace) -> int:
-        from lb_ros.client import NotAnsweredError, PredicateClient
+        from lb_ros.client import LanguageClient, NotAnsweredError
 
         try:
-            with PredicateClient(timeout_s=args.timeout) as client:
+            with LanguageClient(namespace=args.namespace, timeout_s=args.timeout) as client:
+                at_s = client.now_s() - args.ago if args.ago else None
                 answers = client.query(
-                    args.texts, modalities=args.modalities, max_age_ms=args.max_age_ms
+                    args.texts,
+                    modalities=args.modalities,
+                    max_age_ms=args.max_age_ms,
+                    at_s=at_s,
                 )
         except NotAnsweredError as error:
             print(f'lb-ros query: {error}', file=sys.stderr)
@@ -152,6 +160,7 @@ def _print_answers(answers: Sequence[Any], *, as_json: bool) -> None:
             if value is not None
         ]
         fused = 'no evidence' if answer.fused is None else f'{answer.fused:.2f}'
+        fused += '' if answer.calibrated else ' (not calibrated)'
         print(f'{answer.text}: {fused}' + (f'  ({", ".join(parts)})' if parts else ''))
     for name, reason in (answers[0].reasons if answers else {}).items():
         print(f'  {name}: {reason}')
@@ -163,7 +172,9 @@ def _plain(answer: Any) -> dict[str, Any]:
         'fused': answer.fused,
         'probability': answer.probability,
         'similarity': answer.similarity,
+        'ages_ms': answer.ages_ms,
         'reasons': answer.reasons,
+        'calibrated': answer.calibrated,
     }
 
 
@@ -172,11 +183,12 @@ def _watch() -> tuple[Callable[[Arguments], None], Runner]:
         parser.epilog = 'example: lb-ros watch'
         parser.add_argument('--json', action='store_true', help='one JSON object per evaluation')
         parser.add_argument('--seconds', type=float, default=math.inf, help='stop after this long')
+        parser.add_argument('--namespace', default='', help='of the nodes')
 
     def run(args: argparse.Namespace) -> int:
         from lb_ros.watch import watch
 
-        return watch(as_json=args.json, seconds=args.seconds)
+        return watch(as_json=args.json, seconds=args.seconds, namespace=args.namespace)
 
     return add_arguments, run
 

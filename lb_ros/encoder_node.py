@@ -1,55 +1,176 @@
-"""One sensor's node: it listens, hands messages to the worker and publishes embeddings."""
+"""One modality's node: it listens, hands messages to the worker and publishes embeddings."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from rclpy.node import Node
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from encoders import MODALITIES
+from encoders import MODALITIES, ModelSetError, SpaceError
 from lb_ros.diagnostics import publish_diagnostics
 from lb_ros.encoding import Encoded, EncodingWorker
 from lb_ros.health import Status
+from lb_ros.input_parameters import declare_input_parameters
+from lb_ros.lifecycle import FAILURE, SUCCESS, Transitions, attempt
 from lb_ros.msg import Embedding
 from lb_ros.own_microphone import OwnMicrophone
+from lb_ros.parameters import Settings
 from lb_ros.qos import ALIVE, CHUNKS, LIVELINESS_S, NEWEST
 from lb_ros.sensor_input import SensorInput
+from lb_ros.shared import SharedModel
 from lb_ros.stamps import to_stamp
 
-__all__ = ['CHUNKS', 'NEWEST', 'EncoderNode']
+__all__ = ['CHUNKS', 'LOAD_ERRORS', 'NEWEST', 'EncoderNode']
+
+LOAD_ERRORS = (ModelSetError, SpaceError, KeyError, ValueError, ModuleNotFoundError, OSError)
+# `deactivate` waits this long for what is being encoded.
+STOP_S = 2.0
 
 
-class EncoderNode(Node):
+class EncoderNode(LifecycleNode):
     """Node of one modality: `<sensor>_encoder`.
 
     Its callbacks only store; the worker of the process does the work. Call `publish` with every
-    embedding of this modality.
+    embedding of this modality. Subscriptions exist all the time; what arrives while the node is
+    not active is ignored.
     """
 
     def __init__(self, modality: str, **node_options: Any) -> None:
         self.modality = MODALITIES[modality]
         super().__init__(f'{self.modality.sensor}_encoder', **node_options)
+        self._settings: Settings | None = None
+        self.transitions = Transitions(self, answer_within_s=self._answer_within_s)
+        self._model: SharedModel | None = None
         self._worker: EncodingWorker | None = None
-        self._publisher = self.create_publisher(Embedding, f'embeddings/{modality}', ALIVE)
-        self.input = SensorInput(self, modality)
-        self._microphone = OwnMicrophone(self, self.input.store) if modality == 'audio' else None
+        self._sensors: dict[str, str] = {}
+        self._inputs: tuple[str, ...] = ()
+        self._is_open = False
+        self._publisher = self.create_lifecycle_publisher(
+            Embedding, f'embeddings/{modality}', ALIVE
+        )
+        self._parameters = declare_input_parameters(self, modality)
+        self._sensor_inputs: tuple[SensorInput, ...] = ()
+        self._microphone: OwnMicrophone | None = None
         publish_diagnostics(self, self.statuses)
         self.create_timer(LIVELINESS_S / 3, self._assert_liveliness)
 
-    def connect(self, worker: EncodingWorker, *, max_age_ms: float = 1000.0) -> None:
-        """Begin to feed a worker."""
+    def connect(self, model: SharedModel, settings: Settings, *, inputs: Sequence[str]) -> None:
+        """Say who encodes and where messages come from; before the first transition.
+
+        Args:
+            model: Of the process.
+            settings: Of the process.
+            inputs: Topics, one per sensor.
+        """
+        self._model, self._settings, self._inputs = model, settings, tuple(inputs)
+        several = len(self._inputs) > 1
+        self._sensor_inputs = tuple(
+            SensorInput(
+                self,
+                self.modality.name,
+                topic=topic,
+                parameters=self._parameters,
+                source=topic if several else '',
+            )
+            for topic in self._inputs
+        )
+        if self.modality.kind == 'sound':
+            self._microphone = OwnMicrophone(self, self._sensor_inputs[0].store)
+
+    def _answer_within_s(self) -> float:
+        return 0.0 if self._settings is None else self._settings.values.answer_within_s
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model set, unless another node of the process has, and warm it up."""
+        outcome = attempt(self, self.transitions, self._configure, *LOAD_ERRORS)
+        if outcome is not SUCCESS and self._model is not None:
+            self._model.release(self.get_name())
+        return outcome
+
+    def _configure(self) -> None:
+        assert self._model is not None, 'connect comes first'
+        self.transitions.activity = 'loading the model set'
+        self._model.acquire(self.get_name())
+        worker = self._model.worker_for(self.get_name())
+        assert self._settings is not None
+        max_age_ms = self._settings.values.max_age_ms
+        self._sensors = {
+            each.topic: each.attach(worker, max_age_ms=max_age_ms) for each in self._sensor_inputs
+        }
         self._worker = worker
-        self.input.attach(worker, max_age_ms=max_age_ms)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Begin to take messages."""
+        if self._worker is None:
+            return FAILURE
+        self._open(True)
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop taking messages, and wait a bounded time for the one that is being encoded."""
+        self._close()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let go of the model set; the last node of the process frees it."""
+        self._close()
+        for each in self._sensor_inputs:
+            each.detach()
+        self._worker, self._sensors = None, {}
+        if self._model is not None:
+            self._model.release(self.get_name())
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """As `on_cleanup`."""
+        self.on_cleanup(state)
+        return super().on_shutdown(state)
+
+    def _open(self, is_open: bool) -> None:
+        self._is_open = is_open
+        for each in self._sensor_inputs:
+            each.is_open = is_open
+        if self._microphone is not None:
+            self._microphone.open(is_open)
+
+    def _close(self) -> None:
+        self._open(False)
+        for sensor in self._sensors.values():
+            assert self._worker is not None
+            if not self._worker.drop_waiting(sensor, timeout_s=STOP_S):
+                self.get_logger().warning(f'{sensor} is still being encoded after {STOP_S} s')
+
+    def publish(self, encoded: Encoded) -> None:
+        """Publish an embedding of this modality; nothing while the node is not active."""
+        if not self._is_open:
+            return
+        message = Embedding(
+            modality=encoded.modality,
+            source=self.resolve_topic_name(encoded.source or self._inputs[0]),
+            model=encoded.model,
+            language_space=encoded.space,
+            vector=encoded.vector.tolist(),
+            window_start=to_stamp(encoded.window_start_ns),
+            valid_fraction=encoded.valid_fraction,
+            wait_ms=encoded.wait_ms,
+            decode_ms=encoded.decode_ms,
+            preprocess_ms=encoded.preprocess_ms,
+            encode_ms=encoded.encode_ms,
+        )
+        message.header.stamp = to_stamp(encoded.stamp_ns)
+        message.header.frame_id = encoded.frame_id
+        self._publisher.publish(message)
 
     def statuses(self) -> list[Status | None]:
-        """What `/diagnostics` says of this input."""
-        status = self.input.status()
-        if status is None or self._microphone is None:
-            return [status]
-        values = {**status.values, 'capture_gaps': str(self._microphone.gaps)}
-        return [replace(status, values=values)]
+        """What `/diagnostics` says of the inputs; nothing while the node is not active."""
+        found = [each.status() for each in self._sensor_inputs]
+        if self._microphone is None or found[0] is None:
+            return found
+        values = {**found[0].values, 'capture_gaps': str(self._microphone.gaps)}
+        return [replace(found[0], values=values), *found[1:]]
 
     def destroy_node(self) -> None:
         """Let go of the sound device as well."""
@@ -63,23 +184,3 @@ class EncoderNode(Node):
         hangs = busy is not None and time.monotonic() - busy[1] > LIVELINESS_S
         if worker is not None and worker.is_alive and not hangs:
             self._publisher.assert_liveliness()
-
-    def publish(self, encoded: Encoded) -> None:
-        """Publish an embedding of this modality."""
-        assert self._worker is not None
-        binder = self._worker.binder
-        message = Embedding(
-            modality=encoded.modality,
-            model=binder.model,
-            language_space=binder.space,
-            vector=encoded.vector.tolist(),
-            window_start=to_stamp(encoded.window_start_ns),
-            valid_fraction=encoded.valid_fraction,
-            wait_ms=encoded.wait_ms,
-            decode_ms=encoded.decode_ms,
-            preprocess_ms=encoded.preprocess_ms,
-            encode_ms=encoded.encode_ms,
-        )
-        message.header.stamp = to_stamp(encoded.stamp_ns)
-        message.header.frame_id = encoded.frame_id
-        self._publisher.publish(message)

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 
 from lb_ros.capture import Capture, load_sounddevice
+from lb_ros.lifecycle import Transitions, attempt
 from lb_ros.msg import AudioChunk
 from lb_ros.parameters import declare_parameter
 from lb_ros.qos import CHUNKS
@@ -29,6 +31,7 @@ class MicrophoneParameters:
         channels: 1 or more.
         chunk_ms: Length of a message.
         frame_id: Of the microphone.
+        autostart: Configure and activate at the start; False leaves it to a lifecycle manager.
     """
 
     device: str = ''
@@ -36,27 +39,62 @@ class MicrophoneParameters:
     channels: int = 1
     chunk_ms: int = 100
     frame_id: str = 'microphone'
+    autostart: bool = True
 
 
-class MicrophoneNode(Node):
-    """Publishes `microphone/audio` until it is destroyed.
+class MicrophoneNode(LifecycleNode):
+    """Publishes `microphone/audio` while it is active; the device is open while it is configured.
 
     Raises:
-        ModuleNotFoundError: sounddevice or the PortAudio library is missing; says how to get it.
-        ValueError: The device does not exist or does not record like this; a parameter is wrong.
+        ValueError: A parameter is wrong.
     """
 
     def __init__(self, **node_options: Any) -> None:
         super().__init__('microphone', **node_options)
         self.parameters = self._declare()
-        self._publisher = self.create_publisher(AudioChunk, 'microphone/audio', CHUNKS)
+        self.transitions = Transitions(self, answer_within_s=lambda: 0.0)
+        self._publisher = self.create_lifecycle_publisher(AudioChunk, 'microphone/audio', CHUNKS)
         self._told = 0
-        self._capture = open_capture(self, self.parameters)
+        self._capture: Capture | None = None
         self.create_timer(0.02, self._publish)
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Open the device."""
+
+        def work() -> None:
+            self._capture = open_capture(self, self.parameters)
+
+        return attempt(self, self.transitions, work, ModuleNotFoundError, ValueError)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Begin to record."""
+        outcome = super().on_activate(state)
+        assert self._capture is not None
+        self._capture.start()
+        return outcome
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop recording."""
+        if self._capture is not None:
+            self._capture.stop()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Close the device."""
+        if self._capture is not None:
+            self._capture.close()
+        self._capture = None
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """As `on_cleanup`."""
+        self.on_cleanup(state)
+        return super().on_shutdown(state)
 
     def destroy_node(self) -> None:
         """Close the device as well."""
-        self._capture.close()
+        if self._capture is not None:
+            self._capture.close()
         super().destroy_node()
 
     def _declare(self) -> MicrophoneParameters:
@@ -69,17 +107,19 @@ class MicrophoneNode(Node):
         return MicrophoneParameters(**values)
 
     def _publish(self) -> None:
+        if self._capture is None:
+            return
         for recorded in self._capture.poll():
             message = chunk_message(recorded.samples, recorded.stamp_ns, self.parameters)
             self._publisher.publish(message)
         lost = self._capture.gaps + self._capture.dropped
         if lost > self._told:
-            self._told = lost
             self.get_logger().warning(f'sound was lost {lost} times so far')
+        self._told = lost
 
 
 def open_capture(node: Node, parameters: MicrophoneParameters) -> Capture:
-    """Open the device that the parameters name, on a node's clock and log.
+    """Open the device that the parameters name, on a node's clock and log; not yet started.
 
     Raises:
         ModuleNotFoundError: sounddevice or the PortAudio library is missing; says how to get it.

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from encoders import MODALITIES, Binder, ModelSetError, SpaceError
+from encoders.languagebind.convert import convert
 from encoders.languagebind.hub import HUB_SETS, pull
 from encoders.languagebind.openclip import PREFIX, find_weights, split_name
 from encoders.languagebind.released import read_released
-from encoders.languagebind.store import FORMAT, convert, read_store, verify
-from encoders.model_set import MANIFEST, SHIPPED, load_model_set, read_manifest
-from encoders.sources import find_set, set_format, store
+from encoders.model_set import MANIFEST, SHIPPED, read_manifest
+from encoders.preprocess import config_to_dict
+from encoders.sources import find_set, is_released, store
+from encoders.store import verify
+from encoders.vision_config import VisionConfig
 
 FAILURES = (ModelSetError, SpaceError, KeyError, OSError, ValueError, ModuleNotFoundError)
 
@@ -70,7 +73,7 @@ def _json(parser: argparse.ArgumentParser) -> None:
 
 def _list(args: argparse.Namespace) -> int:
     here = [
-        {'name': path.parent.name, 'folder': str(path.parent), 'format': set_format(path.parent)}
+        {'name': path.parent.name, 'folder': str(path.parent)}
         for root in (SHIPPED, store())
         for path in sorted(root.glob(f'*/{MANIFEST}'))
     ]
@@ -143,51 +146,46 @@ def _inspect(args: argparse.Namespace) -> int:
 
 
 def _described(model: str) -> dict[str, Any]:
-    if (Path(model) / 'config.json').is_file():
+    if is_released(model):
         found = read_released(Path(model))
+        name = found.config.modality or 'unknown'
         entry = {
-            'width': found.config.vision.width,
-            'layers': found.config.vision.layers,
-            'lora_rank': found.config.vision.lora_rank,
+            **_shape(found.config.vision),
             'values': sum(t.numel() for t in found.vision.values()),
         }
-        name = found.config.modality or 'unknown'
         return {'file': str(found.path), 'space': found.space, 'modalities': {name: entry}}
-    folder = find_set(model)
-    if set_format(folder) == FORMAT:
-        values = read_store(folder).values
-        modalities = {
-            name: {**entry['preprocess'], 'lora_rank': entry['vision']['lora_rank']}
-            for name, entry in values['modalities'].items()
-        }
-        kept = ('name', 'space', 'licence', 'sha256', 'provenance')
-        memory = {'memory': _memory(Binder.load(folder))}
-        return {**{k: values[k] for k in kept}, **memory, 'modalities': modalities}
-    manifest, hashed = read_manifest(folder)
+    stored = read_manifest(find_set(model))
+    manifest = stored.manifest
     return {
         'name': manifest.name,
         'space': manifest.space,
         'licence': manifest.licence,
-        'sha256': hashed,
+        'sha256': stored.sha256,
+        'provenance': manifest.provenance,
+        'memory': _memory(Binder.load(stored.folder)),
         'modalities': {
-            name: {'preprocess': str(spec.preprocess), 'lora_rank': spec.lora_rank}
+            name: {**config_to_dict(spec.preprocess), **_shape(spec.vision)}
             for name, spec in manifest.modalities.items()
         },
     }
 
 
+def _shape(vision: VisionConfig) -> dict[str, Any]:
+    return {'width': vision.width, 'layers': vision.layers, 'lora_rank': vision.lora_rank}
+
+
 def _verify(args: argparse.Namespace) -> int:
+    if is_released(args.model):
+        found = read_released(Path(args.model))  # strictly: every name and shape
+        print(f'{found.path} holds every tensor; convert it to get a hash and golden vectors')
+        return 0
     folder = find_set(args.model)
-    if set_format(folder) == FORMAT:
-        deviations = verify(folder)
-    else:
-        load_model_set(folder)  # compares the hash
-        deviations = {}
+    deviations = verify(folder)
     if args.json:
         print(json.dumps({'folder': str(folder), 'deviations': deviations}))
-    else:
-        golden = ', '.join(f'{name} {value:.0e}' for name, value in deviations.items())
-        print(f'{folder} is intact' + (f'; golden vectors within {golden}' if golden else ''))
+        return 0
+    golden = ', '.join(f'{name} {value:.0e}' for name, value in deviations.items())
+    print(f'{folder} is intact; golden vectors within {golden}')
     return 0
 
 

@@ -6,37 +6,26 @@ import contextlib
 import json
 import signal
 import sys
-from dataclasses import asdict
+from dataclasses import dataclass
 
 import rclpy
-import torch
+from lifecycle_msgs.msg import Transition
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.node import Node
+from rclpy.lifecycle import LifecycleNode
 from rclpy.signals import SignalHandlerOptions
 
-from encoders import (
-    MODALITIES,
-    SENSED,
-    Binder,
-    ModelSetError,
-    PredicateError,
-    load_predicates,
-)
+from encoders import MODALITIES, SENSED
+from lb_ros.bringup_node import BringupNode
 from lb_ros.dds_profile import use_dds_profile
-from lb_ros.diagnostics import engine_status, publish_diagnostics
+from lb_ros.diagnostics import publish_diagnostics
 from lb_ros.encoder_node import EncoderNode
-from lb_ros.encoding import Encoded, EncodingWorker
+from lb_ros.encoding import Encoded
 from lb_ros.microphone import MicrophoneNode
-from lb_ros.parameters import (
-    Parameters,
-    batch_limit,
-    declare_parameters,
-    predicates_file,
-    thread_count,
-)
+from lb_ros.parameters import Parameters, Settings, inputs_of
 from lb_ros.predicates_node import PredicatesNode
+from lb_ros.shared import SharedModel
 from lb_ros.start import STOP_SIGNALS
-from lb_ros.watchdog import Watchdog, leave
+from lb_ros.watchdog import leave
 
 NODES = (
     'bringup',
@@ -47,6 +36,27 @@ NODES = (
 WAKE_S = 0.2
 
 
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The nodes of a process.
+
+    Attributes:
+        nodes: All of them.
+        leader: The one whose state decides about the process.
+        autostart: Whether the process configures and activates the leader.
+        model: What they share; None where nothing is encoded or compared.
+    """
+
+    nodes: tuple[LifecycleNode, ...]
+    leader: BringupNode | EncoderNode | PredicatesNode | MicrophoneNode
+    autostart: bool
+    model: SharedModel | None
+
+
+class StartError(RuntimeError):
+    """A node that should have started by itself could not; the text says why."""
+
+
 def main(name: str, args: list[str] | None = None) -> None:
     """Run the node `name` until it is interrupted; exits 1 with one line if it cannot start.
 
@@ -55,43 +65,76 @@ def main(name: str, args: list[str] | None = None) -> None:
         args: ROS arguments; the command line where None.
     """
     use_dds_profile()
+    _import_early()
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:  # a ROS argument or a parameter file is wrong
         print(f'{name}: {error}', file=sys.stderr)
         raise SystemExit(1) from None
     executor = SingleThreadedExecutor()
-    worker: EncodingWorker | None = None
-    nodes: list[Node] = []
+    started: Started | None = None
     try:
         # Both ways of being stopped leave through the same door, so that everything is closed.
         for signum in STOP_SIGNALS:
             signal.signal(signum, _interrupt)
-        nodes, worker = _build(name)
-        for node in nodes:
-            executor.add_node(node)
-        nodes[-1].get_logger().info(f'{name} is ready')
-        while rclpy.ok():
-            # A signal is only noticed between waits; a node without timers would wait forever.
-            executor.spin_once(timeout_sec=WAKE_S)
+        started = _build(name)
+        _run(started, executor)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    except (ModelSetError, PredicateError, KeyError, ValueError, ModuleNotFoundError) as error:
-        print(f'{name}: {error.args[0] if error.args else error}', file=sys.stderr)
+    except (ValueError, ModuleNotFoundError, StartError) as error:
+        print(f'{name}: {error}', file=sys.stderr)
         raise SystemExit(1) from None
     finally:
-        if worker is not None:
-            worker.close()
-            with contextlib.suppress(OSError):  # nobody may be left to read it
-                print(json.dumps({'counters': _counters(worker)}), flush=True)
+        if started is not None:
+            _close(started)
         executor.shutdown()
-        for node in nodes:
+        for node in started.nodes if started is not None else ():
             node.destroy_node()
         rclpy.try_shutdown()
 
 
-def _counters(worker: EncodingWorker) -> dict[str, dict[str, int]]:
-    return {name: asdict(counters) for name, counters in worker.counters().items()}
+def _import_early() -> None:
+    # A process may take its time to start, but a lifecycle manager awaits `configure`.
+    with contextlib.suppress(ImportError):
+        from transformers import AutoTokenizer, BertModel  # noqa: F401
+
+
+def _run(started: Started, executor: SingleThreadedExecutor) -> None:
+    for node in started.nodes:
+        executor.add_node(node)
+    leader = started.leader
+    if started.autostart:
+        executor.create_task(_autostart(started))
+    while rclpy.ok():
+        # A signal is only noticed between waits; a node without timers would wait forever.
+        executor.spin_once(timeout_sec=WAKE_S)
+        failure = leader.transitions.failure
+        if started.autostart and failure and leader.transitions.state == 'unconfigured':
+            raise StartError(failure)
+
+
+async def _autostart(started: Started) -> None:
+    leader = started.leader
+    for node in started.nodes:
+        node.transitions.starting = True
+    try:
+        for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+            if not await leader.transitions.change(transition, waits=True):
+                return
+    finally:
+        for node in started.nodes:
+            node.transitions.starting = False
+    leader.get_logger().info(f'{leader.get_name()} is ready')
+
+
+def _close(started: Started) -> None:
+    for node in started.nodes:
+        node.transitions.close()
+    if started.model is None:
+        return
+    started.model.close()
+    with contextlib.suppress(OSError):  # nobody may be left to read it
+        print(json.dumps({'counters': started.model.counters()}), flush=True)
 
 
 def _interrupt(signum: int, frame: object) -> None:
@@ -102,87 +145,72 @@ def _interrupt(signum: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _build(name: str) -> tuple[list[Node], EncodingWorker | None]:
-    if name == 'predicates':
-        return [_predicates_alone()], None
+def _build(name: str) -> Started:
     if name == 'bringup':
         return _bringup()
+    if name == 'predicates':
+        return _predicates_alone()
     if name == 'microphone':
-        return [MicrophoneNode()], None
+        microphone = MicrophoneNode()
+        return Started((microphone,), microphone, microphone.parameters.autostart, None)
     modality = next(m for m in SENSED if f'{MODALITIES[m].sensor}_encoder' == name)
-    encoder = EncoderNode(modality)
-    parameters = declare_parameters(encoder)
-    binder = _load(parameters, (modality,))
-    worker = _worker(binder, {modality: encoder}, parameters, predicates=None)
-    return [encoder], worker
+    return _encoder_alone(modality)
 
 
-def _predicates_alone() -> Node:
-    probe = Node('predicates')
-    parameters = declare_parameters(probe)
-    probe.destroy_node()
-    binder = _load(parameters, None)
-    predicates = load_predicates(predicates_file(parameters))
-    return PredicatesNode(binder, predicates, parameters=parameters)
+def _predicates_alone() -> Started:
+    node = PredicatesNode()
+    settings = Settings(node)
+    model = SharedModel(lambda: settings.values, modalities=None)
+    node.connect(model, settings)
+    _follow(settings, model, node)
+    settings.unconfigured = lambda: node.transitions.state == 'unconfigured'
+    return Started((node,), node, settings.values.autostart, model)
 
 
-def _bringup() -> tuple[list[Node], EncodingWorker]:
-    settings = Node('bringup')
-    parameters = declare_parameters(settings)
-    binder = _load(parameters, parameters.modalities)
-    predicates = PredicatesNode(
-        binder,
-        load_predicates(predicates_file(parameters)),
-        parameters=parameters,
-        listen=False,
-    )
-    encoders = {name: EncoderNode(name) for name in parameters.modalities}
-    worker = _worker(binder, encoders, parameters, predicates=predicates)
-    return [*encoders.values(), predicates, settings], worker
+def _encoder_alone(modality: str) -> Started:
+    node = EncoderNode(modality)
+    settings = Settings(node)
+    model = SharedModel(lambda: settings.values, modalities=(modality,))
+    model.on_encoded, model.on_failure = node.publish, node.get_logger().warning
+    node.connect(model, settings, inputs=inputs_of(settings.values, modality))
+    _follow(settings, model, None)
+    settings.unconfigured = lambda: node.transitions.state == 'unconfigured'
+    publish_diagnostics(node, lambda: [model.status()])
+    return Started((node,), node, settings.values.autostart, model)
 
 
-def _load(parameters: Parameters, modalities: tuple[str, ...] | None) -> Binder:
-    torch.set_num_threads(thread_count(parameters))
-    try:
-        torch.empty(0, device=parameters.device)
-    except (RuntimeError, AssertionError) as error:  # a build without CUDA fails an assertion
-        reason = str(error).splitlines()[0]
-        raise ValueError(f'parameter device: {parameters.device!r}: {reason}') from error
-    return Binder.load(parameters.model, modalities=modalities, device=parameters.device)
+def _bringup() -> Started:
+    leader = BringupNode()
+    settings = leader.settings
+    values = settings.values
+    model = SharedModel(lambda: settings.values, modalities=values.modalities)
+    encoders = {name: EncoderNode(name) for name in values.modalities}
+    predicates = PredicatesNode()
 
-
-def _worker(
-    binder: Binder,
-    encoders: dict[str, EncoderNode],
-    parameters: Parameters,
-    *,
-    predicates: PredicatesNode | None,
-) -> EncodingWorker:
     def publish(encoded: Encoded) -> None:
-        if predicates is not None:
-            predicates.receive(encoded)
+        predicates.receive(encoded)
         encoders[encoded.modality].publish(encoded)
 
     def fatal(status: int, line: str) -> None:
-        if predicates is not None:
-            predicates.give_up(line)
+        predicates.give_up(line)
         leave(status, line)
 
-    log = next(iter(encoders.values())).get_logger().warning
-    worker = EncodingWorker(
-        binder,
-        publish=publish,
-        log=log,
-        max_rate_hz=parameters.max_rate_hz,
-        max_age_ms=parameters.max_age_ms,
-        max_batch=batch_limit(parameters),
-        on_fatal=fatal,
-    )
-    publish_diagnostics(next(iter(encoders.values())), lambda: [engine_status(worker)])
-    if parameters.worker_timeout_s:
-        Watchdog(worker.busy_with, limit_s=parameters.worker_timeout_s)
-    for encoder in encoders.values():
-        encoder.connect(worker, max_age_ms=parameters.max_age_ms)
-    if predicates is not None:
-        predicates.on_model = worker.use
-    return worker
+    model.on_encoded, model.on_failure = publish, leader.get_logger().warning
+    model.on_fatal = fatal
+    publish_diagnostics(leader, lambda: [model.status()])
+    predicates.connect(model, settings, listen=False)
+    for name, encoder in encoders.items():
+        encoder.connect(model, settings, inputs=inputs_of(values, name))
+    members = (*encoders.values(), predicates)
+    leader.lead(members)
+    _follow(settings, model, predicates)
+    return Started((*members, leader), leader, values.autostart, model)
+
+
+def _follow(settings: Settings, model: SharedModel, predicates: PredicatesNode | None) -> None:
+    def take(values: Parameters) -> None:
+        model.limit(values)
+        if predicates is not None:
+            predicates.changed(values)
+
+    settings.on_change = take

@@ -32,6 +32,7 @@ class OwnMicrophone:
     def __init__(self, node: Node, store: Callable[[AudioChunk], None]) -> None:
         self._node, self._store = node, store
         self._capture: Capture | None = None
+        self._is_open = False
         self._parameters = MicrophoneParameters(
             device=declare_parameter(node, DEVICE, '', ParameterDescriptor(read_only=True)),
             sample_rate_hz=node.get_parameter('audio_rate_hz').value,
@@ -53,6 +54,23 @@ class OwnMicrophone:
             self._capture.close()
         self._capture = None
 
+    def open(self, is_open: bool) -> None:
+        """Whether the node is active: the device is closed while it is not.
+
+        Raises nothing: a device that is gone meanwhile is told, and tried when it is switched on.
+        """
+        self._is_open = is_open
+        self.close()
+        if is_open and self._node.get_parameter(SWITCH).value:
+            try:
+                self._start()
+            except (ModuleNotFoundError, ValueError) as error:
+                self._node.get_logger().error(str(error))
+
+    def _start(self) -> None:
+        self._capture = open_capture(self._node, self._parameters)
+        self._capture.start()
+
     def _switch(self, changed: list[Any]) -> SetParametersResult:
         for parameter in changed:
             if parameter.name != SWITCH:
@@ -61,7 +79,9 @@ class OwnMicrophone:
             if not parameter.value:
                 continue
             try:
-                self._capture = open_capture(self._node, self._parameters)
+                self._start()  # also while the node is not active, to say what is wrong with it
+                if not self._is_open:
+                    self.close()
             except (ModuleNotFoundError, ValueError) as error:
                 return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)

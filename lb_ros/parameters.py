@@ -1,61 +1,120 @@
-"""The parameters of all nodes, declared in one place; config/parameters.yaml explains them."""
+"""The parameters of all nodes, declared in one place; config/parameters.yaml lists them all."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
-from encoders import SENSED
+from encoders import MODALITIES, SENSED
 from encoders.shipped import shipped
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """Values of a node's parameters.
-
-    Attributes:
-        model: Name of a shipped model set, or a folder.
-        predicates: YAML file with predicates; empty for the shipped ones.
-        modalities: Encoders to run (bringup only).
-        device: Torch device of the encoders.
-        threads: CPU threads of the encoders; 0 for one per core.
-        max_rate_hz: Upper limit of embeddings per sensor; 0 for none.
-        max_age_ms: Messages that waited longer than this are dropped as stale.
-        evaluate_period_ms: Shortest time between two evaluations of the predicates.
-        max_batch: Samples that are encoded in one call; 0: one on a CPU, else one per modality.
-        worker_timeout_s: A worker that is busy for longer is stuck and ends the process; 0: never.
-    """
+    """Values of a node's parameters; `DESCRIPTIONS` says what each is."""
 
     model: str = 'lb-mini'
     predicates: str = ''
     modalities: tuple[str, ...] = SENSED
+    camera_inputs: tuple[str, ...] = ('camera/image',)
+    depth_inputs: tuple[str, ...] = ('depth/image',)
+    infrared_inputs: tuple[str, ...] = ('infrared/image',)
+    microphone_inputs: tuple[str, ...] = ('microphone/audio',)
     device: str = 'cpu'
     threads: int = 0
     max_rate_hz: float = 15.0
     max_age_ms: float = 1000.0
     evaluate_period_ms: float = 20.0
+    history_s: float = 30.0
+    autostart: bool = True
+    answer_within_s: float = 4.0
     max_batch: int = 0
     worker_timeout_s: float = 60.0
 
 
+DESCRIPTIONS = {
+    'model': 'Name of a model set, or its folder',
+    'predicates': 'YAML file with predicates; empty for the shipped ones',
+    'modalities': 'Encoders to run (bringup only)',
+    'camera_inputs': 'Image topics; several cameras share the trunk',
+    'depth_inputs': 'Depth image topics',
+    'infrared_inputs': 'Infrared image topics',
+    'microphone_inputs': 'Sound topics',
+    'device': 'Torch device of the encoders, for example cpu or cuda:0',
+    'threads': 'CPU threads of the encoders; 0 for one per core',
+    'max_rate_hz': 'Upper limit of embeddings per second and sensor; 0 for none',
+    'max_age_ms': 'Messages that waited longer are dropped as stale, milliseconds',
+    'evaluate_period_ms': 'Shortest time between evaluations of the predicates, milliseconds',
+    'history_s': 'How far back a query may ask, seconds',
+    'autostart': 'Configure and activate at the start; false leaves it to a lifecycle manager',
+    'answer_within_s': 'A change of state is answered after this and goes on, seconds; 0 to wait',
+    'max_batch': 'Samples encoded in one call; 0: one on a CPU, else one per modality',
+    'worker_timeout_s': 'A worker busy for longer ends the process, seconds; 0: never',
+}
 RANGES = {
     'threads': (0, 256),
     'max_rate_hz': (0.0, 1000.0),
     'max_age_ms': (1.0, 60_000.0),
     'evaluate_period_ms': (1.0, 10_000.0),
+    'history_s': (0.0, 3600.0),
+    'answer_within_s': (0.0, 600.0),
     'max_batch': (0, 64),
     'worker_timeout_s': (0.0, 3600.0),
 }
+# The others are read-only. These take effect at once ...
+LIVE = ('max_rate_hz', 'max_age_ms', 'evaluate_period_ms', 'history_s', 'answer_within_s')
+# ... and these when the node is configured.
+AT_CONFIGURE = ('model', 'predicates', 'device', 'threads')
+
+
+class Settings:
+    """The parameters of a node, with the values they have now.
+
+    Raises:
+        ValueError: A value is of the wrong type or out of range, or a modality is unknown.
+
+    Attributes:
+        values: Replaced as a whole when parameters change.
+        on_change: Called with the new values.
+        unconfigured: Asked whether values that take effect at `configure` may change.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self.values = declare_parameters(node)
+        self.on_change: Callable[[Parameters], None] = lambda values: None
+        self.unconfigured: Callable[[], bool] = lambda: True
+        node.add_on_set_parameters_callback(self._check)
+        node.add_post_set_parameters_callback(self._take)
+
+    def _check(self, changed: Sequence[Parameter]) -> SetParametersResult:
+        for parameter in changed:
+            if parameter.name in AT_CONFIGURE and not self.unconfigured():
+                reason = f'{parameter.name} can change only while the node is unconfigured'
+                return SetParametersResult(successful=False, reason=reason)
+        return SetParametersResult(successful=True)
+
+    def _take(self, changed: Sequence[Parameter]) -> None:
+        ours = {p.name: p.value for p in changed if p.name in LIVE + AT_CONFIGURE}
+        if ours:
+            self.values = replace(self.values, **ours)
+            self.on_change(self.values)
 
 
 def declare_parameters(node: Node) -> Parameters:
-    """Declare all parameters on a node, read-only, and read them.
+    """Declare all parameters on a node and read them.
 
     Raises:
         ValueError: A value is of the wrong type or out of range, or a modality is unknown.
@@ -64,11 +123,14 @@ def declare_parameters(node: Node) -> Parameters:
     for field in fields(Parameters):
         default = list(field.default) if isinstance(field.default, tuple) else field.default
         declared = declare_parameter(node, field.name, default, _descriptor(field.name))
-        values[field.name] = tuple(declared) if isinstance(declared, (list, tuple)) else declared
+        if isinstance(field.default, tuple):
+            # An empty list has no type in a YAML file or on the command line: it arrives as None.
+            declared = tuple(declared or ())
+            if not declared or not all(declared):
+                what = ', '.join(SENSED) if field.name == 'modalities' else 'topic'
+                raise ValueError(f'parameter {field.name}: needs at least one of {what}')
+        values[field.name] = declared
     known = ', '.join(SENSED)
-    # An empty list has no type in a YAML file or on the command line, so it arrives as None.
-    if not values['modalities']:
-        raise ValueError(f'parameter modalities: needs at least one of {known}')
     for name in values['modalities']:
         if name not in SENSED:
             raise ValueError(f'parameter modalities: unknown {name!r}, expected some of {known}')
@@ -87,6 +149,12 @@ def declare_parameter(
         return node.declare_parameter(name, default, descriptor).value
     except (InvalidParameterTypeException, InvalidParameterValueException) as error:
         raise ValueError(f'parameter {name}: {error}') from error
+
+
+def inputs_of(parameters: Parameters, modality: str) -> tuple[str, ...]:
+    """Topics of a modality's sensors."""
+    topics: tuple[str, ...] = getattr(parameters, f'{MODALITIES[modality].sensor}_inputs')
+    return tuple(dict.fromkeys(topics))
 
 
 def thread_count(parameters: Parameters) -> int:
@@ -109,7 +177,11 @@ def predicates_file(parameters: Parameters) -> Path:
 
 
 def _descriptor(name: str) -> ParameterDescriptor:
-    descriptor = ParameterDescriptor(read_only=True)
+    descriptor = ParameterDescriptor(
+        description=DESCRIPTIONS[name], read_only=name not in LIVE + AT_CONFIGURE
+    )
+    if name in AT_CONFIGURE:
+        descriptor.additional_constraints = 'changes only while the node is unconfigured'
     if name in RANGES:
         low, high = RANGES[name]
         if isinstance(low, int):

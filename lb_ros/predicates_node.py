@@ -2,128 +2,229 @@
 
 from __future__ import annotations
 
-import math
+import os
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from rclpy.action import ActionServer, CancelResponse
-from rclpy.action.server import ServerGoalHandle
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
-from rclpy.node import Node
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.task import Future
 
-from encoders import (
-    MODALITIES,
-    Binder,
-    ModelSetError,
-    Predicate,
-    PredicateBank,
-    PredicateError,
-    SpaceError,
-    State,
-)
-from lb_ros.action import WaitForPredicate
-from lb_ros.encoder_node import NEWEST
+from encoders import SENSED, Predicate, PredicateBank, PredicateError, SpaceError, load_predicates
+from lb_ros.answering import answer
+from lb_ros.encoder_node import LOAD_ERRORS, NEWEST
 from lb_ros.encoding import Encoded
+from lb_ros.lifecycle import FAILURE, SUCCESS, Transitions, attempt, elsewhere
 from lb_ros.messages import (
-    predicate_from_message,
     predicate_message,
+    predicates_from_messages,
     scores_message,
-    state_message,
     states_message,
 )
 from lb_ros.msg import Embedding, PredicateScores, PredicateState, PredicateStates
-from lb_ros.parameters import Parameters
-from lb_ros.scoring import Scoring
+from lb_ros.parameters import Parameters, Settings, predicates_file
+from lb_ros.scoring import Evaluation, Scoring
+from lb_ros.shared import SharedModel
 from lb_ros.srv import (
-    AddPredicate,
+    AddPredicates,
     ListPredicates,
     LoadModel,
     QueryText,
-    RemovePredicate,
+    RemovePredicates,
     SetPredicates,
 )
 from lb_ros.stamps import to_ns
+from lb_ros.waiting import Waiting
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-DEFAULT_MAX_AGE_MS = 1000.0
+# Without new evidence, scores are still published this often, with its growing age.
+QUIET_PERIOD_S = 0.2
 GIVE_UP_WAIT = Duration(seconds=1)
+# Evaluations take at most this share of the time, however many predicates there are.
+BUSY_SHARE = 0.25
+# New sentences are embedded at this niceness, so that sensors are not kept waiting.
+NICENESS = 5
 
 
-class PredicatesNode(Node):
-    """Node `predicates`.
+class PredicatesNode(LifecycleNode):
+    """Node `predicates`; call `connect` before its first transition."""
 
-    Args:
-        binder: Text tower and calibration.
-        predicates: To begin with.
-        parameters: Of the process.
-        listen: Subscribe to embedding topics; False where `receive` is called in process.
-    """
-
-    def __init__(
-        self,
-        binder: Binder,
-        predicates: list[Predicate],
-        *,
-        parameters: Parameters,
-        listen: bool = True,
-        **node_options: Any,
-    ) -> None:
+    def __init__(self, **node_options: Any) -> None:
         super().__init__('predicates', **node_options)
-        self._scoring = Scoring(binder, PredicateBank(predicates, binder))
-        self._settings = parameters
+        self._model: SharedModel | None = None
+        self._settings: Settings | None = None
+        self.transitions = Transitions(
+            self, answer_within_s=lambda: self._values().answer_within_s
+        )
+        self._scoring: Scoring | None = None
+        self._is_open = False
         self._dirty = False
+        self._due_ns: int | None = None
+        self._next_s = self._quiet_s = 0.0
         self._announced: list[str] | None = None
         self._told: set[str] = set()
-        self._waiting: list[tuple[ServerGoalHandle, Future, float]] = []
-        self.on_model: Callable[[Binder], None] = lambda binder: None
-        self._scores = self.create_publisher(PredicateScores, 'predicates/scores', 10)
-        self._states = self.create_publisher(PredicateStates, 'predicates/state', LATCHED)
-        if listen:
-            for name in MODALITIES:
-                self.create_subscription(Embedding, f'embeddings/{name}', self._store, NEWEST)
+        self._scores = self.create_lifecycle_publisher(PredicateScores, 'predicates/scores', 10)
+        self._states = self.create_lifecycle_publisher(
+            PredicateStates, 'predicates/state', LATCHED
+        )
+        self._changes = ThreadPoolExecutor(1, 'predicate change', initializer=_be_nice)
+        self._questions = ThreadPoolExecutor(1, 'query')
         self._offer_services()
-        self.create_timer(parameters.evaluate_period_ms * 1e-3, self._evaluate)
-        # Without new evidence, states must still grow old.
-        self.create_timer(0.2, self._mark_dirty)
+        self._waiting = Waiting(self, known=self._known, evaluate=self._mark_dirty)
+        # Of steady time: simulated time may stand still, and waiting has an end all the same.
+        self._timer = self.create_timer(
+            self._values().evaluate_period_ms * 1e-3,
+            self._tick,
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
+        back = JumpThreshold(
+            min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True
+        )
+        self._jumps = self.get_clock().create_jump_callback(back, post_callback=self._jumped)
+
+    def connect(self, model: SharedModel, settings: Settings, *, listen: bool = True) -> None:
+        """Say whose text tower and calibration are used.
+
+        Args:
+            model: Of the process.
+            settings: Of the process.
+            listen: Subscribe to embedding topics; False where `receive` is called in process.
+        """
+        self._model, self._settings = model, settings
+        self.changed(settings.values)
+        for name in SENSED if listen else ():
+            self.create_subscription(Embedding, f'embeddings/{name}', self._store, NEWEST)
+
+    def _values(self) -> Parameters:
+        return Parameters() if self._settings is None else self._settings.values
 
     def _offer_services(self) -> None:
+        # Changes one after the other; questions and the rest at any time.
+        changes, any_time = MutuallyExclusiveCallbackGroup(), ReentrantCallbackGroup()
         services = (
-            (QueryText, 'query', self._query),
-            (SetPredicates, 'predicates/set', self._set),
-            (AddPredicate, 'predicates/add', self._add),
-            (RemovePredicate, 'predicates/remove', self._remove),
-            (ListPredicates, 'predicates/list', self._list),
-            (LoadModel, 'load_model', self._load_model),
+            (QueryText, 'query', self._query, any_time),
+            (ListPredicates, 'predicates/list', self._list, any_time),
+            (SetPredicates, 'predicates/set', self._set, changes),
+            (AddPredicates, 'predicates/add', self._add, changes),
+            (RemovePredicates, 'predicates/remove', self._remove, changes),
+            (LoadModel, 'load_model', self._load_model, changes),
         )
-        for kind, name, callback in services:
-            self.create_service(kind, name, callback)
-        self._action = ActionServer(
-            self,
-            WaitForPredicate,
-            'wait_for',
-            self._wait_for,
-            cancel_callback=lambda goal: CancelResponse.ACCEPT,
+        for kind, name, callback, group in services:
+            self.create_service(kind, name, callback, callback_group=group)
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model set, unless another node of the process has, and the predicates."""
+        errors = (*LOAD_ERRORS, PredicateError)
+        outcome = attempt(self, self.transitions, self._configure, *errors)
+        if outcome is not SUCCESS:
+            self._let_go()
+        return outcome
+
+    def _configure(self) -> None:
+        assert self._model is not None, 'connect comes first'
+        values = self._values()
+        predicates = load_predicates(predicates_file(values))
+        self.transitions.activity = 'loading the model set'
+        binder = self._model.acquire(self.get_name())
+        self.transitions.activity = f'embedding the sentences of {len(predicates)} predicates'
+        self._scoring = Scoring(PredicateBank(predicates, binder), history_s=values.history_s)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Begin to score."""
+        if self._scoring is None:
+            return FAILURE
+        outcome = super().on_activate(state)
+        self._scoring.reset()
+        self._announced, self._dirty, self._is_open = None, True, True
+        return outcome
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop scoring; the latched states become UNKNOWN."""
+        self._stop()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let go of the model set and forget all predicates."""
+        self._let_go()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """As `on_deactivate` and `on_cleanup`."""
+        self._stop()
+        self.on_cleanup(state)
+        return super().on_shutdown(state)
+
+    def _let_go(self) -> None:
+        self._scoring = None
+        if self._model is not None:
+            self._model.release(self.get_name())
+
+    def _stop(self) -> None:
+        scoring, was_open = self._scoring, self._is_open
+        self._is_open = False
+        if scoring is None or not was_open:
+            return
+        self._waiting.give_up(f'{self.get_name()} was deactivated')
+        names = [p.name for p in scoring.bank.predicates]
+        now = self.get_clock().now().to_msg()
+        message = PredicateStates(
+            states=[
+                PredicateState(name=n, probability=0.5, since=now, reason='deactivated')
+                for n in names
+            ]
         )
+        message.header.stamp = now
+        self._states.publish(message)
+
+    def changed(self, values: Parameters) -> None:
+        """Take over parameters that have changed."""
+        self._timer.timer_period_ns = round(values.evaluate_period_ms * 1e6)
+        if self._scoring is not None:
+            self._scoring.history_s = values.history_s
+
+    async def _known(self) -> set[str] | None:
+        await self.transitions.settled()
+        scoring = self._scoring
+        if scoring is None or not self._is_open:
+            return None
+        return {predicate.name for predicate in scoring.bank.predicates}
+
+    def _mark_dirty(self) -> None:
+        self._dirty = True
+
+    def _jumped(self, jump: Any) -> None:
+        if self._scoring is not None:
+            self._scoring.reset()
+        self._mark_dirty()
 
     def receive(self, encoded: Encoded) -> None:
         """Take an embedding from the same process; called from the worker's thread."""
-        space = self._scoring.binder.space
-        self._scoring.receive(
-            encoded.modality, encoded.vector, stamp_ns=encoded.stamp_ns, space=space
+        scoring = self._scoring
+        if scoring is None or encoded.space != scoring.bank.space:
+            return  # the model set has just been replaced, and this was still made by the old one
+        self._take(
+            encoded.modality,
+            encoded.vector,
+            stamp_ns=encoded.stamp_ns,
+            space=encoded.space,
+            source=encoded.source,
         )
-        self._dirty = True
 
     def give_up(self, reason: str) -> None:
-        """Say that every state is unknown, before the process ends."""
-        stamp = self.get_clock().now().to_msg()
+        """Say that every state is unknown, before the process ends; from any thread."""
+        scoring, stamp = self._scoring, self.get_clock().now().to_msg()
+        if scoring is None:
+            return
         message = PredicateStates(
             states=[
                 PredicateState(name=p.name, probability=0.5, since=stamp, reason=reason)
-                for p in self._scoring.bank.predicates
+                for p in scoring.bank.predicates
             ]
         )
         message.header.stamp = stamp
@@ -131,13 +232,20 @@ class PredicatesNode(Node):
         self._states.wait_for_all_acked(GIVE_UP_WAIT)
 
     def _store(self, message: Embedding) -> None:
+        self._take(
+            message.modality,
+            np.array(message.vector, np.float32),
+            stamp_ns=to_ns(message.header.stamp),
+            space=message.language_space,
+            source=message.source,
+        )
+
+    def _take(self, modality: str, vector: Any, **origin: Any) -> None:
+        scoring = self._scoring
+        if scoring is None or not self._is_open:
+            return
         try:
-            self._scoring.receive(
-                message.modality,
-                np.array(message.vector, np.float32),
-                stamp_ns=to_ns(message.header.stamp),
-                space=message.language_space,
-            )
+            scoring.receive(modality, vector, **origin)
         except SpaceError as error:
             if str(error) not in self._told:
                 self._told.add(str(error))
@@ -145,149 +253,159 @@ class PredicatesNode(Node):
             return
         self._dirty = True
 
-    def _mark_dirty(self) -> None:
-        self._dirty = True
-
-    def _evaluate(self) -> None:
-        if not self._dirty:
+    def _tick(self) -> None:
+        now_s = time.monotonic()
+        if not self._is_open or now_s < self._next_s:
             return
-        self._dirty = False
         now_ns = self.get_clock().now().nanoseconds
+        is_due = self._due_ns is not None and now_ns >= self._due_ns
+        if self._dirty or is_due or now_s >= self._quiet_s or self._waiting.expires:
+            self._dirty = False
+            self._evaluate(now_ns)
+            took_s = time.monotonic() - now_s
+            self._next_s = now_s + took_s / BUSY_SHARE
+            self._quiet_s = now_s + QUIET_PERIOD_S
+
+    def _evaluate(self, now_ns: int) -> None:
+        scoring = self._scoring
+        if scoring is None:
+            return
         started_s = time.perf_counter()
-        evaluation = self._scoring.evaluate(now_ns)
-        if evaluation.newest_ns:
-            score_ms = (time.perf_counter() - started_s) * 1e3
-            space = self._scoring.binder.space
-            message = scores_message(evaluation, space=space, now_ns=now_ns, score_ms=score_ms)
-            self._scores.publish(message)
+        evaluation = scoring.evaluate(now_ns)
+        score_ms = (time.perf_counter() - started_s) * 1e3
+        self._due_ns = evaluation.due_ns
+        self._waiting.serve(evaluation.states)
+        self._announce(evaluation, now_ns)
+        if evaluation.newest_ns and self._scores.get_subscription_count():
+            self._scores.publish(scores_message(evaluation, now_ns=now_ns, score_ms=score_ms))
+
+    def _announce(self, evaluation: Evaluation, now_ns: int) -> None:
         # The latched message must list what is scored now, also before the first evidence.
         names = list(evaluation.states)
         if evaluation.changed or names != self._announced:
             self._announced = names
             self._states.publish(states_message(evaluation, now_ns=now_ns))
-        self._serve_waiting(evaluation.states, evaluation.changed)
 
-    def _query(self, request: QueryText.Request, response: QueryText.Response) -> Any:
-        binder = self._scoring.binder
-        try:
-            bank = PredicateBank([], binder)
-            names = [f'{index}' for index in range(len(request.texts))]
-            for name, text in zip(names, request.texts, strict=True):
-                bank.add(Predicate.from_sentence(text, name=name))
-            if not names:
-                raise PredicateError('there are no texts')
-            if not request.max_age_ms >= 0:
-                raise PredicateError(f'max_age_ms must be 0 or more, not {request.max_age_ms}')
-            for name in request.modalities:
-                if name not in binder.modalities:
-                    known = ', '.join(binder.modalities)
-                    raise PredicateError(f'unknown modality {name!r}, expected some of {known}')
-        except (PredicateError, ValueError) as error:
-            response.success, response.message = False, str(error)
+    async def _query(
+        self, request: QueryText.Request, response: QueryText.Response
+    ) -> QueryText.Response:
+        await self.transitions.settled()
+        scoring = self._scoring
+        if scoring is None or not self._is_open:
+            response.message = f'{self.get_name()} is not active'
             return response
         now_ns = self.get_clock().now().nanoseconds
-        limit_ms = request.max_age_ms or DEFAULT_MAX_AGE_MS
-        evidence = self._scoring.fresh(now_ns, limit_ms)
-        asked = list(request.modalities) or list(binder.modalities)
-        usable = {m: evidence[m].vector for m in asked if m in evidence}
-        scores = bank.score(usable)
-        response.success, response.modalities = True, asked
-        response.similarities = [s.similarity.get(m, math.nan) for s in scores for m in asked]
-        response.probabilities = [s.probability.get(m, math.nan) for s in scores for m in asked]
-        response.fused = [s.fused if s.probability else math.nan for s in scores]
-        response.ages_ms = [
-            (now_ns - evidence[m].stamp_ns) * 1e-6 if m in evidence else -1.0 for m in asked
-        ]
-        response.reasons = [
-            '' if m in evidence else f'no {m} embedding in the last {limit_ms:.0f} ms'
-            for m in asked
-        ]
-        return response
+        return await elsewhere(
+            self, self._questions, lambda: answer(scoring, request, now_ns=now_ns)
+        )
 
-    def _set(self, request: SetPredicates.Request, response: SetPredicates.Response) -> Any:
-        try:
-            predicates = [predicate_from_message(message) for message in request.predicates]
-            binder = self._scoring.binder
-            self._scoring = Scoring(binder, PredicateBank(predicates, binder))
-        except PredicateError as error:
-            response.message = str(error)
+    async def _list(
+        self, request: ListPredicates.Request, response: ListPredicates.Response
+    ) -> Any:
+        await self.transitions.settled()
+        scoring = self._scoring
+        if scoring is None:
+            response.message = f'{self.get_name()} is not configured'
             return response
         response.success = True
+        response.predicates = [predicate_message(p) for p in scoring.bank.predicates]
         return response
 
-    def _add(self, request: AddPredicate.Request, response: AddPredicate.Response) -> Any:
-        try:
-            self._scoring.add(predicate_from_message(request.predicate))
-        except PredicateError as error:
-            response.message = str(error)
+    async def _set(self, request: SetPredicates.Request, response: SetPredicates.Response) -> Any:
+        predicates, refused = predicates_from_messages(request.predicates)
+        return await self._change(response, predicates, refused, keep=False)
+
+    async def _add(self, request: AddPredicates.Request, response: AddPredicates.Response) -> Any:
+        predicates, refused = predicates_from_messages(request.predicates)
+        if not request.predicates:
+            response.message = 'there are no predicates'
+            return self._conclude(response, {})
+        return await self._change(response, predicates, refused, keep=True)
+
+    async def _change(
+        self,
+        response: Any,
+        predicates: Sequence[Predicate],
+        refused: dict[str, str],
+        *,
+        keep: bool,
+    ) -> Any:
+        """Score these predicates as well, or (`keep` False) alone; all of them or none."""
+        await self.transitions.settled()
+        scoring = self._scoring
+        if scoring is None:
+            response.message = f'{self.get_name()} is not configured'
             return response
-        response.success = True
-        return response
+        if not refused:
 
-    def _remove(self, request: RemovePredicate.Request, response: RemovePredicate.Response) -> Any:
-        try:
-            self._scoring.remove(request.name)
-        except KeyError as error:
-            response.message = str(error.args[0])
+            def prepare() -> tuple[PredicateBank, dict[str, str]]:
+                bank = scoring.bank.copy() if keep else PredicateBank([], scoring.bank.binder)
+                return bank, bank.try_extend(predicates)
+
+            bank, refused = await elsewhere(self, self._changes, prepare)
+            if not refused:
+                scoring.replace(bank)
+                self._mark_dirty()
+        return self._conclude(response, refused)
+
+    async def _remove(
+        self, request: RemovePredicates.Request, response: RemovePredicates.Response
+    ) -> Any:
+        await self.transitions.settled()
+        scoring = self._scoring
+        if scoring is None:
+            response.message = f'{self.get_name()} is not configured'
             return response
-        response.success = True
+        known = {predicate.name for predicate in scoring.bank.predicates}
+        refused = {name: f'no predicate {name!r}' for name in request.names if name not in known}
+        if not request.names:
+            response.message = 'there are no names'
+        elif not refused:
+            bank = scoring.bank.copy()
+            for name in dict.fromkeys(request.names):
+                bank.remove(name)
+            scoring.replace(bank)
+            self._mark_dirty()
+        return self._conclude(response, refused)
+
+    def _conclude(self, response: Any, refused: dict[str, str]) -> Any:
+        scoring = self._scoring
+        response.message = response.message or '; '.join(refused.values())
+        response.success = not response.message
+        response.refused, response.reasons = list(refused), list(refused.values())
+        response.active = [p.name for p in scoring.bank.predicates] if scoring else []
         return response
 
-    def _list(self, request: ListPredicates.Request, response: ListPredicates.Response) -> Any:
-        response.predicates = [predicate_message(p) for p in self._scoring.bank.predicates]
-        return response
-
-    def _load_model(self, request: LoadModel.Request, response: LoadModel.Response) -> Any:
-        try:
-            binder = Binder.load(request.model, device=self._settings.device)
-        except (ModelSetError, SpaceError, KeyError) as error:
-            response.message = str(error)
+    async def _load_model(
+        self, request: LoadModel.Request, response: LoadModel.Response
+    ) -> LoadModel.Response:
+        await self.transitions.settled()
+        before, model = self._scoring, self._model
+        if before is None or model is None:
+            response.message = f'{self.get_name()} is not configured'
             return response
-        predicates = list(self._scoring.bank.predicates)
-        self._scoring = Scoring(binder, PredicateBank(predicates, binder))
-        self.on_model(binder)
-        response.success, response.language_space = True, binder.space
+
+        def prepare() -> Scoring:
+            binder = model.load(request.model)
+            bank = PredicateBank(before.bank.predicates, binder)
+            return Scoring(bank, history_s=before.history_s)
+
+        try:
+            scoring = await elsewhere(self, self._changes, prepare)
+        except (*LOAD_ERRORS, PredicateError) as error:
+            response.message = str(error.args[0] if error.args else error)
+            return response
+        if self._scoring is not before:
+            response.message = f'{self.get_name()} was cleaned up meanwhile'
+            return response
+        # First the side that refuses vectors of the other space, then the side that makes them.
+        self._scoring = scoring
+        model.use(scoring.bank.binder)
+        self._mark_dirty()
+        response.success, response.language_space = True, scoring.bank.space
         return response
 
-    async def _wait_for(self, goal: ServerGoalHandle) -> WaitForPredicate.Result:
-        request = goal.request
-        names = [predicate.name for predicate in self._scoring.bank.predicates]
-        if request.name not in names or request.state not in set(State):
-            goal.abort()
-            message = f'no predicate {request.name!r}, or no state {request.state}'
-            return WaitForPredicate.Result(message=message)
-        limit_s = time.monotonic() + request.timeout_s if request.timeout_s > 0 else math.inf
-        future = Future()
-        self._waiting.append((goal, future, limit_s))
-        self._dirty = True
-        result: WaitForPredicate.Result = await future
-        if goal.is_cancel_requested:
-            goal.canceled()
-        elif result.reached:
-            goal.succeed()
-        else:
-            goal.abort()
-        return result
 
-    def _serve_waiting(self, states: dict[str, Any], changed: tuple[str, ...]) -> None:
-        for entry in list(self._waiting):
-            goal, future, limit_s = entry
-            name, tracked = goal.request.name, states.get(goal.request.name)
-            if tracked is None:
-                message = f'predicate {name!r} was removed'
-            elif tracked.state == goal.request.state or goal.is_cancel_requested:
-                message = 'canceled' if goal.is_cancel_requested else ''
-            elif time.monotonic() >= limit_s:
-                message = f'still {tracked.state.name} after {goal.request.timeout_s:.1f} s'
-            else:
-                if name in changed:
-                    state = state_message(name, tracked)
-                    goal.publish_feedback(WaitForPredicate.Feedback(state=state))
-                continue
-            self._waiting.remove(entry)
-            probability = 0.5 if tracked is None else tracked.probability
-            future.set_result(
-                WaitForPredicate.Result(
-                    reached=not message, message=message, probability=probability
-                )
-            )
+def _be_nice() -> None:
+    # On Linux the niceness of a thread, and of those that PyTorch starts from it, is its own.
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

@@ -3,32 +3,48 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoders import (
-    Binder,
-    Predicate,
     PredicateBank,
     PredicateScore,
     PredicateTracker,
     SpaceError,
-    State,
     TrackedState,
 )
 
 Vector = NDArray[np.float32]
+# A stamp this far behind the last one is a source that began anew, not a late message.
+RESTART_MS = 1000.0
+MAX_KEPT = 100_000  # embeddings per sensor, whatever `history_s` says
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The newest embedding of a modality and when it was sensed."""
+    """An embedding of a sensor and when it was sensed."""
 
     vector: Vector
     stamp_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The evidence of all sensors at one moment.
+
+    Attributes:
+        vectors: Modality to the embeddings of its sensors, `[S, D]`.
+        ages_ms: Of each, counted back from the moment.
+        newest_ns: Stamp of the newest evidence of each modality.
+    """
+
+    vectors: dict[str, Vector]
+    ages_ms: dict[str, list[float]]
+    newest_ns: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,104 +52,151 @@ class Evaluation:
     """All scores and states at one moment.
 
     Attributes:
+        space: Language space of what was compared.
         scores: One per predicate.
         states: By name.
-        ages_ms: Of the evidence, by modality.
+        ages_ms: Of the newest evidence, by modality.
         newest_ns: Stamp of the newest evidence; 0 without any.
         changed: Names of predicates whose state changed.
+        due_ns: When a state may change although nothing new comes; None where none will.
     """
 
+    space: str
     scores: list[PredicateScore]
     states: dict[str, TrackedState]
     ages_ms: dict[str, float]
     newest_ns: int
     changed: tuple[str, ...]
+    due_ns: int | None
 
 
-@dataclass
 class Scoring:
-    """Predicates, their trackers and the newest evidence. Safe to feed from another thread."""
+    """Predicates, their states and the last seconds of evidence, all of one language space.
 
-    binder: Binder
-    bank: PredicateBank
-    _evidence: dict[str, Evidence] = field(default_factory=dict)
-    _trackers: dict[str, PredicateTracker] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    Safe to feed from another thread.
 
-    def __post_init__(self) -> None:
-        for predicate in self.bank.predicates:
-            self._trackers[predicate.name] = PredicateTracker(predicate)
+    Args:
+        bank: The predicates. It must not be changed afterwards, but can be replaced.
+        history_s: How long evidence is kept for questions about the past.
+    """
 
-    def add(self, predicate: Predicate) -> None:
-        """Add a predicate, or replace the one of the same name."""
-        with self._lock:
-            self.bank.add(predicate)
-            self._trackers[predicate.name] = PredicateTracker(predicate)
+    def __init__(self, bank: PredicateBank, *, history_s: float = 30.0) -> None:
+        self.bank, self.history_s = bank, history_s
+        self._sensors: dict[tuple[str, str], deque[Evidence]] = {}
+        self._trackers = {p.name: PredicateTracker(p) for p in bank.predicates}
+        self._lock = threading.Lock()
 
-    def remove(self, name: str) -> None:
-        """Remove a predicate.
+    def replace(self, bank: PredicateBank) -> None:
+        """Score these predicates from now on; those that stay the same keep their states.
 
         Raises:
-            KeyError: There is none of that name.
+            SpaceError: The bank is of another language space.
         """
+        if bank.space != self.bank.space:
+            raise SpaceError(f'predicates of {bank.space!r} for evidence of {self.bank.space!r}')
         with self._lock:
-            self.bank.remove(name)
-            self._trackers.pop(name)
+            before = {p.name: p for p in self.bank.predicates}
+            self.bank = bank
+            self._trackers = {
+                p.name: self._trackers[p.name] if before.get(p.name) == p else PredicateTracker(p)
+                for p in bank.predicates
+            }
 
-    def receive(self, modality: str, vector: Vector, *, stamp_ns: int, space: str) -> None:
-        """Take an embedding; an older one than the last of its modality is ignored.
+    def reset(self) -> None:
+        """Forget all evidence and states: time has jumped."""
+        with self._lock:
+            self._sensors.clear()
+            self._trackers = {p.name: PredicateTracker(p) for p in self.bank.predicates}
+
+    def receive(
+        self, modality: str, vector: Vector, *, stamp_ns: int, space: str, source: str = ''
+    ) -> None:
+        """Take an embedding; one that is a little older than the last of its sensor is ignored.
 
         Raises:
             SpaceError: It belongs to another language space.
         """
-        if space != self.binder.space:
+        if space != self.bank.space:
             raise SpaceError(
                 f'{modality} embedding of language space {space!r} refused: '
-                f'the predicates are of {self.binder.space!r}'
+                f'the predicates are of {self.bank.space!r}'
             )
         with self._lock:
-            last = self._evidence.get(modality)
-            if last is None or last.stamp_ns <= stamp_ns:
-                self._evidence[modality] = Evidence(vector, stamp_ns)
+            kept = self._sensors.setdefault((modality, source), deque(maxlen=MAX_KEPT))
+            if kept and stamp_ns < kept[-1].stamp_ns:
+                if (kept[-1].stamp_ns - stamp_ns) * 1e-6 < RESTART_MS:
+                    return
+                kept.clear()
+            kept.append(Evidence(vector, stamp_ns))
+            oldest_ns = stamp_ns - self.history_s * 1e9
+            while len(kept) > 1 and kept[0].stamp_ns < oldest_ns:
+                kept.popleft()
 
-    def fresh(self, now_ns: int, max_age_ms: float) -> dict[str, Evidence]:
-        """Evidence not older than `max_age_ms`, by modality."""
+    def newest(self, now_ns: int) -> Moment:
+        """The newest evidence of every sensor, with its age."""
         with self._lock:
-            return {
-                m: e
-                for m, e in self._evidence.items()
-                if (now_ns - e.stamp_ns) * 1e-6 <= max_age_ms
-            }
+            newest = [(key, kept[-1]) for key, kept in self._sensors.items()]
+        return _moment(newest, now_ns)
+
+    def at(self, at_ns: int, *, max_age_ms: float) -> Moment:
+        """What was the newest evidence of every sensor at a moment, where it was not older."""
+        found = []
+        with self._lock:
+            for key, kept in self._sensors.items():
+                until = next((e for e in reversed(kept) if e.stamp_ns <= at_ns), None)
+                if until is not None and (at_ns - until.stamp_ns) * 1e-6 <= max_age_ms:
+                    found.append((key, until))
+        return _moment(found, at_ns)
 
     def evaluate(self, now_ns: int) -> Evaluation:
         """Score all predicates and update their states."""
+        moment = self.newest(now_ns)
         with self._lock:
-            evidence = dict(self._evidence)
-            ages_ms = {m: (now_ns - e.stamp_ns) * 1e-6 for m, e in evidence.items()}
-            limits = {p.name: p.max_age_ms for p in self.bank.predicates}
-            oldest_ms = max(limits.values(), default=0.0)
-            usable = {m: e.vector for m, e in evidence.items() if ages_ms[m] <= oldest_ms}
-            scores = self.bank.score(usable)
-            states, changed = {}, []
-            for score in scores:
-                before = self._trackers[score.name].current.state
-                states[score.name] = self._track(score, ages_ms, limits[score.name], now_ns)
-                if states[score.name].state is not before:
-                    changed.append(score.name)
-        newest_ns = max((e.stamp_ns for e in evidence.values()), default=0)
-        return Evaluation(scores, states, ages_ms, newest_ns, tuple(changed))
-
-    def _track(
-        self, score: PredicateScore, ages_ms: Mapping[str, float], limit_ms: float, now_ns: int
-    ) -> TrackedState:
-        tracker, now_ms = self._trackers[score.name], now_ns * 1e-6
-        if not score.probability:
-            return tracker.update(now_ms, probability=None)
-        youngest_ms = min(ages_ms[m] for m in score.probability)
-        sensed_ms = now_ms - min(youngest_ms, limit_ms + 1.0)
-        return tracker.update(now_ms, probability=score.fused, evidence_ms=sensed_ms)
+            bank, trackers = self.bank, self._trackers
+        scores = bank.score(moment.vectors, ages_ms=moment.ages_ms)
+        states, changed = {}, []
+        for score in scores:
+            tracker = trackers[score.name]
+            before = tracker.current.state
+            states[score.name] = tracker.update(
+                now_ns * 1e-6,
+                probability=score.fused if score.can_tell else None,
+                note='; '.join(score.reasons),
+            )
+            if states[score.name].state is not before:
+                changed.append(score.name)
+        return Evaluation(
+            space=bank.space,
+            scores=scores,
+            states=states,
+            ages_ms={m: min(ages) for m, ages in moment.ages_ms.items()},
+            newest_ns=max(moment.newest_ns.values(), default=0),
+            changed=tuple(changed),
+            due_ns=_due_ns(bank, trackers, moment, now_ns),
+        )
 
 
-def state_name(state: State) -> str:
-    """`TRUE`, `FALSE` or `UNKNOWN`."""
-    return State(state).name
+def _moment(found: Sequence[tuple[tuple[str, str], Evidence]], at_ns: int) -> Moment:
+    vectors: dict[str, list[Vector]] = {}
+    ages_ms: dict[str, list[float]] = {}
+    newest_ns: dict[str, int] = {}
+    for (modality, _), evidence in found:
+        vectors.setdefault(modality, []).append(evidence.vector)
+        ages_ms.setdefault(modality, []).append((at_ns - evidence.stamp_ns) * 1e-6)
+        newest_ns[modality] = max(newest_ns.get(modality, 0), evidence.stamp_ns)
+    return Moment({m: np.stack(rows) for m, rows in vectors.items()}, ages_ms, newest_ns)
+
+
+def _due_ns(
+    bank: PredicateBank,
+    trackers: Mapping[str, PredicateTracker],
+    moment: Moment,
+    now_ns: int,
+) -> int | None:
+    """The next end of a dwell time or of the life of evidence."""
+    now_ms = now_ns * 1e-6
+    moments = [t.due_ms for t in trackers.values() if t.due_ms is not None]
+    for limit_ms in {p.max_age_ms for p in bank.predicates}:
+        for ages in moment.ages_ms.values():
+            moments += [now_ms - age + limit_ms for age in ages if age <= limit_ms]
+    return round(min(moments) * 1e6) + 1 if moments else None

@@ -13,7 +13,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from encoders import MODALITIES
 from lb_ros.encoding import Arrival, EncodingWorker
 from lb_ros.health import Status
-from lb_ros.input_parameters import declare_input_parameters
+from lb_ros.input_parameters import InputParameters
 from lb_ros.msg import AudioChunk
 from lb_ros.qos import CHUNKS, NEWEST, mismatch_line, publishers_line, subscribe
 from lb_ros.stamp_check import StampCheck
@@ -38,17 +38,26 @@ class SensorInput:
         node: Whose subscriptions and parameters they are.
         modality: Name.
         topic: Relative name; images are also taken from its compressed forms.
+        parameters: How it is read and judged.
         source: Tells several sensors of one modality apart.
     """
 
-    def __init__(self, node: Node, modality: str, *, topic: str = '', source: str = '') -> None:
+    def __init__(
+        self,
+        node: Node,
+        modality: str,
+        *,
+        topic: str,
+        parameters: InputParameters,
+        source: str = '',
+    ) -> None:
         self._node, self._modality, self._source = node, modality, source
-        self._topic = topic or MODALITIES[modality].topic
-        self._parameters = declare_input_parameters(node, modality)
+        self.topic = self._topic = topic
+        self._parameters = parameters
         self._stamps = StampCheck(max_age_ms=1000.0, max_future_ms=self._parameters.max_future_ms)
         self._worker: EncodingWorker | None = None
         self._sensor = ''
-        self.is_open = True
+        self.is_open = False
         self._mismatches: dict[str, str] = {}
         self._untyped: set[str] = set()
         self._subscriptions: dict[str, Any] = {}
@@ -80,9 +89,9 @@ class SensorInput:
         self._worker = None
 
     def status(self) -> Status | None:
-        """Its entry of `/diagnostics`; None while it is not attached."""
+        """Its entry of `/diagnostics`; None while it is closed."""
         worker = self._worker
-        if worker is None:
+        if worker is None or not self.is_open:
             return None
         health = worker.health(self._sensor)
         status = health.status(worker.counters()[self._sensor], why_silent=self._why_silent())
@@ -150,7 +159,7 @@ class SensorInput:
         """Now and then: is the sound of another type, has the input fallen silent?"""
         if MODALITIES[self._modality].kind == 'sound':
             self._follow_type()
-        if self._worker is not None:
+        if self._worker is not None and self.is_open:
             self._tell_mismatches(self._worker)
             self._worker.health(self._sensor).watch_silence(self._why_silent())
 

@@ -15,7 +15,7 @@ class Counters:
 
     Attributes:
         received: Arrived.
-        dropped: Replaced by a newer one before they were looked at.
+        dropped: Replaced by a newer one before they were looked at, or waiting at the end.
         stale: Too old, when they came or when they were looked at.
         failed: Could not be decoded or encoded.
         encoded: Became an embedding.

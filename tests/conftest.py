@@ -6,15 +6,18 @@ import contextlib
 import itertools
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from encoders.model_set import Manifest, ModalitySpec, ModelSet, build_modules, save_model_set
+from encoders.model_set import Manifest, ModalitySpec
 from encoders.preprocess import audio, depth, image, infrared
+from encoders.store import ModelSet, save_model_set
 from encoders.text_tower import text_tower
-from encoders.vit import VitConfig
+from encoders.vision_config import VisionConfig
+from encoders.vit import VisionTower, tie
 
 with contextlib.suppress(ImportError):
     # PyTorch loads it late. Its LLVM must come before that of the simulator's renderer, in one
@@ -42,17 +45,21 @@ def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 def tiny_model_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained model set of all four modalities, written and read like any other."""
     tower = text_tower('minilm-l6-v2')
-    vit = VitConfig(width=48, layers=2, heads=2, mlp_ratio=2.0, patch_size=16, projection=384)
+    square = VisionConfig(
+        width=48, layers=2, heads=2, mlp_width=96, patch_size=16, image_size=(64, 64),
+        projection=384,
+    )  # fmt: skip
     modalities = {
-        'image': ModalitySpec(image.ImageConfig(size=64)),
-        'depth': ModalitySpec(depth.DepthConfig(size=64), lora_rank=2),
-        'infrared': ModalitySpec(infrared.InfraredConfig(size=64)),
-        'audio': ModalitySpec(audio.AudioConfig(frames=96), grid=(4, 6)),
+        'image': ModalitySpec(square, image.ImageConfig(size=64)),
+        'depth': ModalitySpec(replace(square, lora_rank=2), depth.DepthConfig(size=64)),
+        'infrared': ModalitySpec(square, infrared.InfraredConfig(size=64)),
+        'audio': ModalitySpec(replace(square, image_size=(64, 96)), audio.AudioConfig(frames=96)),
     }
-    manifest = Manifest('tiny', tower.name, tower.space, vit, (4, 4), modalities)
+    manifest = Manifest('tiny', tower.space, tower.name, modalities)
     torch.manual_seed(0)
-    trunk, adapters = build_modules(manifest)
-    torch.nn.init.normal_(adapters['depth'].lora[0].get_parameter('q_proj_b'))
+    towers = {name: VisionTower(spec.vision) for name, spec in modalities.items()}
+    tie(towers)
+    torch.nn.init.normal_(towers['depth'].encoder.layers[0].self_attn.q_proj.lora_B)
     folder = tmp_path_factory.mktemp('models') / 'tiny'
-    save_model_set(folder, ModelSet(manifest, trunk, adapters))
+    save_model_set(folder, ModelSet(manifest, towers))
     return folder

@@ -10,11 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders.preprocess import Config, audio, depth, image, infrared
-from encoders.preprocess.audio import normalise as normalise_audio
-from encoders.preprocess.depth import normalise as normalise_depth
-from encoders.preprocess.image import normalise as normalise_image
-from encoders.preprocess.infrared import normalise as normalise_infrared
+from encoders.preprocess import MiniConfig, audio, from_stored, image
 
 
 def stored_tensor(stored: NDArray[Any]) -> Tensor:
@@ -22,21 +18,10 @@ def stored_tensor(stored: NDArray[Any]) -> Tensor:
     return torch.from_numpy(stored.astype(np.int32) if stored.dtype == np.uint16 else stored)
 
 
-def network_inputs(stored: Tensor, config: Config) -> Tensor:
-    """Stored inputs `[B, ...]` as the network takes them, float32 `[B, 3, H, W]`."""
-    if isinstance(config, image.ImageConfig):
-        return normalise_image(stored, config)
-    if isinstance(config, depth.DepthConfig):
-        return normalise_depth(stored, config)
-    if isinstance(config, infrared.InfraredConfig):
-        return normalise_infrared(stored, config)
-    return normalise_audio(stored, config)
-
-
 def augmented_inputs(
-    stored: Tensor, config: Config, generator: torch.Generator, *, regions: Tensor
+    stored: Tensor, config: MiniConfig, generator: torch.Generator, *, regions: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """As `network_inputs`, moved, scaled, dimmed or shifted a little; never mirrored.
+    """As `from_stored`, moved, scaled, dimmed or shifted a little; never mirrored.
 
     Mirroring would turn left into right, which sentences tell apart.
 
@@ -49,7 +34,7 @@ def augmented_inputs(
     Returns:
         float32 `[B, 3, H, W]`, and the regions, moved like the picture.
     """
-    inputs = network_inputs(stored, config)
+    inputs = from_stored(stored, config)
     count = len(inputs)
     if isinstance(config, audio.AudioConfig):
         gain = torch.randn(count, 1, 1, 1, generator=generator) * 0.15

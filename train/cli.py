@@ -12,8 +12,11 @@ from typing import Any
 
 import torch
 
-from encoders.model_set import ModelSetError, find_model_set, load_model_set
-from encoders.text_tower import text_tower
+from encoders.encoder import EncoderSet
+from encoders.model_set import ModelSetError
+from encoders.sources import find_set, load_encoders, parse_source
+from encoders.space import SpaceError
+from train.evaluate import Vectors, embed_bags
 from train.phrasings import Phrasings
 from train.recipes.config import RecipeError, load_recipe
 from train.samples import (
@@ -91,24 +94,20 @@ def _add_calibrate(parser: argparse.ArgumentParser) -> None:
 
 def _run_calibrate(args: argparse.Namespace) -> int:
     from train.calibrate import calibrate
-    from train.evaluate import contrast_scores, embed_samples
+    from train.evaluate import contrast_scores
 
     try:
-        folder = find_model_set(args.model)
+        folder = find_set(args.model)
         bags = find_bags(args.data)
         refuse_evaluation_bags(bags)
-        model_set = load_model_set(folder)
-        configs = {n: s.preprocess for n, s in model_set.manifest.modalities.items()}
-        samples = _load(bags, configs, args)
-        embed = text_tower(model_set.manifest.text_tower).embed
+        encoders = load_encoders(folder)
+        vectors, samples = _embed(encoders, bags, args)
         phrasings = Phrasings.load('trained')
-        vectors = embed_samples(model_set, samples)
+        embed, space = encoders.text.embed, encoders.text.space
         scores = contrast_scores(vectors, samples.predicates, embed, phrasings)
-        fitted = calibrate(
-            scores, samples, space=model_set.manifest.space, embed=embed, phrasings=phrasings
-        )
+        fitted = calibrate(scores, samples, space=space, embed=embed, phrasings=phrasings)
         fitted.save(folder)
-    except (EvaluationDataError, ModelSetError, OSError, ValueError) as error:
+    except (EvaluationDataError, ModelSetError, SpaceError, OSError, ValueError) as error:
         return _fail('calibrate', error)
     print(f'{len(fitted.names)} predicates calibrated on {len(samples)} moments, in {folder}')
     return 0
@@ -116,7 +115,11 @@ def _run_calibrate(args: argparse.Namespace) -> int:
 
 def _add_eval(parser: argparse.ArgumentParser) -> None:
     parser.epilog = 'example: lb-ros eval --model lb-mini --data bags/eval --report report.json'
-    parser.add_argument('--model', default='lb-mini', help='model set')
+    parser.add_argument(
+        '--model',
+        default='lb-mini',
+        help='model set, folder of a released checkpoint, or MODALITY=FOLDER,MODALITY=FOLDER',
+    )
     parser.add_argument(
         '--data', type=Path, nargs='+', required=True, help='bags with ground truth'
     )
@@ -129,12 +132,10 @@ def _run_eval(args: argparse.Namespace) -> int:
     from train.report import evaluate_model_set, print_evaluation
 
     try:
-        folder = find_model_set(args.model)
-        model_set = load_model_set(folder)
-        configs = {n: s.preprocess for n, s in model_set.manifest.modalities.items()}
-        samples = _load(find_bags(args.data), configs, args)
-        evaluation = evaluate_model_set(model_set, folder, samples)
-    except (ModelSetError, OSError, ValueError) as error:
+        encoders = load_encoders(parse_source(args.model))
+        vectors, samples = _embed(encoders, find_bags(args.data), args)
+        evaluation = evaluate_model_set(encoders, vectors, samples)
+    except (ModelSetError, SpaceError, OSError, ValueError) as error:
         return _fail('eval', error)
     described = json.dumps(asdict(evaluation), indent=2)
     if args.report:
@@ -156,6 +157,19 @@ def _load(bags: list[Path], configs: dict[str, Any], args: argparse.Namespace) -
     if not len(samples):
         raise ValueError('no bag holds ground truth')
     return samples
+
+
+def _embed(
+    encoders: EncoderSet, bags: list[Path], args: argparse.Namespace
+) -> tuple[Vectors, Samples]:
+    torch.set_num_threads(args.threads)
+    vectors, samples, report = embed_bags(
+        encoders.encoders, bags, cache=args.cache, workers=args.workers
+    )
+    _print_report(report)
+    if not len(samples):
+        raise ValueError('no bag holds ground truth')
+    return vectors, samples
 
 
 def _print_report(report: LoadReport) -> None:

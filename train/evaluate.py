@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from encoders.encoder import Encoder
 from encoders.metrics import auroc, average_precision
-from encoders.model_set import ModelSet
-from train.augment import network_inputs, stored_tensor
+from encoders.preprocess import MINI, Config, family_of, from_stored
+from train.augment import stored_tensor
 from train.language import Embed, fact_vectors
 from train.phrasings import Phrasings, relation_of
-from train.samples import Samples
+from train.samples import TOPICS, LoadReport, Samples, load_samples
 
 Vectors = Mapping[str, NDArray[np.float32]]
 # Predicates about things as large as the sensor resolves, and those about small objects.
@@ -47,18 +50,49 @@ class PredicateResult:
     negatives: int
 
 
+def embed_samples(
+    encoders: Mapping[str, Encoder], samples: Samples
+) -> dict[str, NDArray[np.float32]]:
+    """Unit vectors float32 `[N, D]` of every modality."""
+    return {name: embed_stored(e, samples.inputs[name]) for name, e in encoders.items()}
+
+
 @torch.inference_mode()
-def embed_samples(model_set: ModelSet, samples: Samples) -> dict[str, NDArray[np.float32]]:
-    """Unit vectors float32 `[N, D]` of every modality of the set."""
-    vectors = {}
-    for name, spec in model_set.manifest.modalities.items():
-        parts = []
-        for start in range(0, len(samples), BATCH):
-            stored = stored_tensor(samples.inputs[name][start : start + BATCH])
-            inputs = network_inputs(stored, spec.preprocess)
-            parts.append(model_set.trunk(inputs, model_set.adapters[name]).numpy())
-        vectors[name] = np.concatenate(parts)
-    return vectors
+def embed_stored(encoder: Encoder, stored: NDArray[Any]) -> NDArray[np.float32]:
+    """Unit vectors float32 `[N, D]` of stored inputs `[N, ...]`."""
+    parts = []
+    for start in range(0, len(stored), BATCH):
+        inputs = from_stored(stored_tensor(stored[start : start + BATCH]), encoder.config)
+        parts.append(encoder.encode(inputs).float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def embed_bags(
+    encoders: Mapping[str, Encoder],
+    bags: Sequence[Path],
+    *,
+    cache: Path | None = None,
+    workers: int = 1,
+) -> tuple[Vectors, Samples, LoadReport]:
+    """Vectors and truth of all labelled moments of some bags.
+
+    Args:
+        encoders: By modality; those that no topic of a bag feeds are left out.
+        bags: Bag folders or files.
+        cache: See `load_samples`; only for small inputs.
+        workers: See `load_samples`; one for large inputs, which would pile up.
+    """
+    used = {name: encoder for name, encoder in encoders.items() if name in TOPICS}
+    configs: dict[str, Config] = {name: encoder.config for name, encoder in used.items()}
+    small = all(family_of(config) == MINI for config in configs.values())
+    samples, report = load_samples(
+        bags,
+        configs,
+        cache=cache if small else None,
+        workers=workers if small else 1,
+        convert=lambda name, stored: embed_stored(used[name], stored),
+    )
+    return samples.inputs, samples, report
 
 
 def contrast_scores(
@@ -115,8 +149,7 @@ def group_medians(
     Args:
         results: Of one data set.
         best: Predicate or relation to its modality, chosen on other data; where None, the best
-        modality
-            of each relation on this very data (for looking at while training only).
+            modality of each relation on this very data (for looking at while training only).
         min_count: Predicates with fewer positives or negatives do not count.
     """
     solid = [r for r in results if min(r.positives, r.negatives) >= min_count]

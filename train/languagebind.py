@@ -6,7 +6,6 @@ come as vectors. peft holds the low-rank updates.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,12 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from encoders.languagebind.architecture import VisionTower, draw_kept_patches
 from encoders.languagebind.released import ReleasedTensors, released_name
+from encoders.vit import LOGIT_SCALE_MAX, OWN, VisionTower, draw_kept_patches
 
-LOGIT_SCALE_MAX = math.log(100.0)  # CLIP, section 2.5
-# What learns beside the attention, in every run.
-ALWAYS = ('embeddings.class_embedding', 'post_layernorm.', 'visual_projection.', 'logit_scale')
 TEMPORAL = ('temporal_embedding', 'temporal_layer_norm1.')
 NEVER_DECAYED = ('class_embedding', 'patch_embedding', 'logit_scale')
 PEFT = 'encoder.base_model.model.'
@@ -61,7 +57,7 @@ def trainable_tower(found: ReleasedTensors, *, lora: Lora | None) -> VisionTower
     attention = 'temporal_' if tower.config.temporal else 'self_attn.'
     chosen = ('.lora_', *TEMPORAL) if lora is not None else (attention,)
     for name, parameter in tower.named_parameters():
-        learns = name.startswith(ALWAYS) or any(part in name for part in chosen)
+        learns = name.startswith(OWN) or any(part in name for part in chosen)
         parameter.requires_grad_(learns)
     return tower.train()
 

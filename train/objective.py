@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from encoders.text_tower import text_tower
-from encoders.vit import LOGIT_SCALE_MAX, Adapter, Trunk
+from encoders.vit import LOGIT_SCALE_MAX, VisionTower, draw_kept_patches
 from train.augment import augmented_inputs, stored_tensor
 from train.language import FactVectors, fact_vectors, name_vectors
 from train.loss import contrastive_loss, opposite_loss
@@ -125,8 +125,7 @@ def draw_batch(
 
 def modality_loss(
     recipe: Recipe,
-    trunk: Trunk,
-    adapter: Adapter,
+    tower: VisionTower,
     batch: Batch,
     *,
     modality: str,
@@ -137,11 +136,15 @@ def modality_loss(
     positive, negative = targets.facts.of(batch.columns).mixed(
         generator, jitter=recipe.text_jitter
     )
+    kept = None
+    if recipe.patch_dropout > 0:
+        count, patches = len(batch.inputs), tower.config.patches
+        kept = draw_kept_patches(count, patches, recipe.patch_dropout, generator=generator)
     with torch.autocast('cpu', torch.bfloat16, enabled=recipe.precision == 'bf16'):
-        tokens = trunk.tokens(batch.inputs, adapter, patch_dropout=recipe.patch_dropout)
+        tokens = tower.tokens(batch.inputs, kept=kept)
     tokens = tokens.float()
-    scale = adapter.logit_scale.clamp(max=LOGIT_SCALE_MAX).exp()
-    embeddings = adapter.embed(tokens[:, 0])
+    scale = tower.logit_scale.clamp(max=LOGIT_SCALE_MAX).exp()
+    embeddings = F.normalize(tower.pool(tokens), dim=-1)
     loss = opposite_loss(
         embeddings, positive, negative, truth=batch.truth, weights=batch.weights, scale=scale
     )
@@ -153,11 +156,9 @@ def modality_loss(
     weight = recipe.region_weight.get(modality, 0.0)
     if weight > 0 and len(targets.names) and batch.regions.any():
         contrasts = F.normalize(positive - negative, dim=-1)
-        side = recipe.vit.patch_size
-        grid = (batch.inputs.shape[2] // side, batch.inputs.shape[3] // side)
-        shares = region_shares(batch.regions, len(targets.names), grid)
+        shares = region_shares(batch.regions, len(targets.names), tower.config.grid)
         pooled, present = pool_regions(tokens[:, 1:], shares)
-        regions = Regions(adapter.embed(pooled), present)
+        regions = Regions(tower.read(pooled), present)
         loss = loss + weight * _region_loss(regions, batch, contrasts, targets, scale, generator)
     return loss
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -13,14 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from encoders.calibration import Calibration
-from encoders.model_set import ModelSet
-from encoders.text_tower import text_tower
+from encoders.encoder import EncoderSet
 from train.calibrate import fused_scores
 from train.evaluate import (
     PredicateResult,
+    Vectors,
     best_modalities,
     contrast_scores,
-    embed_samples,
     group_medians,
     group_of,
     results_of,
@@ -73,15 +71,18 @@ class Evaluation:
     reversed_predicates: dict[str, list[str]]
 
 
-def evaluate_model_set(model_set: ModelSet, folder: Path, samples: Samples) -> Evaluation:
+def evaluate_model_set(encoders: EncoderSet, vectors: Vectors, samples: Samples) -> Evaluation:
     """Score all predicates of the samples with both wordings.
+
+    Args:
+        encoders: The set.
+        vectors: Of the samples, by modality (see `embed_bags`).
+        samples: Their truth.
 
     The modality that can tell is the one with the largest fusion weight in the calibration, so
     that it is never chosen on the data it is judged on.
     """
-    embed = text_tower(model_set.manifest.text_tower).embed
-    calibration = Calibration.load_if_present(folder)
-    vectors = embed_samples(model_set, samples)
+    embed, calibration = encoders.text.embed, encoders.calibration
     results: dict[str, list[PredicateResult]] = {}
     for wording in WORDINGS:
         phrasings = Phrasings.load(wording)
@@ -92,8 +93,8 @@ def evaluate_model_set(model_set: ModelSet, folder: Path, samples: Samples) -> E
         results[wording] = results_of(scores, samples)
     best = best_modalities(results['trained']) if calibration is None else chosen(calibration)
     return Evaluation(
-        model=model_set.manifest.name,
-        space=model_set.manifest.space,
+        model=encoders.name,
+        space=encoders.text.space,
         bags=len(samples.bags),
         moments=len(samples),
         results=results,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from encoders.decode import DecodeError, decode_audio, decode_image
-from encoders.preprocess import Config, audio, depth, image, infrared
+from encoders.modalities import MODALITIES
+from encoders.preprocess import MINI, Config, family_of, stored_form, to_stored, window_s
 from train.bags import BagMessage, BagReport, read_bag
 from train.storage import read_marks
 
@@ -31,6 +32,7 @@ TOPICS = {
     'audio': ('microphone/audio',),
 }
 MAX_OFFSET_S = 0.1
+MIN_SOUND_S = 0.025  # a spectrum needs as much
 # Applied to stored inputs when they are used; they do not change what is stored.
 NETWORK_KEYS = ('mean', 'std', 'slopes')
 EVALUATION_SUITES = ('libero_goal', 'libero_10')
@@ -47,7 +49,8 @@ class Samples:
     """Labelled moments.
 
     Attributes:
-        inputs: Modality to stored inputs `[N, ...]` (see `to_unit` of each preprocessing module).
+        inputs: Modality to stored inputs `[N, ...]` (see `encoders.preprocess.to_stored`), or
+            to what `convert` of `load_samples` made of them.
         truth: int8 `[N, P]`: 1 true, 0 false, -1 unknown.
         predicates: `P` names.
         bag: `[N]` index of the bag each moment comes from.
@@ -122,6 +125,7 @@ def load_samples(
     *,
     cache: Path | None = None,
     workers: int = 1,
+    convert: Callable[[str, Array], Array] | None = None,
 ) -> tuple[Samples, LoadReport]:
     """Read bags, in parallel and each only once where a cache folder is given.
 
@@ -130,6 +134,8 @@ def load_samples(
         configs: Preprocessing of each modality that is wanted.
         cache: Folder for the extracted inputs; reused when bag and preprocessing are the same.
         workers: Number of processes.
+        convert: Called with a modality and the stored inputs of each bag; what it returns is kept
+            in their place, so that large inputs need not fit into memory together.
 
     Returns:
         All moments in order of bags, and a report. A moment lacks a modality where all its values
@@ -140,13 +146,24 @@ def load_samples(
         # A forked copy of a process whose threads are computing may wait forever.
         with ProcessPoolExecutor(workers, get_context('spawn')) as pool:
             results = pool.map(_extract, tasks, chunksize=1)
-            parts = list(track(results, 'reading bags', total=len(tasks)))
+            found = track(results, 'reading bags', total=len(tasks))
+            parts = [_converted(part, configs, convert) for part in found]
     else:
-        parts = [_extract(task) for task in tasks]
+        parts = [_converted(_extract(task), configs, convert) for task in tasks]
     problems = tuple(line for part in parts for line in part['problems'])
     kept = [(bag, part) for bag, part in zip(bags, parts, strict=True) if len(part['times_s'])]
     samples = _join(kept, tuple(configs))
     return samples, LoadReport(len(kept), len(samples), problems)
+
+
+def _converted(
+    part: dict[str, Any],
+    modalities: Iterable[str],
+    convert: Callable[[str, Array], Array] | None,
+) -> dict[str, Any]:
+    if convert is None or not len(part['times_s']):
+        return part
+    return {**part, **{name: convert(name, part[name]) for name in modalities}}
 
 
 def _join(kept: Sequence[tuple[Path, dict[str, Any]]], modalities: tuple[str, ...]) -> Samples:
@@ -225,12 +242,16 @@ def _fingerprint(bag: Path, configs: Mapping[str, Config]) -> str:
     files = [bag] if bag.is_file() else sorted(bag.iterdir())
     described = {
         'files': [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files],
-        'configs': {
-            name: {k: v for k, v in asdict(config).items() if k not in NETWORK_KEYS}
-            for name, config in configs.items()
-        },
+        'configs': {name: _stored_by(config) for name, config in configs.items()},
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _stored_by(config: Config) -> dict[str, Any]:
+    """What the stored form of an input depends on."""
+    applied_later = NETWORK_KEYS if family_of(config) == MINI else ()
+    values = {k: v for k, v in asdict(config).items() if k not in applied_later}
+    return values if applied_later else {'family': family_of(config), **values}
 
 
 def extract_bag(bag: Path, configs: Mapping[str, Config]) -> dict[str, Any]:
@@ -264,7 +285,7 @@ def extract_bag(bag: Path, configs: Mapping[str, Config]) -> dict[str, Any]:
     for name, config in configs.items():
         if not streams[name] and truths:
             report.problem(f'{bag}: no {name} in this bag')
-        part[name] = _aligned(streams[name], stamps, config)
+        part[name] = _aligned(name, streams[name], stamps, config)
     return part
 
 
@@ -276,7 +297,7 @@ def _collect(
     report: BagReport,
 ) -> None:
     try:
-        if isinstance(config, audio.AudioConfig):
+        if MODALITIES[name].kind == 'sound':
             stream.append((message.stamp_ns, decode_audio(message.message)))
             return
         array = decode_image(message.message, modality=name).array
@@ -284,21 +305,16 @@ def _collect(
         report.dropped[message.topic] += 1
         report.problem(f'{report.path}: topic {message.topic}: {error}; skipped')
         return
-    if isinstance(config, image.ImageConfig):
-        stream.append((message.stamp_ns, image.to_unit(array, config)))
-    elif isinstance(config, depth.DepthConfig):
-        stream.append((message.stamp_ns, depth.to_unit(array, config)[0]))
-    elif isinstance(config, infrared.InfraredConfig):
-        stream.append((message.stamp_ns, infrared.to_unit(array, config)))
+    stream.append((message.stamp_ns, to_stored(array, config)))
 
 
-def _aligned(stream: list[tuple[int, Any]], stamps: NDArray[np.int64], config: Config) -> Array:
-    if isinstance(config, audio.AudioConfig):
+def _aligned(
+    name: str, stream: list[tuple[int, Any]], stamps: NDArray[np.int64], config: Config
+) -> Array:
+    if MODALITIES[name].kind == 'sound':
         return _audio_windows(stream, stamps, config)
-    size = config.size
-    is_image = isinstance(config, image.ImageConfig)
-    shape = (size, size, 3) if is_image else (size, size)
-    aligned = np.zeros((len(stamps), *shape), np.uint8 if is_image else np.uint16)
+    shape, kind = stored_form(config)
+    aligned = np.zeros((len(stamps), *shape), kind)
     for row, array in _nearest(stream, stamps):
         aligned[row] = array
     return aligned
@@ -327,9 +343,10 @@ def _aligned_regions(stream: list[tuple[int, Any]], stamps: NDArray[np.int64]) -
 
 
 def _audio_windows(
-    stream: list[tuple[int, Any]], stamps: NDArray[np.int64], config: audio.AudioConfig
+    stream: list[tuple[int, Any]], stamps: NDArray[np.int64], config: Config
 ) -> Array:
-    windows = np.zeros((len(stamps), config.mel_bins, config.frames), np.float16)
+    shape, kind = stored_form(config)
+    windows = np.zeros((len(stamps), *shape), kind)
     if not stream:
         return windows
     rate_hz = stream[0][1].rate_hz
@@ -343,10 +360,10 @@ def _audio_windows(
         scale = 1 / 32768 if chunk.wave.dtype == np.int16 else 1.0
         if begin >= 0:
             wave[begin : begin + len(mono)] = mono[: max(0, len(wave) - begin)] * scale
-    needed = round(config.samples * rate_hz / config.rate_hz)
+    needed = round(window_s(config) * rate_hz)
     for row, stamp in enumerate(stamps):
         end = round((int(stamp) - first) * 1e-9 * rate_hz)
         piece = wave[max(0, end - needed) : max(0, end)]
-        if len(piece):
-            windows[row] = audio.to_unit((piece, rate_hz), config)[0]
+        if len(piece) >= MIN_SOUND_S * rate_hz:
+            windows[row] = to_stored((piece, rate_hz), config)
     return windows

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from encoders.model_set import ModelSetError
+from encoders.vision_config import LORA_ALPHA, VisionConfig, check_transformer
 
 CONFIG = 'config.json'
-ACTIVATIONS = ('gelu', 'quick_gelu')
-LORA_ALPHA = 16.0  # of every released checkpoint
 # Image, depth and infrared are one network; which of them a folder is does not change its shape.
 MODEL_TYPES = {
     'LanguageBindImage': 'image',
@@ -21,61 +20,6 @@ MODEL_TYPES = {
     'LanguageBindAudio': 'audio',
     'LanguageBindVideo': 'video',
 }
-
-
-@dataclass(frozen=True, slots=True)
-class VisionConfig:
-    """Shape of a vision tower.
-
-    Attributes:
-        width, layers, heads, mlp_width: Of the transformer.
-        patch_size: Side of a square patch, pixels.
-        image_size: Input (rows, columns), pixels; for audio (mel bins, frames).
-        projection: Size of the language space.
-        channels: Of the input.
-        activation: `gelu` (erf) or `quick_gelu`.
-        layer_norm_eps: Of every LayerNorm.
-        frames: Frames of a clip; 1 for everything but video.
-        temporal: Attend across frames before every spatial block.
-        per_frame: V1.5's embedding (`clip_type: vl_new`): a three-dimensional patch convolution
-            and a class token of its own for every frame.
-        lora_rank, lora_alpha: Low-rank updates of the attention projections; rank 0 for none.
-        patch_dropout: Share of patches left out in training.
-    """
-
-    width: int
-    layers: int
-    heads: int
-    mlp_width: int
-    patch_size: int
-    image_size: tuple[int, int]
-    projection: int
-    channels: int = 3
-    activation: str = 'gelu'
-    layer_norm_eps: float = 1e-5
-    frames: int = 1
-    temporal: bool = False
-    per_frame: bool = False
-    lora_rank: int = 0
-    lora_alpha: float = LORA_ALPHA
-    patch_dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check_transformer(self.width, self.heads, self.activation)
-        if self.image_size[0] < self.patch_size or self.image_size[1] < self.patch_size:
-            raise ValueError(f'image_size {self.image_size} is less than a patch')
-        if self.frames < 1:
-            raise ValueError(f'num_frames must be at least 1, not {self.frames}')
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Patches (rows, columns)."""
-        return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
-
-    @property
-    def patches(self) -> int:
-        """Patches of one frame."""
-        return self.grid[0] * self.grid[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +37,7 @@ class TextConfig:
     layer_norm_eps: float = 1e-5
 
     def __post_init__(self) -> None:
-        _check_transformer(self.width, self.heads, self.activation)
+        check_transformer(self.width, self.heads, self.activation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +134,3 @@ def _image_size(values: Mapping[str, Any]) -> tuple[int, int]:
         rows, columns = size
         return int(rows), int(columns)
     return int(size), int(size)
-
-
-def _check_transformer(width: int, heads: int, activation: str) -> None:
-    if heads < 1 or width % heads:
-        raise ValueError(f'width {width} is not divisible by {heads} heads')
-    if activation not in ACTIVATIONS:
-        raise ValueError(f'hidden_act must be one of {ACTIVATIONS}, not {activation!r}')

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from encoders.languagebind.store import convert
+from encoders.languagebind.convert import convert
 from encoders.model_set import ModelSetError, sha256_of
 
 FILES = ('config.json', 'pytorch_model.bin', 'model.safetensors', 'vocab.json', 'merges.txt')

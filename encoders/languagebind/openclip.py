@@ -78,8 +78,7 @@ def load_open_clip(
     visual = model.visual.to(device, dtype).eval().requires_grad_(False)
     scale = float(model.logit_scale.detach().exp())
     encoder = OpenClipEncoder(scale, visual, config, torch.device(device), dtype)
-    modules = (visual, tower.module)
-    held = sum(p.nbytes for module in modules for p in module.parameters())
+    held = sum(p.nbytes for p in visual.parameters()) + tower.nbytes
     return EncoderSet(name, {'image': encoder}, tower, held_bytes=held, saved_bytes=0)
 
 

@@ -11,52 +11,19 @@ import torch
 from torch import Tensor
 
 from encoders.encoder import EncoderSet
-from encoders.languagebind.architecture import VisionTower
 from encoders.languagebind.checkpoint import Checkpoint, read_checkpoint
-from encoders.languagebind.configuration import (
-    CONFIG,
-    ReleasedConfig,
-    VisionConfig,
-    read_config,
-)
-from encoders.languagebind.preprocess import Config, preprocess, released_config
-from encoders.languagebind.sharing import TensorPool
+from encoders.languagebind.configuration import CONFIG, ReleasedConfig, read_config
+from encoders.languagebind.preprocess import released_config
 from encoders.languagebind.text import ClipText, check_tokenizer, text_shapes, text_space
 from encoders.model_set import ModelSetError
+from encoders.preprocess import Config, with_options
+from encoders.sharing import TensorPool
 from encoders.space import SpaceError
+from encoders.towers import TowerEncoder, build_tower, vision_shapes
 
 Options = Mapping[str, Mapping[str, Any]]
 # These two lie beside the vision model in a checkpoint, not in it.
 OUTSIDE = ('visual_projection.weight', 'logit_scale')
-
-
-@dataclass(frozen=True, slots=True)
-class LanguageBindEncoder:
-    """One modality (see `encoders.encoder.Encoder`).
-
-    Attributes:
-        modality: Name.
-        tower: Frozen, in evaluation mode.
-        config: Constants of preprocessing.
-    """
-
-    modality: str
-    tower: VisionTower
-    config: Config
-
-    @property
-    def logit_scale(self) -> float:
-        """The factor this modality's cosines were trained with: exp of its parameter."""
-        return float(self.tower.logit_scale.detach().float().exp())
-
-    def preprocess(self, raw: Any) -> tuple[Tensor, float]:
-        """The network's input, float32 on the tower's device, and the valid share."""
-        return preprocess(self.modality, raw, self.config, device=self.tower.logit_scale.device)
-
-    def encode(self, inputs: Tensor) -> Tensor:
-        """Unit vectors `[B, D]` of inputs `[B, 3, H, W]` or `[B, 3, T, H, W]`."""
-        vectors: Tensor = self.tower(inputs.to(self.tower.logit_scale))
-        return vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,27 +67,25 @@ def load_released(
     if not folders:
         raise ModelSetError('no checkpoints are given')
     pool = TensorPool(torch.device(device), dtype)
-    encoders: dict[str, LanguageBindEncoder] = {}
+    encoders: dict[str, TowerEncoder] = {}
     text: ClipText | None = None
     first = ''
     for modality, folder in folders.items():
         found = read_released(Path(folder))
         chosen = preprocessing(modality, found, (options or {}).get(modality))
         if text is None:
-            text, first = (
-                ClipText(found.config.text, found.text, device=device, dtype=dtype),
-                modality,
-            )
-            pool.held_bytes += sum(p.nbytes for p in text.module.parameters())
+            text = ClipText(found.config.text, found.text, device=device, dtype=dtype)
+            first = modality
+            pool.held_bytes += text.nbytes
         elif found.space != text.space:
             raise SpaceError(
                 f'{modality} ({found.path}) lies in the language space {found.space}, '
                 f'but {first} in {text.space}; they cannot be loaded together'
             )
         else:
-            pool.saved_bytes += sum(p.nbytes for p in text.module.parameters())
+            pool.saved_bytes += text.nbytes
         tower = build_tower(found.config.vision, found.vision, pool)
-        encoders[modality] = LanguageBindEncoder(modality, tower, chosen)
+        encoders[modality] = TowerEncoder(tower, chosen)
     assert text is not None
     name = 'languagebind:' + '+'.join(encoders)
     return EncoderSet(name, encoders, text, pool.held_bytes, pool.saved_bytes)
@@ -157,28 +122,10 @@ def preprocessing(
     if kind != modality and {kind, modality} & {'audio', 'video'}:
         raise ModelSetError(f'{path}: is a checkpoint for {kind}, not for {modality}')
     try:
-        return released_config(
-            modality, found.config.vision, found.config.constants, options=options
-        )
+        config = released_config(modality, found.config.vision, found.config.constants)
+        return with_options(modality, config, options or {})
     except (TypeError, ValueError) as error:
         raise ModelSetError(f'{path}: {error}') from error
-
-
-def build_tower(
-    config: VisionConfig, tensors: Mapping[str, Tensor], pool: TensorPool
-) -> VisionTower:
-    """A frozen tower whose parameters come from the pool."""
-    with torch.device('meta'):
-        tower = VisionTower(config)
-    shared = {name: pool.share(tensor) for name, tensor in tensors.items()}
-    tower.load_state_dict(shared, strict=True, assign=True)
-    return tower.eval().requires_grad_(False)
-
-
-def vision_shapes(config: VisionConfig) -> dict[str, torch.Size]:
-    """Names and shapes of a vision tower's tensors."""
-    with torch.device('meta'):
-        return {name: tensor.shape for name, tensor in VisionTower(config).state_dict().items()}
 
 
 def released_name(name: str) -> str:

@@ -51,6 +51,7 @@ class ClipText:
         space: Identity of its language space; equal for equal shapes and tensors.
         size: Of its vectors.
         context: Tokens of a sentence.
+        nbytes: Memory of its parameters.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class ClipText:
         self.vocabulary = config.vocabulary
         self._device = torch.device(device)
         self.module = build_text(config, tensors, device=self._device, dtype=dtype)
+        self.nbytes = sum(p.nbytes for p in self.module.parameters())
         self._known: dict[str, NDArray[np.float32]] = {}
         self._lock = threading.Lock()
 

@@ -5,21 +5,27 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import math
 import struct
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import rclpy
+from builtin_interfaces.msg import Time
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.utilities import remove_ros_args
+from rosgraph_msgs.msg import Clock
 
 from lb_ros.dds_profile import use_dds_profile
 
 START_DELAY_S = 1.0
+CLOCK_PERIOD_S = 0.02
 QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 CDR_HEADER = 4
 
@@ -45,37 +51,80 @@ def message_class(type_name: str) -> Any | None:
         return None
 
 
-def play(bag: Path, *, wait_s: float) -> dict[str, Any]:
-    """Play a bag once; returns what was published and what could not be.
+@dataclass
+class _Pace:
+    """When a message of the bag is due: at a rate, in present time or in that of the bag.
+
+    `clock` publishes the time of the bag on `/clock`; None where messages get the present time.
+    """
+
+    node: Node
+    rate: float
+    clock: Publisher | None
+    first_log_ns: int | None = None
+    start_s: float = 0.0
+    start_ns: int = 0
+
+    def wait(self, log_ns: int) -> int:
+        """Wait for a message's time; returns the shift of its stamp, nanoseconds."""
+        if self.first_log_ns is None:
+            self.first_log_ns = log_ns
+            self.start_s = time.monotonic() + START_DELAY_S
+            now_ns = self.node.get_clock().now().nanoseconds
+            self.start_ns = now_ns + round(START_DELAY_S * 1e9)
+        due_s = self.start_s + (log_ns - self.first_log_ns) * 1e-9 / self.rate
+        while (left_s := due_s - time.monotonic()) > 0:
+            self._tick(log_ns - round(left_s * self.rate * 1e9))
+            time.sleep(min(left_s, CLOCK_PERIOD_S))
+        self._tick(log_ns)
+        return 0 if self.clock is not None else self.start_ns - self.first_log_ns
+
+    def _tick(self, bag_ns: int) -> None:
+        if self.clock is not None:
+            seconds, nanoseconds = divmod(bag_ns, 1_000_000_000)
+            self.clock.publish(Clock(clock=Time(sec=seconds, nanosec=nanoseconds)))
+
+
+def play(
+    bag: Path, *, wait_s: float, rate: float = 1.0, loop: bool = False, clock: bool = False
+) -> dict[str, Any]:
+    """Play a bag; returns what was published and what could not be.
 
     Args:
         bag: Bag folder or file.
         wait_s: How long to wait for a subscriber of every sensor topic before starting anyway.
+        rate: 2 for twice as fast.
+        loop: Begin again at the end, until interrupted.
+        clock: Publish the time of the bag on `/clock` and leave stamps as they are; otherwise
+            stamps are moved to the present.
+
+    Raises:
+        ValueError: The rate is not positive.
     """
     from train.bags import BagReport, read_bag
 
+    if not 0 < rate < math.inf:
+        raise ValueError(f'the rate must be positive, not {rate}')
     node = Node('bag_player')
     report = BagReport(bag)
     publishers = _publishers(node, bag, report)
+    ticks = node.create_publisher(Clock, '/clock', 10) if clock else None
     missing = _wait_for_subscribers(publishers, wait_s)
     problems = [f'nobody listens to {topic}' for topic in missing]
     published: Counter[str] = Counter()
-    clock = node.get_clock()
-    first_log_ns, start_s, start_ns = None, 0.0, 0
-    for message in read_bag(bag, report=BagReport(bag)):
-        entry = publishers.get(message.topic)
-        if entry is None:
-            continue
-        if first_log_ns is None:
-            first_log_ns = message.log_ns
-            start_s = time.monotonic() + START_DELAY_S
-            start_ns = clock.now().nanoseconds + round(START_DELAY_S * 1e9)
-        due_s = start_s + (message.log_ns - first_log_ns) * 1e-9
-        time.sleep(max(0.0, due_s - time.monotonic()))
-        publisher, stamped = entry
-        raw = restamp(message.raw, start_ns - first_log_ns) if stamped else message.raw
-        publisher.publish(raw)
-        published[message.topic] += 1
+    while True:
+        pace = _Pace(node, rate, ticks)
+        for message in read_bag(bag, report=BagReport(bag)):
+            entry = publishers.get(message.topic)
+            if entry is None:
+                continue
+            shift_ns = pace.wait(message.log_ns)
+            publisher, stamped = entry
+            moves = stamped and shift_ns
+            publisher.publish(restamp(message.raw, shift_ns) if moves else message.raw)
+            published[message.topic] += 1
+        if not loop or not published:
+            break
     node.destroy_node()
     return {'published': dict(published), 'problems': [*report.problems, *problems]}
 
@@ -123,11 +172,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('bag', type=Path)
     parser.add_argument('--wait', type=float, default=180.0, help='seconds to await subscribers')
-    args = parser.parse_args()
+    parser.add_argument('--rate', type=float, default=1.0, help='2 for twice as fast')
+    parser.add_argument('--loop', action='store_true', help='begin again at the end')
+    parser.add_argument(
+        '--clock', action='store_true', help="publish the bag's time on /clock, keep its stamps"
+    )
+    args = parser.parse_args(remove_ros_args(sys.argv)[1:])
     use_dds_profile()
-    rclpy.init()
+    rclpy.init(args=sys.argv)
     try:
-        print(json.dumps(play(args.bag, wait_s=args.wait)))
+        played = play(args.bag, wait_s=args.wait, rate=args.rate, loop=args.loop, clock=args.clock)
+        print(json.dumps(played))
     except (OSError, ValueError) as error:
         print(f'bag player: {error}', file=sys.stderr)
         return 2

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from encoders import Binder, ModelSetError, SpaceError
-from encoders.model_set import (
-    MANIFEST,
-    WEIGHTS,
-    ModelSet,
-    load_model_set,
-    read_manifest,
-    save_model_set,
-    sha256_of,
-)
+from encoders.model_set import MANIFEST, WEIGHTS, read_manifest, sha256_of
+from encoders.store import load_model_set, save_model_set, verify
 
 
 def samples(rng: np.random.Generator) -> dict[str, object]:
@@ -59,34 +51,10 @@ def test_the_adapter_makes_the_difference(binder: Binder) -> None:
     assert np.abs(found['image'] - found['depth']).max() > 1e-3
 
 
-def test_low_rank_updates_equal_merged_weights(tiny_model_set: Path) -> None:
-    model_set = load_model_set(tiny_model_set)
-    adapter, trunk = model_set.adapters['depth'], model_set.trunk
-    inputs = torch.randn(2, 3, 64, 64)
-    with torch.no_grad():
-        unmerged = trunk(inputs, adapter)
-        for block, lora in zip(trunk.blocks, adapter.lora, strict=True):
-            for name in ('q_proj', 'k_proj', 'v_proj', 'out_proj'):
-                up, down = (lora.get_parameter(f'{name}_{side}') for side in 'ba')
-                block.attention.get_submodule(name).weight += lora.scale * up @ down
-        adapter.lora = torch.nn.ModuleList()
-        merged = trunk(inputs, adapter)
-    torch.testing.assert_close(unmerged, merged, atol=1e-5, rtol=1e-5)
-
-
-def test_patch_dropout_is_only_for_those_who_ask(tiny_model_set: Path) -> None:
-    model_set = load_model_set(tiny_model_set)
-    inputs = torch.randn(1, 3, 64, 64)
-    plain = model_set.trunk(inputs, model_set.adapters['image'])
-    torch.testing.assert_close(plain, model_set.trunk(inputs, model_set.adapters['image']))
-    dropped = model_set.trunk(inputs, model_set.adapters['image'], patch_dropout=0.5)
-    assert (plain - dropped).abs().max() > 1e-4
-
-
 def test_an_input_of_another_size_is_refused(tiny_model_set: Path) -> None:
-    model_set = load_model_set(tiny_model_set)
-    with pytest.raises(ValueError, match='gives 36 patches, but the position table holds 16'):
-        model_set.trunk(torch.zeros(1, 3, 96, 96), model_set.adapters['image'])
+    tower = load_model_set(tiny_model_set).towers['image']
+    with pytest.raises(ValueError, match=r'does not fit, expected \[B, 3, 64, 64\]'):
+        tower(torch.zeros(1, 3, 96, 96))
 
 
 def test_an_unknown_modality_is_named(binder: Binder, tiny_model_set: Path) -> None:
@@ -115,32 +83,35 @@ def copy_of(folder: Path, target: Path) -> Path:
 
 def test_another_space_is_an_error(tiny_model_set: Path, tmp_path: Path) -> None:
     loaded = load_model_set(tiny_model_set)
-    elsewhere = replace(loaded.manifest, space='minilm-l6-v2:0000000000000000')
-    save_model_set(tmp_path / 'other', ModelSet(elsewhere, loaded.trunk, loaded.adapters))
+    save_model_set(tmp_path / 'other', loaded)
+    change_manifest(tmp_path / 'other', space='minilm-l6-v2:0000000000000000')
     with pytest.raises(SpaceError, match='0000000000000000'):
         Binder.load(tmp_path / 'other')
+
+
+def change_manifest(folder: Path, **values: object) -> None:
+    described = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps({**described, **values}))
 
 
 def change_weights(folder: Path, change) -> None:
     tensors = load_file(folder / WEIGHTS)
     change(tensors)
     save_file(tensors, folder / WEIGHTS)
-    described = json.loads((folder / MANIFEST).read_text())
-    described['sha256'] = sha256_of(folder / WEIGHTS)
-    (folder / MANIFEST).write_text(json.dumps(described))
+    change_manifest(folder, sha256=sha256_of(folder / WEIGHTS))
 
 
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
         (
-            lambda t: t.pop('trunk.pre_layernorm.bias'),
-            r'missing tensor trunk\.pre_layernorm\.bias',
+            lambda t: t.pop('image/pre_layrnorm.bias'),
+            r'missing tensor image/pre_layrnorm\.bias',
         ),
         (lambda t: t.update(extra=torch.zeros(1)), 'unexpected tensor extra'),
         (
-            lambda t: t.update({'adapters.image.class_embedding': torch.zeros(7)}),
-            r'adapters\.image\.class_embedding has shape \[7\], expected \[48\]',
+            lambda t: t.update({'image/embeddings.class_embedding': torch.zeros(7)}),
+            r'image/embeddings\.class_embedding has shape \[7\], expected \[48\]',
         ),
     ],
 )
@@ -163,9 +134,37 @@ def test_damaged_weights_are_noticed(tiny_model_set: Path, tmp_path: Path) -> No
 def test_saving_and_loading_keeps_everything(tiny_model_set: Path, tmp_path: Path) -> None:
     before = load_model_set(tiny_model_set)
     after = load_model_set(copy_of(tiny_model_set, tmp_path / 'copy'))
-    assert after.manifest == before.manifest == read_manifest(tiny_model_set)[0]
-    for one, other in zip(before.trunk.parameters(), after.trunk.parameters(), strict=True):
-        torch.testing.assert_close(one, other)
+    assert after.manifest == before.manifest == read_manifest(tiny_model_set).manifest
+    for name, tower in before.towers.items():
+        torch.testing.assert_close(after.towers[name].state_dict(), tower.state_dict())
+
+
+def test_the_trunk_is_stored_and_held_once(tiny_model_set: Path) -> None:
+    stored = load_file(tiny_model_set / WEIGHTS)
+    assert 'image/encoder.layers.0.mlp.fc1.weight' in stored
+    own = {name.partition('/')[2] for name in stored if name.startswith('infrared/')}
+    assert own and not [name for name in own if name.startswith('encoder.')]
+    towers = load_model_set(tiny_model_set).towers
+    shared = {tower.encoder.layers[1].mlp.fc2.weight for tower in towers.values()}
+    assert len(shared) == 1
+
+
+def test_a_set_is_verified_by_hash_and_golden_vectors(
+    tiny_model_set: Path, tmp_path: Path
+) -> None:
+    assert max(verify(tiny_model_set).values()) < 1e-5
+    assert set(verify(tiny_model_set)) == {'image', 'depth', 'infrared', 'audio', 'text'}
+    folder = copy_of(tiny_model_set, tmp_path / 'changed')
+    change_weights(
+        folder, lambda t: t.update({'depth/visual_projection.weight': torch.ones(384, 48)})
+    )
+    with pytest.raises(ModelSetError, match='golden vector of depth is off'):
+        verify(folder)
+
+
+def test_other_preprocessing_than_in_training_is_refused(tiny_model_set: Path) -> None:
+    with pytest.raises(ModelSetError, match='preprocessing of depth is fixed'):
+        Binder.load(tiny_model_set, options={'depth': {'max_depth_m': 5.0}})
 
 
 def test_text_vectors_are_unit_and_repeatable(binder: Binder) -> None:

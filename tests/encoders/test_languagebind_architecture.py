@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from encoders import MODALITIES, SENSED
-from encoders.languagebind.architecture import LoraLinear, VisionTower, draw_kept_patches
-from encoders.languagebind.configuration import TextConfig, VisionConfig
-from encoders.languagebind.released import load_released, read_released, vision_shapes
+from encoders.languagebind.configuration import TextConfig
+from encoders.languagebind.released import load_released, read_released
 from encoders.languagebind.text import text_shapes
+from encoders.towers import vision_shapes
+from encoders.vision_config import VisionConfig
+from encoders.vit import LoraLinear, VisionTower, draw_kept_patches
 
 LARGE = VisionConfig(
     width=1024, layers=24, heads=16, mlp_width=4096, patch_size=14, image_size=(224, 224),
@@ -70,6 +72,30 @@ def test_a_tower_refuses_other_inputs() -> None:
     for shape in ((3, 3, 28, 28), (1, 3, 8, 28, 28), (1, 3, 2, 28, 42)):
         with pytest.raises(ValueError, match=r'does not fit, expected \[B, 3, 2, 28, 28\]'):
             tower(torch.zeros(shape))
+
+
+def test_clips_as_loaders_of_pairs_stack_them() -> None:
+    tower = VisionTower(
+        VisionConfig(
+            width=16, layers=1, heads=2, mlp_width=32, patch_size=14, image_size=(28, 28),
+            projection=8, frames=2, temporal=True,
+        )
+    ).eval()  # fmt: skip
+    stacked = torch.randn(2, 3, 2, 1, 3, 28, 28)
+    with torch.no_grad():
+        found = tower(stacked)
+        clips = stacked.squeeze(3).flatten(0, 1).transpose(1, 2)
+        torch.testing.assert_close(found, tower(clips))
+    with pytest.raises(ValueError, match=r'\[2, 3, 5, 1, 3, 28, 28\] does not fit'):
+        tower(torch.zeros(2, 3, 5, 1, 3, 28, 28))
+
+
+def test_single_frames_may_be_stacked_too(oracle_folder: Path) -> None:
+    encoder: Any = load_released({'depth': oracle_folder / 'depth'}).encoders['depth']
+    stacked = torch.randn(1, 2, 1, 2, 3, 224, 224)
+    with torch.no_grad():
+        found = encoder.encode(stacked)
+        torch.testing.assert_close(found, encoder.encode(stacked.view(4, 3, 224, 224)))
 
 
 def test_kept_patches_are_those_of_the_reference(oracle: Callable[[str], Any]) -> None:

@@ -15,9 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from encoders import Binder, ModelSetError, SpaceError
+from encoders.golden import golden_input
 from encoders.languagebind.checkpoint import merge_lora, plain_name, read_checkpoint
 from encoders.languagebind.configuration import read_config
-from encoders.languagebind.golden import golden_input
 from encoders.languagebind.released import load_released
 from encoders.languagebind.text import _tokenizer
 

@@ -11,19 +11,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoders.languagebind.configuration import VisionConfig
 from encoders.languagebind.preprocess import (
     audio,
-    config_from_dict,
     depth,
     image,
     infrared,
     pixels,
-    preprocess,
     released_config,
     video,
 )
 from encoders.languagebind.preprocess.resample import CHUNK, resample
+from encoders.preprocess import config_from_dict, preprocess, with_options
+from encoders.vision_config import VisionConfig
 
 FEW = settings(max_examples=25, deadline=None)
 
@@ -52,18 +51,18 @@ def test_any_depth_image_becomes_an_input(
     else:
         raw = (metres * 1000).astype(kind)
     config = depth.DepthConfig(holes=holes)
-    inputs, valid = preprocess('depth', raw, config)
+    inputs, valid = preprocess(raw, config)
     assert inputs.shape == (3, 224, 224) and inputs.dtype == torch.float32
     assert inputs.isfinite().all()
     assert 0.0 <= valid <= 1.0
-    again, _ = preprocess('depth', raw, config)
+    again, _ = preprocess(raw, config)
     assert torch.equal(inputs, again)
 
 
 def test_millimetres_and_metres_are_the_same_depth() -> None:
     millimetres = np.random.default_rng(0).integers(300, 9000, (60, 80), dtype=np.uint16)
-    one, _ = preprocess('depth', millimetres, depth.DepthConfig())
-    other, _ = preprocess('depth', millimetres.astype(np.float64) / 1000, depth.DepthConfig())
+    one, _ = preprocess(millimetres, depth.DepthConfig())
+    other, _ = preprocess(millimetres.astype(np.float64) / 1000, depth.DepthConfig())
     torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
 
 
@@ -81,7 +80,7 @@ def test_millimetres_and_metres_are_the_same_depth() -> None:
 def test_what_holes_become(hole: float, holes: str, metres: float) -> None:
     raw = np.full((224, 224), 2.0, np.float32)
     raw[100:110, 50:60] = hole
-    inputs, valid = preprocess('depth', raw, depth.DepthConfig(holes=holes))
+    inputs, valid = preprocess(raw, depth.DepthConfig(holes=holes))
     torch.testing.assert_close(inputs[:, 104:105, 54:55], normalised(metres / 10))
     torch.testing.assert_close(inputs[:, :1, :1], normalised(0.2))
     assert valid == pytest.approx(1.0 if hole == np.inf else 1 - 100 / 224**2)
@@ -97,7 +96,7 @@ def test_holes_take_the_mean_of_the_smallest_block_with_a_measurement() -> None:
 
 
 def test_nothing_but_nan_is_far_away() -> None:
-    inputs, valid = preprocess('depth', np.full((30, 40), np.nan, np.float32), depth.DepthConfig())
+    inputs, valid = preprocess(np.full((30, 40), np.nan, np.float32), depth.DepthConfig())
     torch.testing.assert_close(inputs, normalised(1.0).expand(3, 224, 224))
     assert valid == 0.0
 
@@ -105,7 +104,7 @@ def test_nothing_but_nan_is_far_away() -> None:
 def test_a_depth_without_limit_is_divided_by_its_maximum() -> None:
     raw = np.full((224, 224), 3.0, np.float32)
     raw[0, 0] = 12.0
-    inputs, _ = preprocess('depth', raw, depth.DepthConfig(max_depth_m=0.0))
+    inputs, _ = preprocess(raw, depth.DepthConfig(max_depth_m=0.0))
     torch.testing.assert_close(inputs[:, 9:10, 9:10], normalised(0.25))
 
 
@@ -116,29 +115,29 @@ def test_any_infrared_image_becomes_an_input(height: int, width: int, seed: int)
     counts = rng.integers(0, 65_535, (height, width), dtype=np.uint16)
     counts[rng.random((height, width)) < 0.2] = 0
     for config in (infrared.InfraredConfig(), infrared.InfraredConfig(stretch='fixed')):
-        inputs, valid = preprocess('infrared', counts, config)
+        inputs, valid = preprocess(counts, config)
         assert inputs.shape == (3, 224, 224) and inputs.isfinite().all()
         assert valid == pytest.approx(float((counts > 0).mean()))
         kelvin = np.where(counts > 0, counts / 100, np.nan).astype(np.float32)
-        assert preprocess('infrared', kelvin, config)[0].isfinite().all()
+        assert preprocess(kelvin, config)[0].isfinite().all()
 
 
 def test_grey_and_colour_infrared_are_the_image_preprocessing() -> None:
     grey = np.random.default_rng(0).integers(0, 255, (50, 70), dtype=np.uint8)
     colour = np.repeat(grey[..., None], 3, axis=2)
-    wanted, _ = preprocess('image', colour, image.ImageConfig())
+    wanted, _ = preprocess(colour, image.ImageConfig())
     for raw in (grey, colour):
-        found, valid = preprocess('infrared', raw, infrared.InfraredConfig())
+        found, valid = preprocess(raw, infrared.InfraredConfig())
         assert torch.equal(found, wanted) and valid == 1.0
 
 
 def test_counts_are_stretched_by_frame_or_fixed() -> None:
     counts = np.linspace(29_000, 31_000, 224 * 224).reshape(224, 224).astype(np.uint16)
-    inputs, _ = preprocess('infrared', counts, infrared.InfraredConfig(tails=0.0))
+    inputs, _ = preprocess(counts, infrared.InfraredConfig(tails=0.0))
     torch.testing.assert_close(inputs[:, :1, :1], normalised(0.0))
     torch.testing.assert_close(inputs[:, -1:, -1:], normalised(1.0))
     fixed = infrared.InfraredConfig(stretch='fixed', low=28_000, high=32_000)
-    inputs, _ = preprocess('infrared', counts, fixed)
+    inputs, _ = preprocess(counts, fixed)
     torch.testing.assert_close(inputs[:, :1, :1], normalised(0.25))
     torch.testing.assert_close(inputs[:, -1:, -1:], normalised(0.75))
 
@@ -156,22 +155,22 @@ def test_any_sound_becomes_an_input(
     rng = np.random.default_rng(0)
     wave = rng.normal(0, 0.1, (channels, int(rate_hz * seconds)))
     raw = wave * {'int16': 2**15, 'int32': 2**31}.get(kind, 1.0)
-    inputs, valid = preprocess('audio', (raw.astype(kind), rate_hz), audio.AudioConfig())
+    inputs, valid = preprocess((raw.astype(kind), rate_hz), audio.AudioConfig())
     assert inputs.shape == (3, 112, 1036) and inputs.dtype == torch.float32
     assert inputs.isfinite().all()
     columns = 1 + (math.ceil(int(rate_hz * seconds) * 16_000 / rate_hz) - 400) // 160
     assert valid == pytest.approx(columns / 1036)
     if rate_hz > 8000:
-        again, _ = preprocess('audio', (raw.astype(kind), rate_hz), audio.AudioConfig())
+        again, _ = preprocess((raw.astype(kind), rate_hz), audio.AudioConfig())
         assert torch.equal(inputs, again)
 
 
 def test_short_sounds_are_repeated_and_silence_is_a_constant() -> None:
     config = audio.AudioConfig()
     wave = np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32)
-    inputs, _ = preprocess('audio', (wave, 16_000), config)
+    inputs, _ = preprocess((wave, 16_000), config)
     assert torch.equal(inputs[:, :, :98], inputs[:, :, 98:196])
-    silent, _ = preprocess('audio', (np.zeros(400, np.int16), 16_000), config)
+    silent, _ = preprocess((np.zeros(400, np.int16), 16_000), config)
     torch.testing.assert_close(silent, torch.full((3, 112, 1036), -1.2776), atol=1e-4, rtol=0)
 
 
@@ -186,23 +185,23 @@ def test_where_the_stretches_of_a_long_sound_begin(columns: int, starts: list[in
 
 def test_a_sound_too_short_for_one_window_is_refused() -> None:
     with pytest.raises(ValueError, match='at least 25 ms, but 399 samples'):
-        preprocess('audio', (np.zeros(399, np.float32), 16_000), audio.AudioConfig())
+        preprocess((np.zeros(399, np.float32), 16_000), audio.AudioConfig())
     with pytest.raises(ValueError, match='at least 25 ms'):
-        preprocess('audio', (np.zeros(0, np.float32), 16_000), audio.AudioConfig())
+        preprocess((np.zeros(0, np.float32), 16_000), audio.AudioConfig())
 
 
 def test_only_the_first_channel_is_heard_but_all_make_the_mean() -> None:
     config = audio.AudioConfig()
     wave = np.random.default_rng(0).normal(0, 0.1, 8000).astype(np.float32)
-    mono, _ = preprocess('audio', (wave, 16_000), config)
-    stereo, _ = preprocess('audio', (np.stack([wave, -wave]), 16_000), config)
+    mono, _ = preprocess((wave, 16_000), config)
+    stereo, _ = preprocess((np.stack([wave, -wave]), 16_000), config)
     torch.testing.assert_close(mono, stereo, atol=2e-3, rtol=0)
 
 
 def test_numbers_that_are_none_are_silent_and_counted() -> None:
     wave = np.full(160_000 + 6000, 0.1, np.float32)
     wave[::2] = np.nan
-    inputs, valid = preprocess('audio', (wave, 16_000), audio.AudioConfig())
+    inputs, valid = preprocess((wave, 16_000), audio.AudioConfig())
     assert inputs.isfinite().all()
     assert valid == pytest.approx(0.5)
 
@@ -220,7 +219,7 @@ def test_resampling_long_waves_in_pieces_changes_nothing() -> None:
 def test_any_clip_becomes_an_input(count: int, height: int, width: int) -> None:
     rng = np.random.default_rng(count)
     clip = rng.integers(0, 255, (count, height, width, 3), dtype=np.uint8)
-    inputs, valid = preprocess('video', clip, video.VideoConfig())
+    inputs, valid = preprocess(clip, video.VideoConfig())
     assert inputs.shape == (3, 8, 224, 224) and inputs.isfinite().all() and valid == 1.0
     indices = video.frame_indices(count, 8)
     assert indices[0] == 0 and indices[-1] == count - 1
@@ -232,7 +231,7 @@ def test_any_picture_becomes_an_input(height: int, width: int, channels: int) ->
     shape = (height, width, channels) if channels else (height, width)
     raw = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
     for config in (image.ImageConfig(), image.ImageConfig(round_to_bytes=True)):
-        inputs, _ = preprocess('image', raw, config)
+        inputs, _ = preprocess(raw, config)
         assert inputs.shape == (3, 224, 224) and inputs.isfinite().all()
 
 
@@ -265,7 +264,7 @@ def test_a_batch_equals_its_samples() -> None:
 )
 def test_wrong_arrays_are_refused(modality: str, raw: Any, config: Any) -> None:
     with pytest.raises(ValueError, match='must be'):
-        preprocess(modality, raw, config)
+        preprocess(raw, config)
 
 
 @pytest.mark.parametrize(
@@ -300,4 +299,8 @@ def test_constants_come_from_the_checkpoint() -> None:
     with pytest.raises(ValueError, match="no 'touch'"):
         released_config('touch', vision, {})
     with pytest.raises(ValueError, match="unknown or missing key 'hole'"):
-        config_from_dict('depth', {'hole': 'near'}, complete=False)
+        with_options('depth', depth.DepthConfig(), {'hole': 'near'})
+    with pytest.raises(ValueError, match='unknown or missing key'):
+        config_from_dict('depth', {'holes': 'near'})
+    with pytest.raises(ValueError, match="no preprocessing 'mini' of video"):
+        config_from_dict('video', {'family': 'mini'})

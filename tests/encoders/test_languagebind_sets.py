@@ -14,14 +14,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from encoders import Binder, ModelSetError, SpaceError
+from encoders.golden import golden_input
 from encoders.languagebind import hub
-from encoders.languagebind.architecture import VisionTower
-from encoders.languagebind.configuration import VisionConfig
-from encoders.languagebind.golden import golden_input
+from encoders.languagebind.convert import convert
 from encoders.languagebind.openclip import vision_from_open_clip
-from encoders.languagebind.store import convert, load_store, verify
 from encoders.languagebind.text import tokenize
 from encoders.model_set import MANIFEST, WEIGHTS, sha256_of
+from encoders.store import load_set, verify
+from encoders.vision_config import VisionConfig
+from encoders.vit import VisionTower
 from lb_ros.cli import main
 
 
@@ -57,7 +58,7 @@ def test_a_converted_set_gives_the_same_vectors(pair: dict[str, Path], tmp_path:
     assert [k for k in stored if k.startswith('infrared/')] == [
         'infrared/visual_projection.weight'
     ]
-    assert load_store(folder, modalities=['infrared']).encoders.keys() == {'infrared'}
+    assert load_set(folder, modalities=['infrared']).encoders.keys() == {'infrared'}
     assert max(verify(folder).values()) < 1e-5
     with pytest.raises(ModelSetError, match='already holds a set'):
         convert(pair, tmp_path / 'set', name='again')
@@ -91,20 +92,25 @@ def change_manifest(folder: Path, **values: Any) -> None:
     (folder / MANIFEST).write_text(json.dumps({**described, **values}))
 
 
+def change_weights(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
+    save_file(tensors, folder / WEIGHTS)
+    change_manifest(folder, sha256=sha256_of(folder / WEIGHTS))
+
+
 def test_damage_is_found(pair: dict[str, Path], tmp_path: Path) -> None:
     folder = convert(pair, tmp_path / 'set', name='set')
     tensors = load_file(folder / WEIGHTS)
-    changed = {**tensors, 'depth/visual_projection.weight': torch.ones(32, 64)}
-    save_file(changed, folder / WEIGHTS)
-    with pytest.raises(ModelSetError, match='sha256 differs'):
-        verify(folder)
-    change_manifest(folder, sha256=sha256_of(folder / WEIGHTS))
+    change_weights(folder, {**tensors, 'depth/visual_projection.weight': torch.ones(32, 64)})
     with pytest.raises(ModelSetError, match='golden vector of depth is off'):
         verify(folder)
-    save_file({k: v for k, v in tensors.items() if 'pre_lay' not in k}, folder / WEIGHTS)
+    change_manifest(folder, sha256='0' * 64)
+    for load in (Binder.load, verify):
+        with pytest.raises(ModelSetError, match='sha256 differs'):
+            load(folder)
+    change_weights(folder, {k: v for k, v in tensors.items() if 'pre_lay' not in k})
     with pytest.raises(ModelSetError, match=r'missing tensor depth/pre_layrnorm'):
         Binder.load(folder)
-    save_file({**tensors, 'text/text_projection.weight': torch.ones(32, 32)}, folder / WEIGHTS)
+    change_weights(folder, {**tensors, 'text/text_projection.weight': torch.ones(32, 32)})
     with pytest.raises(SpaceError, match='its text tower is'):
         Binder.load(folder)
     change_manifest(folder, format=3)

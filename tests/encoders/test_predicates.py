@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from encoders import (
     Binder,
+    Line,
     Predicate,
     PredicateBank,
     PredicateError,
@@ -43,7 +46,7 @@ def test_a_sentence_brings_its_opposite(sentence: str, opposite: str) -> None:
 
 @given(st.text(max_size=60))
 def test_any_sentence_is_a_predicate_or_an_error(sentence: str) -> None:
-    if not sentence.strip().rstrip('.!'):
+    if not sentence.strip().rstrip('.!') or not sentence.strip().isprintable():
         with pytest.raises(PredicateError):
             Predicate.from_sentence(sentence)
         return
@@ -141,6 +144,11 @@ def test_predicates_are_read_from_yaml(tmp_path: Path) -> None:
         '  hot: the stove is hot\n'
         '  held:\n    positive: [it is held]\n    dwell_ms: 500\n    modalities: [depth]\n',
     )
+    listed = write(tmp_path / 'l.yaml', 'predicates: [it is hot, {name: stove_on, dwell_ms: 0}]')
+    assert [(p.name, p.positive) for p in load_predicates(listed)] == [
+        ('it is hot', ('it is hot',)),
+        ('stove_on', ('stove on',)),
+    ]
     first, second, third = load_predicates(path)
     assert first.positive == ('the drawer is open',)
     assert second.positive == ('the stove is hot',)
@@ -156,7 +164,27 @@ def test_predicates_are_read_from_yaml(tmp_path: Path) -> None:
         ('predicates:\n  a: {positive: [x], modalities: [smell]}', "unknown modality 'smell'"),
         ('predicates:\n  a: {threshold_on: 0.2}', 'thresholds'),
         ('predicates:\n  a: {positive: []}', 'non-empty'),
-        ('predicates: {', 'p.yaml'),
+        ('predicates: {', 'p.yaml:1: '),
+        (
+            'predicates:\n  a: x\n  b:\n    threshold_on: 2',
+            "p.yaml:4: .*'b': threshold_on",
+        ),
+        ('predicates:\n  a: {dwell_ms: .nan}', 'dwell_ms: must be 0 or more'),
+        ('predicates:\n  a: {max_age_ms: fast}', 'max_age_ms: must be a number'),
+        ('predicates:\n  a: {dwell_ms: true}', 'dwell_ms: must be a number'),
+        ('predicates:\n  a: {templates: [x]}', 'templates: .*needs one {}'),
+        ('predicates:\n  a: {weights: {smell: 1}}', "weights: unknown modality 'smell'"),
+        ('predicates:\n  a: {weights: {depth: -1}}', 'weights: must be 0 or more'),
+        ('predicates:\n  a: {weights: 1}', 'weights must be a mapping'),
+        ('predicates:\n  a: {modalities: [depth], weights: {audio: 1}}', 'audio is none of'),
+        ('predicates:\n  a: {calibration: {depth: 1}}', 'depth needs slope and offset'),
+        (
+            'predicates:\n  a: {calibration: {depth: {slope: 1, offset: 0}}}',
+            'needs the language space',
+        ),
+        ('predicates:\n  a: x\n  a: y', 'p.yaml:3: .*name: is already that of line 2'),
+        ('predicates: [x, x]', 'already'),
+        ('sentences: [x]', "unknown key 'sentences'"),
         ('predicates:\n  a: 3', '3 is neither a sentence nor a mapping'),
         ('predicates:\n  a: {positive: 3}', 'positive must be sentences'),
     ],
@@ -164,6 +192,94 @@ def test_predicates_are_read_from_yaml(tmp_path: Path) -> None:
 def test_a_wrong_file_says_what_and_where(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(PredicateError, match=message):
         load_predicates(write(tmp_path / 'p.yaml', text))
+
+
+def test_every_mistake_of_a_file_is_told(tmp_path: Path) -> None:
+    text = 'predicates:\n  a: {positive: 3}\n  b: x\n  c: {dwell_ms: -1}\n'
+    with pytest.raises(PredicateError) as told:
+        load_predicates(write(tmp_path / 'p.yaml', text))
+    first, second = str(told.value).splitlines()
+    assert 'p.yaml:2' in first and "'a'" in first
+    assert 'p.yaml:4' in second and 'dwell_ms' in second
+
+
+def test_templates_multiply_sentences() -> None:
+    predicate = Predicate('p', ('yes',), ('no',), templates=('{}', 'a photo: {}'))
+    assert predicate.sentences == (('yes', 'a photo: yes'), ('no', 'a photo: no'))
+
+
+class TestFusion:
+    """Weights 1 for depth, 0 for audio; slope 20 and offset -1 for depth."""
+
+    @pytest.fixture
+    def bank(self, binder: Binder) -> PredicateBank:
+        predicate = Predicate.from_sentence('the drawer is open')
+        fitted = copy.copy(binder)
+        fitted.calibration = calibration_for(binder, predicate)
+        return PredicateBank([predicate], fitted)
+
+    def contrast(self, binder: Binder) -> np.ndarray:
+        return text_contrast(binder, Predicate.from_sentence('the drawer is open'))
+
+    def test_a_blind_modality_is_named_and_cannot_tell_alone(
+        self, bank: PredicateBank, binder: Binder
+    ) -> None:
+        z = self.contrast(binder)
+        both = bank.score({'depth': z, 'audio': z})[0]
+        assert both.fused == pytest.approx(both.probability['depth'], abs=1e-5)
+        assert both.can_tell
+        assert 'audio cannot tell' in both.reasons
+        assert not bank.score({'audio': z})[0].can_tell
+
+    def test_evidence_fades_and_then_is_stale(self, bank: PredicateBank, binder: Binder) -> None:
+        z = {'depth': self.contrast(binder)}
+        ages = (0.0, 500.0, 750.0, 1000.0, 1000.1)
+        scores = [bank.score(z, ages_ms={'depth': age})[0] for age in ages]
+        fused = [score.fused for score in scores]
+        assert fused[0] == fused[1] > fused[2] > fused[3] >= 0.5
+        assert [score.can_tell for score in scores] == [True] * 4 + [False]
+        late = bank.score(z, ages_ms={'depth': 1800.0})[0]
+        assert 'depth stale 1.8 s' in late.reasons
+        assert late.probability == {}
+
+    def test_sensors_of_a_modality_are_averaged_and_old_ones_left_out(
+        self, bank: PredicateBank, binder: Binder
+    ) -> None:
+        yes = self.contrast(binder)
+        pair = {'depth': np.stack([yes, -yes])}
+        even = bank.score(pair, ages_ms={'depth': [0.0, 0.0]})[0]
+        assert even.similarity['depth'] == pytest.approx(0.0, abs=1e-6)
+        one = bank.score(pair, ages_ms={'depth': [0.0, 2000.0]})[0]
+        assert one.similarity['depth'] == pytest.approx(1.0, abs=1e-4)
+
+    def test_own_weights_and_calibration_come_first(self, binder: Binder) -> None:
+        own = Predicate(
+            'own',
+            ('the drawer is open',),
+            ('the drawer is closed',),
+            calibration={'audio': Line(2.0, 0.5)},
+            calibration_space=binder.space,
+            weights={'depth': 0.0},
+        )
+        bank = PredicateBank([own, replace(own, name='alien', calibration_space='x')], binder)
+        z = self.contrast(binder)
+        found, alien = bank.score({'audio': z, 'depth': z})
+        expected = 1 / (1 + np.exp(-(2.0 * found.similarity['audio'] + 0.5)))
+        assert found.probability['audio'] == pytest.approx(expected, abs=1e-5)
+        assert found.fused == pytest.approx(expected, abs=1e-5)
+        assert found.calibrated and not alien.calibrated
+        assert any('another space' in reason for reason in alien.reasons)
+
+
+def test_a_thousand_predicates_are_all_or_none(binder: Binder) -> None:
+    bank = PredicateBank([Predicate.from_sentence('it is hot')], binder)
+    many = [Predicate.from_sentence(f'it is {n} degrees hot') for n in range(20)]
+    refused = bank.try_extend([*many, Predicate('odd', ('x',), ('x',))])
+    assert set(refused) == {'odd'}
+    assert len(bank.predicates) == 1
+    other = bank.copy()
+    other.extend(many)
+    assert (len(bank.predicates), len(other.predicates)) == (1, 21)
 
 
 def test_the_shipped_predicates_load() -> None:

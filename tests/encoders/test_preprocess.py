@@ -15,8 +15,8 @@ def test_millimetres_and_metres_are_the_same_depth() -> None:
     metres = np.random.default_rng(0).uniform(0.3, 2.5, (40, 50)).astype(np.float32)
     millimetres = (metres * 1000).round().astype(np.uint16)
     config = depth.DepthConfig(size=32)
-    one, _ = preprocess('depth', metres, config)
-    other, _ = preprocess('depth', millimetres, config)
+    one, _ = preprocess(metres, config)
+    other, _ = preprocess(millimetres, config)
     torch.testing.assert_close(one, other, atol=3e-3, rtol=0)
 
 
@@ -25,15 +25,15 @@ def test_holes_take_what_is_around_them(hole: float) -> None:
     metres = np.full((64, 64), 1.5, np.float32)
     metres[10:12, 10:12] = hole
     config = depth.DepthConfig(size=16)
-    found, valid = preprocess('depth', metres, config)
-    whole, _ = preprocess('depth', np.full((64, 64), 1.5, np.float32), config)
+    found, valid = preprocess(metres, config)
+    whole, _ = preprocess(np.full((64, 64), 1.5, np.float32), config)
     torch.testing.assert_close(found, whole)
     assert valid == pytest.approx(1 - 4 / 64**2)
 
 
 def test_nothing_valid_is_far_away() -> None:
     config = depth.DepthConfig(size=16)
-    found, valid = preprocess('depth', np.zeros((32, 32), np.uint16), config)
+    found, valid = preprocess(np.zeros((32, 32), np.uint16), config)
     assert valid == 0.0
     assert found.unique().tolist() == pytest.approx([(1 - config.mean) / config.std])
 
@@ -42,8 +42,8 @@ def test_equal_temperature_is_equal_whatever_else_is_in_the_frame() -> None:
     config = infrared.InfraredConfig(size=16)
     cold, hot = np.full((32, 32), 29500, np.uint16), np.full((32, 32), 29500, np.uint16)
     hot[:8, :8] = 42000
-    one, _ = preprocess('infrared', cold, config)
-    other, _ = preprocess('infrared', hot, config)
+    one, _ = preprocess(cold, config)
+    other, _ = preprocess(hot, config)
     torch.testing.assert_close(one[:, 8:, 8:], other[:, 8:, 8:])
     assert other[0, 0, 0] > one[0, 0, 0] + 2
 
@@ -52,7 +52,7 @@ def test_dead_infrared_pixels_take_the_median() -> None:
     config = infrared.InfraredConfig(size=16)
     counts = np.full((32, 32), 30000, np.uint16)
     counts[3, 3] = 0
-    found, valid = preprocess('infrared', counts, config)
+    found, valid = preprocess(counts, config)
     assert len(found.unique()) == 1
     assert valid == pytest.approx(1 - 1 / 1024)
 
@@ -66,7 +66,7 @@ def test_dead_infrared_pixels_take_the_median() -> None:
 def test_any_sound_has_the_input_shape(rate_hz: int, seconds: float, channels: int) -> None:
     config = audio.AudioConfig(frames=100)
     wave = np.random.default_rng(0).normal(0, 0.1, (channels, int(rate_hz * seconds)))
-    found, valid = preprocess('audio', (wave.astype(np.float32), rate_hz), config)
+    found, valid = preprocess((wave.astype(np.float32), rate_hz), config)
     assert found.shape == (3, 64, 100)
     assert found.isfinite().all()
     assert valid == pytest.approx(min(1.0, seconds / 1.0), abs=0.02)
@@ -78,7 +78,7 @@ def test_a_tone_is_heard_where_it_is_at_any_rate() -> None:
     for rate_hz in (16_000, 48_000):
         time = np.arange(2 * rate_hz) / rate_hz
         wave = np.sin(2 * np.pi * 1000 * time).astype(np.float32)
-        found, _ = preprocess('audio', (wave, rate_hz), config)
+        found, _ = preprocess((wave, rate_hz), config)
         rows.append(int(found[0].mean(dim=1).argmax()))
     assert rows[0] == rows[1]
     centre = 2595 * math.log10(1 + 1000 / 700)
@@ -89,16 +89,16 @@ def test_a_tone_is_heard_where_it_is_at_any_rate() -> None:
 def test_only_the_last_stretch_of_a_long_sound_counts() -> None:
     config = audio.AudioConfig(frames=50)
     wave = np.random.default_rng(0).normal(0, 3000, 32_000).astype(np.int16)
-    whole, _ = preprocess('audio', (wave, 16_000), config)
-    last, _ = preprocess('audio', (wave[-config.samples :], 16_000), config)
+    whole, _ = preprocess((wave, 16_000), config)
+    last, _ = preprocess((wave[-config.samples :], 16_000), config)
     torch.testing.assert_close(whole, last)
 
 
 def test_int16_and_float_are_the_same_sound() -> None:
     config = audio.AudioConfig(frames=50)
     wave = np.random.default_rng(0).normal(0, 3000, 16_000).astype(np.int16)
-    one, _ = preprocess('audio', (wave, 16_000), config)
-    other, _ = preprocess('audio', (wave.astype(np.float32) / 32768, 16_000), config)
+    one, _ = preprocess((wave, 16_000), config)
+    other, _ = preprocess((wave.astype(np.float32) / 32768, 16_000), config)
     torch.testing.assert_close(one, other, atol=1e-2, rtol=0)
 
 
@@ -114,7 +114,7 @@ def test_int16_and_float_are_the_same_sound() -> None:
 )
 def test_wrong_arrays_are_refused(modality: str, raw: object, config: object) -> None:
     with pytest.raises(ValueError, match='must be'):
-        preprocess(modality, raw, config)
+        preprocess(raw, config)
 
 
 def test_a_configuration_with_a_typo_is_refused() -> None:

@@ -35,7 +35,7 @@ class Driver:
             raise ValueError('No input device matching')
         self.opened.append(wanted)
         self.callback = wanted['callback']
-        return SimpleNamespace(start=lambda: None, close=self._close)
+        return SimpleNamespace(start=lambda: None, stop=lambda: None, close=self._close)
 
     def _close(self) -> None:
         self.callback = None
@@ -72,10 +72,12 @@ def told() -> list[str]:
 
 @pytest.fixture
 def capture(driver: Driver, told: list[str]) -> Capture:
-    return Capture(
+    made = Capture(
         device='USB', rate_hz=RATE_HZ, channels=1, chunk_ms=100, driver=driver, log=told.append,
         now_ns=lambda: round(driver.now_s * 1e9), clock=lambda: driver.now_s,
     )  # fmt: skip
+    made.start()
+    return made
 
 
 def test_the_device_is_opened_by_name_with_the_wanted_format(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -23,8 +24,8 @@ from rclpy.parameter_client import AsyncParameterClient  # noqa: E402
 from rclpy.qos import qos_profile_sensor_data  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 
-from encoders import Predicate, State  # noqa: E402
-from lb_ros.client import NotAnsweredError, PredicateClient  # noqa: E402
+from encoders import Line, Predicate, State  # noqa: E402
+from lb_ros.client import LanguageClient, NotAnsweredError  # noqa: E402
 from lb_ros.msg import Embedding, PredicateScores, PredicateStates  # noqa: E402
 from lb_ros.predicates_node import LATCHED  # noqa: E402
 
@@ -92,14 +93,14 @@ def bringup(
 
 
 @pytest.fixture(scope='module')
-def client(bringup: subprocess.Popen[str]) -> Iterator[PredicateClient]:
-    with PredicateClient(timeout_s=START_S) as found:
+def client(bringup: subprocess.Popen[str]) -> Iterator[LanguageClient]:
+    with LanguageClient(timeout_s=START_S) as found:
         found.query(['a first question waits until the nodes are up'])
         yield found
 
 
 @pytest.fixture(scope='module')
-def robot(client: PredicateClient) -> Iterator[Robot]:
+def robot(client: LanguageClient) -> Iterator[Robot]:
     node = Robot()
     yield node
     node.destroy_node()
@@ -136,7 +137,7 @@ def test_images_become_embeddings_and_scores(robot: Robot) -> None:
 
 
 def test_sentences_are_answered_by_the_sensors_that_see(
-    client: PredicateClient, robot: Robot
+    client: LanguageClient, robot: Robot
 ) -> None:
     robot.scores.clear()
     until(robot, lambda: bool(robot.scores))
@@ -146,6 +147,44 @@ def test_sentences_are_answered_by_the_sensors_that_see(
     assert answer.probability['depth'] is None
     assert 'no depth embedding' in answer.reasons['depth']
     assert 'image' not in answer.reasons
+    assert not answer.calibrated
+
+
+def test_questions_reach_back_as_far_as_evidence_is_kept(
+    client: LanguageClient, robot: Robot
+) -> None:
+    robot.heard.clear()
+    until(robot, lambda: len(robot.heard) > 2)
+    moments = [m.header.stamp.sec + m.header.stamp.nanosec * 1e-9 for m in robot.heard[:2]]
+    then = client.query(['the drawer is open'], at_s=moments[0] + 1e-6)[0]
+    assert then.ages_ms['infrared'] == pytest.approx(0.0, abs=0.1)
+    assert 'no infrared' in client.query('it is hot', at_s=moments[0] - 20)[0].reasons['infrared']
+    with pytest.raises(NotAnsweredError, match='further back than'):
+        client.query('it is hot', at_s=moments[0] - 60)
+    with pytest.raises(NotAnsweredError, match='in the future'):
+        client.query('it is hot', at_s=moments[0] + 600)
+
+
+def test_states_are_known_to_late_listeners_and_to_watchers(client: LanguageClient) -> None:
+    status = client.states()['a drawer is open']
+    assert status.reason
+    heard: queue.Queue[dict[str, object]] = queue.Queue()
+    watch = client.watch(heard.put)
+    assert set(heard.get(timeout=LIMIT_S)) == {'a drawer is open'}
+    client.add('the stove is hot')
+    while 'the stove is hot' not in heard.get(timeout=LIMIT_S):
+        pass
+    watch.close()
+    client.remove('the stove is hot')
+    assert heard.empty() or 'the stove is hot' in heard.get()
+
+
+def test_a_client_works_inside_a_node_that_nobody_spins(client: LanguageClient) -> None:
+    node = Node('planner')
+    with LanguageClient(node, timeout_s=LIMIT_S) as inside:
+        assert inside.query('the drawer is open')[0].text == 'the drawer is open'
+        assert set(inside.states()) == {'a drawer is open'}
+    node.destroy_node()
 
 
 @pytest.mark.parametrize(
@@ -157,13 +196,13 @@ def test_sentences_are_answered_by_the_sensors_that_see(
     ],
 )
 def test_unusable_questions_are_refused_with_a_reason(
-    client: PredicateClient, texts: list[str], modalities: list[str], says: str
+    client: LanguageClient, texts: list[str], modalities: list[str], says: str
 ) -> None:
     with pytest.raises(NotAnsweredError, match=says):
         client.query(texts, modalities=modalities)
 
 
-def test_predicates_come_and_go(client: PredicateClient, robot: Robot) -> None:
+def test_predicates_come_and_go(client: LanguageClient, robot: Robot) -> None:
     client.add(Predicate.from_sentence('the stove is hot', name='hot stove'))
     until(robot, lambda: 'hot stove' in {s.name for m in robot.scores[-1:] for s in m.scores})
     client.remove('hot stove')
@@ -173,24 +212,62 @@ def test_predicates_come_and_go(client: PredicateClient, robot: Robot) -> None:
 
 
 @pytest.mark.parametrize('name', ['bringup', 'predicates', 'camera_encoder'])
-def test_parameters_can_be_listed_but_not_changed(robot: Robot, name: str) -> None:
+def test_parameters_are_described_and_some_can_change(robot: Robot, name: str) -> None:
     parameters = AsyncParameterClient(robot, name)
     assert parameters.wait_for_services(LIMIT_S)
     listed = parameters.list_parameters()
     until(robot, listed.done, encoding=None)
     if name == 'bringup':
         assert 'max_rate_hz' in listed.result().result.names
-        changed = parameters.set_parameters([Parameter('max_rate_hz', value=1.0)])
+        values = {
+            'max_rate_hz': 14.0,
+            'evaluate_period_ms': 0.5,
+            'model': 'other',
+            'autostart': True,
+        }
+        changed = parameters.set_parameters([Parameter(k, value=v) for k, v in values.items()])
         until(robot, changed.done, encoding=None)
-        assert not changed.result().results[0].successful
+        fine, out_of_range, configured, fixed = changed.result().results
+        assert fine.successful
+        assert not out_of_range.successful
+        assert 'only while the node is unconfigured' in configured.reason
+        assert not fixed.successful
 
 
-def test_waiting_ends_with_the_state_or_the_time(client: PredicateClient) -> None:
+def test_waiting_ends_with_the_state_or_the_time(client: LanguageClient) -> None:
     # Nothing is published meanwhile, so that the state is or becomes unknown.
-    assert client.wait_for('a drawer is open', state=State.UNKNOWN, timeout_s=LIMIT_S)
-    assert not client.wait_for('a drawer is open', state=State.TRUE, timeout_s=0.3)
+    assert client.wait_until('a drawer is open', state=State.UNKNOWN, timeout_s=LIMIT_S)
+    assert not client.wait_until('a drawer is open', state=State.TRUE, timeout_s=0.3)
     with pytest.raises(NotAnsweredError, match='no predicate'):
-        client.wait_for('never heard of', timeout_s=1.0)
+        client.wait_until('never heard of', timeout_s=1.0)
+
+
+def test_changes_are_made_as_a_whole_or_not_at_all(client: LanguageClient) -> None:
+    hot = Predicate.from_sentence('the stove is hot', name='hot')
+    same = Predicate('same', ('it is hot',), ('it is hot',))
+    with pytest.raises(NotAnsweredError) as refusal:
+        client.add(hot, same)
+    assert refusal.value.refused == {'same': str(refusal.value)}
+    assert 'same meaning' in str(refusal.value)
+    assert [p.name for p in client.predicates()] == ['a drawer is open']
+    with pytest.raises(NotAnsweredError, match="no predicate 'hot'"):
+        client.remove('a drawer is open', 'hot')
+    full = Predicate(
+        'full',
+        ('it is full',),
+        ('it is empty',),
+        templates=('a photo of {}',),
+        modalities=('depth', 'audio'),
+        weights={'depth': 0.3},
+        calibration={'audio': Line(3.0, -0.1)},
+        calibration_space='elsewhere',
+        dwell_ms=0.0,
+        max_age_ms=70.5,
+        threshold_on=0.9,
+    )
+    assert client.add(full, hot) == ['a drawer is open', 'full', 'hot']
+    assert client.predicates()[1:] == [full, hot]
+    assert client.remove('full', 'hot') == ['a drawer is open']
 
 
 def test_the_counters_account_for_every_message_at_the_end(
@@ -229,7 +306,7 @@ def test_a_process_that_cannot_start_says_why_in_one_line(
 
 
 def test_the_encoder_and_the_predicates_run_apart(
-    client: PredicateClient, tiny_model_set: Path, tmp_path: Path
+    client: LanguageClient, tiny_model_set: Path, tmp_path: Path
 ) -> None:
     predicates = tmp_path / 'predicates.yaml'
     predicates.write_text(PREDICATES)
@@ -243,7 +320,7 @@ def test_the_encoder_and_the_predicates_run_apart(
         for name in ('camera_encoder', 'predicates')
     ]
     try:
-        with PredicateClient(timeout_s=START_S, namespace='apart') as apart:
+        with LanguageClient(timeout_s=START_S, namespace='apart') as apart:
             apart.query(['a first question waits until the node is up'])
             robot = Robot('apart')
             # Latched, and there before any evidence: a late listener learns what is scored.
@@ -262,7 +339,7 @@ def test_the_encoder_and_the_predicates_run_apart(
             process.kill()
 
 
-def _refuses_another_space(client: PredicateClient, robot: Robot) -> None:
+def _refuses_another_space(client: LanguageClient, robot: Robot) -> None:
     vector = np.zeros(384, np.float32)
     vector[0] = 1.0
     stray = Embedding(modality='depth', language_space='another', vector=vector.tolist())

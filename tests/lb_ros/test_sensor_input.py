@@ -24,9 +24,9 @@ from rclpy.qos import (  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 
-from encoders import Binder  # noqa: E402
 from lb_ros.encoder_node import EncoderNode  # noqa: E402
-from lb_ros.encoding import EncodingWorker  # noqa: E402
+from lb_ros.parameters import Settings  # noqa: E402
+from lb_ros.shared import SharedModel  # noqa: E402
 
 pytestmark = pytest.mark.ros
 LIMIT_S = 30.0
@@ -35,12 +35,18 @@ LIMIT_S = 30.0
 class Bench:
     """A depth encoder and a robot in one process, on a domain of their own."""
 
-    def __init__(self, binder: Binder, context: Context, *settings: str) -> None:
+    def __init__(self, folder: Path, context: Context, *extra: str) -> None:
         self.told: list[str] = []
-        words = [word for setting in settings for word in ('-p', setting)]
+        given = (f'model:={folder}', *extra)
+        words = [word for setting in given for word in ('-p', setting)]
         self.encoder = EncoderNode('depth', context=context, cli_args=['--ros-args', *words])
-        self.worker = EncodingWorker(binder, publish=self.encoder.publish, log=self.told.append)
-        self.encoder.connect(self.worker)
+        settings = Settings(self.encoder)
+        model = SharedModel(lambda: settings.values, modalities=('depth',))
+        model.on_encoded, model.on_failure = self.encoder.publish, self.told.append
+        self.encoder.connect(model, settings, inputs=['depth/image'])
+        self.encoder.trigger_configure()
+        self.encoder.trigger_activate()
+        self.worker, self.model = model.worker_for('depth_encoder'), model
         # A context of its own: a participant cannot have one topic with two types, and does not
         # watch its own liveliness.
         self.outside = Context()
@@ -73,7 +79,7 @@ class Bench:
         return self.worker.counters()['depth'].encoded
 
     def close(self) -> None:
-        self.worker.close()
+        self.model.close()
         for executor in self.executors:
             executor.shutdown()
         self.encoder.destroy_node()
@@ -85,11 +91,10 @@ class Bench:
 def bench(tiny_model_set: Path, ros_domain: int) -> Iterator[Callable[..., Bench]]:
     context = Context()
     context.init(domain_id=ros_domain)
-    binder = Binder.load(tiny_model_set, modalities=('depth',))
     made: list[Bench] = []
 
     def make(*settings: str) -> Bench:
-        made.append(Bench(binder, context, *settings))
+        made.append(Bench(tiny_model_set, context, *settings))
         return made[-1]
 
     yield make

@@ -15,7 +15,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from encoders import Binder
-from encoders.model_set import WEIGHTS, load_model_set
+from encoders.model_set import WEIGHTS, read_manifest
+from encoders.store import load_model_set
 from train.cli import main
 from train.evaluate import embed_samples
 from train.recipes.bind import CHECKPOINT, LOG
@@ -132,7 +133,7 @@ def test_the_log_and_the_manifest_say_what_was_done(trained: Path) -> None:
     assert [r['step'] for r in steps] == [20, 40, 60, 80, 100, 120]
     assert all(np.isfinite(r[name]) for r in steps for name in ('image', 'audio'))
     assert records[-1]['auroc']['sensor scale'] > 0.9
-    provenance = load_model_set(trained / 'drawn').manifest.provenance
+    provenance = read_manifest(trained / 'drawn').manifest.provenance
     assert (provenance['bags'], provenance['moments'], provenance['steps']) == (6, 120, 120)
     assert provenance['recipe']['learning_rate'] == 3e-3
 
@@ -142,7 +143,7 @@ def test_the_binder_gives_a_live_sensor_the_vector_that_was_evaluated(
 ) -> None:
     recipe = load_recipe(recipe_file)
     samples, _ = load_samples(find_bags([held_out_bags])[:1], recipe.modalities)
-    expected = embed_samples(load_model_set(trained / 'drawn'), samples)
+    expected = embed_samples(load_model_set(trained / 'drawn').encoders(), samples)
     binder = Binder.load(trained / 'drawn')
     for name in ('image', 'depth', 'infrared'):
         live = binder.embed(**{name: samples.inputs[name][3]})[name]
@@ -219,12 +220,11 @@ def test_lora_changes_only_what_a_modality_adds(
     )
     before, after = (load_file(f / 'drawn' / WEIGHTS) for f in (trained, tmp_path / 'out'))
     for name in before:
-        if name.startswith('trunk.'):
+        if '/encoder.' in name or '/pre_layrnorm' in name or '/embeddings.p' in name:
             np.testing.assert_array_equal(before[name], after[name], err_msg=name)
-    assert (
-        before['adapters.depth.projection.weight'] != after['adapters.depth.projection.weight']
-    ).any()
-    updates = [name for name in after if '.lora.' in name and name.endswith('_b')]
+    projection = 'depth/visual_projection.weight'
+    assert (before[projection] != after[projection]).any()
+    updates = [name for name in after if name.endswith('.lora_B')]
     assert len(updates) == 4 * 2 * 4
     assert all(after[name].any() for name in updates)
 

@@ -20,15 +20,11 @@ import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
-from encoders.model_set import (
-    ModelSet,
-    build_modules,
-    find_model_set,
-    load_model_set,
-    save_model_set,
-)
+from encoders.model_set import Manifest
+from encoders.sources import find_set
+from encoders.store import ModelSet, load_model_set, save_model_set
 from encoders.text_tower import text_tower
-from encoders.vit import Adapter, Trunk
+from encoders.vit import VisionTower, is_own, tie
 from train.evaluate import embed_samples, group_medians, score_predicates
 from train.objective import Targets, draw_batch, make_targets, modality_loss
 from train.phrasings import Phrasings
@@ -80,8 +76,7 @@ def bind(
     torch.manual_seed(recipe.seed)
     tower = text_tower(recipe.text_tower)
     manifest = recipe.manifest(space=tower.space, provenance={})
-    model = _start_modules(recipe, ModelSet(manifest, *build_modules(manifest)))
-    run = _new_run(recipe, model)
+    run = _new_run(recipe, _start_towers(recipe, manifest))
     out.mkdir(parents=True, exist_ok=True)
     if resume:
         _restore(run, out / CHECKPOINT)
@@ -99,15 +94,44 @@ def bind(
     return out / recipe.name
 
 
-def _start_modules(recipe: Recipe, fresh: ModelSet) -> nn.ModuleDict:
+def _start_towers(recipe: Recipe, manifest: Manifest) -> nn.ModuleDict:
+    """Towers of the set with one trunk between them, from an earlier set where there is one."""
+    towers = {name: VisionTower(spec.vision) for name, spec in manifest.modalities.items()}
+    taken: set[tuple[str, torch.Size]] = set()
     if recipe.start is not None:
-        earlier = load_model_set(find_model_set(recipe.start))
-        fresh.trunk.load_state_dict(earlier.trunk.state_dict())
-        for name, adapter in fresh.adapters.items():
-            if name in earlier.adapters:
-                adapter.load_state_dict(earlier.adapters[name].state_dict(), strict=False)
-    fresh.trunk.requires_grad_(recipe.trainable == 'all')
-    return nn.ModuleDict({'trunk': fresh.trunk, **fresh.adapters})
+        taken = _take_over(towers, load_model_set(find_set(recipe.start)).towers)
+    tie(towers)
+    if recipe.trainable == 'lora':
+        for tower in towers.values():
+            for name, parameter in tower.named_parameters():
+                if (name, parameter.shape) in taken:
+                    parameter.requires_grad_(False)
+    return nn.ModuleDict(towers)
+
+
+@torch.no_grad()
+def _take_over(
+    towers: Mapping[str, VisionTower], earlier: Mapping[str, VisionTower]
+) -> set[tuple[str, torch.Size]]:
+    """Copy the trunk, and each modality's own where there was that modality.
+
+    Returns:
+        Name and shape of the tensors of the trunk that were there.
+    """
+    trunk = {
+        (name, parameter.shape): parameter
+        for tower in earlier.values()
+        for name, parameter in tower.named_parameters()
+        if not is_own(name, tower.config)
+    }
+    for modality, tower in towers.items():
+        before = dict(earlier[modality].named_parameters()) if modality in earlier else {}
+        for name, parameter in tower.named_parameters():
+            own = is_own(name, tower.config)
+            found = before.get(name) if own else trunk.get((name, parameter.shape))
+            if found is not None and found.shape == parameter.shape:
+                parameter.copy_(found)
+    return set(trunk)
 
 
 def _new_run(recipe: Recipe, model: nn.ModuleDict) -> Run:
@@ -176,18 +200,14 @@ def _step(
         group['lr'] = rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
     run.model.train()
     run.optimizer.zero_grad(set_to_none=True)
-    trunk = run.model['trunk']
-    assert isinstance(trunk, Trunk)
     losses: dict[str, float] = {}
     total = torch.zeros(())
     for name in recipe.batch:
-        adapter = run.model[name]
-        assert isinstance(adapter, Adapter)
+        tower = _tower(run.model, name)
         batch = draw_batch(recipe, data, targets, modality=name, generator=run.generator)
         loss = modality_loss(
             recipe,
-            trunk,
-            adapter,
+            tower,
             batch,
             modality=name,
             targets=targets,
@@ -216,7 +236,7 @@ def _follow(recipe: Recipe, run: Run) -> None:
 
 def _validate(recipe: Recipe, run: Run, val: Samples, out: Path) -> None:
     model_set = _as_model_set(recipe, run.average, {})
-    vectors = embed_samples(model_set, val)
+    vectors = embed_samples(model_set.encoders(), val)
     scored = score_predicates(
         vectors, val, text_tower(recipe.text_tower).embed, Phrasings.load(recipe.phrasings)
     )
@@ -226,17 +246,18 @@ def _validate(recipe: Recipe, run: Run, val: Samples, out: Path) -> None:
 
 
 def _as_model_set(
-    recipe: Recipe, modules: nn.ModuleDict, provenance: dict[str, object]
+    recipe: Recipe, towers: nn.ModuleDict, provenance: dict[str, object]
 ) -> ModelSet:
-    tower = text_tower(recipe.text_tower)
-    manifest = recipe.manifest(space=tower.space, provenance=provenance)
-    fresh = ModelSet(manifest, *build_modules(manifest))
-    fresh.trunk.load_state_dict(modules['trunk'].state_dict())
-    fresh.trunk.eval()
-    for name, adapter in fresh.adapters.items():
-        adapter.load_state_dict(modules[name].state_dict())
-        adapter.eval()
-    return fresh
+    space = text_tower(recipe.text_tower).space
+    manifest = recipe.manifest(space=space, provenance=provenance)
+    average = copy.deepcopy(towers).eval()
+    return ModelSet(manifest, {name: _tower(average, name) for name in manifest.modalities})
+
+
+def _tower(towers: nn.ModuleDict, name: str) -> VisionTower:
+    tower = towers[name]
+    assert isinstance(tower, VisionTower)
+    return tower
 
 
 def _save(run: Run, path: Path) -> None:

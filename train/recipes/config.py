@@ -10,10 +10,10 @@ import yaml
 
 from encoders.modalities import modality
 from encoders.model_set import Manifest, ModalitySpec
-from encoders.preprocess import Config, audio, depth, image, infrared
-from encoders.vit import VitConfig
+from encoders.preprocess import MiniConfig, audio, depth, image, infrared
+from encoders.vision_config import VisionConfig
 
-CONFIGS: dict[str, type[Config]] = {
+CONFIGS: dict[str, type[MiniConfig]] = {
     'image': image.ImageConfig,
     'depth': depth.DepthConfig,
     'infrared': infrared.InfraredConfig,
@@ -26,6 +26,44 @@ class RecipeError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class VitConfig:
+    """Shape of the transformer that all encoders of a set share; see `VisionConfig`.
+
+    Attributes:
+        mlp_ratio: Hidden size of a block's MLP, in widths.
+    """
+
+    width: int
+    layers: int
+    heads: int
+    mlp_ratio: float
+    patch_size: int
+    projection: int
+    stem: str = 'patch'
+    stem_blocks: int = 0
+
+    def tower(self, size: tuple[int, int], *, lora_rank: int, lora_alpha: float) -> VisionConfig:
+        """Shape of the tower for inputs of `size` (rows, columns), pixels.
+
+        Raises:
+            ValueError: There is no such tower.
+        """
+        return VisionConfig(
+            width=self.width,
+            layers=self.layers,
+            heads=self.heads,
+            mlp_width=round(self.width * self.mlp_ratio),
+            patch_size=self.patch_size,
+            image_size=size,
+            projection=self.projection,
+            stem=self.stem,
+            stem_blocks=self.stem_blocks,
+            lora_rank=lora_rank,
+            lora_alpha=lora_alpha,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """See config/recipes/lb-mini.yaml, which explains every key."""
 
@@ -35,7 +73,7 @@ class Recipe:
     start: str | None
     phrasings: str
     vit: VitConfig
-    modalities: dict[str, Config]
+    modalities: dict[str, MiniConfig]
     lora_rank: int
     lora_alpha: float
     max_steps: int
@@ -57,31 +95,26 @@ class Recipe:
 
     def manifest(self, *, space: str, provenance: dict[str, Any]) -> Manifest:
         """The model set that this recipe trains."""
-        patch = self.vit.patch_size
         rank = self.lora_rank if self.trainable == 'lora' else 0
-        specs = {}
-        grids = [_patches(config, patch) for config in self.modalities.values()]
-        shared = max((grid for grid in grids if grid[0] == grid[1]), default=grids[0])
-        for name, config in self.modalities.items():
-            grid = _patches(config, patch)
-            specs[name] = ModalitySpec(
-                config, None if grid == shared else grid, rank, self.lora_alpha
+        specs = {
+            name: ModalitySpec(
+                self.vit.tower(_size(config), lora_rank=rank, lora_alpha=self.lora_alpha), config
             )
+            for name, config in self.modalities.items()
+        }
         return Manifest(
             name=self.name,
-            text_tower=self.text_tower,
             space=space,
-            vit=self.vit,
-            grid=shared,
+            text=self.text_tower,
             modalities=specs,
             provenance=provenance,
         )
 
 
-def _patches(config: Config, patch: int) -> tuple[int, int]:
+def _size(config: MiniConfig) -> tuple[int, int]:
     if isinstance(config, audio.AudioConfig):
-        return config.mel_bins // patch, config.frames // patch
-    return config.size // patch, config.size // patch
+        return config.mel_bins, config.frames
+    return config.size, config.size
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -106,6 +139,7 @@ def load_recipe(path: Path) -> Recipe:
             for name, options in values['modalities'].items()
         }
         recipe = Recipe(**values)
+        recipe.manifest(space='', provenance={})  # every tower has a possible shape
     except (KeyError, TypeError, ValueError) as error:
         raise RecipeError(f'{path}: {error}') from error
     _check(recipe, path)

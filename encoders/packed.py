@@ -1,0 +1,173 @@
+"""One forward pass for several modalities: their tokens go through shared layers together.
+
+Towers of one set hold most of their parameters together, so a linear layer that reads its weights
+once serves the tokens of all of them. Which layers those are is not stated anywhere: modules whose
+parameters are the same objects are run together, the others segment by segment. Attention is
+within each sample, low-rank updates within each modality.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from encoders.encoder import Encoder
+from encoders.towers import TowerEncoder
+from encoders.vit import Layer, LoraLinear, VisionTower, attend
+
+Segments = Sequence['Segment']
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Tokens of one modality among the rows of a pack.
+
+    Attributes:
+        tower: Of the modality.
+        start, stop: Its rows.
+        count: Tokens of a frame; `stop - start` is a multiple of it.
+    """
+
+    tower: VisionTower
+    start: int
+    stop: int
+    count: int
+
+    def of(self, rows: Tensor) -> Tensor:
+        """Its own rows, float `[frames, count, width]`."""
+        return rows[self.start : self.stop].view(-1, self.count, rows.shape[-1])
+
+
+def encode_together(
+    encoders: Mapping[str, Encoder], inputs: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Unit vectors float32 `[B, D]` by modality, of preprocessed inputs `[B, ...]`.
+
+    Equal to `Encoder.encode` of each but for the rounding of other matrix sizes. Encoders that are
+    no towers, or alone of their shape, are run by themselves.
+
+    Raises:
+        ValueError: An input has another shape than its tower is made for.
+    """
+    vectors: dict[str, Tensor] = {}
+    packs: dict[Any, dict[str, VisionTower]] = {}
+    for name in inputs:
+        encoder = encoders[name]
+        if isinstance(encoder, TowerEncoder):
+            packs.setdefault(_shape(encoder.tower), {})[name] = encoder.tower
+    for towers in packs.values():
+        if len(towers) > 1:
+            vectors |= _encode_pack(towers, {name: inputs[name] for name in towers})
+    return {
+        name: vectors[name] if name in vectors else encoders[name].encode(batch)
+        for name, batch in inputs.items()
+    }
+
+
+def _shape(tower: VisionTower) -> tuple[object, ...]:
+    """Towers can be run together if this is equal."""
+    config, scale = tower.config, tower.logit_scale
+    shape = (config.width, config.layers, config.heads, config.mlp_width, config.activation)
+    return (*shape, config.layer_norm_eps, scale.device, scale.dtype)
+
+
+def _encode_pack(
+    towers: Mapping[str, VisionTower], inputs: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    segments, parts, start = {}, [], 0
+    for name, tower in towers.items():
+        tokens = tower.embed(inputs[name].to(tower.logit_scale))
+        stop = start + tokens.shape[0] * tokens.shape[1]
+        segments[name] = Segment(tower, start, stop, tokens.shape[1])
+        parts.append(tokens.flatten(0, 1))
+        start = stop
+    rows, order = torch.cat(parts), list(segments.values())
+    for index in range(order[0].tower.config.layers):
+        rows = _through_layer(rows, order, index)
+    return {
+        name: F.normalize(segment.tower.pool(segment.of(rows)).float(), dim=-1)
+        for name, segment in segments.items()
+    }
+
+
+def _through_layer(rows: Tensor, segments: Segments, index: int) -> Tensor:
+    """As `Layer.forward` for the rows of all segments, `[rows, width]` to the same."""
+    layers = {id(s): _layer(s, index) for s in segments}
+
+    def run(rows: Tensor, part: Callable[[Layer], nn.Module]) -> Tensor:
+        return _run(rows, segments, [part(layers[id(s)]) for s in segments])
+
+    rows = _across_frames(rows, segments, index)
+    normed = run(rows, lambda layer: layer.layer_norm1)
+    query = run(normed, lambda layer: layer.self_attn.q_proj)
+    key = run(normed, lambda layer: layer.self_attn.k_proj)
+    value = run(normed, lambda layer: layer.self_attn.v_proj)
+    mixed = _attended(query, key, value, segments)
+    rows = rows + run(mixed, lambda layer: layer.self_attn.out_proj)
+    hidden = run(run(rows, lambda layer: layer.layer_norm2), lambda layer: layer.mlp.fc1)
+    return rows + run(layers[id(segments[0])].mlp.activate(hidden), lambda layer: layer.mlp.fc2)
+
+
+def _layer(segment: Segment, index: int) -> Layer:
+    layer = segment.tower.encoder.layers[index]
+    assert isinstance(layer, Layer)
+    return layer
+
+
+def _run(rows: Tensor, segments: Segments, modules: Sequence[nn.Module]) -> Tensor:
+    """Each segment's rows through its module; equal modules once for all neighbours."""
+    parts = []
+    for group in _neighbours(segments, modules):
+        start, stop = group[0][0].start, group[-1][0].stop
+        inputs, first = rows[start:stop], group[0][1]
+        # Neighbours with the same weights may differ in their low-rank updates, or have none.
+        output = first.base(inputs) if isinstance(first, LoraLinear) else first(inputs)
+        for segment, module in group:
+            if isinstance(module, LoraLinear):
+                part = slice(segment.start - start, segment.stop - start)
+                output[part] += module.update(inputs[part])
+        parts.append(output)
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _neighbours(
+    segments: Segments, modules: Sequence[nn.Module]
+) -> Iterator[list[tuple[Segment, nn.Module]]]:
+    """Segments beside each other whose modules hold the very same weight and bias."""
+    pairs = zip(segments, modules, strict=True)
+    for _, group in groupby(pairs, key=lambda pair: (id(pair[1].weight), id(pair[1].bias))):
+        yield list(group)
+
+
+def _attended(query: Tensor, key: Tensor, value: Tensor, segments: Segments) -> Tensor:
+    """Attention within each frame of each segment; neighbours of equal length at once."""
+    parts = []
+    for count, group in groupby(segments, key=lambda segment: segment.count):
+        members = list(group)
+        chosen = slice(members[0].start, members[-1].stop)
+        heads = members[0].tower.config.heads
+        split = [
+            rows[chosen].view(-1, count, heads, rows.shape[-1] // heads).transpose(1, 2)
+            for rows in (query, key, value)
+        ]
+        parts.append(attend(*split).transpose(1, 2).flatten(2).flatten(0, 1))
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _across_frames(rows: Tensor, segments: Segments, index: int) -> Tensor:
+    """What a video's layers do before the spatial block, for the segments that are videos."""
+    if not any(segment.tower.config.temporal for segment in segments):
+        return rows
+    parts = []
+    for segment in segments:
+        tokens = segment.of(rows)
+        if segment.tower.config.temporal:
+            tokens = _layer(segment, index).across_frames(tokens)
+        parts.append(tokens.flatten(0, 1))
+    return torch.cat(parts)

@@ -1,0 +1,56 @@
+"""Play a bag into the nodes, at a rate and looped, with simulated time.
+
+ros2 launch lb_ros replay.launch.py bag:=my_bag rate:=0.5 loop:=true
+
+The other arguments are those of bringup.launch.py; use_sim_time is true.
+"""
+
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    RegisterEventHandler,
+)
+from launch.event_handlers import OnProcessExit
+from launch.events import Shutdown
+from launch.substitutions import ThisLaunchFileDir
+from launch_ros.actions import Node
+
+from launch import LaunchContext, LaunchDescription
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Arguments: bag, rate, loop, and those of bringup.launch.py."""
+    bringup = [ThisLaunchFileDir(), '/bringup.launch.py']
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument('bag', description='bag folder or file'),
+            DeclareLaunchArgument('rate', default_value='1.0', description='1.0 for real time'),
+            DeclareLaunchArgument(
+                'loop',
+                default_value='false',
+                description='begin again at the end',
+                choices=['true', 'false'],
+            ),
+            IncludeLaunchDescription(bringup, launch_arguments={'use_sim_time': 'true'}.items()),
+            OpaqueFunction(function=play),
+        ]
+    )
+
+
+def play(context: LaunchContext) -> list[Node | RegisterEventHandler]:
+    """The player; everything ends with it."""
+    values = context.launch_configurations
+    loop = ['--loop'] if values['loop'] == 'true' else []
+    player = Node(
+        package='lb_ros',
+        executable='bag_player',
+        namespace=values.get('namespace', ''),
+        arguments=[values['bag'], '--clock', '--rate', values['rate'], *loop],
+        output='screen',
+    )
+    ended = OnProcessExit(
+        target_action=player, on_exit=[EmitEvent(event=Shutdown(reason='the bag has ended'))]
+    )
+    return [player, RegisterEventHandler(ended)]

@@ -1,0 +1,198 @@
+"""What the launch files start: arguments, presets of drivers, and the nodes that follow from them.
+
+Plain values, so that it can be tested where `launch` is not installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from encoders.modalities import MODALITIES, SENSED
+from encoders.shipped import shipped
+from lb_ros.dds_profile import VARIABLES
+
+TRUTHS = ('true', 'false')
+SEVERITIES = ('debug', 'info', 'warn', 'error', 'fatal')
+ENCODERS = tuple(f'{MODALITIES[name].sensor}_encoder' for name in SENSED)
+NODES = ('bringup', *ENCODERS, 'predicates', 'microphone')
+
+# Topics of drivers with their default names, relative, so that a namespace moves them as well.
+CAMERAS: dict[str, dict[str, str]] = {
+    'realsense': {
+        'camera': 'camera/camera/color/image_raw',
+        'depth': 'camera/camera/depth/image_rect_raw',
+    },
+    'zed': {
+        'camera': 'zed/zed_node/rgb/color/rect/image',
+        'depth': 'zed/zed_node/depth/depth_registered',
+    },
+    'oak': {'camera': 'oak/rgb/image_raw', 'depth': 'oak/stereo/image_raw'},
+    'orbbec': {'camera': 'camera/color/image_raw', 'depth': 'camera/depth/image_raw'},
+    'usb_cam': {'camera': 'image_raw'},
+}
+INFRAREDS: dict[str, dict[str, str]] = {
+    'boson': {'infrared': 'flir_boson/image_raw'},
+    'lepton': {'infrared': 'lepton/image_raw'},
+    'optris': {'infrared': 'thermal_image'},
+    'realsense_nir': {'infrared': 'camera/camera/infra1/image_rect_raw'},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """An argument of `bringup.launch.py`; its default may be empty for `as in params_file`."""
+
+    name: str
+    default: str
+    description: str
+    choices: tuple[str, ...] = ()
+
+
+ARGUMENTS: tuple[Argument, ...] = (
+    Argument('modalities', '', 'encoders to run, for example depth,audio; as in params_file'),
+    Argument('model', '', 'model set, a name or a folder; as in params_file'),
+    Argument('params_file', '', 'YAML file with parameters of all nodes; the shipped one'),
+    Argument('predicates', '', 'YAML file with predicates; the shipped one'),
+    Argument('composed', 'true', 'one process on one trunk, or one process each', TRUTHS),
+    Argument('nodes', '', f'only these of {", ".join(NODES)}; by composed and modalities'),
+    Argument('namespace', '', 'of all nodes and their relative topics'),
+    Argument('use_sim_time', 'false', 'take the time from /clock', TRUTHS),
+    Argument('device', '', 'torch device of the encoders, for example cuda:0; as in params_file'),
+    Argument('log_level', 'info', 'severity from which nodes log', SEVERITIES),
+    Argument('respawn', 'false', 'start a node again that has ended', TRUTHS),
+    Argument('autostart', 'true', 'configure and activate; else a lifecycle manager does', TRUTHS),
+    Argument('camera', '', 'topics of a camera driver', ('', *CAMERAS)),
+    Argument('infrared', '', 'topics of an infrared driver', ('', *INFRAREDS)),
+    Argument('camera_inputs', '', 'image topics, separated by commas; instead of the preset'),
+    Argument('depth_inputs', '', 'depth topics, separated by commas; instead of the preset'),
+    Argument('infrared_inputs', '', 'infrared topics, separated by commas; instead of the preset'),
+    Argument('microphone_inputs', '', 'sound topics, separated by commas'),
+    Argument('microphone', 'false', 'record from a sound device of this machine', TRUTHS),
+    Argument('dds_profile', 'shipped', 'Fast DDS profile: shipped, none, or a file'),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A node to start.
+
+    Attributes:
+        executable: Of the package `lb_ros`.
+        parameters: That replace those of `params_file`.
+    """
+
+    executable: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+
+def plan(given: Mapping[str, str]) -> list[Process]:
+    """The processes that arguments ask for.
+
+    Args:
+        given: Name to value; those that are missing have their defaults.
+
+    Raises:
+        ValueError: An argument is unknown or has no such value; the text names it.
+    """
+    values = {argument.name: argument.default for argument in ARGUMENTS}
+    for name in given:
+        if name not in values:
+            raise ValueError(f'unknown argument {name!r}, expected some of {", ".join(values)}')
+    values |= given
+    for argument in ARGUMENTS:
+        if argument.choices and values[argument.name] not in argument.choices:
+            known = ', '.join(argument.choices)
+            raise ValueError(
+                f'argument {argument.name}: {values[argument.name]!r} is none of {known}'
+            )
+    modalities = _names('modalities', values['modalities'], SENSED)
+    parameters = _parameters(values, modalities)
+    return [
+        Process(name, parameters if name != 'microphone' else _own(parameters))
+        for name in _nodes(values, modalities)
+    ]
+
+
+def params_file(values: Mapping[str, str]) -> Path:
+    """The file of parameters that arguments name, or the shipped one."""
+    return Path(values.get('params_file') or shipped('config/parameters.yaml'))
+
+
+def _parameters(values: Mapping[str, str], modalities: tuple[str, ...]) -> dict[str, Any]:
+    parameters: dict[str, Any] = {
+        'use_sim_time': values['use_sim_time'] == 'true',
+        'autostart': values['autostart'] == 'true',
+    }
+    for name in ('model', 'predicates', 'device'):
+        if values[name]:
+            parameters[name] = values[name]
+    if modalities:
+        parameters['modalities'] = list(modalities)
+    topics = CAMERAS.get(values['camera'], {}) | INFRAREDS.get(values['infrared'], {})
+    for modality in SENSED:
+        sensor = MODALITIES[modality].sensor
+        listed = _split(values[f'{sensor}_inputs']) or _split(topics.get(sensor, ''))
+        if listed:
+            parameters[f'{sensor}_inputs'] = list(listed)
+    return parameters
+
+
+def _own(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    # `device` is a sound device there.
+    return {name: parameters[name] for name in ('use_sim_time', 'autostart')}
+
+
+def _nodes(values: Mapping[str, str], modalities: tuple[str, ...]) -> tuple[str, ...]:
+    chosen = _names('nodes', values['nodes'], NODES)
+    if not chosen and values['composed'] == 'true':
+        chosen = ('bringup',)
+    elif not chosen:
+        wanted = modalities or _configured_modalities(params_file(values))
+        chosen = (*(f'{MODALITIES[name].sensor}_encoder' for name in wanted), 'predicates')
+    recorder = ('microphone',) if values['microphone'] == 'true' else ()
+    return tuple(dict.fromkeys((*chosen, *recorder)))
+
+
+def _configured_modalities(path: Path) -> tuple[str, ...]:
+    try:
+        loaded = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ValueError(f'argument params_file: {path}: {error}') from error
+    found = loaded.get('/**', {}) if isinstance(loaded, dict) else {}
+    listed = found.get('ros__parameters', {}).get('modalities') or SENSED
+    return _names('modalities', ','.join(listed), SENSED)
+
+
+def _names(argument: str, text: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    names = _split(text)
+    for name in names:
+        if name not in known:
+            raise ValueError(
+                f'argument {argument}: unknown {name!r}, expected some of {", ".join(known)}'
+            )
+    return names
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part for part in text.strip(' []').replace(',', ' ').split() if part)
+
+
+def profile_to_set(argument: str, environment: Mapping[str, str]) -> str:
+    """The Fast DDS profile to put into the environment; empty where it stays as it is.
+
+    Raises:
+        ValueError: There is no such file.
+    """
+    if argument == 'none' or (
+        argument == 'shipped' and any(environment.get(name) for name in VARIABLES)
+    ):
+        return ''
+    path = shipped('config/dds_profile.xml') if argument == 'shipped' else Path(argument)
+    if not path.is_file():
+        raise ValueError(f'argument dds_profile: there is no file {argument!r}')
+    return str(path)

@@ -1,0 +1,158 @@
+"""What launch files start, checked without `launch` and, where it is installed, with it."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from encoders import SENSED
+from lb_ros.launching import ARGUMENTS, CAMERAS, ENCODERS, INFRAREDS, plan, profile_to_set
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted((ROOT / 'launch').glob('*.launch.py'))
+PARAMETERS = ROOT / 'config' / 'parameters.yaml'
+NEEDED = {
+    'modalities', 'model', 'params_file', 'predicates', 'composed', 'namespace', 'use_sim_time',
+    'device', 'log_level', 'respawn', 'autostart',
+}  # fmt: skip
+
+
+def test_there_is_a_launch_file_for_everything() -> None:
+    names = {path.name.removesuffix('.launch.py') for path in FILES}
+    assert names == {'bringup', 'replay', *ENCODERS}
+
+
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.name)
+def test_a_launch_file_has_its_entry_and_an_example(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    assert 'generate_launch_description' in functions
+    assert f'ros2 launch lb_ros {path.name}' in (ast.get_docstring(tree) or '')
+
+
+def test_every_argument_is_described() -> None:
+    assert {argument.name for argument in ARGUMENTS} >= NEEDED
+    for argument in ARGUMENTS:
+        assert argument.description
+        assert not argument.choices or argument.default in argument.choices
+
+
+def test_one_process_is_the_default() -> None:
+    (process,) = plan({})
+    assert process.executable == 'bringup'
+    assert process.parameters == {'use_sim_time': False, 'autostart': True}
+
+
+def test_apart_there_is_a_process_for_each() -> None:
+    apart = plan({'composed': 'false'})
+    assert [p.executable for p in apart] == [*ENCODERS, 'predicates']
+    some = plan({'composed': 'false', 'modalities': 'depth,audio', 'microphone': 'true'})
+    names = ['depth_encoder', 'microphone_encoder', 'predicates', 'microphone']
+    assert [p.executable for p in some] == names
+    assert set(some[-1].parameters) == {'use_sim_time', 'autostart'}
+
+
+def test_the_modalities_apart_are_those_of_the_parameters(tmp_path: Path) -> None:
+    file = tmp_path / 'mine.yaml'
+    file.write_text('/**: {ros__parameters: {modalities: [infrared]}}')
+    found = plan({'composed': 'false', 'params_file': str(file)})
+    assert [p.executable for p in found] == ['infrared_encoder', 'predicates']
+
+
+def test_presets_name_topics_and_lists_replace_them() -> None:
+    parameters = plan({'camera': 'realsense', 'infrared': 'boson', 'camera_inputs': 'a, b'})[0]
+    assert parameters.parameters['camera_inputs'] == ['a', 'b']
+    assert parameters.parameters['depth_inputs'] == [CAMERAS['realsense']['depth']]
+    assert parameters.parameters['infrared_inputs'] == [INFRAREDS['boson']['infrared']]
+    for topics in (*CAMERAS.values(), *INFRAREDS.values()):
+        assert all(re.fullmatch(r'[a-z]\w*(/\w+)*', topic) for topic in topics.values())
+
+
+@pytest.mark.parametrize(
+    ('given', 'says'),
+    [
+        ({'camera': 'eyes'}, "argument camera: 'eyes'"),
+        ({'modalities': 'smell'}, "argument modalities: unknown 'smell'"),
+        ({'nodes': 'kitchen'}, "argument nodes: unknown 'kitchen'"),
+        ({'composed': 'maybe'}, "argument composed: 'maybe'"),
+        ({'colour': 'red'}, "unknown argument 'colour'"),
+        ({'composed': 'false', 'params_file': '/nowhere.yaml'}, 'argument params_file'),
+    ],
+)
+def test_a_wrong_argument_is_named(given: dict[str, str], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        plan(given)
+
+
+def test_the_dds_profile_of_the_user_is_kept() -> None:
+    assert profile_to_set('shipped', {}).endswith('dds_profile.xml')
+    assert profile_to_set('shipped', {'FASTRTPS_DEFAULT_PROFILES_FILE': 'mine.xml'}) == ''
+    assert profile_to_set('none', {}) == ''
+    with pytest.raises(ValueError, match='dds_profile'):
+        profile_to_set('/nowhere.xml', {})
+
+
+def test_every_parameter_is_in_the_one_file_with_its_default() -> None:
+    pytest.importorskip('rclpy')
+    from lb_ros.microphone import MicrophoneParameters
+    from lb_ros.parameters import DESCRIPTIONS, Parameters
+
+    loaded = yaml.safe_load(PARAMETERS.read_text())
+    for section, record in (('/**', Parameters), ('microphone', MicrophoneParameters)):
+        written = loaded[section]['ros__parameters']
+        assert list(written) == [field.name for field in fields(record)]
+        for field in fields(record):
+            value = written[field.name]
+            assert (tuple(value) if isinstance(value, list) else value) == field.default
+            assert type(value) is (list if isinstance(value, list) else type(field.default))
+    assert set(DESCRIPTIONS) == {field.name for field in fields(Parameters)}
+
+
+def test_every_parameter_is_commented() -> None:
+    commented = False
+    for line in PARAMETERS.read_text().splitlines():
+        if re.match(r' {4}\w+:', line):
+            assert commented or '_inputs' in line, line
+            commented = '_inputs' in line
+        elif line.lstrip().startswith('#'):
+            commented = True
+
+
+def test_ranges_and_moments_in_the_file_are_those_of_the_code() -> None:
+    pytest.importorskip('rclpy')
+    from lb_ros.parameters import AT_CONFIGURE, LIVE, RANGES
+
+    comment, found = '', {}
+    for line in PARAMETERS.read_text().split('ros__parameters:\n')[1].splitlines():
+        if line.lstrip().startswith('#'):
+            comment += line
+        elif match := re.match(r' {4}(\w+):', line):
+            found[match[1]], comment = comment, ''
+    for name, text in found.items():
+        assert ('[live]' in text) == (name in LIVE), name
+        assert ('[configure]' in text) == (name in AT_CONFIGURE), name
+        if name in RANGES:
+            low, high = RANGES[name]
+            assert f'{low:g}..{high:g}' in text, name
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec('launch_ros') is None,
+    reason='launch is not installed: the structural tests above ran instead of the real one',
+)
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.name)
+def test_the_real_launch_finds_every_argument(path: Path) -> None:
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+    from launch import LaunchContext
+
+    description = PythonLaunchDescriptionSource(str(path)).get_launch_description(LaunchContext())
+    names = {argument.name for argument in description.get_launch_arguments()}
+    assert names >= NEEDED
+    assert len(SENSED) == len(ENCODERS)
