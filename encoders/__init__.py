@@ -5,7 +5,7 @@ Nothing here knows ROS.
 
 from encoders.bank import PredicateBank, PredicateScore
 from encoders.binder import Binder, SpaceError
-from encoders.decode import DecodeError, decode_audio, decode_image
+from encoders.decode import AudioOptions, DecodeError, ImageOptions, decode_audio, decode_image
 from encoders.modalities import MODALITIES, SENSED, Modality
 from encoders.model_set import ModelSetError
 from encoders.predicate_file import load_predicates
@@ -15,8 +15,10 @@ from encoders.tracker import PredicateTracker, State, TrackedState
 __all__ = [
     'MODALITIES',
     'SENSED',
+    'AudioOptions',
     'Binder',
     'DecodeError',
+    'ImageOptions',
     'Line',
     'Modality',
     'ModelSetError',

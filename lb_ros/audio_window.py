@@ -9,6 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_GAP_S = 0.05
+# Arrival times of chunks without stamps jitter with the load of the machine.
+MAX_UNSTAMPED_GAP_S = 0.5
+# The device's clock is not the computer's: follow the stamps slowly, so that drift is no gap.
+FOLLOW_SHARE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +23,22 @@ class Window:
     rate_hz: int
     start_ns: int
 
+    @property
+    def end_ns(self) -> int:
+        """Time after the last sample."""
+        return self.start_ns + round(self.wave.shape[1] * 1e9 / self.rate_hz)
+
 
 class AudioWindow:
     """Keeps the newest `length_s` of a stream of chunks.
 
-    A chunk that does not follow on the last one (a gap, a jump back in time, another rate or
-    number of channels) starts anew: sound from two sides of a gap must not be heard as one.
+    A chunk that does not follow on the last one (a gap, a jump back in time, another rate, kind of
+    sample or number of channels) starts anew: sound from two sides of a gap must not be heard as
+    one.
+
+    Attributes:
+        restarts: How often that happened.
+        why: The reason of the last time.
     """
 
     def __init__(self, length_s: float) -> None:
@@ -33,24 +47,45 @@ class AudioWindow:
         self._length_s = length_s
         self._window: Window | None = None
         self.restarts = 0
+        self.why = ''
 
-    def add(self, wave: NDArray[Any], *, rate_hz: int, start_ns: int) -> Window:
+    def add(
+        self, wave: NDArray[Any], *, rate_hz: int, start_ns: int, stamped: bool = True
+    ) -> Window:
         """Add a chunk `[channels, samples]` from `start_ns` on; returns the window so far."""
         window = self._window
-        if window is not None and self._follows(window, wave, rate_hz, start_ns):
+        why = '' if window is None else _why_not(window, wave, rate_hz, start_ns, stamped)
+        if window is not None and not why:
+            off_ns = start_ns - window.end_ns
+            start_ns = window.start_ns + round(FOLLOW_SHARE * off_ns)
             wave = np.concatenate([window.wave, wave], axis=1)
-            start_ns = window.start_ns
         elif window is not None:
             self.restarts += 1
+            self.why = why
         extra = wave.shape[1] - round(self._length_s * rate_hz)
         if extra > 0:
-            wave = wave[:, extra:]
+            # A copy: a view would keep the longer wave alive.
+            wave = wave[:, extra:].copy()
             start_ns += round(extra * 1e9 / rate_hz)
         self._window = Window(wave, rate_hz, start_ns)
         return self._window
 
-    @staticmethod
-    def _follows(window: Window, wave: NDArray[Any], rate_hz: int, start_ns: int) -> bool:
-        same = window.rate_hz == rate_hz and len(window.wave) == len(wave)
-        end_ns = window.start_ns + window.wave.shape[1] * 1e9 / window.rate_hz
-        return same and abs(start_ns - end_ns) <= MAX_GAP_S * 1e9
+
+def _why_not(
+    window: Window, wave: NDArray[Any], rate_hz: int, start_ns: int, stamped: bool
+) -> str:
+    """Why a chunk does not follow; empty where it does."""
+    if window.rate_hz != rate_hz:
+        return f'the rate changed from {window.rate_hz} to {rate_hz} Hz'
+    if len(window.wave) != len(wave):
+        return f'the channels changed from {len(window.wave)} to {len(wave)}'
+    if window.wave.dtype != wave.dtype:
+        return f'the samples changed from {window.wave.dtype} to {wave.dtype}'
+    off_s = (start_ns - window.end_ns) * 1e-9
+    if abs(off_s) > (MAX_GAP_S if stamped else MAX_UNSTAMPED_GAP_S):
+        return (
+            f'{off_s * 1e3:.0f} ms of sound are missing'
+            if off_s > 0
+            else (f'the sound goes {-off_s * 1e3:.0f} ms back')
+        )
+    return ''

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image
 
 from encoders import MODALITIES, ModelSetError, SpaceError
-from lb_ros.encoding import Arrival, Encoded, EncodingWorker
+from lb_ros.diagnostics import publish_diagnostics
+from lb_ros.encoding import Encoded, EncodingWorker
+from lb_ros.health import Status
+from lb_ros.input_parameters import declare_input_parameters
 from lb_ros.lifecycle import FAILURE, SUCCESS, Transitions, attempt
-from lb_ros.msg import AudioChunk, Embedding
+from lb_ros.msg import Embedding
+from lb_ros.own_microphone import OwnMicrophone
 from lb_ros.parameters import Settings
+from lb_ros.qos import ALIVE, CHUNKS, LIVELINESS_S, NEWEST
+from lb_ros.sensor_input import SensorInput
 from lb_ros.shared import SharedModel
-from lb_ros.stamps import to_ns, to_stamp
+from lb_ros.stamps import to_stamp
 
-NEWEST = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT
-)
-# Every chunk of sound counts; two seconds of them wait for a busy process.
-CHUNKS = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST, depth=20, reliability=ReliabilityPolicy.BEST_EFFORT
-)
+__all__ = ['CHUNKS', 'LOAD_ERRORS', 'NEWEST', 'EncoderNode']
+
 LOAD_ERRORS = (ModelSetError, SpaceError, KeyError, ValueError, ModuleNotFoundError, OSError)
 # `deactivate` waits this long for what is being encoded.
 STOP_S = 2.0
@@ -50,8 +49,13 @@ class EncoderNode(LifecycleNode):
         self._inputs: tuple[str, ...] = ()
         self._is_open = False
         self._publisher = self.create_lifecycle_publisher(
-            Embedding, f'embeddings/{modality}', NEWEST
+            Embedding, f'embeddings/{modality}', ALIVE
         )
+        self._parameters = declare_input_parameters(self, modality)
+        self._sensor_inputs: tuple[SensorInput, ...] = ()
+        self._microphone: OwnMicrophone | None = None
+        publish_diagnostics(self, self.statuses)
+        self.create_timer(LIVELINESS_S / 3, self._assert_liveliness)
 
     def connect(self, model: SharedModel, settings: Settings, *, inputs: Sequence[str]) -> None:
         """Say who encodes and where messages come from; before the first transition.
@@ -62,10 +66,19 @@ class EncoderNode(LifecycleNode):
             inputs: Topics, one per sensor.
         """
         self._model, self._settings, self._inputs = model, settings, tuple(inputs)
-        for topic in self._inputs:
-            for name, kind in self._forms(topic):
-                qos = CHUNKS if self.modality.kind == 'sound' else NEWEST
-                self.create_subscription(kind, name, partial(self._store, topic), qos)
+        several = len(self._inputs) > 1
+        self._sensor_inputs = tuple(
+            SensorInput(
+                self,
+                self.modality.name,
+                topic=topic,
+                parameters=self._parameters,
+                source=topic if several else '',
+            )
+            for topic in self._inputs
+        )
+        if self.modality.kind == 'sound':
+            self._microphone = OwnMicrophone(self, self._sensor_inputs[0].store)
 
     def _answer_within_s(self) -> float:
         return 0.0 if self._settings is None else self._settings.values.answer_within_s
@@ -82,10 +95,10 @@ class EncoderNode(LifecycleNode):
         self.transitions.activity = 'loading the model set'
         self._model.acquire(self.get_name())
         worker = self._model.worker_for(self.get_name())
-        several = len(self._inputs) > 1
+        assert self._settings is not None
+        max_age_ms = self._settings.values.max_age_ms
         self._sensors = {
-            topic: worker.add_sensor(self.modality.name, source=topic if several else '')
-            for topic in self._inputs
+            each.topic: each.attach(worker, max_age_ms=max_age_ms) for each in self._sensor_inputs
         }
         self._worker = worker
 
@@ -93,7 +106,7 @@ class EncoderNode(LifecycleNode):
         """Begin to take messages."""
         if self._worker is None:
             return FAILURE
-        self._is_open = True
+        self._open(True)
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -104,6 +117,8 @@ class EncoderNode(LifecycleNode):
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Let go of the model set; the last node of the process frees it."""
         self._close()
+        for each in self._sensor_inputs:
+            each.detach()
         self._worker, self._sensors = None, {}
         if self._model is not None:
             self._model.release(self.get_name())
@@ -114,8 +129,15 @@ class EncoderNode(LifecycleNode):
         self.on_cleanup(state)
         return super().on_shutdown(state)
 
+    def _open(self, is_open: bool) -> None:
+        self._is_open = is_open
+        for each in self._sensor_inputs:
+            each.is_open = is_open
+        if self._microphone is not None:
+            self._microphone.open(is_open)
+
     def _close(self) -> None:
-        self._is_open = False
+        self._open(False)
         for sensor in self._sensors.values():
             assert self._worker is not None
             if not self._worker.drop_waiting(sensor, timeout_s=STOP_S):
@@ -142,19 +164,23 @@ class EncoderNode(LifecycleNode):
         message.header.frame_id = encoded.frame_id
         self._publisher.publish(message)
 
-    def _forms(self, topic: str) -> list[tuple[str, type]]:
-        if self.modality.kind == 'sound':
-            return [(topic, AudioChunk)]
-        compressed = [(f'{topic}/compressed', CompressedImage)]
-        if self.modality.name == 'depth':
-            compressed.append((f'{topic}/compressedDepth', CompressedImage))
-        return [(topic, Image), *compressed]
+    def statuses(self) -> list[Status | None]:
+        """What `/diagnostics` says of the inputs; nothing while the node is not active."""
+        found = [each.status() for each in self._sensor_inputs]
+        if self._microphone is None or found[0] is None:
+            return found
+        values = {**found[0].values, 'capture_gaps': str(self._microphone.gaps)}
+        return [replace(found[0], values=values), *found[1:]]
 
-    def _store(self, topic: str, message: Any) -> None:
+    def destroy_node(self) -> None:
+        """Let go of the sound device as well."""
+        if self._microphone is not None:
+            self._microphone.close()
+        super().destroy_node()
+
+    def _assert_liveliness(self) -> None:
         worker = self._worker
-        if not self._is_open or worker is None:
-            return
-        header = message.header
-        stamp_ns = to_ns(header.stamp) or self.get_clock().now().nanoseconds
-        arrival = Arrival(message, stamp_ns, header.frame_id, time.monotonic())
-        worker.put(self._sensors[topic], arrival)
+        busy = None if worker is None else worker.busy_with()
+        hangs = busy is not None and time.monotonic() - busy[1] > LIVELINESS_S
+        if worker is not None and worker.is_alive and not hangs:
+            self._publisher.assert_liveliness()

@@ -4,73 +4,75 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from encoders import MODALITIES, Binder, DecodeError, decode_audio, decode_image
-from lb_ros.audio_window import AudioWindow
+from encoders import MODALITIES, AudioOptions, Binder, DecodeError, ImageOptions, decode_image
+from lb_ros.arrival import Arrival, Encoded
+from lb_ros.content_check import ContentCheck
+from lb_ros.health import Expectation, InputHealth, Log
+from lb_ros.overload import MemoryPolicy, is_fatal
 from lb_ros.slot import Counters, NewestSlot
+from lb_ros.sound_input import SoundInput
+from lb_ros.watchdog import EXIT_DEVICE, leave
 
 AUDIO_WINDOW_S = 2.5
-Log = Callable[[str], None]
+MAX_BATCH = 4
+__all__ = ['Arrival', 'Encoded', 'EncodingWorker', 'Log']
+
+PLAIN_IMAGES, PLAIN_SOUND = ImageOptions(), AudioOptions()
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
-    """A sensor message with the times that matter.
-
-    Attributes:
-        message: As it came.
-        stamp_ns: When it was sensed (for sound: its first sample).
-        frame_id: Of its header.
-        arrived_s: Monotonic time of arrival.
-    """
-
-    message: Any
-    stamp_ns: int
-    frame_id: str
-    arrived_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """An embedding with its origin; see lb_ros/msg/Embedding."""
+class _Sensor:
+    """What the worker knows of one input."""
 
     modality: str
     source: str
-    model: str
-    space: str
-    vector: NDArray[np.float32]
-    stamp_ns: int
-    window_start_ns: int
-    frame_id: str
-    valid_fraction: float
-    wait_ms: float
-    decode_ms: float
-    preprocess_ms: float
-    encode_ms: float
+    slot: NewestSlot[Arrival]
+    health: InputHealth
+    content: ContentCheck
+    sound: SoundInput
+    images: ImageOptions
 
 
 @dataclass(frozen=True, slots=True)
-class _Decoded:
-    raw: Any
-    stamp_ns: int
+class _Ready:
+    """A preprocessed sample on its way into the network."""
+
+    sensor: str
+    modality: str
+    arrival: Arrival
+    inputs: Tensor
+    valid: float
     start_ns: int
+    wait_ms: float
+    decode_ms: float
+    preprocess_ms: float
 
 
 class EncodingWorker:
-    """One thread that encodes the newest message of every sensor, all sensors in turn.
+    """One thread that encodes the newest message of every sensor, those that are due together.
 
     Args:
         binder: The encoders.
         publish: Called from the worker's thread with every embedding.
-        log: Called once for every new kind of failure.
+        log: Takes warnings, at most one per sensor and kind of fault every few seconds.
         max_rate_hz: Upper limit per sensor; 0 for none.
-        max_age_ms: Messages older than this on arrival at the worker are dropped as stale.
+        max_age_ms: Messages that waited longer than this are dropped as stale.
+        max_batch: Samples that are encoded in one call.
+        on_fatal: Called with an exit status and a line when the device has failed for good; ends
+            the process.
+
+    Attributes:
+        memory: What was done about lack of memory.
     """
 
     def __init__(
@@ -81,29 +83,42 @@ class EncodingWorker:
         log: Log,
         max_rate_hz: float = 0.0,
         max_age_ms: float = 1000.0,
+        max_batch: int = MAX_BATCH,
+        on_fatal: Callable[[int, str], object] = leave,
     ) -> None:
         self.binder = binder
-        self._publish, self._log = publish, log
+        self._publish, self._log, self._on_fatal = publish, log, on_fatal
         self.limit(max_rate_hz=max_rate_hz, max_age_ms=max_age_ms)
+        self.memory = MemoryPolicy(max_batch=max_batch, log=log)
         self._wake = threading.Condition()
-        self._slots: dict[str, NewestSlot[Arrival]] = {}
-        self._modalities: dict[str, str] = {}
-        self._encoding = ''
+        self._sensors: dict[str, _Sensor] = {}
         self._next_s: dict[str, float] = {}
         self._served_s: dict[str, float] = {}
-        self._sounds: dict[str, AudioWindow] = {}
-        self._sound_lock = threading.Lock()
-        self._told: set[str] = set()
+        self._encoding: tuple[str, ...] = ()
+        self._busy_since_s = 0.0
         self._running = True
         self._thread = threading.Thread(target=self._work, name='encoding', daemon=True)
         self._thread.start()
 
-    def add_sensor(self, modality: str, *, source: str = '') -> str:
+    def add_sensor(
+        self,
+        modality: str,
+        *,
+        source: str = '',
+        topic: str = '',
+        images: ImageOptions = PLAIN_IMAGES,
+        sound: AudioOptions = PLAIN_SOUND,
+        expectation: Expectation | None = None,
+    ) -> str:
         """Begin to accept messages of a modality; returns the name to `put` them under.
 
         Args:
-            modality: Of the model set.
+            modality: Of the model set. Sensors that come first are shed last.
             source: Topic they come from; tells several sensors of one modality apart.
+            topic: As log and diagnostics name it; the modality's where empty.
+            images: How its images are read.
+            sound: What its sound messages are, where they do not say.
+            expectation: What is asked of the input.
 
         Raises:
             KeyError: The model set has no encoder for it.
@@ -113,14 +128,23 @@ class EncodingWorker:
             raise KeyError(
                 f'model set {self.binder.model} has no {modality} encoder, only {known}'
             )
-        sensor = f'{modality} {source}'.strip()
+        name = f'{modality} {source}'.strip()
+        health = InputHealth(
+            name,
+            topic=topic or source or MODALITIES[modality].topic,
+            log=self._log,
+            expectation=expectation,
+        )
         with self._wake:
-            if sensor in self._slots:
-                return sensor
-            self._slots[sensor] = NewestSlot(self._wake)
-            self._modalities[sensor] = modality
-            self._next_s[sensor] = self._served_s[sensor] = 0.0
-        return sensor
+            if name in self._sensors:
+                return name
+            slot: NewestSlot[Arrival] = NewestSlot(self._wake)
+            stream = SoundInput(AUDIO_WINDOW_S, sound)
+            content = ContentCheck(modality)
+            self._next_s[name] = self._served_s[name] = 0.0
+            self.memory.priorities.append(name)
+            self._sensors[name] = _Sensor(modality, source, slot, health, content, stream, images)
+        return name
 
     def drop_waiting(self, sensor: str, *, timeout_s: float) -> bool:
         """Forget what waits of a sensor, and wait for what is being encoded of it.
@@ -129,11 +153,10 @@ class EncodingWorker:
             False where that took longer than `timeout_s`.
         """
         with self._wake:
-            slot = self._slots.get(sensor)
-            if slot is not None:
-                slot.discard()
-            self._forget_sound(sensor)
-            return self._wake.wait_for(lambda: self._encoding != sensor, timeout_s)
+            if sensor in self._sensors:
+                self._sensors[sensor].slot.discard()
+                self._sensors[sensor].sound.forget()
+            return self._wake.wait_for(lambda: sensor not in self._encoding, timeout_s)
 
     def use(self, binder: Binder) -> None:
         """Encode with another model set from the next message on."""
@@ -146,16 +169,55 @@ class EncodingWorker:
 
     def counters(self) -> dict[str, Counters]:
         """What became of the messages so far, by sensor."""
-        return {name: slot.counters for name, slot in self._slots.items()}
+        return {name: sensor.slot.counters for name, sensor in self._sensors.items()}
+
+    def health(self, sensor: str) -> InputHealth:
+        """Faults, rates and delay of a sensor."""
+        return self._sensors[sensor].health
+
+    def busy_with(self) -> tuple[str, float] | None:
+        """The sensors that are being encoded and since when (monotonic seconds), or None."""
+        with self._wake:
+            if not self._encoding:
+                return None
+            return f'encoding {", ".join(self._encoding)}', self._busy_since_s
 
     def put(self, sensor: str, arrival: Arrival) -> None:
         """Hand a message over; returns at once.
 
         Sound is put together here, because a dropped chunk would tear a hole into the window.
         """
-        if MODALITIES[self._modalities[sensor]].kind == 'sound':
-            arrival = self._with_window(sensor, arrival)
-        self._slots[sensor].put(arrival)
+        entry = self._sensors[sensor]
+        if MODALITIES[entry.modality].kind == 'sound':
+            try:
+                window, end_ns, fault = entry.sound.add(
+                    arrival.message, stamp_ns=arrival.stamp_ns, stamped=arrival.stamped
+                )
+            except DecodeError as error:
+                self.refuse(sensor, 'failed', error.fault, str(error))
+                return
+            if fault:
+                entry.health.note(*fault)
+            arrival = Arrival(window, end_ns, arrival.frame_id, arrival.arrived_s)
+        entry.slot.put(arrival)
+
+    def forget_past(self, sensor: str) -> None:
+        """Begin anew with a sensor whose time has jumped."""
+        self._sensors[sensor].sound.forget()
+
+    def describe_sound(self, sensor: str, sound: AudioOptions) -> None:
+        """Say what sound messages without a description are, from the next one on."""
+        self._sensors[sensor].sound.options = sound
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def refuse(self, sensor: str, outcome: str, fault: str, line: str) -> None:
+        """Count a message that came but cannot be used, as `stale` or `failed`, with its fault."""
+        self._sensors[sensor].slot.refuse(outcome)
+        self._sensors[sensor].health.note(fault, line)
 
     def close(self) -> None:
         """Stop the thread and wait for it."""
@@ -164,107 +226,167 @@ class EncodingWorker:
             self._wake.notify_all()
         self._thread.join()
 
-    def _forget_sound(self, sensor: str) -> None:
-        with self._sound_lock:
-            self._sounds.pop(sensor, None)
-
-    def _with_window(self, sensor: str, arrival: Arrival) -> Arrival:
-        try:
-            chunk = decode_audio(arrival.message)
-        except DecodeError as error:
-            self._tell(f'{sensor}: {error}')
-            return arrival
-        with self._sound_lock:
-            sound = self._sounds.setdefault(sensor, AudioWindow(AUDIO_WINDOW_S))
-            window = sound.add(chunk.wave, rate_hz=chunk.rate_hz, start_ns=arrival.stamp_ns)
-        end_ns = arrival.stamp_ns + round(chunk.wave.shape[1] * 1e9 / chunk.rate_hz)
-        return Arrival(window, end_ns, arrival.frame_id, arrival.arrived_s)
-
     def _work(self) -> None:
         while True:
             with self._wake:
                 due = self._due()
-                while self._running and due is None:
+                while self._running and not due:
                     self._wake.wait(timeout=self._pause_s())
                     due = self._due()
-                if not self._running or due is None:
+                if not self._running:
                     return
-            self._encode(*due)
+                self._encoding, self._busy_since_s = tuple(due), time.monotonic()
+            try:
+                self._serve(due)
+            except Exception as error:
+                self._not_expected(due, error)
             with self._wake:
-                self._encoding = ''
+                self._encoding = ()
                 self._wake.notify_all()
 
-    def _due(self) -> tuple[str, Arrival] | None:
-        """Take a message of the sensor that was served longest ago, so that none starves."""
+    def _not_expected(self, due: Mapping[str, Arrival], error: Exception) -> None:
+        """Go on after an error that no one foresaw, unless the device is lost for good."""
+        if is_fatal(error):
+            line = f'the device failed for good: {error}'.splitlines()[0]
+            self._on_fatal(EXIT_DEVICE, line)
+        for sensor in due:
+            self._fail(sensor, 'internal', f'{type(error).__name__}: {error}')
+
+    def _fail(self, sensor: str, fault: str, line: str) -> None:
+        self._sensors[sensor].slot.count('failed')
+        self._sensors[sensor].health.note(fault, line)
+
+    def _due(self) -> dict[str, Arrival]:
+        """Take a message of every sensor that may go, the one served longest ago first."""
         now_s = time.monotonic()
         waiting = [
             name
-            for name, slot in self._slots.items()
-            if slot.waiting is not None and self._next_s[name] <= now_s
+            for name, sensor in self._sensors.items()
+            if sensor.slot.waiting is not None and self._next_s[name] <= now_s
         ]
-        if not waiting:
-            return None
-        name = self._encoding = min(waiting, key=lambda name: self._served_s[name])
-        self._served_s[name] = now_s
-        arrival = self._slots[name].take()
-        self._next_s[name] = max(self._next_s[name] + self._period_s, now_s - self._period_s)
-        return None if arrival is None else (name, arrival)
+        waiting.sort(key=lambda name: self._served_s[name])
+        due: dict[str, Arrival] = {}
+        for name in waiting[: self.memory.batch]:
+            self._served_s[name] = now_s
+            arrival = self._sensors[name].slot.take()
+            self._next_s[name] = max(self._next_s[name] + self._period_s, now_s - self._period_s)
+            if arrival is not None:
+                due[name] = arrival
+        return due
 
     def _pause_s(self) -> float | None:
         """Until the next sensor with a message may go; None to wait for a message."""
         now_s = time.monotonic()
-        later = [self._next_s[n] - now_s for n, s in self._slots.items() if s.waiting is not None]
+        later = [
+            self._next_s[name] - now_s
+            for name, sensor in self._sensors.items()
+            if sensor.slot.waiting is not None
+        ]
         return max(min(later), 0.001) if later else None
 
-    def _encode(self, sensor: str, arrival: Arrival) -> None:
-        slot, modality = self._slots[sensor], self._modalities[sensor]
+    def _serve(self, due: Mapping[str, Arrival]) -> None:
         binder = self.binder  # it may be replaced meanwhile, and its vectors say whose they are
+        ready = []
+        for name, arrival in due.items():
+            sample = self._prepare(binder, name, arrival)
+            if sample is not None:
+                ready.append(sample)
+        if not ready:
+            return
         started_s = time.monotonic()
+        vectors = self.memory.run(
+            [sample.sensor for sample in ready], ready, partial(_encode, binder)
+        )
+        encode_ms = (time.monotonic() - started_s) * 1e3
+        for sample, vector in zip(ready, vectors, strict=True):
+            if vector is None:
+                self._lack_memory(sample.sensor)
+            elif not np.isfinite(vector).all():
+                self._fail(sample.sensor, 'not_finite', 'the embedding is not finite')
+            else:
+                self._deliver(binder, sample, vector, encode_ms)
+
+    def _prepare(self, binder: Binder, name: str, arrival: Arrival) -> _Ready | None:
+        sensor, started_s = self._sensors[name], time.monotonic()
         wait_ms = (started_s - arrival.arrived_s) * 1e3
         if wait_ms > self._max_age_ms:
-            slot.count('stale')
-            return
+            sensor.slot.count('stale')
+            sensor.health.note('stale', f'a message waited {wait_ms:.0f} ms: the machine is busy')
+            return None
+        if not self.memory.admits(name):
+            self._lack_memory(name)
+            return None
         try:
-            decoded = self._decode(modality, arrival)
+            raw, start_ns = _decode(sensor, arrival)
             decoded_s = time.monotonic()
-            inputs, valid = binder.preprocess_with_validity(modality, decoded.raw)
-            preprocessed_s = time.monotonic()
-            vector = binder.encode({modality: inputs})[modality][0]
-        except (DecodeError, ValueError) as error:
-            slot.count('failed')
-            self._tell(f'{sensor}: {error}')
-            return
-        slot.count('encoded')
+            for finding in sensor.content.check(raw):
+                if not finding.usable:
+                    raise DecodeError(finding.line, fault=finding.fault)
+                sensor.health.note(finding.fault, finding.line)
+            inputs, valid = binder.preprocess_with_validity(sensor.modality, raw)
+        except DecodeError as error:
+            self._fail(name, error.fault, str(error))
+            return None
+        except (ValueError, KeyError) as error:
+            self._fail(name, 'content', str(error.args[0] if error.args else error))
+            return None
+        return _Ready(
+            sensor=name,
+            modality=sensor.modality,
+            arrival=arrival,
+            inputs=inputs,
+            valid=valid,
+            start_ns=start_ns,
+            wait_ms=wait_ms,
+            decode_ms=(decoded_s - started_s) * 1e3,
+            preprocess_ms=(time.monotonic() - decoded_s) * 1e3,
+        )
+
+    def _lack_memory(self, name: str) -> None:
+        if self.memory.admits(name):
+            self._fail(name, 'memory', 'the device has no memory for a single sample')
+        else:
+            self._fail(name, 'shed', 'not encoded: the device is out of memory')
+
+    def _deliver(
+        self, binder: Binder, sample: _Ready, vector: NDArray[np.float32], encode_ms: float
+    ) -> None:
+        sensor = self._sensors[sample.sensor]
+        sensor.slot.count('encoded')
+        sensor.health.delivered((time.monotonic() - sample.arrival.arrived_s) * 1e3)
         self._publish(
             Encoded(
-                modality=modality,
-                source=sensor.removeprefix(modality).strip(),
+                modality=sample.modality,
+                source=sensor.source,
                 model=binder.model,
                 space=binder.space,
                 vector=vector,
-                stamp_ns=decoded.stamp_ns,
-                window_start_ns=decoded.start_ns,
-                frame_id=arrival.frame_id,
-                valid_fraction=valid,
-                wait_ms=wait_ms,
-                decode_ms=(decoded_s - started_s) * 1e3,
-                preprocess_ms=(preprocessed_s - decoded_s) * 1e3,
-                encode_ms=(time.monotonic() - preprocessed_s) * 1e3,
+                stamp_ns=sample.arrival.stamp_ns,
+                window_start_ns=sample.start_ns,
+                frame_id=sample.arrival.frame_id,
+                valid_fraction=sample.valid,
+                wait_ms=sample.wait_ms,
+                decode_ms=sample.decode_ms,
+                preprocess_ms=sample.preprocess_ms,
+                encode_ms=encode_ms,
             )
         )
 
-    def _decode(self, modality: str, arrival: Arrival) -> _Decoded:
-        if MODALITIES[modality].kind == 'sound':
-            window = arrival.message
-            if not hasattr(window, 'wave'):
-                raise DecodeError('the sound message could not be decoded')
-            raw = (window.wave, window.rate_hz)
-            return _Decoded(raw, arrival.stamp_ns, window.start_ns)
-        image = decode_image(arrival.message, modality=modality)
-        return _Decoded(image.array, arrival.stamp_ns, arrival.stamp_ns)
 
-    def _tell(self, line: str) -> None:
-        """Log each kind of failure once; the counters show how often it happens."""
-        if line not in self._told:
-            self._told.add(line)
-            self._log(f'{line}; such messages are skipped and counted')
+def _decode(sensor: _Sensor, arrival: Arrival) -> tuple[Any, int]:
+    """The raw sample and the time of its beginning."""
+    if MODALITIES[sensor.modality].kind == 'sound':
+        window = arrival.message
+        return (window.wave, window.rate_hz), window.start_ns
+    image = decode_image(arrival.message, modality=sensor.modality, options=sensor.images)
+    return image.array, arrival.stamp_ns
+
+
+def _encode(binder: Binder, samples: Sequence[_Ready]) -> list[NDArray[np.float32]]:
+    """Unit vectors of samples, those of one modality in one batch."""
+    together: dict[str, list[Tensor]] = {}
+    for sample in samples:
+        together.setdefault(sample.modality, []).append(sample.inputs)
+    vectors = binder.encode({name: torch.cat(inputs) for name, inputs in together.items()})
+    rows = {name: iter(found) for name, found in vectors.items()}
+    return [next(rows[sample.modality]) for sample in samples]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -10,14 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
 
-from lb_ros.encoder_node import CHUNKS
+from lb_ros.capture import Capture, load_sounddevice
 from lb_ros.lifecycle import Transitions, attempt
 from lb_ros.msg import AudioChunk
 from lb_ros.parameters import declare_parameter
+from lb_ros.qos import CHUNKS
 from lb_ros.stamps import to_stamp
 
-HOW_TO_GET_PORTAUDIO = 'on Debian: apt install libportaudio2'
+__all__ = ['MicrophoneNode', 'MicrophoneParameters', 'chunk_message', 'load_sounddevice']
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,36 +54,36 @@ class MicrophoneNode(LifecycleNode):
         self.parameters = self._declare()
         self.transitions = Transitions(self, answer_within_s=lambda: 0.0)
         self._publisher = self.create_lifecycle_publisher(AudioChunk, 'microphone/audio', CHUNKS)
-        # The sound driver calls from its own thread and must not wait for the middleware.
-        self._recorded: queue.SimpleQueue[tuple[NDArray[np.int16], int]] = queue.SimpleQueue()
-        self._lost = 0
-        self._stream: Any = None
+        self._told = 0
+        self._capture: Capture | None = None
         self.create_timer(0.02, self._publish)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Open the device."""
 
         def work() -> None:
-            self._stream = self._open()
+            self._capture = open_capture(self, self.parameters)
 
         return attempt(self, self.transitions, work, ModuleNotFoundError, ValueError)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Begin to record."""
         outcome = super().on_activate(state)
-        self._stream.start()
+        assert self._capture is not None
+        self._capture.start()
         return outcome
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop recording."""
-        self._stream.stop()
+        if self._capture is not None:
+            self._capture.stop()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Close the device."""
-        if self._stream is not None:
-            self._stream.close()
-        self._stream = None
+        if self._capture is not None:
+            self._capture.close()
+        self._capture = None
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -92,8 +93,8 @@ class MicrophoneNode(LifecycleNode):
 
     def destroy_node(self) -> None:
         """Close the device as well."""
-        if self._stream is not None:
-            self._stream.close()
+        if self._capture is not None:
+            self._capture.close()
         super().destroy_node()
 
     def _declare(self) -> MicrophoneParameters:
@@ -105,38 +106,33 @@ class MicrophoneNode(LifecycleNode):
         }
         return MicrophoneParameters(**values)
 
-    def _open(self) -> Any:
-        sounddevice = load_sounddevice()
-        wanted = self.parameters
-        try:
-            return sounddevice.InputStream(
-                device=wanted.device or None,
-                samplerate=wanted.sample_rate_hz,
-                channels=wanted.channels,
-                blocksize=wanted.sample_rate_hz * wanted.chunk_ms // 1000,
-                dtype='int16',
-                callback=self._store,
-            )
-        except (sounddevice.PortAudioError, ValueError) as error:
-            raise ValueError(
-                f'microphone {wanted.device or "(default)"!r}, {wanted.sample_rate_hz} Hz, '
-                f'{wanted.channels} channels: {error}'
-            ) from error
-
-    def _store(self, samples: NDArray[np.int16], count: int, times: Any, status: Any) -> None:
-        # `inputBufferAdcTime` counts on PortAudio's clock; only its distance to now is used.
-        age_ns = round((times.currentTime - times.inputBufferAdcTime) * 1e9)
-        stamp_ns = self.get_clock().now().nanoseconds - max(0, age_ns)
-        self._lost += int(bool(status))
-        self._recorded.put((samples.copy(), stamp_ns))
-
     def _publish(self) -> None:
-        while not self._recorded.empty():
-            samples, stamp_ns = self._recorded.get()
-            self._publisher.publish(chunk_message(samples, stamp_ns, self.parameters))
-        if self._lost:
-            self.get_logger().warning(f'sound was lost {self._lost} times: the machine is busy')
-            self._lost = 0
+        if self._capture is None:
+            return
+        for recorded in self._capture.poll():
+            message = chunk_message(recorded.samples, recorded.stamp_ns, self.parameters)
+            self._publisher.publish(message)
+        lost = self._capture.gaps + self._capture.dropped
+        if lost > self._told:
+            self.get_logger().warning(f'sound was lost {lost} times so far')
+        self._told = lost
+
+
+def open_capture(node: Node, parameters: MicrophoneParameters) -> Capture:
+    """Open the device that the parameters name, on a node's clock and log; not yet started.
+
+    Raises:
+        ModuleNotFoundError: sounddevice or the PortAudio library is missing; says how to get it.
+        ValueError: The device does not exist or does not record like this.
+    """
+    return Capture(
+        device=parameters.device,
+        rate_hz=parameters.sample_rate_hz,
+        channels=parameters.channels,
+        chunk_ms=parameters.chunk_ms,
+        now_ns=lambda: node.get_clock().now().nanoseconds,
+        log=node.get_logger().warning,
+    )
 
 
 def chunk_message(
@@ -151,22 +147,3 @@ def chunk_message(
     message.header.stamp = to_stamp(stamp_ns)
     message.header.frame_id = parameters.frame_id
     return message
-
-
-def load_sounddevice() -> Any:
-    """The module sounddevice, which loads the PortAudio library.
-
-    Raises:
-        ModuleNotFoundError: One of them is missing; the text says how to get it.
-    """
-    try:
-        import sounddevice
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            'microphone capture needs the package sounddevice: pip install sounddevice'
-        ) from error
-    except OSError as error:
-        raise ModuleNotFoundError(
-            f'microphone capture needs the PortAudio library; {HOW_TO_GET_PORTAUDIO}'
-        ) from error
-    return sounddevice

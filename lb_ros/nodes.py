@@ -17,6 +17,7 @@ from rclpy.signals import SignalHandlerOptions
 from encoders import MODALITIES, SENSED
 from lb_ros.bringup_node import BringupNode
 from lb_ros.dds_profile import use_dds_profile
+from lb_ros.diagnostics import publish_diagnostics
 from lb_ros.encoder_node import EncoderNode
 from lb_ros.encoding import Encoded
 from lb_ros.microphone import MicrophoneNode
@@ -24,6 +25,7 @@ from lb_ros.parameters import Parameters, Settings, inputs_of
 from lb_ros.predicates_node import PredicatesNode
 from lb_ros.shared import SharedModel
 from lb_ros.start import STOP_SIGNALS
+from lb_ros.watchdog import leave
 
 NODES = (
     'bringup',
@@ -173,6 +175,7 @@ def _encoder_alone(modality: str) -> Started:
     node.connect(model, settings, inputs=inputs_of(settings.values, modality))
     _follow(settings, model, None)
     settings.unconfigured = lambda: node.transitions.state == 'unconfigured'
+    publish_diagnostics(node, lambda: [model.status()])
     return Started((node,), node, settings.values.autostart, model)
 
 
@@ -188,7 +191,13 @@ def _bringup() -> Started:
         predicates.receive(encoded)
         encoders[encoded.modality].publish(encoded)
 
+    def fatal(status: int, line: str) -> None:
+        predicates.give_up(line)
+        leave(status, line)
+
     model.on_encoded, model.on_failure = publish, leader.get_logger().warning
+    model.on_fatal = fatal
+    publish_diagnostics(leader, lambda: [model.status()])
     predicates.connect(model, settings, listen=False)
     for name, encoder in encoders.items():
         encoder.connect(model, settings, inputs=inputs_of(values, name))

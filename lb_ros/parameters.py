@@ -41,6 +41,8 @@ class Parameters:
     history_s: float = 30.0
     autostart: bool = True
     answer_within_s: float = 4.0
+    max_batch: int = 0
+    worker_timeout_s: float = 60.0
 
 
 DESCRIPTIONS = {
@@ -59,6 +61,8 @@ DESCRIPTIONS = {
     'history_s': 'How far back a query may ask, seconds',
     'autostart': 'Configure and activate at the start; false leaves it to a lifecycle manager',
     'answer_within_s': 'A change of state is answered after this and goes on, seconds; 0 to wait',
+    'max_batch': 'Samples encoded in one call; 0: one on a CPU, else one per modality',
+    'worker_timeout_s': 'A worker busy for longer ends the process, seconds; 0: never',
 }
 RANGES = {
     'threads': (0, 256),
@@ -67,6 +71,8 @@ RANGES = {
     'evaluate_period_ms': (1.0, 10_000.0),
     'history_s': (0.0, 3600.0),
     'answer_within_s': (0.0, 600.0),
+    'max_batch': (0, 64),
+    'worker_timeout_s': (0.0, 3600.0),
 }
 # The others are read-only. These take effect at once ...
 LIVE = ('max_rate_hz', 'max_age_ms', 'evaluate_period_ms', 'history_s', 'answer_within_s')
@@ -154,6 +160,13 @@ def inputs_of(parameters: Parameters, modality: str) -> tuple[str, ...]:
 def thread_count(parameters: Parameters) -> int:
     """CPU threads to compute with."""
     return parameters.threads or len(os.sched_getaffinity(0))
+
+
+def batch_limit(parameters: Parameters) -> int:
+    """Samples that are encoded in one call; on a CPU, several would only delay the first."""
+    if parameters.max_batch:
+        return parameters.max_batch
+    return 1 if parameters.device == 'cpu' else len(parameters.modalities)
 
 
 def predicates_file(parameters: Parameters) -> Path:

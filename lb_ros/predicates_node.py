@@ -45,6 +45,7 @@ from lb_ros.waiting import Waiting
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 # Without new evidence, scores are still published this often, with its growing age.
 QUIET_PERIOD_S = 0.2
+GIVE_UP_WAIT = Duration(seconds=1)
 # Evaluations take at most this share of the time, however many predicates there are.
 BUSY_SHARE = 0.25
 # New sentences are embedded at this niceness, so that sensors are not kept waiting.
@@ -214,6 +215,21 @@ class PredicatesNode(LifecycleNode):
             space=encoded.space,
             source=encoded.source,
         )
+
+    def give_up(self, reason: str) -> None:
+        """Say that every state is unknown, before the process ends; from any thread."""
+        scoring, stamp = self._scoring, self.get_clock().now().to_msg()
+        if scoring is None:
+            return
+        message = PredicateStates(
+            states=[
+                PredicateState(name=p.name, probability=0.5, since=stamp, reason=reason)
+                for p in scoring.bank.predicates
+            ]
+        )
+        message.header.stamp = stamp
+        self._states.publish(message)
+        self._states.wait_for_all_acked(GIVE_UP_WAIT)
 
     def _store(self, message: Embedding) -> None:
         self._take(

@@ -12,8 +12,11 @@ import torch
 
 from encoders import MODALITIES, SENSED, Binder
 from encoders.text_tower import text_tower
+from lb_ros.diagnostics import engine_status
 from lb_ros.encoding import Encoded, EncodingWorker, Log
-from lb_ros.parameters import Parameters, thread_count
+from lb_ros.health import Status
+from lb_ros.parameters import Parameters, batch_limit, thread_count
+from lb_ros.watchdog import Watchdog, leave
 
 WARM_UP_RUNS = 2
 
@@ -27,7 +30,8 @@ class SharedModel:
 
     Attributes:
         on_encoded: Called from the worker's thread with every embedding; set before the first use.
-        on_failure: Called once for every new kind of failure.
+        on_failure: Takes warnings about what sensors send.
+        on_fatal: Called when the device has failed for good, with an exit status and a line.
     """
 
     def __init__(
@@ -36,6 +40,8 @@ class SharedModel:
         self._parameters, self._modalities = parameters, modalities
         self.on_encoded: Callable[[Encoded], None] = lambda encoded: None
         self.on_failure: Log = print
+        self.on_fatal: Callable[[int, str], object] = leave
+        self._watchdog: Watchdog | None = None
         self._users: set[str] = set()
         self._lock = threading.Lock()
         self._binder: Binder | None = None
@@ -76,7 +82,12 @@ class SharedModel:
                     log=self.on_failure,
                     max_rate_hz=parameters.max_rate_hz,
                     max_age_ms=parameters.max_age_ms,
+                    max_batch=batch_limit(parameters),
+                    on_fatal=self.on_fatal,
                 )
+                if parameters.worker_timeout_s:
+                    busy_with, limit_s = self._worker.busy_with, parameters.worker_timeout_s
+                    self._watchdog = Watchdog(busy_with, limit_s=limit_s)
             return self._worker
 
     def release(self, user: str) -> None:
@@ -89,6 +100,7 @@ class SharedModel:
                 self._worker.close()
                 self._ended = self.counters()
             self._worker = self._binder = None
+            self._stop_watchdog()
         text_tower.cache_clear()  # it is kept for the life of the process otherwise
         gc.collect()
         if torch.cuda.is_initialized():
@@ -122,6 +134,17 @@ class SharedModel:
         worker = self._worker
         if worker is not None:
             worker.close()
+        self._stop_watchdog()
+
+    def status(self) -> Status | None:
+        """The entry of `/diagnostics` for the engine; None while nothing is encoded."""
+        worker = self._worker
+        return None if worker is None else engine_status(worker)
+
+    def _stop_watchdog(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.close()
+        self._watchdog = None
 
     def limit(self, parameters: Parameters) -> None:
         """Take over limits that have changed."""

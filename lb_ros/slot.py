@@ -16,7 +16,7 @@ class Counters:
     Attributes:
         received: Arrived.
         dropped: Replaced by a newer one before they were looked at, or waiting at the end.
-        stale: Too old when they were looked at.
+        stale: Too old, when they came or when they were looked at.
         failed: Could not be decoded or encoded.
         encoded: Became an embedding.
     """
@@ -64,6 +64,11 @@ class NewestSlot(Generic[Item]):
         """Drop the waiting item and count it as dropped. Call with the condition held."""
         if self.take() is not None:
             self._add(dropped=1)
+
+    def refuse(self, outcome: str) -> None:
+        """Count an item that came but is not stored, as `stale` or `failed`."""
+        with self._wake:
+            self._add(received=1, **{outcome: 1})
 
     def count(self, outcome: str) -> None:
         """Count one item as `stale`, `failed` or `encoded`."""

@@ -3,8 +3,17 @@
 The same functions serve live nodes (rclpy messages) and bags (rosbags messages).
 """
 
-from encoders.decode.audio import DecodedAudio, decode_audio
+from encoders.decode.audio import AudioOptions, DecodedAudio, decode_audio
 from encoders.decode.errors import DecodeError
 from encoders.decode.image import DecodedImage, decode_image
+from encoders.decode.options import ImageOptions
 
-__all__ = ['DecodeError', 'DecodedAudio', 'DecodedImage', 'decode_audio', 'decode_image']
+__all__ = [
+    'AudioOptions',
+    'DecodeError',
+    'DecodedAudio',
+    'DecodedImage',
+    'ImageOptions',
+    'decode_audio',
+    'decode_image',
+]

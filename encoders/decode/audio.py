@@ -1,4 +1,4 @@
-"""Sound messages to waves: AudioChunk and both audio_common_msgs in use, told by shape."""
+"""Sound messages to waves: AudioChunk and both packages `audio_common_msgs`, told by shape."""
 
 from __future__ import annotations
 
@@ -9,6 +9,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.decode.errors import DecodeError
+from encoders.decode.mp3 import is_mp3
+
+MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
+MAX_CHANNELS = 64
+# GStreamer's names, as audio_common_msgs/AudioInfo carries them.
+SAMPLE_FORMATS = {'S8': 'i1', 'U8': 'u1', 'S16LE': '<i2', 'S16BE': '>i2', 'S32LE': '<i4',
+                  'S32BE': '>i4', 'F32LE': '<f4', 'F32BE': '>f4'}  # fmt: skip
+# PortAudio's, as the other AudioInfo does; each has its own array in the message.
+PORTAUDIO = {1: 'float32_data', 2: 'int32_data', 8: 'int16_data', 16: 'int8_data',
+             32: 'uint8_data'}  # fmt: skip
+DTYPES = {'float32_data': 'f4', 'int32_data': 'i4', 'int16_data': 'i2', 'int8_data': 'i1',
+          'uint8_data': 'u1'}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class AudioOptions:
+    """What sound messages without a description are.
+
+    Attributes:
+        rate_hz: Samples per second and channel.
+        channels: Interleaved.
+        sample_format: One of `SAMPLE_FORMATS`.
+
+    Raises:
+        ValueError: A value is out of range.
+    """
+
+    rate_hz: int = 16_000
+    channels: int = 1
+    sample_format: str = 'S16LE'
+
+    def __post_init__(self) -> None:
+        if not MIN_RATE_HZ <= self.rate_hz <= MAX_RATE_HZ:
+            raise ValueError(f'rate_hz must be {MIN_RATE_HZ}..{MAX_RATE_HZ}, not {self.rate_hz}')
+        if not 1 <= self.channels <= MAX_CHANNELS:
+            raise ValueError(f'channels must be 1..{MAX_CHANNELS}, not {self.channels}')
+        if self.sample_format not in SAMPLE_FORMATS:
+            known = ', '.join(SAMPLE_FORMATS)
+            raise ValueError(f'sample_format must be one of {known}, not {self.sample_format!r}')
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,50 +58,92 @@ class DecodedAudio:
     rate_hz: int
 
 
-def decode_audio(message: Any, *, rate_hz: int = 16_000, channels: int = 1) -> DecodedAudio:
+def decode_audio(
+    message: Any, *, rate_hz: int = 16_000, channels: int = 1, sample_format: str = 'S16LE'
+) -> DecodedAudio:
     """Decode a sound message.
 
     Args:
-        message: AudioChunk (samples, sample_rate_hz), audio_common_msgs AudioStamped (audio,
-        info) or
-            AudioData / AudioDataStamped (bytes of int16 PCM).
+        message: lb_ros AudioChunk (`samples`, `sample_rate_hz`); AudioData or AudioDataStamped of
+            the audio_common_msgs with bytes; AudioStamped, Audio or AudioData of the one with an
+            array per kind of sample.
         rate_hz: Rate of messages that do not carry one.
         channels: Channels of messages that do not say.
+        sample_format: Of messages that are bytes.
 
     Raises:
-        DecodeError: The message has another shape, or its length does not fit its channels.
+        DecodeError: The message has another shape, its length does not fit its channels, its rate
+            is impossible, or its samples are not finite.
     """
     if hasattr(message, 'samples') and hasattr(message, 'sample_rate_hz'):
         wave = np.asarray(message.samples, np.int16)
         return _split(wave, int(message.channels), int(message.sample_rate_hz))
-    if hasattr(message, 'info') and hasattr(message, 'audio'):
-        info = message.info
-        rate = int(getattr(info, 'rate', 0) or getattr(info, 'sample_rate', 0) or rate_hz)
-        count = int(getattr(info, 'channels', channels) or channels)
-        return _split(_stamped_wave(message.audio), count, rate)
-    if hasattr(message, 'audio'):  # AudioDataStamped wraps AudioData
-        message = message.audio
+    info = None
+    while hasattr(message, 'audio'):  # AudioStamped and AudioDataStamped wrap what they carry
+        info, message = getattr(message, 'info', info), message.audio
+    if hasattr(message, 'audio_data'):
+        info, message = getattr(message, 'info', info), message.audio_data
+    if info is not None:
+        rate_hz = int(getattr(info, 'rate', 0) or getattr(info, 'sample_rate', 0) or rate_hz)
+        channels = int(getattr(info, 'channels', 0) or channels)
+    if any(hasattr(message, name) for name in DTYPES):
+        return _split(_typed(message, int(getattr(info, 'format', 0))), channels, rate_hz)
     if hasattr(message, 'data'):
-        raw = np.frombuffer(memoryview(message.data), np.uint8)
-        if len(raw) % 2:
-            raise DecodeError(f'{len(raw)} bytes are not a whole number of 16-bit samples')
-        return _split(raw.view('<i2').astype(np.int16), channels, rate_hz)
-    raise DecodeError(f'{type(message).__name__} is no known sound message')
+        return _split(_bytes(message.data, sample_format), channels, rate_hz)
+    raise DecodeError(f'{type(message).__name__} is no known sound message', fault='encoding')
 
 
-def _stamped_wave(audio: Any) -> NDArray[Any]:
-    data = getattr(audio, 'audio_data', audio)
-    for name in ('int16_data', 'float32_data', 'data'):
+def _typed(data: Any, number: int) -> NDArray[Any]:
+    """The one array that holds samples; which one, the format's number may say."""
+    names = [PORTAUDIO[number]] if number in PORTAUDIO else []
+    for name in (*names, *DTYPES):
         values = getattr(data, name, None)
         if values is not None and len(values):
-            kind = np.float32 if name == 'float32_data' else np.int16
-            return np.asarray(values, kind)
-    raise DecodeError('the sound message holds neither int16 nor float32 samples')
+            return _as_wave(np.asarray(values, DTYPES[name]))
+    raise DecodeError('the sound message holds no samples', fault='size')
+
+
+def _bytes(data: Any, sample_format: str) -> NDArray[Any]:
+    raw = bytes(memoryview(data))
+    dtype = np.dtype(SAMPLE_FORMATS[sample_format])
+    if is_mp3(raw):
+        raise DecodeError(
+            'the sound is mp3, expected wave: start its publisher with format:=wave',
+            fault='encoding',
+        )
+    if len(raw) % dtype.itemsize:
+        raise DecodeError(
+            f'{len(raw)} bytes are not a whole number of {8 * dtype.itemsize}-bit samples',
+            fault='size',
+        )
+    return _as_wave(np.frombuffer(raw, dtype))
+
+
+def _as_wave(samples: NDArray[Any]) -> NDArray[Any]:
+    """int16, or float32 with full scale -1..1."""
+    kind = samples.dtype.kind + str(samples.dtype.itemsize)
+    if kind == 'i1':
+        return samples.astype(np.int16) << 8
+    if kind == 'u1':
+        return (samples.astype(np.int16) - 128) << 8
+    if kind == 'i4':
+        return (samples * 2.0**-31).astype(np.float32)
+    return samples.astype(samples.dtype.newbyteorder('='), copy=False)
 
 
 def _split(wave: NDArray[Any], channels: int, rate_hz: int) -> DecodedAudio:
-    if rate_hz <= 0:
-        raise DecodeError(f'sampling rate {rate_hz} Hz is not positive')
-    if channels < 1 or len(wave) % channels:
-        raise DecodeError(f'{len(wave)} samples do not divide into {channels} channels')
+    if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
+        raise DecodeError(
+            f'sampling rate {rate_hz} Hz is not {MIN_RATE_HZ}..{MAX_RATE_HZ}', fault='size'
+        )
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise DecodeError(f'{channels} channels are not 1..{MAX_CHANNELS}', fault='size')
+    if not len(wave) or len(wave) % channels:
+        raise DecodeError(
+            f'{len(wave)} samples do not divide into {channels} channels', fault='size'
+        )
+    if wave.dtype.kind == 'f':
+        broken = int(np.count_nonzero(~np.isfinite(wave)))
+        if broken:
+            raise DecodeError(f'{broken} of {len(wave)} samples are not finite')
     return DecodedAudio(wave.reshape(-1, channels).T, rate_hz)

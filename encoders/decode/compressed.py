@@ -1,0 +1,131 @@
+"""sensor_msgs CompressedImage: jpeg, png, and compressed_depth_image_transport."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.decode.errors import DecodeError
+from encoders.decode.rvl import decode_rvl
+
+Array = NDArray[Any]
+
+MAX_PIXELS = 1 << 26  # 64 MP; a damaged or hostile header must not allocate gigabytes
+DEPTH_HEADER = 12  # bytes: int32 format, float32 a, float32 b
+PNG_MAGIC, JPEG_MAGIC = b'\x89PNG\r\n\x1a\n', b'\xff\xd8\xff'
+JPEG_SIZES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})  # start of frame markers
+
+
+def decode_compressed(data: NDArray[np.uint8], description: str, *, modality: str) -> Array:
+    """An array from the bytes of a CompressedImage.
+
+    Args:
+        data: uint8 `[n]`.
+        description: Its field `format`.
+        modality: `image`, `depth` or `infrared`.
+
+    Returns:
+        `image`: uint8 `[H, W, 3]` RGB. `depth`: uint16 millimetres or float32 metres `[H, W]`.
+        `infrared`: uint8 or uint16 `[H, W]`.
+
+    Raises:
+        DecodeError: The bytes are no such picture.
+    """
+    if 'compressedDepth' in description:
+        if modality != 'depth':
+            raise DecodeError(
+                f'format {description!r} is a depth image, no {modality}; expected jpeg or png',
+                fault='encoding',
+            )
+        return _depth(data, description)
+    flags = cv2.IMREAD_COLOR_RGB if modality == 'image' else cv2.IMREAD_UNCHANGED
+    array = _picture(data, flags, description)
+    if modality == 'image':
+        return array
+    if modality == 'infrared' and array.ndim == 3 and _is_grey(array):
+        array = np.ascontiguousarray(array[..., 0])
+    wanted = (np.uint16,) if modality == 'depth' else (np.uint8, np.uint16)
+    if array.ndim != 2 or array.dtype not in wanted:
+        names = ' or '.join(np.dtype(kind).name for kind in wanted)
+        raise DecodeError(
+            f'format {description!r} holds {array.dtype} {list(array.shape)}, '
+            f'which is no {modality}; expected one channel of {names}',
+            fault='encoding',
+        )
+    return array
+
+
+def _is_grey(array: Array) -> bool:
+    """Whether a three-channel picture is a grey one that a republisher gave colour channels."""
+    return array.shape[2] == 3 and bool((array[..., :2] == array[..., 2:]).all())
+
+
+def _picture(data: NDArray[np.uint8], flags: int, description: str) -> Array:
+    columns, rows = _declared_size(data[: 1 << 20].tobytes(), description, count=len(data))
+    if not 0 < columns * rows <= MAX_PIXELS:
+        raise DecodeError(
+            f'format {description!r}: a picture of {columns}x{rows} is beyond '
+            f'{MAX_PIXELS >> 20} million pixels or empty',
+            fault='size',
+        )
+    try:
+        array = cv2.imdecode(data, flags)
+    except cv2.error as error:
+        raise DecodeError(f'format {description!r}: {error.err}') from error
+    if array is None:
+        raise DecodeError(f'format {description!r}: {len(data)} bytes are a damaged picture')
+    return np.asarray(array)
+
+
+def _declared_size(head: bytes, description: str, *, count: int) -> tuple[int, int]:
+    """Columns and rows from the header of a jpeg or png; both are read before anything is decoded.
+
+    Raises:
+        DecodeError: It is neither, or has no size.
+    """
+    if head.startswith(PNG_MAGIC) and len(head) >= 24:
+        columns, rows = struct.unpack('>II', head[16:24])
+        return columns, rows
+    if head.startswith(JPEG_MAGIC):
+        at = 2
+        while at + 9 <= len(head):
+            if head[at] != 0xFF:
+                break
+            marker = head[at + 1]
+            if marker in JPEG_SIZES:
+                rows, columns = struct.unpack('>HH', head[at + 5 : at + 9])
+                return columns, rows
+            # Padding and markers without a length come before anything that has one.
+            alone = marker == 0xFF or marker == 0x01 or 0xD0 <= marker <= 0xD9
+            at += (
+                (1 if marker == 0xFF else 2)
+                if alone
+                else 2 + max(2, int.from_bytes(head[at + 2 : at + 4], 'big'))
+            )
+    raise DecodeError(f'format {description!r}: {count} bytes are neither jpeg nor png')
+
+
+def _depth(data: NDArray[np.uint8], description: str) -> Array:
+    if len(data) <= DEPTH_HEADER:
+        raise DecodeError(f'format {description!r}: {len(data)} bytes are too few', fault='size')
+    if 'rvl' in description.lower():
+        array: Array = decode_rvl(data[DEPTH_HEADER:].tobytes(), max_pixels=MAX_PIXELS)
+    else:
+        array = _picture(data[DEPTH_HEADER:], cv2.IMREAD_UNCHANGED, description)
+    if array.ndim != 2 or array.dtype != np.uint16:
+        raise DecodeError(
+            f'format {description!r} holds {array.dtype} {list(array.shape)}, '
+            f'expected one channel of uint16',
+            fault='encoding',
+        )
+    if not description.startswith('32FC1'):
+        return array
+    # Inverse depth: z = a / (value - b).
+    _, quant_a, quant_b = struct.unpack('<iff', data[:DEPTH_HEADER].tobytes())
+    with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
+        metres = np.float32(quant_a) / (array.astype(np.float32) - np.float32(quant_b))
+    return np.where(array > 0, metres, np.nan).astype(np.float32)

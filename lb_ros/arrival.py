@@ -1,0 +1,47 @@
+"""What goes into the worker and what comes out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A sensor message with the times that matter.
+
+    Attributes:
+        message: As it came.
+        stamp_ns: When it was sensed (for sound: its first sample).
+        frame_id: Of its header.
+        arrived_s: Monotonic time of arrival.
+        stamped: False where `stamp_ns` is only the time of arrival.
+    """
+
+    message: Any
+    stamp_ns: int
+    frame_id: str
+    arrived_s: float
+    stamped: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An embedding with its origin; see lb_ros/msg/Embedding."""
+
+    modality: str
+    source: str
+    model: str
+    space: str
+    vector: NDArray[np.float32]
+    stamp_ns: int
+    window_start_ns: int
+    frame_id: str
+    valid_fraction: float
+    wait_ms: float
+    decode_ms: float
+    preprocess_ms: float
+    encode_ms: float

@@ -1,0 +1,97 @@
+"""Content that decodes well and still is no evidence: wrong units, frozen or flat pictures."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MIN_MEDIAN_M, MAX_MEDIAN_M = 0.03, 150.0
+FROZEN_AFTER = 10  # identical pictures in a row; a thermal camera's shutter hides fewer
+SATURATED_SHARE = 0.5
+CLIPPING_SHARE = 0.01
+SAMPLE_STEP = 4  # every fourth row and column are enough for statistics
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A kind of fault and what was found; not `usable` where it must not become an embedding."""
+
+    fault: str
+    line: str
+    usable: bool = True
+
+
+class ContentCheck:
+    """Checks what one sensor sends, in order. One per sensor: it remembers the last picture."""
+
+    def __init__(self, modality: str) -> None:
+        self._modality = modality
+        self._last_hash = 0
+        self._repeats = 0
+
+    def check(self, raw: Any) -> list[Finding]:
+        """Findings in a decoded sample; see `encoders.Binder.embed` for its form."""
+        if self._modality == 'audio':
+            return _sound_findings(raw[0])
+        findings = _depth_findings(raw) if self._modality == 'depth' else []
+        if self._modality == 'infrared':
+            findings += _infrared_findings(raw)
+        if self._is_frozen(raw):
+            findings.append(
+                Finding('frozen', f'the same picture {self._repeats + 1} times in a row')
+            )
+        return findings
+
+    def _is_frozen(self, raw: NDArray[Any]) -> bool:
+        if self._modality == 'infrared' and not raw.any():
+            return False
+        found = zlib.crc32(np.ascontiguousarray(raw))
+        self._repeats = self._repeats + 1 if found == self._last_hash else 0
+        self._last_hash = found
+        return self._repeats + 1 >= FROZEN_AFTER
+
+
+def _depth_findings(raw: NDArray[Any]) -> list[Finding]:
+    valid = raw > 0
+    if raw.dtype.kind == 'f':
+        valid &= np.isfinite(raw)
+    if not valid.any():
+        return [Finding('no_pixel', 'all pixels are 0, NaN or infinite', usable=False)]
+    some, alive = raw[::SAMPLE_STEP, ::SAMPLE_STEP], valid[::SAMPLE_STEP, ::SAMPLE_STEP]
+    if not alive.any():
+        some, alive = raw, valid
+    metres = float(np.median(some[alive])) * (1e-3 if raw.dtype == np.uint16 else 1.0)
+    if MIN_MEDIAN_M <= metres <= MAX_MEDIAN_M:
+        return []
+    kind = (
+        '16UC1 must be millimetres, are these metres?'
+        if raw.dtype == np.uint16
+        else '32FC1 must be metres, are these millimetres?'
+    )
+    return [Finding('unit', f'the unit is suspicious: the median depth is {metres:.4g} m; {kind}')]
+
+
+def _infrared_findings(raw: NDArray[Any]) -> list[Finding]:
+    if raw.dtype == np.uint16 and not raw.any():
+        return [Finding('no_pixel', 'all pixels are 0', usable=False)]
+    some = raw[::SAMPLE_STEP, ::SAMPLE_STEP]
+    low, high = int(some.min()), int(some.max())
+    if low == high and raw.min() == raw.max():
+        return [Finding('flat', f'every pixel is {low}')]
+    top = np.iinfo(raw.dtype).max
+    share = float(np.mean(some == top))
+    if share > SATURATED_SHARE:
+        return [Finding('saturated', f'{share:.0%} of the pixels are at the maximum {top}')]
+    return []
+
+
+def _sound_findings(wave: NDArray[Any]) -> list[Finding]:
+    full = 32767 if wave.dtype == np.int16 else 1.0
+    share = float(np.mean(np.abs(wave.astype(np.float32)) >= full))
+    if share > CLIPPING_SHARE:
+        return [Finding('clipping', f'{share:.1%} of the samples are at full scale')]
+    return []

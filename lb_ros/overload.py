@@ -1,0 +1,144 @@
+"""What happens when the accelerator runs out of memory: smaller batches, then fewer sensors.
+
+And how an error after which no CUDA call can succeed is told from one that passes.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import torch
+
+Sample = TypeVar('Sample')
+Result = TypeVar('Result')
+Encode = Callable[[list[Sample]], list[Result]]
+
+RECOVER_S = 30.0
+MAX_RECOVER_S = 600.0
+FATAL_WORDS = ('CUDA error', 'device-side assert', 'cuDNN error', 'CUBLAS_STATUS', 'HIP error')
+
+
+def is_fatal(error: BaseException) -> bool:
+    """Whether the process can do no more with its device after this error."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return False
+    accelerator = getattr(torch, 'AcceleratorError', None)
+    if accelerator is not None and isinstance(error, accelerator):
+        return True
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in FATAL_WORDS)
+
+
+class MemoryPolicy:
+    """Encodes batches so that running out of memory costs quality of service, never the service.
+
+    Out of memory, the batch is halved; a single sample is tried once more on an emptied cache;
+    then the sensor of the lowest priority is shed. After `recover_s` without trouble the last
+    measure is taken back; when that fails, the next try comes after twice the time.
+
+    Args:
+        max_batch: Samples per call to begin with.
+        recover_s: See above.
+        log: Takes a line for every measure.
+        clock: Monotonic seconds.
+
+    Attributes:
+        batch: Samples per call now.
+        shed: Sensors that are not served, in the order in which they were shed.
+        priorities: Sensors, the most important first. The first is never shed.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_batch: int,
+        log: Callable[[str], None],
+        recover_s: float = RECOVER_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.max_batch = self.batch = max(1, max_batch)
+        self.priorities: list[str] = []
+        self.shed: list[str] = []
+        self.out_of_memory = 0
+        self._log, self._clock = log, clock
+        self._first_recover_s = self._recover_s = recover_s
+        self._measure_s = 0.0
+        self._on_trial = False
+
+    def admits(self, sensor: str) -> bool:
+        """Whether messages of a sensor are to be encoded."""
+        return sensor not in self.shed
+
+    def run(
+        self, sensors: Sequence[str], samples: Sequence[Sample], encode: Encode[Sample, Result]
+    ) -> list[Result | None]:
+        """Encode samples, in calls of at most `batch`; the result is None where it was shed.
+
+        Args:
+            sensors: Whose each sample is.
+            samples: As many.
+            encode: Called with some of the samples; may raise torch.OutOfMemoryError.
+        """
+        self._recover()
+        results: list[Result | None] = [None] * len(samples)
+        waiting = list(range(len(samples)))
+        is_retry = False
+        while waiting:
+            part = waiting[: self.batch]
+            try:
+                found = encode([samples[index] for index in part])
+            except torch.OutOfMemoryError as error:
+                self._free(error)
+                if len(part) > 1:
+                    self._halve(len(part))
+                elif not is_retry:
+                    is_retry = True
+                elif self._shed_one():
+                    waiting = [index for index in waiting if self.admits(sensors[index])]
+                else:  # nothing is left to be shed: this one is lost, the next may fit again
+                    waiting, is_retry = waiting[1:], False
+                continue
+            is_retry = False
+            for index, result in zip(part, found, strict=True):
+                results[index] = result
+            waiting = waiting[len(part) :]
+        return results
+
+    def _free(self, error: torch.OutOfMemoryError) -> None:
+        self.out_of_memory += 1
+        if self._on_trial:
+            self._recover_s = min(2 * self._recover_s, MAX_RECOVER_S)
+        self._on_trial = False
+        self._measure_s = self._clock()
+        error.__traceback__ = None  # its frames hold the tensors that did not fit
+        gc.collect()
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+
+    def _halve(self, size: int) -> None:
+        self.batch = max(1, size // 2)
+        self._log(f'out of memory: at most {self.batch} samples at once from now on')
+
+    def _shed_one(self) -> bool:
+        left = [sensor for sensor in self.priorities if self.admits(sensor)]
+        if len(left) < 2:
+            self._log('out of memory with a single sensor: its sample is lost')
+            return False
+        self.shed.append(left[-1])
+        self._log(f'out of memory: {left[-1]} is shed, the sensor of the lowest priority')
+        return True
+
+    def _recover(self) -> None:
+        if self._clock() - self._measure_s < self._recover_s:
+            return
+        if not self.shed and self.batch == self.max_batch:
+            self._recover_s, self._on_trial = self._first_recover_s, False
+            return
+        self._measure_s, self._on_trial = self._clock(), True
+        if self.shed:
+            self._log(f'{self.shed.pop()} is tried again')
+            return
+        self.batch = min(2 * self.batch, self.max_batch)
+        self._log(f'up to {self.batch} samples at once are tried again')

@@ -1,0 +1,125 @@
+"""Quality of service of all topics, and what does not fit with it, in words.
+
+Inputs ask for the least (best effort, volatile, no deadline, any liveliness), so that every
+publisher matches. Parameters `qos_overrides.<topic>.subscription.<policy>` ask for more; only then
+can a publisher be incompatible.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rclpy.duration import Duration
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.node import Node
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    LivelinessPolicy,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_check_compatible,
+    qos_policy_name_from_kind,
+)
+from rclpy.qos_overriding_options import QoSOverridingOptions, QoSPolicyKind
+
+NEWEST = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT
+)
+# Every chunk of sound counts; two seconds of them wait for a busy process.
+CHUNKS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=20, reliability=ReliabilityPolicy.BEST_EFFORT
+)
+LIVELINESS_S = 2.0
+# Whoever reads embeddings is told within `LIVELINESS_S` when the process dies or its worker hangs:
+# the node says that it is alive only while the worker moves.
+ALIVE = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1,
+    reliability=ReliabilityPolicy.BEST_EFFORT,
+    liveliness=LivelinessPolicy.MANUAL_BY_TOPIC,
+    liveliness_lease_duration=Duration(seconds=LIVELINESS_S),
+)
+OVERRIDES = QoSOverridingOptions(
+    (
+        QoSPolicyKind.HISTORY,
+        QoSPolicyKind.DEPTH,
+        QoSPolicyKind.RELIABILITY,
+        QoSPolicyKind.DURABILITY,
+    )
+)
+
+
+def subscribe(
+    node: Node,
+    kind: type,
+    topic: str,
+    callback: Callable[[Any], None],
+    *,
+    qos: QoSProfile,
+    on_mismatch: Callable[[str, str], None],
+) -> Any:
+    """Subscribe with overrides by parameters; a publisher that does not fit is named.
+
+    Args:
+        node: Whose subscription it is.
+        kind: Message class.
+        topic: Relative name.
+        callback: For messages.
+        qos: Before overrides.
+        on_mismatch: Called with the topic and the policy when an incompatible publisher is
+            discovered; its name is known a moment later, see `mismatch_line`.
+    """
+
+    def incompatible(event: Any) -> None:
+        on_mismatch(topic, qos_policy_name_from_kind(event.last_policy_kind))
+
+    return node.create_subscription(
+        kind,
+        topic,
+        callback,
+        qos,
+        event_callbacks=SubscriptionEventCallbacks(incompatible_qos=incompatible),
+        qos_overriding_options=OVERRIDES,
+    )
+
+
+def mismatch_line(node: Node, topic: str, wanted: QoSProfile, policy: str) -> str:
+    """Which publisher of a topic does not fit what is wanted, and what would help."""
+    resolved = node.resolve_topic_name(topic)
+    odd = [
+        f'{info.node_namespace.rstrip("/")}/{info.node_name}'
+        for info in node.get_publishers_info_by_topic(resolved)
+        if str(qos_check_compatible(info.qos_profile, wanted)[0]).endswith('ERROR')
+    ]
+    who = ', '.join(odd) or 'a publisher'
+    return (
+        f'{who} offers incompatible quality of service on {resolved}, policy {policy}; this node '
+        f'asks for {wanted.reliability.name} and {wanted.durability.name}: change the publisher, '
+        f'or the parameter qos_overrides.{resolved}.subscription.*'
+    )
+
+
+def publishers_line(node: Node, topics: Sequence[str], kinds: Sequence[str]) -> str:
+    """What is known of the publishers of some topics, for one who wonders why nothing comes."""
+    infos = [i for t in topics for i in node.get_publishers_info_by_topic(t)]
+    if not infos:
+        return 'no publisher'
+    others = sorted({info.topic_type for info in infos if info.topic_type not in kinds})
+    if others and all(info.topic_type not in kinds for info in infos):
+        return f'its publisher sends {", ".join(others)}, expected {" or ".join(kinds)}'
+    count = len(infos)
+    return f'{count} publisher{"s" if count > 1 else ""}, but no messages'
+
+
+__all__ = [
+    'ALIVE',
+    'CHUNKS',
+    'LIVELINESS_S',
+    'NEWEST',
+    'DurabilityPolicy',
+    'mismatch_line',
+    'publishers_line',
+    'subscribe',
+]

@@ -1,0 +1,483 @@
+"""Every fault a robot's sensors have, sent as messages to a running bringup.
+
+Each test checks the counter in `/diagnostics`, the one log line, and what becomes of the state.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip('rclpy')
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
+from rcl_interfaces.msg import Log  # noqa: E402
+from rclpy.duration import Duration  # noqa: E402
+from rclpy.event_handler import SubscriptionEventCallbacks  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.node import Node  # noqa: E402
+from rclpy.qos import (  # noqa: E402
+    LivelinessPolicy,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_profile_sensor_data,
+)
+from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
+
+from encoders import State  # noqa: E402
+from lb_ros.msg import AudioChunk, Embedding, PredicateStates  # noqa: E402
+from lb_ros.predicates_node import LATCHED  # noqa: E402
+from lb_ros.qos import LIVELINESS_S  # noqa: E402
+from lb_ros.stamps import to_stamp  # noqa: E402
+
+pytestmark = pytest.mark.ros
+
+START_S, LIMIT_S = 120.0, 20.0
+TOPICS = {
+    'image': 'camera/image',
+    'depth': 'depth/image',
+    'infrared': 'infrared/image',
+    'audio': 'microphone/audio',
+}
+# Any probability at all makes these TRUE or FALSE, so a state says whether there is evidence.
+PREDICATES = 'predicates:\n' + ''.join(
+    f"""  {name} has evidence:
+    positive: [the drawer is open]
+    negative: [the drawer is closed]
+    modalities: [{name}]
+    threshold_on: 0.5
+    threshold_off: 0.49999
+    dwell_ms: 0
+    max_age_ms: 800
+"""
+    for name in TOPICS
+)
+RNG = np.random.default_rng(0)
+
+
+class Robot(Node):
+    """Publishes what it is told to, and keeps what comes back."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__('robot')
+        self.pid = pid
+        reliable = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+        self.senders = {
+            name: self.create_publisher(AudioChunk if name == 'audio' else Image, topic, reliable)
+            for name, topic in TOPICS.items()
+        }
+        self.compressed = {
+            topic: self.create_publisher(CompressedImage, topic, reliable)
+            for topic in ('camera/image/compressed', 'depth/image/compressedDepth')
+        }
+        self.inputs: dict[str, DiagnosticStatus] = {}
+        self.logs: list[Log] = []
+        self.states: dict[str, int] = {}
+        self.heard: list[Embedding] = []
+        self.create_subscription(DiagnosticArray, '/diagnostics', self._diagnostics, 10)
+        self.create_subscription(Log, '/rosout', self.logs.append, 100)
+        self.create_subscription(PredicateStates, 'predicates/state', self._states, LATCHED)
+        for name in TOPICS:
+            self.create_subscription(
+                Embedding, f'embeddings/{name}', self.heard.append, qos_profile_sensor_data
+            )
+        self.executor_ = SingleThreadedExecutor()
+        self.executor_.add_node(self)
+
+    def _diagnostics(self, message: DiagnosticArray) -> None:
+        self.inputs |= {status.name: status for status in message.status}
+
+    def _states(self, message: PredicateStates) -> None:
+        self.states = {s.name.split()[0]: s.state for s in message.states}
+
+    def now_ns(self) -> int:
+        return self.get_clock().now().nanoseconds
+
+    def count(self, modality: str, key: str) -> int:
+        status = self.inputs.get(f'/{TOPICS[modality]}')
+        return int(self.values(status).get(key, '0')) if status else 0
+
+    def values(self, status: DiagnosticStatus) -> dict[str, str]:
+        return {pair.key: pair.value for pair in status.values}
+
+    def lines(self, text: str) -> list[str]:
+        return [log.msg for log in self.logs if text in log.msg]
+
+    def knows(self, modality: str) -> bool:
+        return self.states.get(modality, State.UNKNOWN) != State.UNKNOWN
+
+    def until(
+        self, holds: Callable[[], Any], send: Callable[[], None] = lambda: None, *, limit_s: float
+    ) -> None:
+        end_s = time.monotonic() + limit_s
+        while not holds():
+            assert time.monotonic() < end_s, {
+                'states': self.states,
+                'diagnostics': {n: (s.level, s.message) for n, s in self.inputs.items()},
+            }
+            send()
+            self.executor_.spin_once(timeout_sec=0.05)
+
+
+def picture(robot: Robot, array: np.ndarray, encoding: str, **changes: Any) -> Image:
+    rows = array.reshape(len(array), -1)
+    message = Image(encoding=encoding, height=array.shape[0], width=array.shape[1])
+    message.data = rows.tobytes()
+    message.step = rows.shape[1] * rows.itemsize
+    message.header.stamp = to_stamp(robot.now_ns() + int(changes.pop('shift_ns', 0)))
+    if changes.pop('unstamped', False):
+        message.header.stamp = to_stamp(0)
+    for name, value in changes.items():
+        setattr(message, name, value)
+    return message
+
+
+def depth_mm() -> np.ndarray:
+    return RNG.integers(500, 2000, (48, 64), dtype=np.uint16)
+
+
+def warm() -> np.ndarray:
+    return RNG.integers(29_000, 31_000, (48, 64), dtype=np.uint16)
+
+
+def colours() -> np.ndarray:
+    return RNG.integers(0, 255, (48, 64, 3), dtype=np.uint8)
+
+
+class Microphone:
+    """A gapless stream, unless it is told otherwise."""
+
+    def __init__(self, robot: Robot) -> None:
+        self.robot, self.at_ns = robot, robot.now_ns()
+
+    def chunk(self, *, level: int = 3000, shift_ns: int = 0, **changes: Any) -> AudioChunk:
+        if abs(self.robot.now_ns() - self.at_ns) > 4e8:
+            self.at_ns = self.robot.now_ns()
+        samples = RNG.integers(-level, level + 1, 1600).astype(np.int16)
+        message = AudioChunk(sample_rate_hz=16_000, channels=1, samples=samples)
+        for name, value in changes.items():
+            setattr(message, name, value)
+        message.header.stamp = to_stamp(self.at_ns + shift_ns)
+        self.at_ns += 100_000_000
+        return message
+
+
+def good(robot: Robot, modality: str) -> Any:
+    if modality == 'audio':
+        return AudioChunk(
+            sample_rate_hz=16_000, channels=1, samples=RNG.integers(-9, 9, 1600).astype(np.int16),
+            header=picture(robot, depth_mm(), '16UC1').header,
+        )  # fmt: skip
+    make = {
+        'image': (colours, 'rgb8'), 'depth': (depth_mm, '16UC1'), 'infrared': (warm, 'mono16')
+    }[modality]  # fmt: skip
+    return picture(robot, make[0](), make[1])
+
+
+@pytest.fixture(scope='module')
+def robot(tiny_model_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Robot]:
+    predicates = tmp_path_factory.mktemp('predicates') / 'predicates.yaml'
+    predicates.write_text(PREDICATES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('ROS_DOMAIN_ID', str(1 + (os.getpid() * 7 + 53) % 100))
+        patch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+        command = [sys.executable, '-m', 'lb_ros.start', 'bringup', '--ros-args']
+        command += ['-p', f'model:={tiny_model_set}', '-p', f'predicates:={predicates}']
+        command += ['-p', 'silent_after_s:=1.0', '-p', 'max_rate_hz:=0.0']
+        command += ['-p', 'diagnostics_period_s:=0.1']
+        process = subprocess.Popen(command)
+        rclpy.init()
+        node = Robot(process.pid)
+        try:
+            node.until(lambda: len(node.inputs) == 5, limit_s=START_S)
+            for name in ('image', 'depth', 'infrared'):
+                node.until(
+                    lambda name=name: node.knows(name),
+                    lambda name=name: node.senders[name].publish(good(node, name)),
+                    limit_s=START_S,
+                )
+            yield node
+        finally:
+            process.kill()
+            process.wait()
+            node.destroy_node()
+            rclpy.try_shutdown()
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table.
+
+    Attributes:
+        modality: Whose input it is sent to.
+        fault: Counter in `/diagnostics`.
+        says: Part of its log line.
+        make: Makes a message.
+        topic: Where it is sent; the modality's where empty.
+        dropped: Whether the message must not become evidence.
+        outcome: Counter of messages that grows as well.
+    """
+
+    modality: str
+    fault: str
+    says: str
+    make: Callable[[Robot], Any]
+    topic: str = ''
+    dropped: bool = True
+    outcome: str = 'failed'
+    name: str = field(default='')
+
+
+def _compressed_depth(robot: Robot, data: bytes) -> CompressedImage:
+    message = CompressedImage(format='16UC1; compressedDepth png', data=data)
+    message.header.stamp = to_stamp(robot.now_ns())
+    return message
+
+
+def _inverted(robot: Robot) -> Image:
+    sent = picture(robot, depth_mm(), '16UC1')
+    sent.data = sent.data[:-10]
+    return sent
+
+
+FROZEN = RNG.integers(29_000, 31_000, (48, 64)).astype(np.uint16)
+CASES = [
+    Case('image', 'encoding', "'bayer_of_mars' is no image, expected rgb8",
+         lambda r: picture(r, colours(), 'bayer_of_mars')),
+    Case('depth', 'encoding', "'mono16' is no depth, expected 16UC1",
+         lambda r: picture(r, depth_mm(), 'mono16')),
+    Case('depth', 'size', 'but the message holds', _inverted, name='short'),
+    Case('image', 'size', 'with step 10 needs', lambda r: picture(r, colours(), 'rgb8', step=10)),
+    Case('infrared', 'size', '0x0 is empty',
+         lambda r: picture(r, warm(), 'mono16', width=0, height=0)),
+    Case('depth', 'content', 'neither jpeg nor png', lambda r: _compressed_depth(r, bytes(64)),
+         topic='depth/image/compressedDepth'),
+    Case('depth', 'no_pixel', 'all pixels are 0, NaN or infinite',
+         lambda r: picture(r, np.full((48, 64), np.nan, np.float32), '32FC1')),
+    Case('depth', 'unit', 'are these millimetres',
+         lambda r: picture(r, depth_mm().astype(np.float32), '32FC1'), dropped=False),
+    Case('infrared', 'flat', 'every pixel is 30000',
+         lambda r: picture(r, np.full((48, 64), 30_000, np.uint16), 'mono16'), dropped=False),
+    Case('infrared', 'saturated', 'are at the maximum 65535',
+         lambda r: picture(r, np.where(RNG.random((48, 64)) < 0.8, 65535, warm()).astype('u2'),
+                           'mono16'), dropped=False),
+    Case('infrared', 'frozen', 'the same picture', lambda r: picture(r, FROZEN, 'mono16'),
+         dropped=False),
+    Case('infrared', 'no_pixel', 'all pixels are 0',
+         lambda r: picture(r, np.zeros((48, 64), np.uint16), 'mono16')),
+    Case('image', 'no_stamp', 'its stamp is 0',
+         lambda r: picture(r, colours(), 'rgb8', unstamped=True), dropped=False),
+    Case('image', 'future', 'in the future',
+         lambda r: picture(r, colours(), 'rgb8', shift_ns=5 * 10**9)),
+    Case('image', 'stale', 'for a replayed bag set use_sim_time',
+         lambda r: picture(r, colours(), 'rgb8', shift_ns=-100 * 10**9), outcome='stale'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize('case', CASES, ids=lambda c: f'{c.modality}-{c.fault}')
+def test_a_fault_is_counted_shown_and_logged_once(robot: Robot, case: Case) -> None:
+    key, topic = f'fault_{case.fault}', f'/{TOPICS[case.modality]}'
+    sender = robot.compressed.get(case.topic, robot.senders[case.modality])
+    faults, outcomes = robot.count(case.modality, key), robot.count(case.modality, case.outcome)
+    robot.logs.clear()
+    robot.until(
+        lambda: robot.count(case.modality, key) >= faults + 3,
+        lambda: sender.publish(case.make(robot)),
+        limit_s=LIMIT_S,
+    )
+    status = robot.inputs[topic]
+    assert status.level == DiagnosticStatus.WARN
+    assert case.says.split("'")[-1] in status.message
+    lines = [line for line in robot.lines(case.says) if topic in line]
+    assert len(lines) == 1, lines
+    robot.until(
+        lambda: robot.knows(case.modality) != case.dropped,
+        lambda: sender.publish(case.make(robot)),
+        limit_s=LIMIT_S,
+    )
+    if case.dropped:
+        assert robot.count(case.modality, case.outcome) >= outcomes + 3
+    # The next good message heals it.
+    robot.until(
+        lambda: robot.knows(case.modality),
+        lambda: robot.senders[case.modality].publish(good(robot, case.modality)),
+        limit_s=LIMIT_S,
+    )
+
+
+@pytest.mark.parametrize('big', [0, 1])
+def test_padding_and_byte_order_are_no_fault(robot: Robot, big: int) -> None:
+    array = np.pad(depth_mm(), ((0, 0), (0, 5)))
+    sent = picture(robot, array.astype('>u2') if big else array, '16UC1')
+    sent.width, sent.is_bigendian = 64, big
+    failed = robot.count('depth', 'failed')
+    robot.heard.clear()
+
+    def send() -> None:
+        sent.header.stamp = to_stamp(robot.now_ns())
+        robot.senders['depth'].publish(sent)
+
+    robot.until(lambda: any(e.modality == 'depth' for e in robot.heard), send, limit_s=LIMIT_S)
+    assert robot.count('depth', 'failed') == failed
+
+
+def test_holes_show_in_the_valid_fraction(robot: Robot) -> None:
+    half = depth_mm().astype(np.float32) * 1e-3
+    half[:, :32] = np.inf
+    robot.heard.clear()
+    robot.until(
+        lambda: any(0.4 < e.valid_fraction < 0.6 for e in robot.heard if e.modality == 'depth'),
+        lambda: robot.senders['depth'].publish(picture(robot, half, '32FC1')),
+        limit_s=LIMIT_S,
+    )
+
+
+def test_a_stamp_before_the_last_one_is_counted_and_used(robot: Robot) -> None:
+    before = robot.count('image', 'fault_backwards')
+    shifts = iter([0, -500_000_000] * 1000)
+    robot.until(
+        lambda: robot.count('image', 'fault_backwards') > before,
+        lambda: robot.senders['image'].publish(
+            picture(robot, colours(), 'rgb8', shift_ns=next(shifts))
+        ),
+        limit_s=LIMIT_S,
+    )
+    assert len(robot.lines('ms before the last')) == 1
+
+
+@pytest.mark.parametrize(
+    ('fault', 'says', 'level', 'skips'),
+    [('clipping', 'full scale', 32767, False), ('gap', 'ms of sound are missing', 300, True)],
+)
+def test_faults_of_sound_are_counted(
+    robot: Robot, fault: str, says: str, level: int, skips: bool
+) -> None:
+    microphone = Microphone(robot)
+    before = robot.count('audio', f'fault_{fault}')
+    robot.logs.clear()
+
+    def send() -> None:
+        if robot.now_ns() < microphone.at_ns:
+            return
+        chunk = microphone.chunk(level=300)
+        if level > 20_000:
+            chunk.samples = np.full(1600, level, np.int16)
+        robot.senders['audio'].publish(chunk)
+        if skips:
+            microphone.at_ns += 150_000_000
+
+    robot.until(
+        lambda: robot.count('audio', f'fault_{fault}') >= before + 2, send, limit_s=LIMIT_S
+    )
+    assert len(robot.lines(says)) == 1
+    robot.until(lambda: robot.knows('audio'), send, limit_s=LIMIT_S)
+
+
+def test_torn_sound_is_dropped(robot: Robot) -> None:
+    def send() -> None:
+        message = AudioChunk(sample_rate_hz=16_000, channels=3, samples=[0] * 1600)
+        message.header.stamp = to_stamp(robot.now_ns())
+        robot.senders['audio'].publish(message)
+
+    robot.logs.clear()
+    robot.until(lambda: robot.count('audio', 'fault_size') >= 3, send, limit_s=LIMIT_S)
+    assert len(robot.lines('do not divide into 3 channels')) == 1
+    assert robot.count('audio', 'failed') >= 3
+
+
+def test_a_silent_sensor_is_stale_and_its_predicates_unknown(robot: Robot) -> None:
+    robot.until(
+        lambda: robot.knows('image'),
+        lambda: robot.senders['image'].publish(good(robot, 'image')),
+        limit_s=LIMIT_S,
+    )
+    robot.logs.clear()
+    topic = f'/{TOPICS["image"]}'
+    robot.until(
+        lambda: robot.inputs[topic].level == DiagnosticStatus.STALE and not robot.knows('image'),
+        limit_s=LIMIT_S,
+    )
+    assert 'publishers, but no messages' in robot.inputs[topic].message
+    robot.until(lambda: robot.lines(f'{topic}: silent for'), limit_s=LIMIT_S)
+    robot.until(
+        lambda: robot.knows('image'),
+        lambda: robot.senders['image'].publish(good(robot, 'image')),
+        limit_s=LIMIT_S,
+    )
+    assert len(robot.lines(f'{topic}: silent for')) == 1
+
+
+def test_png_bombs_are_refused(robot: Robot) -> None:
+    bomb = b'\x89PNG\r\n\x1a\n' + struct.pack('>I4sII', 13, b'IHDR', 60_000, 60_000) + bytes(20)
+
+    def send() -> None:
+        message = CompressedImage(format='png', data=bomb)
+        message.header.stamp = to_stamp(robot.now_ns())
+        robot.compressed['camera/image/compressed'].publish(message)
+
+    before = robot.count('image', 'fault_size')
+    robot.until(lambda: robot.count('image', 'fault_size') > before, send, limit_s=LIMIT_S)
+
+
+def test_compressed_images_are_evidence(robot: Robot) -> None:
+    data = cv2.imencode('.jpg', colours())[1].tobytes()
+
+    def send() -> None:
+        message = CompressedImage(format='rgb8; jpeg compressed bgr8', data=data)
+        message.header.stamp = to_stamp(robot.now_ns())
+        robot.compressed['camera/image/compressed'].publish(message)
+
+    robot.until(lambda: robot.knows('image'), send, limit_s=LIMIT_S)
+
+
+def test_diagnostics_have_the_keys_that_dashboards_read(robot: Robot) -> None:
+    robot.until(
+        lambda: float(robot.values(robot.inputs['/depth/image'])['frame_rate_node']) > 1,
+        lambda: robot.senders['depth'].publish(good(robot, 'depth')),
+        limit_s=LIMIT_S,
+    )
+    values = robot.values(robot.inputs['/depth/image'])
+    for key in (
+        'frame_rate_node', 'frame_rate_msg', 'current_delay_from_realtime_ms',
+        'expected_frequency', 'tolerance',
+    ):  # fmt: skip
+        assert float(values[key]) >= 0, key
+    engine = robot.values(robot.inputs['lb_ros/engine'])
+    assert int(engine['encoded']) > 0
+    assert float(engine['resident_mib']) > 0
+
+
+def test_readers_learn_when_the_process_hangs_and_when_it_goes_on(robot: Robot) -> None:
+    alive: list[int] = []
+    qos = QoSProfile(
+        depth=1,
+        reliability=ReliabilityPolicy.BEST_EFFORT,
+        liveliness=LivelinessPolicy.MANUAL_BY_TOPIC,
+        liveliness_lease_duration=Duration(seconds=LIVELINESS_S),
+    )
+    callbacks = SubscriptionEventCallbacks(liveliness=lambda e: alive.append(e.alive_count))
+    subscription = robot.create_subscription(
+        Embedding, 'embeddings/depth', lambda message: None, qos, event_callbacks=callbacks
+    )
+    # The middleware counts a writer as alive from its first message on.
+    send = lambda: robot.senders['depth'].publish(good(robot, 'depth'))  # noqa: E731
+    robot.until(lambda: alive[-1:] == [1], send, limit_s=LIMIT_S)
+    os.kill(robot.pid, signal.SIGSTOP)
+    try:
+        robot.until(lambda: alive[-1:] == [0], limit_s=LIMIT_S)
+    finally:
+        os.kill(robot.pid, signal.SIGCONT)
+    robot.until(lambda: alive[-1:] == [1], send, limit_s=LIMIT_S)
+    robot.destroy_subscription(subscription)
