@@ -285,7 +285,7 @@ def test_the_shipped_bag_plays_and_its_sentences_are_answered(client: LanguageCl
             found = client.query('the drawer is open')[0]
             answered |= {m for m, p in found.probability.items() if p is not None}
         output, _ = process.communicate(timeout=LIMIT_S)
-        assert json.loads(output.splitlines()[-1])['published']['depth/image'] > 0
+        assert json.loads(output.splitlines()[-1])['published']['depth/image/compressedDepth'] > 0
     finally:
         process.kill()
 
