@@ -360,7 +360,7 @@ def test_a_stamp_before_the_last_one_is_counted_and_used(robot: Robot) -> None:
 
 @pytest.mark.parametrize(
     ('fault', 'says', 'level', 'skips'),
-    [('clipping', 'full scale', 32767, False), ('gap', 'ms of sound are missing', 300, True)],
+    [('gap', 'ms of sound are missing', 300, True), ('clipping', 'full scale', 32767, False)],
 )
 def test_faults_of_sound_are_counted(
     robot: Robot, fault: str, says: str, level: int, skips: bool
