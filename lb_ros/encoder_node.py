@@ -51,7 +51,7 @@ class EncoderNode(LifecycleNode):
         self._publisher = self.create_lifecycle_publisher(
             Embedding, f'embeddings/{modality}', ALIVE
         )
-        self._parameters = declare_input_parameters(self, modality)
+        self._input_parameters = declare_input_parameters(self, modality)
         self._sensor_inputs: tuple[SensorInput, ...] = ()
         self._microphone: OwnMicrophone | None = None
         publish_diagnostics(self, self.statuses)
@@ -72,7 +72,7 @@ class EncoderNode(LifecycleNode):
                 self,
                 self.modality.name,
                 topic=topic,
-                parameters=self._parameters,
+                parameters=self._input_parameters,
                 source=topic if several else '',
             )
             for topic in self._inputs
