@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import MODALITIES, Binder, DecodeError, decode_audio, decode_image
-from lb_ros.audio_window import AudioWindow
+from encoders.audio_window import WINDOW_S, AudioWindow
 from lb_ros.slot import Counters, NewestSlot
 
-AUDIO_WINDOW_S = 2.5
 Log = Callable[[str], None]
 
 
@@ -175,7 +174,7 @@ class EncodingWorker:
             self._tell(f'{sensor}: {error}')
             return arrival
         with self._sound_lock:
-            sound = self._sounds.setdefault(sensor, AudioWindow(AUDIO_WINDOW_S))
+            sound = self._sounds.setdefault(sensor, AudioWindow(WINDOW_S))
             window = sound.add(chunk.wave, rate_hz=chunk.rate_hz, start_ns=arrival.stamp_ns)
         end_ns = arrival.stamp_ns + round(chunk.wave.shape[1] * 1e9 / chunk.rate_hz)
         return Arrival(window, end_ns, arrival.frame_id, arrival.arrived_s)

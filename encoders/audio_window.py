@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_GAP_S = 0.05
+# What a sound encoder is given at most; longer than the stretch any of them uses.
+WINDOW_S = 2.5
 
 
 @dataclass(frozen=True, slots=True)
