@@ -94,6 +94,12 @@ def _offline(name: str) -> tuple[Callable[[Arguments], None], Runner]:
     return COMMANDS[name].add_arguments, COMMANDS[name].run
 
 
+def _score() -> tuple[Callable[[Arguments], None], Runner]:
+    from train.score import cli
+
+    return cli.add_arguments, cli.run
+
+
 def _up() -> tuple[Callable[[Arguments], None], Runner]:
     def add_arguments(parser: Arguments) -> None:
         parser.epilog = 'example: lb-ros up --model lb-mini --predicates config/predicates.yaml'
@@ -203,6 +209,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     'train': Subcommand('train encoders from bags', lambda: _offline('train')),
     'calibrate': Subcommand('fit probabilities from labelled bags', lambda: _offline('calibrate')),
     'eval': Subcommand('measure a model set on labelled bags', lambda: _offline('eval')),
+    'score': Subcommand('score predicates on bags, as the live nodes would', _score),
 }
 
 

@@ -1,0 +1,111 @@
+"""From embeddings over time to scores and states over time, as the live node finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from encoders import Binder, Predicate, PredicateBank
+from encoders.scoring import Evaluation, Scoring
+from train.bags import read_bag
+from train.phrasings import Phrasings
+from train.samples import TRUTH_TOPIC
+from train.score.embed import Embeddings
+
+# Without new evidence the live node evaluates this often, so that states grow old.
+AGING_NS = 200_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """All predicates at one moment.
+
+    Attributes:
+        time_ns: Stamp of the newest evidence, or of the evaluation where there was none new.
+        log_ns: When the evidence was recorded.
+        fresh: Modalities whose evidence is new at this moment.
+        evaluation: Scores and states.
+    """
+
+    time_ns: int
+    log_ns: int
+    fresh: tuple[str, ...]
+    evaluation: Evaluation
+
+
+def track(
+    binder: Binder, predicates: Sequence[Predicate], embeddings: Embeddings
+) -> Iterator[Scored]:
+    """Score embeddings in order of their stamps.
+
+    All evidence of one stamp is taken in before it is evaluated. The present is the newest stamp,
+    which is the live present without the time that computing takes.
+    """
+    scoring = Scoring(binder, PredicateBank(predicates, binder))
+    oldest_ns = round(max((p.max_age_ms for p in predicates), default=0.0) * 1e6)
+    now_ns = log_ns = 0
+    for rows in _moments(embeddings):
+        stamp_ns = int(embeddings.stamp_ns[rows[0]])
+        if now_ns:
+            yield from _age(scoring, now_ns, min(stamp_ns, now_ns + oldest_ns + 2 * AGING_NS), log_ns)
+        for row in rows:
+            scoring.receive(
+                str(embeddings.modality[row]),
+                embeddings.vectors[row],
+                stamp_ns=stamp_ns,
+                space=binder.space,
+            )
+        now_ns, log_ns = max(now_ns, stamp_ns), int(embeddings.log_ns[rows].max())
+        fresh = tuple(dict.fromkeys(str(embeddings.modality[row]) for row in rows))
+        yield Scored(now_ns, log_ns, fresh, scoring.evaluate(now_ns))
+
+
+def _moments(embeddings: Embeddings) -> Iterator[list[int]]:
+    order = np.argsort(embeddings.stamp_ns, kind='stable')
+    stamps = embeddings.stamp_ns[order]
+    cuts = np.flatnonzero(np.diff(stamps)) + 1
+    for rows in np.split(order, cuts):
+        if len(rows):
+            yield [int(row) for row in rows]
+
+
+def _age(scoring: Scoring, from_ns: int, to_ns: int, log_ns: int) -> Iterator[Scored]:
+    for now_ns in range(from_ns + AGING_NS, to_ns - AGING_NS // 2, AGING_NS):
+        evaluation = scoring.evaluate(now_ns)
+        yield Scored(now_ns, log_ns + now_ns - from_ns, (), evaluation)
+
+
+def read_truth(bag: Path) -> dict[str, list[tuple[int, bool]]]:
+    """Ground truth of a bag by predicate: (stamp, value) in order; empty where there is none."""
+    found: dict[str, list[tuple[int, bool]]] = {}
+    for message in read_bag(bag, topics=[TRUTH_TOPIC]):
+        if hasattr(message.message, 'predicates'):
+            pairs = zip(message.message.predicates, message.message.values, strict=True)
+            for name, value in pairs:
+                found.setdefault(str(name), []).append((message.stamp_ns, bool(value)))
+    return found
+
+
+def truth_for(
+    predicates: Sequence[Predicate], names: Sequence[str], phrasings: Phrasings
+) -> dict[str, str]:
+    """Predicate name to the name of its ground truth, where there is one.
+
+    A predicate is the truth of the same name, or the one with which it shares most sentences.
+    """
+    sentences = {
+        name: set(phrasings.sentences(name).positive) for name in names if phrasings.knows(name)
+    }
+    matched: dict[str, str] = {}
+    for predicate in predicates:
+        if predicate.name in names:
+            matched[predicate.name] = predicate.name
+            continue
+        shared = {n: len(said & set(predicate.positive)) for n, said in sentences.items()}
+        best = max(shared, key=lambda n: shared[n], default=None)
+        if best is not None and shared[best]:
+            matched[predicate.name] = best
+    return matched
