@@ -100,6 +100,18 @@ def _score() -> tuple[Callable[[Arguments], None], Runner]:
     return cli.add_arguments, cli.run
 
 
+def _index() -> tuple[Callable[[Arguments], None], Runner]:
+    from train.search import cli
+
+    return cli.add_index_arguments, cli.run_index
+
+
+def _search() -> tuple[Callable[[Arguments], None], Runner]:
+    from train.search import cli
+
+    return cli.add_search_arguments, cli.run_search
+
+
 def _up() -> tuple[Callable[[Arguments], None], Runner]:
     def add_arguments(parser: Arguments) -> None:
         parser.epilog = 'example: lb-ros up --model lb-mini --predicates config/predicates.yaml'
@@ -210,6 +222,8 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     'calibrate': Subcommand('fit probabilities from labelled bags', lambda: _offline('calibrate')),
     'eval': Subcommand('measure a model set on labelled bags', lambda: _offline('eval')),
     'score': Subcommand('score predicates on bags, as the live nodes would', _score),
+    'index': Subcommand('make the moments of bags searchable', _index),
+    'search': Subcommand('find moments in indexed bags by sentence or example', _search),
 }
 
 

@@ -29,7 +29,10 @@ BAND: dict[str, dict[str, Any]] = {
     'FALSE': {'facecolor': '#e8eef3'},
     'UNKNOWN': {'facecolor': '#ffffff', 'hatch': '/////', 'edgecolor': '#9a9a9a'},
 }
-TRUTH: dict[bool, dict[str, Any]] = {True: {'facecolor': '#1b1b1b'}, False: {'facecolor': '#e4e4e4'}}
+TRUTH: dict[bool, dict[str, Any]] = {
+    True: {'facecolor': '#1b1b1b'},
+    False: {'facecolor': '#e4e4e4'},
+}
 PICTURES = 10  # across
 ROW_INCHES = 0.85
 

@@ -50,7 +50,9 @@ def track(
     for rows in _moments(embeddings):
         stamp_ns = int(embeddings.stamp_ns[rows[0]])
         if now_ns:
-            yield from _age(scoring, now_ns, min(stamp_ns, now_ns + oldest_ns + 2 * AGING_NS), log_ns)
+            yield from _age(
+                scoring, now_ns, min(stamp_ns, now_ns + oldest_ns + 2 * AGING_NS), log_ns
+            )
         for row in rows:
             scoring.receive(
                 str(embeddings.modality[row]),
