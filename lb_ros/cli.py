@@ -112,6 +112,12 @@ def _search() -> tuple[Callable[[Arguments], None], Runner]:
     return cli.add_search_arguments, cli.run_search
 
 
+def _dashboard() -> tuple[Callable[[Arguments], None], Runner]:
+    from lb_ros.dashboard import run
+
+    return run.add_arguments, run.run
+
+
 def _up() -> tuple[Callable[[Arguments], None], Runner]:
     def add_arguments(parser: Arguments) -> None:
         parser.epilog = 'example: lb-ros up --model lb-mini --predicates config/predicates.yaml'
@@ -216,6 +222,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     'up': Subcommand('run all encoders and predicates in one process', _up, True),
     'query': Subcommand('compare sentences with what the sensors see now', _query, True),
     'watch': Subcommand('show scores and states as they change', _watch, True),
+    'dashboard': Subcommand('a web page of a robot, a bag or an index', _dashboard),
     'models': Subcommand('list, pull, convert, inspect and verify model sets', _models),
     'sim': Subcommand('write simulator bags with ground truth', _sim),
     'train': Subcommand('train encoders from bags', lambda: _offline('train')),
