@@ -28,6 +28,7 @@ from lb_ros.stamps import to_ns
 LOOK_S = 0.1
 PICTURE_S = 0.5
 WATCHED_S = 5.0
+AGED_MS = 1000.0
 DIAGNOSTIC_WORDS = ('latency', 'drop', 'rate', 'hz', 'delay')
 
 
@@ -48,6 +49,7 @@ class DashboardNode(Node):
         self._model = ''
         self._predicates = predicates
         self._truth_names: dict[str, str] = {}
+        self._scored_ns = 0
         self._sound = AudioWindow(WINDOW_S)
         self._pictured_s: dict[str, float] = {}
         self._watching: list[Subscription] = []
@@ -92,6 +94,14 @@ class DashboardNode(Node):
 
     def _scores(self, message: PredicateScores) -> None:
         stamp_ns = to_ns(message.header.stamp)
+        if stamp_ns <= self._scored_ns:
+            # Nothing new; only what has grown old is worth a point, at the time it did.
+            if message.latency_ms < AGED_MS:
+                return
+            stamp_ns += round(message.latency_ms * 1e6)
+        if stamp_ns <= self._scored_ns:
+            return
+        self._scored_ns = stamp_ns
         series: dict[str, dict[str, float | None]] = {FUSED: {}}
         for score in message.scores:
             fused = score.probability
@@ -118,10 +128,9 @@ class DashboardNode(Node):
     def _embedding(self, message: Embedding) -> None:
         if message.model != self._model:
             self._model = message.model
-            try:
-                self._session.use(self._load(message.model))
-            except (ValueError, KeyError, OSError) as error:
-                self._session.message = f'no questions: {error}'
+            threading.Thread(
+                target=self._use, args=(message.model,), name='load model', daemon=True
+            ).start()
         vector = np.array(message.vector, np.float32)
         self._session.add_embedding(to_ns(message.header.stamp), message.modality, vector)
         stage_ms = message.wait_ms + message.decode_ms + message.preprocess_ms + message.encode_ms
@@ -131,6 +140,12 @@ class DashboardNode(Node):
         rate_hz = (len(times) - 1) / max(times[-1] - times[0], 1e-3)
         text = f'{rate_hz:.1f} Hz, {stage_ms:.0f} ms to encode'
         self._session.set_gauge(Gauge(message.modality, text))
+
+    def _use(self, model: str) -> None:
+        try:
+            self._session.use(self._load(model))
+        except (ValueError, KeyError, OSError) as error:
+            self._session.message = f'no questions: {error}'
 
     def _diagnose(self, message: Any) -> None:
         for status in message.status:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,9 +19,10 @@ KEEP_S = 600.0
 FUSED = 'fused'
 # A viewer who comes late gets at most so many points a line; more cannot be told apart.
 SNAPSHOT_POINTS = 1500
-# Earlier evidence that a new question is asked of; the newest is always among it.
-QUESTION_EVIDENCE = 6000
+# Earlier moments that a new question is answered for; the newest is always among them.
+QUESTION_MOMENTS = 800
 MAX_QUESTIONS = 20
+MODEL_WAIT_S = 15.0  # a model that is being loaded is worth waiting for
 
 
 class QuestionError(ValueError):
@@ -71,6 +72,7 @@ class Session:
         self._pictures: dict[str, deque[tuple[float, bytes]]] = {}
         self._evidence: deque[tuple[int, str, NDArray[np.float32]]] = deque()
         self._binder: Binder | None = None
+        self._ready = threading.Event()
         self._questions: dict[str, Scoring] = {}
         self._gauges: dict[str, Gauge] = {}
         self.duration_s = 0.0
@@ -120,7 +122,8 @@ class Session:
             while self.live and time_ns - self._evidence[0][0] > self.keep_s * 1e9:
                 self._evidence.popleft()
             for sentence, scoring in self._questions.items():
-                self._answer(sentence, scoring, time_ns, modality, vector)
+                scoring.receive(modality, vector, stamp_ns=time_ns, space=scoring.binder.space)
+                self._answer(sentence, scoring, time_ns, (modality,))
 
     def set_gauge(self, gauge: Gauge) -> None:
         """Show or renew a line of the state of affairs."""
@@ -129,9 +132,14 @@ class Session:
 
     def use(self, binder: Binder) -> None:
         """The model that questions are asked with."""
-        with self._lock:
-            self._binder = binder
         binder.embed_text(['the first sentence takes longest'])
+        with self._lock:
+            # Sentences of another space have nothing to say about what comes now.
+            if self._binder is not None and self._binder.space != binder.space:
+                self._evidence.clear()
+                self._questions.clear()
+            self._binder = binder
+        self._ready.set()
 
     def ask(self, sentence: str) -> None:
         """Add a line for a sentence, from the evidence that is still kept and from then on.
@@ -140,10 +148,11 @@ class Session:
             QuestionError: There is no model yet, or the sentence cannot be asked.
         """
         sentence = ' '.join(sentence.split())
+        if not self._ready.wait(MODEL_WAIT_S):
+            raise QuestionError('no embeddings have arrived yet, so no model is known')
         with self._lock:
             binder = self._binder
-            if binder is None:
-                raise QuestionError('no embeddings have arrived yet, so no model is known')
+            assert binder is not None
             if sentence in self._questions:
                 return
             if len(self._questions) >= MAX_QUESTIONS:
@@ -154,10 +163,17 @@ class Session:
             scoring = Scoring(binder, PredicateBank([predicate], binder))
         except (ValueError, SpaceError) as error:
             raise QuestionError(str(error)) from error
-        stride = max(1, len(evidence) // QUESTION_EVIDENCE)
+        stride = max(1, len(evidence) // QUESTION_MOMENTS)
         with self._lock:
-            for time_ns, modality, vector in evidence[-1::-stride][::-1]:
-                self._answer(sentence, scoring, time_ns, modality, vector)
+            fresh: set[str] = set()
+            for left, (time_ns, modality, vector) in zip(
+                range(len(evidence) - 1, -1, -1), evidence, strict=True
+            ):
+                scoring.receive(modality, vector, stamp_ns=time_ns, space=binder.space)
+                fresh.add(modality)
+                if left % stride == 0:
+                    self._answer(sentence, scoring, time_ns, fresh)
+                    fresh.clear()
             self._questions[sentence] = scoring
 
     def withdraw(self, sentence: str) -> None:
@@ -200,19 +216,14 @@ class Session:
         return kept[max(0, bisect.bisect_right(kept, time_s, key=lambda p: p[0]) - 1)]
 
     def _answer(
-        self,
-        sentence: str,
-        scoring: Scoring,
-        time_ns: int,
-        modality: str,
-        vector: NDArray[np.float32],
+        self, sentence: str, scoring: Scoring, time_ns: int, fresh: Collection[str]
     ) -> None:
-        scoring.receive(modality, vector, stamp_ns=time_ns, space=scoring.binder.space)
         evaluation = scoring.evaluate(time_ns)
         score = evaluation.scores[0]
         series = {FUSED: {sentence: score.fused if score.probability else None}}
-        if modality in score.probability:
-            series[modality] = {sentence: score.probability[modality]}
+        for modality in fresh:
+            if modality in score.probability:
+                series[modality] = {sentence: score.probability[modality]}
         self._push(time_ns, series=series)
         state = State(evaluation.states[sentence].state).name
         if self._held.get(sentence) != state:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -88,7 +89,14 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
         help='windows per second and sensor at most, as the live nodes; 0 for all',
     )
     parser.add_argument('--device', default='cpu', help='torch device of the encoders')
-    parser.add_argument('--threads', type=int, default=0, help='that compute; 0 for one per core')
+    parser.add_argument(
+        '--threads', type=int, default=0, help='that encode; 0 for one per core but one'
+    )
+
+
+def default_threads() -> int:
+    """One core prepares windows while the others encode; threads without a core only wait."""
+    return max(1, len(os.sched_getaffinity(0)) - 1)
 
 
 def load_binder(args: argparse.Namespace) -> Binder:
@@ -97,8 +105,7 @@ def load_binder(args: argparse.Namespace) -> Binder:
     Raises:
         ModelSetError, SpaceError, KeyError: See `Binder.load`.
     """
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    torch.set_num_threads(args.threads or default_threads())
     wanted = args.modality.split(',') if args.modality else None
     return Binder.load(args.model, modalities=wanted, device=args.device)
 
