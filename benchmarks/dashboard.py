@@ -37,6 +37,11 @@ PREDICATES = 50
 RATE_HZ = 10.0
 MEASURE_S = 20.0
 QUESTION = 'the drawer is open'
+COUNT_FRAMES = """() => {
+  window.lbFrames = 0;
+  const count = () => { window.lbFrames += 1; requestAnimationFrame(count); };
+  requestAnimationFrame(count);
+}"""
 
 
 class Robot(Node):
@@ -54,10 +59,12 @@ class Robot(Node):
         }
 
     def work(self, stop: threading.Event) -> None:
-        """Publish until told to stop."""
+        """Publish wandering probabilities until told to stop."""
+        values = self._rng.random((PREDICATES, len(SENSED)))
         while not stop.wait(1 / RATE_HZ):
             now = to_stamp(self.get_clock().now().nanoseconds)
-            values = self._rng.random((PREDICATES, 4))
+            steps = self._rng.normal(0, 0.03, values.shape)
+            values = np.clip(values + steps, 0, 1)
             scores = PredicateScores(language_space=self._space, latency_ms=40.0)
             scores.header.stamp = now
             scores.scores = [
@@ -130,9 +137,9 @@ def watch(url: str, pid: int) -> dict[str, Any]:
         page.goto(url)
         page.wait_for_function(f'lb.timeline.rows.size >= {PREDICATES}', timeout=120_000)
         page.select_option('#span', '600')
-        frames = page.evaluate('lb.timeline.frames')
+        page.evaluate(COUNT_FRAMES)
         share = cpu_share(pid, MEASURE_S)
-        frames = page.evaluate('lb.timeline.frames') - frames
+        frames = page.evaluate('window.lbFrames')
         began_s = time.perf_counter()
         page.fill('#sentence', QUESTION)
         page.keyboard.press('Enter')

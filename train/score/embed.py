@@ -252,7 +252,7 @@ def _prepare_store(store: Path, binder: Binder, source: BagSource) -> None:
         known = json.loads((store / IDENTITY).read_text())
         stored = np.array(known.pop('probe'), np.float32)
     except (OSError, ValueError, KeyError):
-        known, stored = None, np.zeros(0)
+        known, stored = None, np.zeros(0, np.float32)
     same_model = stored.shape == probe.shape and np.allclose(stored, probe, atol=PROBE_TOLERANCE)
     if known == identity and same_model:
         return

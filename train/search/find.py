@@ -6,18 +6,19 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import Binder, Predicate, PredicateBank
+from encoders import MODALITIES, Binder, Predicate, PredicateBank
 from encoders.bank import text_contrast
 from train.score.embed import Embeddings
 from train.search.store import Entry, MomentStore
 
 APART_S = 3.0
-CANDIDATES = 40  # looked at per answer that is wanted
+CANDIDATES = 10  # looked at per answer that is wanted
+SAMPLED = 300  # moments that scores are measured against
 EVIDENCE_NS = 1_000_000_000  # as old as live evidence may be
 MAX_EXAMPLE_OFFSET_S = 1.0
 
@@ -35,7 +36,8 @@ class Moment:
         stamp_ns: Of the sensor message that fits best.
         modality: That sensor.
         topic: Its topic.
-        score: Probability of a sentence, likeness of an example; only its order counts.
+        score: How far it stands out of the index, in standard deviations; only its order counts.
+        probability: That the sentence holds; None for an example.
         cosines: Of every sensor that was looked at.
     """
 
@@ -45,6 +47,7 @@ class Moment:
     modality: str
     topic: str
     score: float
+    probability: float | None = None
     cosines: dict[str, float] = field(default_factory=dict)
 
 
@@ -57,55 +60,122 @@ def find_sentence(
     top: int,
     apart_s: float = APART_S,
 ) -> list[Moment]:
-    """Moments of which a sentence is most probably true.
+    """Moments that a sentence fits best.
 
-    Each modality proposes the windows nearest to the sentence's contrast; what is near a proposal
-    in time is scored by the same bank as live, all asked modalities together.
+    Two things count alike, each in standard deviations over the index: the log-odds that the
+    sentence is true, from all asked sensors by the bank that scores live, and how near the views
+    are to the sentence itself. The first tells the state (open, not closed), the second whether
+    what it speaks of is there at all.
 
     Raises:
         SpaceError: The index is of another language space than the model.
         PredicateError: The sentence is empty.
     """
     store.check_space(binder.space)
-    predicate = Predicate.from_sentence(sentence)
-    contrast = text_contrast(binder, predicate)
-    bank = PredicateBank([predicate], binder)
-    wanted = top * CANDIDATES
-    proposed = [e for m in modalities for e in store.nearest(contrast, m, limit=wanted)]
-    alone = {id(e): bank.score({e.modality: e.vector})[0].fused for e in proposed}
-    proposed.sort(key=lambda e: -alone[id(e)])
-    centres = _apart(proposed, apart_s=apart_s / 2, top=3 * top)
+    question = _Question.ask(store, binder, sentence, modalities)
+    proposed = sorted(question.propose(store, max(top * CANDIDATES, 100)), key=lambda p: -p[0])
+    centres = _apart([e for _, e in proposed], apart_s=apart_s / 2, top=max(4 * top, 100))
     near = store.around(
         [(e.bag, e.stamp_ns) for e in centres], within_ns=EVIDENCE_NS, modalities=modalities
     )
     by_bag: dict[str, list[Entry]] = {}
     for entry in near:
         by_bag.setdefault(entry.bag, []).append(entry)
-    answers = [_judged(centre, by_bag.get(centre.bag, []), bank) for centre in centres]
+    answers = [question.judge(centre, by_bag.get(centre.bag, [])) for centre in centres]
     answers.sort(key=lambda moment: -moment.score)
     return _apart(answers, apart_s=apart_s, top=top)
 
 
-def _judged(centre: Entry, near: Sequence[Entry], bank: PredicateBank) -> Moment:
-    evidence: dict[str, Entry] = {}
-    for entry in near:
-        best = evidence.get(entry.modality)
-        offset = abs(entry.stamp_ns - centre.stamp_ns)
-        if offset <= EVIDENCE_NS and (
-            best is None or offset < abs(best.stamp_ns - centre.stamp_ns)
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """Mean and standard deviation of something over the index."""
+
+    mean: float
+    deviation: float
+
+    @classmethod
+    def of(cls, values: NDArray[np.floating[Any]]) -> _Scale:
+        return cls(float(values.mean()), float(values.std()) or 1.0)
+
+    def __call__(self, value: float) -> float:
+        return (value - self.mean) / self.deviation
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A sentence with what its scores are measured against."""
+
+    bank: PredicateBank
+    contrast: Vector
+    said: Vector
+    contrast_scales: dict[str, _Scale]
+    said_scales: dict[str, _Scale]
+    odds: _Scale
+
+    @classmethod
+    def ask(
+        cls, store: MomentStore, binder: Binder, sentence: str, modalities: Sequence[str]
+    ) -> _Question:
+        predicate = Predicate.from_sentence(sentence)
+        bank = PredicateBank([predicate], binder)
+        contrast = text_contrast(binder, predicate)
+        said = np.asarray(binder.embed_text(predicate.positive).mean(axis=0), np.float32)
+        samples = {m: store.sample(m) for m in modalities}
+        samples = {m: rows for m, rows in samples.items() if len(rows)}
+        count = min((len(rows) for rows in samples.values()), default=0)
+        moments = [{m: rows[i] for m, rows in samples.items()} for i in range(min(count, SAMPLED))]
+        odds = np.array([_log_odds(bank.score(moment)[0].fused) for moment in moments] or [0.0])
+        return cls(
+            bank=bank,
+            contrast=contrast,
+            said=said,
+            contrast_scales={m: _Scale.of(rows @ contrast) for m, rows in samples.items()},
+            said_scales={m: _Scale.of(rows @ said) for m, rows in samples.items()},
+            odds=_Scale.of(odds),
+        )
+
+    def propose(self, store: MomentStore, count: int) -> list[tuple[float, Entry]]:
+        """The windows of each sensor that stand out most, with by how much."""
+        found = []
+        for query, scales in (
+            (self.contrast, self.contrast_scales),
+            (self.said, self.said_scales),
         ):
-            evidence[entry.modality] = entry
-    evidence[centre.modality] = centre
-    score = bank.score({m: e.vector for m, e in evidence.items()})[0]
-    return Moment(
-        bag=centre.bag,
-        time_s=round(centre.time_s, 3),
-        stamp_ns=centre.stamp_ns,
-        modality=centre.modality,
-        topic=centre.topic,
-        score=round(score.fused, 4),
-        cosines={m: round(value, 4) for m, value in score.similarity.items()},
-    )
+            for modality, scale in scales.items():
+                entries = store.nearest(query, modality, limit=count)
+                found += [(scale(entry.cosine), entry) for entry in entries]
+        return found
+
+    def judge(self, centre: Entry, near: Sequence[Entry]) -> Moment:
+        """The score of a moment by all sensors around it."""
+        evidence: dict[str, Entry] = {}
+        for entry in near:
+            best = evidence.get(entry.modality)
+            offset = abs(entry.stamp_ns - centre.stamp_ns)
+            if offset <= EVIDENCE_NS and (
+                best is None or offset < abs(best.stamp_ns - centre.stamp_ns)
+            ):
+                evidence[entry.modality] = entry
+        evidence[centre.modality] = centre
+        score = self.bank.score({m: e.vector for m, e in evidence.items()})[0]
+        # A sound says what happened, not what is there.
+        seen = [m for m in evidence if MODALITIES[m].kind != 'sound'] or list(evidence)
+        near_said = [self.said_scales[m](float(evidence[m].vector @ self.said)) for m in seen]
+        return Moment(
+            bag=centre.bag,
+            time_s=round(centre.time_s, 3),
+            stamp_ns=centre.stamp_ns,
+            modality=centre.modality,
+            topic=centre.topic,
+            score=round(self.odds(_log_odds(score.fused)) + float(np.mean(near_said)), 4),
+            probability=round(score.fused, 4),
+            cosines={m: round(value, 4) for m, value in score.similarity.items()},
+        )
+
+
+def _log_odds(probability: float) -> float:
+    limited = min(max(probability, 1e-6), 1 - 1e-6)
+    return math.log(limited / (1 - limited))
 
 
 @dataclass(frozen=True, slots=True)

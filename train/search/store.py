@@ -21,6 +21,7 @@ MOMENTS, THUMBNAILS = 'moments', 'thumbnails'
 ABOUT = b'lb_ros'
 # Below this an exact search takes milliseconds, and needs no approximate index.
 MIN_ROWS_TO_APPROXIMATE = 100_000
+PLACE = ('bag', 'modality', 'topic', 'stamp_ns', 'start_ns', 'time_s')
 SUB_VECTOR = 8  # dimensions that product quantisation codes in one byte
 # Of an approximate search; measured by benchmarks/search.py.
 PROBED_SHARE = 0.05
@@ -195,7 +196,7 @@ class MomentStore:
         else:
             probes = max(1, math.ceil(PROBED_SHARE * partitions(len(self))))
             search = search.nprobes(probes).refine_factor(REFINE_FACTOR)
-        return [_entry(row, query) for row in search.to_list()]
+        return _entries(search.to_arrow(), query)
 
     def around(
         self, moments: Sequence[tuple[str, int]], *, within_ns: int, modalities: Sequence[str]
@@ -210,21 +211,20 @@ class MomentStore:
         )
         listed = ', '.join(_quoted(m) for m in modalities)
         search = self._moments.search().where(f'({near}) AND modality IN ({listed})')
-        return [_entry(row, None) for row in search.to_list()]
+        return _entries(search.to_arrow(), None)
 
     def at(self, bag: str, time_s: float, *, within_s: float) -> list[Entry]:
         """All windows of a bag near a moment of it."""
         low, high = time_s - within_s, time_s + within_s
         where = f'bag = {_quoted(bag)} AND time_s >= {low} AND time_s <= {high}'
-        return [_entry(row, None) for row in self._moments.search().where(where).to_list()]
+        return _entries(self._moments.search().where(where).to_arrow(), None)
 
     def sample(self, modality: str, *, count: int = 2000) -> NDArray[np.float32]:
         """Vectors of a modality, spread over the index, `[<= count, D]`."""
         stride = max(1, len(self) // (4 * count))
         where = f'{_is(modality)} AND (stamp_ns / 1000000) % {stride} = 0'
         found = self._moments.search().where(where).select(['vector']).limit(count).to_arrow()
-        rows = found['vector'].combine_chunks()
-        return np.asarray(rows.flatten(), np.float32).reshape(-1, self.about.dimensions)
+        return _matrix(found)
 
     def thumbnail(self, bag: str, modality: str, stamp_ns: int) -> bytes | None:
         """The picture nearest to a moment; None where there is none within 2 s."""
@@ -243,18 +243,19 @@ def partitions(rows: int) -> int:
     return max(1, round(math.sqrt(rows)))
 
 
-def _entry(row: dict[str, Any], query: NDArray[np.float32] | None) -> Entry:
-    vector = np.asarray(row['vector'], np.float32)
-    return Entry(
-        bag=row['bag'],
-        modality=row['modality'],
-        topic=row['topic'],
-        stamp_ns=row['stamp_ns'],
-        start_ns=row['start_ns'],
-        time_s=row['time_s'],
-        vector=vector,
-        cosine=0.0 if query is None else float(vector @ query),
-    )
+def _entries(table: pa.Table, query: NDArray[np.float32] | None) -> list[Entry]:
+    vectors = _matrix(table)
+    cosines = np.zeros(len(vectors)) if query is None else vectors @ query
+    rows = table.drop_columns(['vector']).to_pylist()
+    return [
+        Entry(**{name: row[name] for name in PLACE}, vector=vector, cosine=float(cosine))
+        for row, vector, cosine in zip(rows, vectors, cosines, strict=True)
+    ]
+
+
+def _matrix(table: pa.Table) -> NDArray[np.float32]:
+    column = table['vector'].combine_chunks()
+    return np.asarray(column.flatten(), np.float32).reshape(len(column), column.type.list_size)
 
 
 def _is(modality: str) -> str:

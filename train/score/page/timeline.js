@@ -12,18 +12,23 @@ const LB_STYLE = {
 };
 const LB_HEIGHT = 56;
 const LB_CURVE = 38;
+const LB_GAP_S = 3; // a line is broken where nothing was said for so long
 const LB_BANDS = { state: [41, 7], truth: [50, 5] };
 
 function lbSeries() { return { t: [], p: [] }; }
 
-function lbFind(times, t) { // index of the last time <= t, -1 where there is none
-  let low = 0, high = times.length;
+function lbSearch(length, timeAt, t) { // index of the last time <= t, -1 where there is none
+  let low = 0, high = length;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (times[middle] <= t) low = middle + 1; else high = middle;
+    if (timeAt(middle) <= t) low = middle + 1; else high = middle;
   }
   return low - 1;
 }
+
+function lbFind(times, t) { return lbSearch(times.length, (i) => times[i], t); }
+
+function lbFindChange(changes, t) { return lbSearch(changes.length, (i) => changes[i][0], t); }
 
 class LbTimeline {
   // root: element to fill. onMoment(t): the cursor was put at t seconds.
@@ -42,8 +47,8 @@ class LbTimeline {
       for (const entry of entries) entry.target.lbRow.visible = entry.isIntersecting;
       this.redraw();
     });
-    new ResizeObserver(() => this.redraw()).observe(root);
-    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.redraw());
+    new ResizeObserver(() => this.redraw(true)).observe(root);
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.redraw(true));
   }
 
   row(name) {
@@ -77,6 +82,7 @@ class LbTimeline {
     for (const line of lines) {
       const row = this.row(line.name);
       if (replace) { row.series = { fused: lbSeries() }; row.states = []; row.truth = []; }
+      row.drawn = null;
       for (const [key, added] of Object.entries(line.series || {})) {
         const series = row.series[key] || (row.series[key] = lbSeries());
         for (let i = 0; i < added.t.length; i++) { series.t.push(added.t[i]); series.p.push(added.p[i]); }
@@ -108,11 +114,11 @@ class LbTimeline {
 
   setCursor(t, { tell = true } = {}) {
     this.cursor = t;
+    this.redraw(true);
     if (t !== null) {
       this.root.setAttribute('aria-valuenow', t.toFixed(1));
       this.root.setAttribute('aria-valuetext', `${t.toFixed(1)} seconds`);
     }
-    this.redraw();
     if (tell) this.onMoment(t);
   }
 
@@ -133,7 +139,8 @@ class LbTimeline {
     }
   }
 
-  redraw() {
+  redraw(all = false) {
+    if (all) for (const row of this.rows.values()) row.drawn = null;
     if (this.waiting) return;
     this.waiting = true;
     requestAnimationFrame(() => { this.waiting = false; this.draw(); });
@@ -146,12 +153,19 @@ class LbTimeline {
       ink[name] = style.getPropertyValue(`--${name}`).trim();
     }
     for (const row of this.rows.values()) {
-      if (row.visible) this.drawRow(row, ink);
+      if (row.visible && this.hasMoved(row)) this.drawRow(row, ink);
     }
     this.frames += 1;
   }
 
+  hasMoved(row) { // a row is drawn again for news, or once it would shift by a pixel
+    const span = this.to - this.from;
+    if (!row.drawn || row.drawn.span !== span) return true;
+    return Math.abs(this.from - row.drawn.from) * row.canvas.width >= span;
+  }
+
   drawRow(row, ink) {
+    row.drawn = { from: this.from, span: this.to - this.from };
     const ratio = Math.min(2, window.devicePixelRatio || 1);
     const width = row.canvas.clientWidth;
     if (row.canvas.width !== Math.round(width * ratio)) {
@@ -185,17 +199,23 @@ class LbTimeline {
     const last = Math.min(series.t.length - 1, lbFind(series.t, this.to) + 1);
     pen.strokeStyle = style.colour || ink.ink;
     pen.lineWidth = style.width;
-    pen.setLineDash(style.dash);
+    // More points than pixels: one stroke a pixel, from its lowest to its highest value. Dashes
+    // could not be told there, and take longest to draw.
+    const stride = Math.max(1, Math.floor((last - first) / width));
+    pen.setLineDash(stride > 1 ? [] : style.dash);
     pen.beginPath();
-    // More points than pixels: one vertical stroke per pixel, from its lowest to its highest value.
-    const stride = Math.max(1, Math.floor((last - first) / (2 * width)));
     let gap = true, before = -Infinity;
     for (let i = first; i <= last; i += stride) {
-      const p = series.p[i];
-      if (p === null || series.t[i] - before > Math.max(2, stride)) gap = true;
-      before = series.t[i];
-      if (p === null) continue;
-      if (gap) pen.moveTo(x(series.t[i]), y(p)); else pen.lineTo(x(series.t[i]), y(p));
+      let low = Infinity, high = -Infinity;
+      for (let j = i; j < Math.min(i + stride, last + 1); j++) {
+        const p = series.p[j];
+        if (p !== null) { low = Math.min(low, p); high = Math.max(high, p); }
+      }
+      if (low === Infinity || series.t[i] - before > LB_GAP_S) gap = true;
+      before = series.t[Math.min(i + stride - 1, last)];
+      if (low === Infinity) continue;
+      if (gap) pen.moveTo(x(series.t[i]), y(low)); else pen.lineTo(x(series.t[i]), y(low));
+      if (high !== low) pen.lineTo(x(series.t[i]), y(high));
       gap = false;
     }
     pen.stroke();
@@ -203,7 +223,7 @@ class LbTimeline {
 
   drawBand(pen, changes, [top, height], x, ink, fused) {
     const newest = fused.t.length ? fused.t[fused.t.length - 1] : this.to;
-    const first = Math.max(0, lbFind(changes.map((change) => change[0]), this.from));
+    const first = Math.max(0, lbFindChange(changes, this.from));
     for (let i = first; i < changes.length && changes[i][0] <= this.to; i++) {
       const begin = Math.max(0, x(changes[i][0]));
       const end = x(Math.min(this.to, i + 1 < changes.length ? changes[i + 1][0] : newest));
@@ -230,8 +250,8 @@ class LbTimeline {
   describe(row, t) {
     const at = lbFind(row.series.fused.t, t);
     const p = at >= 0 ? row.series.fused.p[at] : null;
-    const state = lbFind(row.states.map((change) => change[0]), t);
-    const truth = lbFind(row.truth.map((change) => change[0]), t);
+    const state = lbFindChange(row.states, t);
+    const truth = lbFindChange(row.truth, t);
     const words = [p === null || p === undefined ? '–' : p.toFixed(2)];
     if (state >= 0) words.push(row.states[state][1]);
     if (truth >= 0 && row.truth[truth][1] !== null) words.push(row.truth[truth][1] ? 'truth: yes' : 'truth: no');
