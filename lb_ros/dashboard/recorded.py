@@ -66,7 +66,7 @@ def load_bag(
     for moment in track(binder, predicates, found):
         evaluation = moment.evaluation
         series: dict[str, dict[str, float | None]] = {
-            FUSED: {s.name: s.fused if s.probability else None for s in evaluation.scores}
+            FUSED: {s.name: s.fused if s.can_tell else None for s in evaluation.scores}
         }
         for modality in moment.fresh:
             series[modality] = {

@@ -22,6 +22,7 @@ SNAPSHOT_POINTS = 1500
 # Earlier moments that a new question is answered for; the newest is always among them.
 QUESTION_MOMENTS = 800
 MAX_QUESTIONS = 20
+HISTORY_S = 2.0  # only the newest evidence is asked for
 MODEL_WAIT_S = 15.0  # a model that is being loaded is worth waiting for
 
 
@@ -122,7 +123,7 @@ class Session:
             while self.live and time_ns - self._evidence[0][0] > self.keep_s * 1e9:
                 self._evidence.popleft()
             for sentence, scoring in self._questions.items():
-                scoring.receive(modality, vector, stamp_ns=time_ns, space=scoring.binder.space)
+                scoring.receive(modality, vector, stamp_ns=time_ns, space=scoring.bank.space)
                 self._answer(sentence, scoring, time_ns, (modality,))
 
     def set_gauge(self, gauge: Gauge) -> None:
@@ -160,7 +161,7 @@ class Session:
             evidence = list(self._evidence)
         try:
             predicate = Predicate.from_sentence(sentence)
-            scoring = Scoring(binder, PredicateBank([predicate], binder))
+            scoring = Scoring(PredicateBank([predicate], binder), history_s=HISTORY_S)
         except (ValueError, SpaceError) as error:
             raise QuestionError(str(error)) from error
         stride = max(1, len(evidence) // QUESTION_MOMENTS)
@@ -220,7 +221,7 @@ class Session:
     ) -> None:
         evaluation = scoring.evaluate(time_ns)
         score = evaluation.scores[0]
-        series = {FUSED: {sentence: score.fused if score.probability else None}}
+        series = {FUSED: {sentence: score.fused if score.can_tell else None}}
         for modality in fresh:
             if modality in score.probability:
                 series[modality] = {sentence: score.probability[modality]}

@@ -132,8 +132,9 @@ def scores_message(store: Any, moment: Scored, space: str) -> Any:
             similarities=np.array(list(score.similarity.values()), np.float32),
             probabilities=np.array(list(score.probability.values()), np.float32),
             ages_ms=np.array([evaluation.ages_ms[m] for m in score.probability], np.float32),
-            probability=score.fused if score.probability else math.nan,
+            probability=score.fused if score.can_tell else math.nan,
             calibrated=score.calibrated,
+            reasons=list(score.reasons),
         )
         for score in evaluation.scores
     ]

@@ -79,7 +79,7 @@ def _append(
         lines: list[tuple[str, float | None, float | None]] = [
             (m, score.similarity[m], score.probability[m]) for m in heard
         ]
-        lines.append((FUSED, None, score.fused if score.probability else None))
+        lines.append((FUSED, None, score.fused if score.can_tell else None))
         for modality, similarity, probability in lines:
             values = (
                 moment.time_ns, (moment.time_ns - first_ns) * 1e-9, bag, score.name, modality,

@@ -77,7 +77,7 @@ def make_timeline(
         for score in moment.evaluation.scores:
             line = lines.setdefault(score.name, Line(score.name))
             if index % stride == 0:
-                line.add(FUSED, time_s, score.fused if score.probability else None)
+                line.add(FUSED, time_s, score.fused if score.can_tell else None)
                 for modality in moment.fresh:
                     if modality in score.probability:
                         line.add(modality, time_s, score.probability[modality])

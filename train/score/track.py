@@ -15,8 +15,7 @@ from train.phrasings import Phrasings
 from train.samples import TRUTH_TOPIC
 from train.score.embed import Embeddings
 
-# Without new evidence the live node evaluates this often, so that states grow old.
-AGING_NS = 200_000_000
+HISTORY_S = 2.0  # only the newest evidence is asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +43,30 @@ def track(
     All evidence of one stamp is taken in before it is evaluated. The present is the newest stamp,
     which is the live present without the time that computing takes.
     """
-    scoring = Scoring(binder, PredicateBank(predicates, binder))
-    oldest_ns = round(max((p.max_age_ms for p in predicates), default=0.0) * 1e6)
+    scoring = Scoring(PredicateBank(predicates, binder), history_s=HISTORY_S)
     now_ns = log_ns = 0
+    due_ns: int | None = None
     for rows in _moments(embeddings):
         stamp_ns = int(embeddings.stamp_ns[rows[0]])
-        if now_ns:
-            yield from _age(
-                scoring, now_ns, min(stamp_ns, now_ns + oldest_ns + 2 * AGING_NS), log_ns
-            )
+        # As live: without new evidence a dwell time ends, and evidence grows old.
+        while due_ns is not None and now_ns < due_ns < stamp_ns:
+            log_ns, now_ns = log_ns + due_ns - now_ns, due_ns
+            evaluation = scoring.evaluate(now_ns)
+            due_ns = evaluation.due_ns
+            yield Scored(now_ns, log_ns, (), evaluation)
         for row in rows:
             scoring.receive(
                 str(embeddings.modality[row]),
                 embeddings.vectors[row],
                 stamp_ns=stamp_ns,
                 space=binder.space,
+                source=str(embeddings.topic[row]),
             )
         now_ns, log_ns = max(now_ns, stamp_ns), int(embeddings.log_ns[rows].max())
         fresh = tuple(dict.fromkeys(str(embeddings.modality[row]) for row in rows))
-        yield Scored(now_ns, log_ns, fresh, scoring.evaluate(now_ns))
+        evaluation = scoring.evaluate(now_ns)
+        due_ns = evaluation.due_ns
+        yield Scored(now_ns, log_ns, fresh, evaluation)
 
 
 def _moments(embeddings: Embeddings) -> Iterator[list[int]]:
@@ -72,12 +76,6 @@ def _moments(embeddings: Embeddings) -> Iterator[list[int]]:
     for rows in np.split(order, cuts):
         if len(rows):
             yield [int(row) for row in rows]
-
-
-def _age(scoring: Scoring, from_ns: int, to_ns: int, log_ns: int) -> Iterator[Scored]:
-    for now_ns in range(from_ns + AGING_NS, to_ns - AGING_NS // 2, AGING_NS):
-        evaluation = scoring.evaluate(now_ns)
-        yield Scored(now_ns, log_ns + now_ns - from_ns, (), evaluation)
 
 
 def read_truth(bag: Path) -> dict[str, list[tuple[int, bool]]]:
