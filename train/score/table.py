@@ -20,7 +20,8 @@ MAX_TRUTH_AGE_NS = 150_000_000
 
 SCHEMA = pa.schema(
     [
-        ('time', pa.timestamp('ns', tz='UTC')),
+        ('time', pa.timestamp('us', tz='UTC')),  # what Python's datetime can hold
+        ('stamp_ns', pa.int64()),
         ('time_s', pa.float64()),  # since the bag's first window
         ('bag', pa.dictionary(pa.int32(), pa.string())),
         ('predicate', pa.dictionary(pa.int32(), pa.string())),
@@ -82,7 +83,7 @@ def _append(
         lines.append((FUSED, None, score.fused if score.can_tell else None))
         for modality, similarity, probability in lines:
             values = (
-                moment.time_ns, (moment.time_ns - first_ns) * 1e-9, bag, score.name, modality,
+                moment.time_ns // 1000, moment.time_ns, (moment.time_ns - first_ns) * 1e-9, bag, score.name, modality,
                 similarity, probability, state, score.calibrated, known,
             )  # fmt: skip
             for column, value in zip(columns.values(), values, strict=True):
