@@ -83,7 +83,8 @@ def _append(
         lines.append((FUSED, None, score.fused if score.can_tell else None))
         for modality, similarity, probability in lines:
             values = (
-                moment.time_ns // 1000, moment.time_ns, (moment.time_ns - first_ns) * 1e-9, bag, score.name, modality,
+                moment.time_ns // 1000, moment.time_ns, (moment.time_ns - first_ns) * 1e-9,
+                bag, score.name, modality,
                 similarity, probability, state, score.calibrated, known,
             )  # fmt: skip
             for column, value in zip(columns.values(), values, strict=True):
