@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders import MODALITIES, AudioOptions, Binder, DecodeError, ImageOptions, decode_image
+from encoders.audio_window import WINDOW_S
 from lb_ros.arrival import Arrival, Encoded
 from lb_ros.content_check import ContentCheck
 from lb_ros.health import Expectation, InputHealth, Log
@@ -23,7 +24,6 @@ from lb_ros.slot import Counters, NewestSlot
 from lb_ros.sound_input import SoundInput
 from lb_ros.watchdog import EXIT_DEVICE, leave
 
-AUDIO_WINDOW_S = 2.5
 MAX_BATCH = 4
 __all__ = ['Arrival', 'Encoded', 'EncodingWorker', 'Log']
 
@@ -139,7 +139,7 @@ class EncodingWorker:
             if name in self._sensors:
                 return name
             slot: NewestSlot[Arrival] = NewestSlot(self._wake)
-            stream = SoundInput(AUDIO_WINDOW_S, sound)
+            stream = SoundInput(WINDOW_S, sound)
             content = ContentCheck(modality)
             self._next_s[name] = self._served_s[name] = 0.0
             self.memory.priorities.append(name)

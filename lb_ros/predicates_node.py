@@ -17,6 +17,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from encoders import SENSED, Predicate, PredicateBank, PredicateError, SpaceError, load_predicates
+from encoders.scoring import Evaluation, Scoring
 from lb_ros.answering import answer
 from lb_ros.encoder_node import LOAD_ERRORS, NEWEST
 from lb_ros.encoding import Encoded
@@ -29,7 +30,6 @@ from lb_ros.messages import (
 )
 from lb_ros.msg import Embedding, PredicateScores, PredicateState, PredicateStates
 from lb_ros.parameters import Parameters, Settings, predicates_file
-from lb_ros.scoring import Evaluation, Scoring
 from lb_ros.shared import SharedModel
 from lb_ros.srv import (
     AddPredicates,
