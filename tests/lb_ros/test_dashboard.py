@@ -215,8 +215,8 @@ def test_a_recorded_bag_fills_a_session(
     assert news['now'] == pytest.approx(28.1, abs=0.2)
     assert news['modalities'] == ['image', 'depth', 'infrared', 'audio']
     lines = {line['name']: line for line in news['lines']}
-    assert [v for _, v in lines['the stove is hot']['truth']] == [False, True]
-    assert set(lines['a drawer is open']['series']) == {FUSED, *news['modalities']}
+    assert [v for _, v in lines['stove_hot']['truth']] == [False, True]
+    assert set(lines['drawer_open']['series']) == {FUSED, *news['modalities']}
     session.ask('the gripper is empty')
     assert 'the gripper is empty' in {x['name'] for x in session.updates(0)['lines']}
 
