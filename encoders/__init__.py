@@ -6,7 +6,7 @@ Nothing here knows ROS.
 from encoders.bank import PredicateBank, PredicateScore
 from encoders.binder import Binder, SpaceError
 from encoders.decode import AudioOptions, DecodeError, ImageOptions, decode_audio, decode_image
-from encoders.modalities import MODALITIES, SENSED, Modality
+from encoders.modalities import MODALITIES, SENSED, STANDARD, Modality
 from encoders.model_set import ModelSetError
 from encoders.predicate_file import load_predicates
 from encoders.predicates import Line, Predicate, PredicateError
@@ -15,6 +15,7 @@ from encoders.tracker import PredicateTracker, State, TrackedState
 __all__ = [
     'MODALITIES',
     'SENSED',
+    'STANDARD',
     'AudioOptions',
     'Binder',
     'DecodeError',

@@ -167,6 +167,6 @@ def warm_up(binder: Binder) -> None:
 def _sample(modality: str) -> object:
     if MODALITIES[modality].kind == 'sound':
         return np.zeros((1, 16_000), np.float32), 16_000
-    if modality == 'image':
+    if MODALITIES[modality].pixels == 'colour':
         return np.zeros((64, 64, 3), np.uint8)
     return np.full((64, 64), 1000, np.uint16)
