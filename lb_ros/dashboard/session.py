@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import bisect
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,7 @@ class Session:
     def add_embedding(self, time_ns: int, modality: str, vector: NDArray[np.float32]) -> None:
         """Evidence for questions, those asked and those to come."""
         with self._lock:
+            self.seconds(time_ns)  # what a question is answered from may be the first that came
             self._evidence.append((time_ns, modality, vector))
             while self.live and time_ns - self._evidence[0][0] > self.keep_s * 1e9:
                 self._evidence.popleft()
@@ -192,14 +194,12 @@ class Session:
         with self._lock:
             fresh = [e for e in self._events if e.sequence > since]
             sequence, gauges = self._sequence, list(self._gauges.values())
-        scored = sum(1 for event in fresh if event.series)
-        stride = max(1, scored // SNAPSHOT_POINTS)
         return {
             'sequence': sequence,
             'now': self.duration_s,
             'live': self.live,
             'message': self.message,
-            'lines': list(_lines(fresh, stride).values()),
+            'lines': list(_lines(_thinned(fresh)).values()),
             'modalities': [m for m in SENSED if m in self._pictures],
             'gauges': [
                 {'name': g.name, 'text': g.text, 'level': g.level} for g in gauges
@@ -240,22 +240,40 @@ class Session:
             self._events.popleft()
 
 
-def _lines(events: Sequence[Event], stride: int) -> dict[str, dict[str, Any]]:
+def _thinned(events: Sequence[Event]) -> list[Event]:
+    """Events, of those that tell of the same series at most some; the newest are kept.
+
+    Questions are answered more often than predicates are scored, so each is counted by itself.
+    """
+
+    def key(event: Event) -> tuple[str, ...]:
+        return (*event.series, *islice(event.series.get(FUSED, ()), 1))
+
+    left = Counter(key(event) for event in events if event.series)
+    strides = {told: max(1, count // SNAPSHOT_POINTS) for told, count in left.items()}
+    kept = []
+    for event in events:
+        if event.series:
+            told = key(event)
+            left[told] -= 1
+            if left[told] % strides[told]:
+                continue
+        kept.append(event)
+    return kept
+
+
+def _lines(events: Sequence[Event]) -> dict[str, dict[str, Any]]:
     lines: dict[str, dict[str, Any]] = {}
 
     def line(name: str) -> dict[str, Any]:
         return lines.setdefault(name, {'name': name, 'series': {}, 'states': [], 'truth': []})
 
-    counted = 0
     for event in events:
-        if event.series:
-            counted += 1
-        if event.series and counted % stride == 0:
-            for key, values in event.series.items():
-                for name, value in values.items():
-                    series = line(name)['series'].setdefault(key, {'t': [], 'p': []})
-                    series['t'].append(event.time_s)
-                    series['p'].append(None if value is None else round(value, 3))
+        for key, values in event.series.items():
+            for name, value in values.items():
+                series = line(name)['series'].setdefault(key, {'t': [], 'p': []})
+                series['t'].append(event.time_s)
+                series['p'].append(None if value is None else round(value, 3))
         for kind, values in (('states', event.states), ('truth', event.truth)):
             for name, value in values.items():
                 line(name)[kind].append((event.time_s, value))

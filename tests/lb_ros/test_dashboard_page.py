@@ -44,9 +44,7 @@ def test_a_question_becomes_a_timeline_and_can_be_withdrawn(browser: Any, site: 
     page.keyboard.press('/')
     page.keyboard.type('the stove is hot')
     page.keyboard.press('Enter')
-    page.wait_for_function(
-        "lb.timeline.rows.get('the stove is hot')?.series.fused.t.length === 40"
-    )
+    page.wait_for_function("lb.timeline.rows.get('the stove is hot')?.series.fused.length === 40")
     page.get_by_label('withdraw: the stove is hot').click()
     page.wait_for_function("!lb.timeline.rows.has('the stove is hot')")
     assert not problems

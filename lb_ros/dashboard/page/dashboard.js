@@ -77,12 +77,14 @@ function take(news) {
   timeline.append(news.lines);
   for (const line of news.lines) mark(line.name);
   if (news.live) timeline.forgetBefore(state.now - KEEP_S);
-  part('.lb-gauges').replaceChildren(...news.gauges.map((gauge) => {
+  const gauges = JSON.stringify(news.gauges);
+  if (gauges !== state.gauges) part('.lb-gauges').replaceChildren(...news.gauges.map((gauge) => {
     const item = document.createElement('li');
     item.dataset.level = gauge.level;
     item.textContent = `${gauge.name}: ${gauge.text}`;
     return item;
   }));
+  state.gauges = gauges;
   for (const modality of news.modalities) figure(modality);
   if (state.start !== null && news.lines.length) {
     timeline.show(0, Math.max(state.now, 1));

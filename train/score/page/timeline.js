@@ -15,8 +15,6 @@ const LB_CURVE = 38;
 const LB_GAP_S = 3; // a line is broken where nothing was said for so long
 const LB_BANDS = { state: [41, 7], truth: [50, 5] };
 
-function lbSeries() { return { t: [], p: [] }; }
-
 function lbSearch(length, timeAt, t) { // index of the last time <= t, -1 where there is none
   let low = 0, high = length;
   while (low < high) {
@@ -26,7 +24,32 @@ function lbSearch(length, timeAt, t) { // index of the last time <= t, -1 where 
   return low - 1;
 }
 
-function lbFind(times, t) { return lbSearch(times.length, (i) => times[i], t); }
+class LbSeries { // probabilities over time; NaN where nothing could be told
+  constructor() { this.times = new Float64Array(256); this.values = new Float32Array(256); this.length = 0; }
+
+  push(t, p) {
+    if (this.length === this.times.length) {
+      const times = new Float64Array(2 * this.length), values = new Float32Array(2 * this.length);
+      times.set(this.times); values.set(this.values);
+      Object.assign(this, { times, values });
+    }
+    this.times[this.length] = t;
+    this.values[this.length] = p === null ? NaN : p;
+    this.length += 1;
+  }
+
+  find(t) { return lbSearch(this.length, (i) => this.times[i], t); } // the last one at or before t
+
+  newest() { return this.length ? this.times[this.length - 1] : -Infinity; }
+
+  forgetBefore(t) {
+    const cut = this.find(t);
+    if (cut < 1000) return; // seldom, so that it costs little
+    this.times.copyWithin(0, cut, this.length);
+    this.values.copyWithin(0, cut, this.length);
+    this.length -= cut;
+  }
+}
 
 function lbFindChange(changes, t) { return lbSearch(changes.length, (i) => changes[i][0], t); }
 
@@ -43,11 +66,12 @@ class LbTimeline {
     root.setAttribute('role', 'slider');
     root.setAttribute('aria-label', 'moment; arrow keys move it');
     root.addEventListener('keydown', (event) => this.onKey(event));
+    this.width = root.clientWidth;
     this.seen = new IntersectionObserver((entries) => {
       for (const entry of entries) entry.target.lbRow.visible = entry.isIntersecting;
       this.redraw();
     });
-    new ResizeObserver(() => this.redraw(true)).observe(root);
+    new ResizeObserver(() => { this.width = root.clientWidth; this.redraw(true); }).observe(root);
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.redraw(true));
   }
 
@@ -60,8 +84,8 @@ class LbTimeline {
       this.root.append(element);
       const canvas = element.querySelector('canvas');
       const row = {
-        name, element, canvas, visible: false, label: element.querySelectorAll('span')[1],
-        series: { fused: lbSeries() }, states: [], truth: [],
+        name, element, canvas, visible: false, drawn: null, news: Infinity, label: element.querySelectorAll('span')[1],
+        series: { fused: new LbSeries() }, states: [], truth: [],
       };
       element.lbRow = row;
       canvas.addEventListener('pointerdown', (event) => this.point(event, canvas));
@@ -81,17 +105,20 @@ class LbTimeline {
   append(lines, { replace = false } = {}) {
     for (const line of lines) {
       const row = this.row(line.name);
-      if (replace) { row.series = { fused: lbSeries() }; row.states = []; row.truth = []; }
-      row.drawn = null;
+      if (replace) { row.series = { fused: new LbSeries() }; row.states = []; row.truth = []; row.drawn = null; }
       for (const [key, added] of Object.entries(line.series || {})) {
-        const series = row.series[key] || (row.series[key] = lbSeries());
-        for (let i = 0; i < added.t.length; i++) { series.t.push(added.t[i]); series.p.push(added.p[i]); }
-        if (added.t.length) this.end = Math.max(this.end, added.t[added.t.length - 1]);
+        const series = row.series[key] || (row.series[key] = new LbSeries());
+        // What is drawn anew begins at the last known point, where the line goes on.
+        if (added.t.length) row.news = Math.min(row.news, series.newest() === -Infinity ? added.t[0] : series.newest());
+        for (let i = 0; i < added.t.length; i++) series.push(added.t[i], added.p[i]);
+        this.end = Math.max(this.end, series.newest());
       }
       for (const key of ['states', 'truth']) {
         for (const entry of line[key] || []) {
           const known = row[key];
-          if (!known.length || known[known.length - 1][1] !== entry[1]) known.push(entry);
+          if (known.length && known[known.length - 1][1] === entry[1]) continue;
+          known.push(entry);
+          row.news = Math.min(row.news, entry[0]);
         }
       }
     }
@@ -100,10 +127,7 @@ class LbTimeline {
 
   forgetBefore(t) {
     for (const row of this.rows.values()) {
-      for (const series of Object.values(row.series)) {
-        const cut = lbFind(series.t, t);
-        if (cut > 1000) { series.t.splice(0, cut); series.p.splice(0, cut); }
-      }
+      for (const series of Object.values(row.series)) series.forgetBefore(t);
       for (const key of ['states', 'truth']) {
         while (row[key].length > 1 && row[key][1][0] < t) row[key].shift();
       }
@@ -140,93 +164,124 @@ class LbTimeline {
   }
 
   redraw(all = false) {
-    if (all) for (const row of this.rows.values()) row.drawn = null;
+    if (all) { this.ink = null; for (const row of this.rows.values()) row.drawn = null; }
     if (this.waiting) return;
     this.waiting = true;
     requestAnimationFrame(() => { this.waiting = false; this.draw(); });
   }
 
-  draw() {
+  colours() {
     const style = getComputedStyle(document.documentElement);
     const ink = {};
     for (const name of ['ink', 'faint', 'muted', 'true', 'false', 'truth', 'focus']) {
       ink[name] = style.getPropertyValue(`--${name}`).trim();
     }
-    for (const row of this.rows.values()) {
-      if (row.visible && this.hasMoved(row)) this.drawRow(row, ink);
-    }
+    return ink;
+  }
+
+  draw() {
+    this.ink = this.ink || this.colours();
+    for (const row of this.rows.values()) if (row.visible) this.drawRow(row);
     this.frames += 1;
   }
 
-  hasMoved(row) { // a row is drawn again for news, or once it would shift by a pixel
-    const span = this.to - this.from;
-    if (!row.drawn || row.drawn.span !== span) return true;
-    return Math.abs(this.from - row.drawn.from) * row.canvas.width >= span;
+  // A lane moves by whole pixels: what is drawn already is shifted, and only what is new is drawn.
+  drawRow(row) {
+    const ratio = Math.min(2, window.devicePixelRatio || 1);
+    const canvas = row.canvas, width = Math.round(this.width * ratio);
+    if (canvas.width !== width || canvas.height !== LB_HEIGHT * ratio) {
+      canvas.width = width; canvas.height = LB_HEIGHT * ratio;
+      row.drawn = null;
+    }
+    const scale = width / (this.to - this.from); // pixels a second
+    const left = Math.floor(this.from * scale);
+    const pixel = (t) => Math.floor(t * scale);
+    const was = row.drawn !== null && Math.abs(row.drawn.scale / scale - 1) < 1e-9 ? row.drawn : null;
+    const shift = was ? left - was.left : -1;
+    let begin = 0;
+    if (was && shift >= 0 && shift < width && this.cursor === null) {
+      const moved = pixel(this.end) > was.newest;
+      if (!shift && !(moved && row.news < Infinity)) return;
+      begin = Math.max(0, Math.min(width - shift, was.newest - left, pixel(row.news) - left) - 3);
+    } else if (was && !shift && row.news === Infinity) return;
+    const pen = canvas.getContext('2d');
+    pen.setTransform(1, 0, 0, 1, 0, 0);
+    if (begin > 0 && shift > 0) {
+      pen.globalCompositeOperation = 'copy';
+      pen.drawImage(canvas, -shift, 0);
+      pen.globalCompositeOperation = 'source-over';
+    }
+    row.drawn = { scale, left, newest: pixel(this.end) };
+    row.news = Infinity;
+    this.paint(row, pen, { ratio, begin: begin / ratio, width: width / ratio, from: left / scale, to: (left + width) / scale });
+    const said = this.describe(row, this.cursor === null ? this.end : this.cursor);
+    if (row.label.textContent !== said) row.label.textContent = said;
   }
 
-  drawRow(row, ink) {
-    row.drawn = { from: this.from, span: this.to - this.from };
-    const ratio = Math.min(2, window.devicePixelRatio || 1);
-    const width = row.canvas.clientWidth;
-    if (row.canvas.width !== Math.round(width * ratio)) {
-      row.canvas.width = Math.round(width * ratio);
-      row.canvas.height = LB_HEIGHT * ratio;
-    }
-    const pen = row.canvas.getContext('2d');
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-    pen.clearRect(0, 0, width, LB_HEIGHT);
-    const x = (t) => (t - this.from) / (this.to - this.from) * width;
+  paint(row, pen, { ratio, begin, width, from, to }) { // the lane from `begin` pixels on
+    const ink = this.ink;
+    pen.save();
+    pen.scale(ratio, ratio);
+    pen.beginPath(); pen.rect(begin, 0, width - begin, LB_HEIGHT); pen.clip();
+    pen.clearRect(begin, 0, width - begin, LB_HEIGHT);
+    const x = (t) => (t - from) / (to - from) * width;
     const y = (p) => 1 + (1 - p) * (LB_CURVE - 2);
+    const view = { from: from + (begin - 3) / width * (to - from), to, x, y, origin: from / (to - from) * width };
     pen.strokeStyle = ink.faint;
     pen.lineWidth = 1;
-    pen.setLineDash([]);
     for (const p of [0, 0.5, 1]) {
-      pen.beginPath(); pen.moveTo(0, y(p)); pen.lineTo(width, y(p)); pen.stroke();
+      pen.beginPath(); pen.moveTo(begin, y(p)); pen.lineTo(width, y(p)); pen.stroke();
     }
     const order = Object.keys(row.series).filter((key) => key !== 'fused').concat('fused');
-    for (const key of order) this.drawLine(pen, row.series[key], LB_STYLE[key] || LB_STYLE.image, x, y, ink, width);
-    this.drawBand(pen, row.states, LB_BANDS.state, x, ink, row.series.fused);
-    this.drawBand(pen, row.truth, LB_BANDS.truth, x, ink, row.series.fused);
+    for (const key of order) {
+      const series = row.series[key];
+      const dense = series.find(to) - series.find(from) > width;
+      this.drawLine(pen, series, LB_STYLE[key] || LB_STYLE.image, { ...view, dense });
+    }
+    this.drawBand(pen, row.states, LB_BANDS.state, view, row.series.fused);
+    this.drawBand(pen, row.truth, LB_BANDS.truth, view, row.series.fused);
     if (this.cursor !== null) {
       pen.strokeStyle = ink.focus; pen.lineWidth = 1.5; pen.setLineDash([]);
       pen.beginPath(); pen.moveTo(x(this.cursor), 0); pen.lineTo(x(this.cursor), LB_HEIGHT); pen.stroke();
     }
-    row.label.textContent = this.describe(row, this.cursor === null ? this.end : this.cursor);
+    pen.restore();
   }
 
-  drawLine(pen, series, style, x, y, ink, width) {
-    const first = Math.max(0, lbFind(series.t, this.from));
-    const last = Math.min(series.t.length - 1, lbFind(series.t, this.to) + 1);
-    pen.strokeStyle = style.colour || ink.ink;
+  // Several points of one pixel become one stroke from the lowest to the highest value. Dashes
+  // could not be told where most are so, and take longest to draw.
+  drawLine(pen, series, style, { from, to, x, y, origin, dense }) {
+    const { times, values, length } = series;
+    const first = Math.max(0, series.find(from)), last = Math.min(length - 1, series.find(to) + 1);
+    if (last < first) return;
+    pen.strokeStyle = style.colour || this.ink.ink;
     pen.lineWidth = style.width;
-    // More points than pixels: one stroke a pixel, from its lowest to its highest value. Dashes
-    // could not be told there, and take longest to draw.
-    const stride = Math.max(1, Math.floor((last - first) / width));
-    pen.setLineDash(stride > 1 ? [] : style.dash);
+    pen.setLineDash(dense ? [] : style.dash);
+    pen.lineDashOffset = origin + x(times[first]); // dashes stay where they are as the lane moves
     pen.beginPath();
-    let gap = true, before = -Infinity;
-    for (let i = first; i <= last; i += stride) {
-      let low = Infinity, high = -Infinity;
-      for (let j = i; j < Math.min(i + stride, last + 1); j++) {
-        const p = series.p[j];
-        if (p !== null) { low = Math.min(low, p); high = Math.max(high, p); }
+    let gap = true;
+    for (let i = first; i <= last; i++) {
+      if (i > first && times[i] - times[i - 1] > LB_GAP_S) gap = true;
+      if (Number.isNaN(values[i])) { gap = true; continue; }
+      const at = x(times[i]), column = Math.floor(at);
+      let low = values[i], high = low;
+      while (i < last && Math.floor(x(times[i + 1])) === column && values[i + 1] === values[i + 1]) {
+        i += 1;
+        low = Math.min(low, values[i]); high = Math.max(high, values[i]);
       }
-      if (low === Infinity || series.t[i] - before > LB_GAP_S) gap = true;
-      before = series.t[Math.min(i + stride - 1, last)];
-      if (low === Infinity) continue;
-      if (gap) pen.moveTo(x(series.t[i]), y(low)); else pen.lineTo(x(series.t[i]), y(low));
-      if (high !== low) pen.lineTo(x(series.t[i]), y(high));
+      if (gap) pen.moveTo(at, y(low)); else pen.lineTo(at, y(low));
+      if (high !== low) pen.lineTo(at, y(high));
       gap = false;
     }
     pen.stroke();
   }
 
-  drawBand(pen, changes, [top, height], x, ink, fused) {
-    const newest = fused.t.length ? fused.t[fused.t.length - 1] : this.to;
-    const first = Math.max(0, lbFindChange(changes, this.from));
-    for (let i = first; i < changes.length && changes[i][0] <= this.to; i++) {
-      const begin = Math.max(0, x(changes[i][0]));
-      const end = x(Math.min(this.to, i + 1 < changes.length ? changes[i + 1][0] : newest));
+  drawBand(pen, changes, [top, height], { from, to, x, origin }, fused) {
+    const ink = this.ink;
+    const newest = fused.length ? fused.newest() : to;
+    const first = Math.max(0, lbFindChange(changes, from));
+    for (let i = first; i < changes.length && changes[i][0] <= to; i++) {
+      const begin = Math.max(x(from), x(changes[i][0]));
+      const end = x(Math.min(to, i + 1 < changes.length ? changes[i + 1][0] : newest));
       const value = changes[i][1];
       pen.setLineDash([]);
       if (value === 'TRUE' || value === true) {
@@ -239,7 +294,8 @@ class LbTimeline {
       } else if (value === 'UNKNOWN') {
         pen.strokeStyle = ink.muted; pen.lineWidth = 1;
         pen.beginPath();
-        for (let at = begin; at < end; at += 5) {
+        const stripe = begin - (origin + begin) % 5; // stripes stay where they are, too
+        for (let at = Math.max(x(changes[i][0]), stripe); at < end; at += 5) {
           pen.moveTo(at, top + height); pen.lineTo(Math.min(end, at + 4), top);
         }
         pen.stroke();
@@ -248,11 +304,12 @@ class LbTimeline {
   }
 
   describe(row, t) {
-    const at = lbFind(row.series.fused.t, t);
-    const p = at >= 0 ? row.series.fused.p[at] : null;
+    const fused = row.series.fused;
+    const at = fused.find(t);
+    const p = at >= 0 ? fused.values[at] : NaN;
     const state = lbFindChange(row.states, t);
     const truth = lbFindChange(row.truth, t);
-    const words = [p === null || p === undefined ? '–' : p.toFixed(2)];
+    const words = [Number.isNaN(p) ? '–' : p.toFixed(2)];
     if (state >= 0) words.push(row.states[state][1]);
     if (truth >= 0 && row.truth[truth][1] !== null) words.push(row.truth[truth][1] ? 'truth: yes' : 'truth: no');
     return words.join(' · ');
