@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +14,9 @@ from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
-from encoders import SENSED, Predicate, PredicateBank, PredicateError, SpaceError, load_predicates
+from encoders import SENSED, PredicateBank, PredicateError, SpaceError, load_predicates
 from lb_ros.answering import answer
+from lb_ros.background import background_pool, on_one_core
 from lb_ros.encoder_node import LOAD_ERRORS, NEWEST
 from lb_ros.encoding import Encoded
 from lb_ros.lifecycle import FAILURE, SUCCESS, Transitions, attempt, elsewhere
@@ -28,6 +27,7 @@ from lb_ros.messages import (
     states_message,
 )
 from lb_ros.msg import Embedding, PredicateScores, PredicateState, PredicateStates
+from lb_ros.msg import Predicate as PredicateMsg
 from lb_ros.parameters import Parameters, Settings, predicates_file
 from lb_ros.scoring import Evaluation, Scoring
 from lb_ros.shared import SharedModel
@@ -48,8 +48,6 @@ QUIET_PERIOD_S = 0.2
 GIVE_UP_WAIT = Duration(seconds=1)
 # Evaluations take at most this share of the time, however many predicates there are.
 BUSY_SHARE = 0.25
-# New sentences are embedded at this niceness, so that sensors are not kept waiting.
-NICENESS = 5
 
 
 class PredicatesNode(LifecycleNode):
@@ -73,7 +71,7 @@ class PredicatesNode(LifecycleNode):
         self._states = self.create_lifecycle_publisher(
             PredicateStates, 'predicates/state', LATCHED
         )
-        self._changes = ThreadPoolExecutor(1, 'predicate change', initializer=_be_nice)
+        self._changes = background_pool('predicate change')
         self._questions = ThreadPoolExecutor(1, 'query')
         self._offer_services()
         self._waiting = Waiting(self, known=self._known, evaluate=self._mark_dirty)
@@ -312,40 +310,34 @@ class PredicatesNode(LifecycleNode):
         return response
 
     async def _set(self, request: SetPredicates.Request, response: SetPredicates.Response) -> Any:
-        predicates, refused = predicates_from_messages(request.predicates)
-        return await self._change(response, predicates, refused, keep=False)
+        return await self._change(response, request.predicates, keep=False)
 
     async def _add(self, request: AddPredicates.Request, response: AddPredicates.Response) -> Any:
-        predicates, refused = predicates_from_messages(request.predicates)
         if not request.predicates:
             response.message = 'there are no predicates'
             return self._conclude(response, {})
-        return await self._change(response, predicates, refused, keep=True)
+        return await self._change(response, request.predicates, keep=True)
 
-    async def _change(
-        self,
-        response: Any,
-        predicates: Sequence[Predicate],
-        refused: dict[str, str],
-        *,
-        keep: bool,
-    ) -> Any:
+    async def _change(self, response: Any, messages: Sequence[PredicateMsg], *, keep: bool) -> Any:
         """Score these predicates as well, or (`keep` False) alone; all of them or none."""
         await self.transitions.settled()
         scoring = self._scoring
         if scoring is None:
             response.message = f'{self.get_name()} is not configured'
             return response
-        if not refused:
 
-            def prepare() -> tuple[PredicateBank, dict[str, str]]:
-                bank = scoring.bank.copy() if keep else PredicateBank([], scoring.bank.binder)
+        def prepare() -> tuple[PredicateBank, dict[str, str]]:
+            predicates, refused = predicates_from_messages(messages)
+            bank = scoring.bank.copy() if keep else PredicateBank([], scoring.bank.binder)
+            if refused:
+                return bank, refused
+            with on_one_core():
                 return bank, bank.try_extend(predicates)
 
-            bank, refused = await elsewhere(self, self._changes, prepare)
-            if not refused:
-                scoring.replace(bank)
-                self._mark_dirty()
+        bank, refused = await elsewhere(self, self._changes, prepare)
+        if not refused:
+            scoring.replace(bank)
+            self._mark_dirty()
         return self._conclude(response, refused)
 
     async def _remove(
@@ -404,8 +396,3 @@ class PredicatesNode(LifecycleNode):
         self._mark_dirty()
         response.success, response.language_space = True, scoring.bank.space
         return response
-
-
-def _be_nice() -> None:
-    # On Linux the niceness of a thread, and of those that PyTorch starts from it, is its own.
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
