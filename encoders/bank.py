@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,9 @@ MIN_WEIGHT = 0.05
 # Until this share of the maximum age evidence counts in full; from there on it fades.
 FRESH_SHARE = 0.5
 # Sentences that are embedded in one go, so that other users of the text tower need not wait long.
-CHUNK = 64
+CHUNK = 32
+# Between two of them, those who wait for the tower come first.
+PAUSE_S = 0.002
 
 Floats = NDArray[np.float32]
 
@@ -307,6 +310,7 @@ def embed_ahead(binder: Binder, predicates: Iterable[Predicate]) -> None:
     sentences = sorted(told, key=len)  # sentences of a length waste no padding on each other
     for start in range(0, len(sentences), CHUNK):
         binder.embed_text(sentences[start : start + CHUNK])
+        time.sleep(PAUSE_S)
 
 
 def text_contrast(binder: Binder, predicate: Predicate) -> Floats:

@@ -57,6 +57,11 @@ class SharedModel:
             totals[sensor] = {k: v + before.get(k, 0) for k, v in asdict(counters).items()}
         return totals
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it has a user, and so a model set."""
+        return self._binder is not None
+
     def acquire(self, user: str) -> Binder:
         """The model set for one more user; loads it where it is the first. Blocks.
 

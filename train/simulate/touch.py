@@ -162,7 +162,8 @@ def _streak(shift: Vector) -> Plane:
     for share in np.linspace(-0.5, 0.5, 4 * reach + 1):
         column, row = np.round(shift * share).astype(int) + reach
         kernel[row, column] += 1
-    return kernel / kernel.sum()
+    slid: NDArray[np.float64] = kernel / kernel.sum()
+    return slid
 
 
 def _is_part(geom: str, thing: Thing) -> bool:
