@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from encoders import MODALITIES, SENSED
+from encoders import MODALITIES, SENSED, STANDARD
 from lb_ros.launching import ARGUMENTS, CAMERAS, ENCODERS, INFRAREDS, plan, profile_to_set
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +51,8 @@ def test_one_process_is_the_default() -> None:
 
 def test_apart_there_is_a_process_for_each() -> None:
     apart = plan({'composed': 'false'})
-    assert [p.executable for p in apart] == [*ENCODERS, 'predicates']
+    standard = [f'{MODALITIES[name].sensor}_encoder' for name in STANDARD]
+    assert [p.executable for p in apart] == [*standard, 'predicates']
     some = plan({'composed': 'false', 'modalities': 'depth,audio', 'microphone': 'true'})
     names = ['depth_encoder', 'microphone_encoder', 'predicates', 'microphone']
     assert [p.executable for p in some] == names
