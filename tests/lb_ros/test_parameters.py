@@ -54,7 +54,7 @@ def test_the_defaults_are_those_of_the_record(node: NewNode) -> None:
     [
         ('max_rate_hz:=fast', "parameter max_rate_hz: .*'fast'"),
         ('threads:=-3', 'parameter threads: .*out of range'),
-        ('modalities:=[touch]', "parameter modalities: unknown 'touch'"),
+        ('modalities:=[smell]', "parameter modalities: unknown 'smell'"),
         ('modalities:=[]', 'parameter modalities: needs at least one of image'),
     ],
 )
