@@ -21,6 +21,7 @@ from mcap.writer import Writer
 
 from benchmarks.environment import write_result
 from encoders import Binder, load_predicates
+from encoders.precision import PRECISIONS
 from encoders.shipped import shipped
 from train.bags import BagReport
 from train.score.cli import default_threads
@@ -42,11 +43,12 @@ def main() -> None:
     """Run and write the result file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--model', default='lb-mini')
+    parser.add_argument('--precision', choices=PRECISIONS, default='auto')
     parser.add_argument('--seconds', type=float, default=60.0)
     args = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
     torch.set_num_threads(default_threads())
-    binder = Binder.load(args.model)
+    binder = Binder.load(args.model, dtype=args.precision)
     predicates = load_predicates(shipped('config/predicates.yaml'))
     with tempfile.TemporaryDirectory() as folder:
         bag = write_bag(Path(folder) / 'ten_hertz.mcap', args.seconds)
@@ -57,6 +59,7 @@ def main() -> None:
         took_s, used_s = time.perf_counter() - began_s, time.process_time() - cpu_s
     measured = {
         'model': args.model,
+        'precision': binder.precision,
         'seconds': round(result.seconds, 1),
         'windows': result.windows,
         'predicates': len(predicates),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 import time
 from collections import defaultdict
@@ -46,16 +47,19 @@ def main() -> None:
     kinds = parser.add_subparsers(dest='kind', required=True)
     scale = kinds.add_parser('scale')
     scale.add_argument('--rows', type=int, default=1_000_000)
+    scale.add_argument('--queries', type=int, default=QUERIES)
     quality = kinds.add_parser('quality')
     quality.add_argument('--index', required=True)
     quality.add_argument('--bags', type=Path, nargs='+', required=True)
     args = parser.parse_args()
-    result = measure_scale(args.rows) if args.kind == 'scale' else measure_quality(args)
+    result = (
+        measure_scale(args.rows, args.queries) if args.kind == 'scale' else measure_quality(args)
+    )
     path = write_result(f'search_{args.kind}', result)
     print(f'{json.dumps(result, indent=2)}\nwritten to {path}')
 
 
-def measure_scale(rows: int) -> dict[str, Any]:
+def measure_scale(rows: int, count: int) -> dict[str, Any]:
     """Build an index of synthetic vectors and compare it with exact search."""
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(rows // SCENE_ROWS, DIMENSIONS)).astype(np.float32)
@@ -65,16 +69,17 @@ def measure_scale(rows: int) -> dict[str, Any]:
         began_s = time.perf_counter()
         for bag in range(rows // BAG_ROWS):
             _add(store, bag, rng, centres, biases)
-        wrote_s = time.perf_counter()
+        wrote_s, wrote_cpu_s = time.perf_counter(), time.process_time()
         store.optimise()
-        built_s = time.perf_counter()
+        built_s, built_cpu_s = time.perf_counter(), time.process_time()
         size = sum(f.stat().st_size for f in Path(folder).rglob('*') if f.is_file())
-        queries = [_vectors(rng, 1, centres, biases[:1])[0] for _ in range(QUERIES)]
-        times_ms, shares = [], []
+        queries = [_vectors(rng, 1, centres, biases[:1])[0] for _ in range(count)]
+        times_ms, cpu_ms, shares = [], [], []
         for query in queries:
-            started_s = time.perf_counter()
+            started_s, started_cpu_s = time.perf_counter(), time.process_time()
             near = store.nearest(query, SENSED[0], limit=TOP)
             times_ms.append((time.perf_counter() - started_s) * 1e3)
+            cpu_ms.append((time.process_time() - started_cpu_s) * 1e3)
             exact = store.nearest(query, SENSED[0], limit=TOP, exact=True)
             found = {(e.bag, e.stamp_ns) for e in near}
             shares.append(len(found & {(e.bag, e.stamp_ns) for e in exact}) / TOP)
@@ -82,12 +87,16 @@ def measure_scale(rows: int) -> dict[str, Any]:
             'vectors': 'synthetic',
             'rows': len(store),
             'dimensions': DIMENSIONS,
+            'queries': count,
             'filter': f"modality = '{SENSED[0]}'",
             'search_ms': {f'p{p}': round(float(np.percentile(times_ms, p)), 2) for p in (50, 95)},
+            'search_cpu_ms': round(float(np.mean(cpu_ms)), 2),
             'recall_at_20': round(float(np.mean(shares)), 4),
-            'size_over_raw_vectors': round(size / (rows * DIMENSIONS * 4), 4),
+            'size_over_raw_float32_vectors': round(size / (rows * DIMENSIONS * 4), 4),
             'write_s': round(wrote_s - began_s, 1),
             'index_s': round(built_s - wrote_s, 1),
+            'index_cpu_s': round(built_cpu_s - wrote_cpu_s, 1),
+            'load_average': os.getloadavg(),
         }
 
 

@@ -22,6 +22,7 @@ from rich.progress import (
 )
 
 from encoders import SENSED, Binder, ModelSetError, Predicate, PredicateError, load_predicates
+from encoders.precision import PRECISIONS
 from encoders.shipped import shipped
 from train.bags import BagReport
 from train.samples import find_bags
@@ -42,6 +43,7 @@ class ScoredBag:
     seconds: float
     took_s: float
     times_real_time: float
+    precision: str
     problems: list[str]
 
 
@@ -90,13 +92,17 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--device', default='cpu', help='torch device of the encoders')
     parser.add_argument(
-        '--threads', type=int, default=0, help='that encode; 0 for one per core but one'
+        '--precision',
+        choices=PRECISIONS,
+        default='auto',
+        help='of the encoders; auto is bf16 where the hardware multiplies it, else fp32 as live',
     )
+    parser.add_argument('--threads', type=int, default=0, help='that encode; 0 for one per core')
 
 
 def default_threads() -> int:
-    """One core prepares windows while the others encode; threads without a core only wait."""
-    return max(1, len(os.sched_getaffinity(0)) - 1)
+    """Threads without a core of their own only wait."""
+    return len(os.sched_getaffinity(0))
 
 
 def load_binder(args: argparse.Namespace) -> Binder:
@@ -107,7 +113,7 @@ def load_binder(args: argparse.Namespace) -> Binder:
     """
     torch.set_num_threads(args.threads or default_threads())
     wanted = args.modality.split(',') if args.modality else None
-    return Binder.load(args.model, modalities=wanted, device=args.device)
+    return Binder.load(args.model, modalities=wanted, device=args.device, dtype=args.precision)
 
 
 def sources_of(args: argparse.Namespace, bags: Sequence[Path], binder: Binder) -> list[BagSource]:
@@ -193,6 +199,7 @@ def _score_one(
         seconds=round(result.seconds, 3),
         took_s=round(took_s, 3),
         times_real_time=round(result.seconds / max(took_s, 1e-3), 2),
+        precision=binder.precision,
         problems=report.problems,
     )
 
@@ -204,5 +211,5 @@ def _tell(done: Sequence[ScoredBag], *, as_json: bool) -> None:
     for bag in done:
         print(
             f'{bag.scores}: {bag.rows} rows, {bag.windows} windows of {bag.seconds:.1f} s '
-            f'in {bag.took_s:.1f} s ({bag.times_real_time:.1f} x real time)'
+            f'in {bag.took_s:.1f} s ({bag.times_real_time:.1f} x real time, {bag.precision})'
         )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,9 +22,8 @@ from encoders.decode import DecodeError
 from train.bags import BagReport
 from train.score.windows import SensorTopics, Window, read_windows
 
-PART_WINDOWS = 128
+PART_WINDOWS = 64
 BATCH = 16
-AHEAD = 2  # parts that are prepared while one is encoded
 IDENTITY = 'identity.json'
 PROBE_TOLERANCE = 1e-3
 
@@ -56,12 +56,18 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """Windows with their network inputs, and how many were looked at to get them."""
+    """Windows with their network inputs.
+
+    Attributes:
+        looked_at: How many windows there were.
+        unusable: Topic and what was wrong with each of the others.
+    """
 
     windows: list[Window]
     inputs: list[Tensor]
     valid: list[float]
     looked_at: int
+    unusable: list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -126,37 +132,52 @@ def embed_bag(
 def _encoded(
     binder: Binder, source: BagSource, done: int, report: BagReport
 ) -> Iterator[tuple[NDArray[np.float32], _Prepared]]:
+    """Parts in order; as many are decoded and encoded at once as torch has threads.
+
+    Threads that share the work of one part wait for each other at every layer.
+    """
     windows = islice(source.windows(report), done, None)
-    # Decoding and preprocessing leave Python's lock, so one thread feeds the encoders well.
-    with ThreadPoolExecutor(1) as pool:
+    workers = torch.get_num_threads()
 
-        def prepare() -> _Prepared:
-            return _prepare(binder, list(islice(windows, PART_WINDOWS)), report)
+    def work(several: Sequence[Window]) -> tuple[NDArray[np.float32], _Prepared]:
+        prepared = _prepare(binder, several)
+        return _encode(binder, prepared), prepared
 
-        waiting = [pool.submit(prepare) for _ in range(AHEAD)]
-        while True:
-            prepared = waiting.pop(0).result()
-            if not prepared.looked_at:
-                return
-            waiting.append(pool.submit(prepare))
-            yield _encode(binder, prepared), prepared
+    try:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            at_work: deque[Future[tuple[NDArray[np.float32], _Prepared]]] = deque()
+            while True:
+                several = list(islice(windows, PART_WINDOWS))
+                if several:
+                    at_work.append(pool.submit(work, several))
+                while at_work and (len(at_work) > workers or not several):
+                    vectors, prepared = at_work.popleft().result()
+                    _tell(prepared, report)
+                    yield vectors, prepared
+                if not several:
+                    return
+    finally:
+        torch.set_num_threads(workers)
 
 
-def _prepare(binder: Binder, windows: Sequence[Window], report: BagReport) -> _Prepared:
-    kept: list[Window] = []
-    inputs: list[Tensor] = []
-    valid: list[float] = []
+def _prepare(binder: Binder, windows: Sequence[Window]) -> _Prepared:
+    prepared = _Prepared([], [], [], len(windows), [])
     for window in windows:
         try:
             tensor, share = binder.preprocess_with_validity(window.modality, window.raw())
         except (DecodeError, ValueError) as error:
-            report.dropped[window.topic] += 1
-            report.problem(f'{report.path}: topic {window.topic}: {error}; skipped')
+            prepared.unusable.append((window.topic, str(error)))
             continue
-        kept.append(window)
-        inputs.append(tensor)
-        valid.append(share)
-    return _Prepared(kept, inputs, valid, len(windows))
+        prepared.windows.append(window)
+        prepared.inputs.append(tensor)
+        prepared.valid.append(share)
+    return prepared
+
+
+def _tell(prepared: _Prepared, report: BagReport) -> None:
+    for topic, error in prepared.unusable:
+        report.dropped[topic] += 1
+        report.problem(f'{report.path}: topic {topic}: {error}; skipped')
 
 
 def _encode(binder: Binder, prepared: _Prepared) -> NDArray[np.float32]:
@@ -243,6 +264,7 @@ def _prepare_store(store: Path, binder: Binder, source: BagSource) -> None:
         'bag': fingerprint(source.path),
         'model': binder.model,
         'space': binder.space,
+        'precision': binder.precision,
         'topics': {m: list(named) for m, named in source.topics.named.items()},
         'modalities': list(source.modalities),
         'max_rate_hz': source.max_rate_hz,

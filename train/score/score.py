@@ -109,6 +109,7 @@ def score_bag(
     about = {
         'model': binder.model,
         'language_space': binder.space,
+        'precision': binder.precision,
         'predicates': [p.name for p in predicates],
         'truth': truths,
     }

@@ -22,10 +22,14 @@ ABOUT = b'lb_ros'
 # Below this an exact search takes milliseconds, and needs no approximate index.
 MIN_ROWS_TO_APPROXIMATE = 100_000
 PLACE = ('bag', 'modality', 'topic', 'stamp_ns', 'start_ns', 'time_s')
-SUB_VECTOR = 8  # dimensions that product quantisation codes in one byte
-# Of an approximate search; measured by benchmarks/search.py.
-PROBED_SHARE = 0.05
-REFINE_FACTOR = 20
+METRIC = 'cosine'
+# Cells need not be exact: more are looked into than hold the answers.
+KMEANS_ITERATIONS, KMEANS_SAMPLE_RATE = 8, 32
+# Of an approximate search; measured by benchmarks/search.py. A byte for each dimension is almost
+# exact, so that few candidates are compared again; product quantisation in 48 bytes compared forty
+# times the answers again and still missed one in ten.
+PROBED_SHARE = 0.25
+REFINE_FACTOR = 2
 
 
 class NoIndexError(ValueError):
@@ -143,7 +147,9 @@ class MomentStore:
             thumbnails: (stamp, modality, JPEG).
         """
         named = f'bag = {_quoted(bag)}'
-        self._thumbnails.delete(named)
+        if self._thumbnails.count_rows(named):
+            self._thumbnails.delete(named)
+        known = self._moments.count_rows(named) > 0
         if thumbnails:
             stamps, modalities, jpegs = zip(*thumbnails, strict=True)
             columns = {'bag': [bag] * len(stamps), 'modality': modalities, 'stamp_ns': stamps,
@@ -165,7 +171,8 @@ class MomentStore:
             schema=self._moments.schema,
         )
         self._moments.add(table)
-        self._moments.delete(f'{named} AND bag_key != {_quoted(key)}')
+        if known:
+            self._moments.delete(f'{named} AND bag_key != {_quoted(key)}')
 
     def optimise(self) -> None:
         """Merge small files, and bring the indices up to date where there is much to search."""
@@ -174,23 +181,23 @@ class MomentStore:
         rows = len(self)
         indexed = {name for index in self._moments.list_indices() for name in index.columns}
         if 'modality' not in indexed and rows:
-            self._moments.create_scalar_index('modality', index_type='BITMAP')
+            self._moments.create_index('modality', config=_lancedb().index.Bitmap())
         if rows < MIN_ROWS_TO_APPROXIMATE or 'vector' in indexed:
             return
-        self._moments.create_index(
-            metric='dot',
-            vector_column_name='vector',
-            index_type='IVF_PQ',
+        config = _lancedb().index.IvfSq(
+            distance_type=METRIC,
             num_partitions=partitions(rows),
-            num_sub_vectors=max(1, self.about.dimensions // SUB_VECTOR),
+            max_iterations=KMEANS_ITERATIONS,
+            sample_rate=KMEANS_SAMPLE_RATE,
         )
+        self._moments.create_index('vector', config=config)
 
     def nearest(
         self, query: NDArray[np.float32], modality: str, *, limit: int, exact: bool = False
     ) -> list[Entry]:
         """The windows of a modality whose vectors have the largest product with a query `[D]`."""
         search = self._moments.search(query.astype(np.float32), vector_column_name='vector')
-        search = search.distance_type('dot').where(_is(modality), prefilter=True).limit(limit)
+        search = search.distance_type(METRIC).where(_is(modality), prefilter=True).limit(limit)
         if exact:
             search = search.bypass_vector_index()
         else:
@@ -239,8 +246,8 @@ class MomentStore:
 
 
 def partitions(rows: int) -> int:
-    """Cells of the approximate index: the square root of the number of rows."""
-    return max(1, round(math.sqrt(rows)))
+    """Cells of the approximate index: half the square root of the number of rows."""
+    return max(1, round(math.sqrt(rows) / 2))
 
 
 def _entries(table: pa.Table, query: NDArray[np.float32] | None) -> list[Entry]:
@@ -269,6 +276,7 @@ def _quoted(text: str) -> str:
 def _lancedb() -> Any:
     try:
         import lancedb
+        import lancedb.index
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             'index and search need LanceDB: pip install "lb_ros[search]" (or lancedb)'
