@@ -148,7 +148,7 @@ def test_the_command(
     (empty_store / 'mine' / WEIGHTS).write_bytes(b'no')
     status, _, error = run_cli(capsys, 'verify', 'mine')
     assert status == 1 and 'sha256 differs' in error
-    status, _, error = run_cli(capsys, 'convert', 'touch=/', '--out', out)
+    status, _, error = run_cli(capsys, 'convert', 'smell=/', '--out', out)
     assert status == 2 and 'MODALITY=FOLDER' in error
     status, _, error = run_cli(capsys, 'verify', 'languagebind-large')
     assert status == 1 and 'lb-ros models pull languagebind-large' in error
