@@ -35,8 +35,6 @@ NODES = (
     *(f'{MODALITIES[name].sensor}_encoder' for name in SENSED),
 )
 WAKE_S = 0.2
-# The encoders come back to Python after every operation, and must not wait there for the others.
-SWITCH_S = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,6 @@ def main(name: str, args: list[str] | None = None) -> None:
         name: One of `NODES`.
         args: ROS arguments; the command line where None.
     """
-    sys.setswitchinterval(SWITCH_S)
     use_dds_profile()
     _import_early()
     try:

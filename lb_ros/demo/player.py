@@ -187,12 +187,12 @@ def _wait_for_subscribers(
     publishers: dict[str, tuple[Publisher, bool]], limit_s: float
 ) -> list[str]:
     # Nobody has to listen to these.
-    optional = ('camera/camera_info', 'task/text')
+    optional = ('camera/camera_info', 'task/text', 'ground_truth/')
     while True:
         missing = [
             topic
             for topic, (publisher, _) in publishers.items()
-            if topic not in optional and publisher.get_subscription_count() == 0
+            if not topic.startswith(optional) and publisher.get_subscription_count() == 0
         ]
         if not missing or time.monotonic() > limit_s:
             return missing
