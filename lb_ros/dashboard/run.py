@@ -85,7 +85,9 @@ def _index_site(args: argparse.Namespace, predicates: list[Predicate]) -> Site:
     store = MomentStore(args.source)
     binder = Binder.load(args.model or store.about.model)
     store.check_space(binder.space)
-    title = f'{Path(args.source).name}: {len(store)} moments of {len(store.bags())} bags'
+    bags = len(store.bags())
+    counted = f'{bags} bag' if bags == 1 else f'{bags} bags'
+    title = f'{Path(args.source).name}: {len(store)} moments of {counted}'
     return Site(
         Session(title, live=False),
         search=lambda sentence: find_sentence(

@@ -112,8 +112,8 @@ def test_live_and_offline_agree(ros_domain: int, drawn: Any, tmp_path: Path) -> 
             for modality, similarity, probability, age_ms in zip(*columns, strict=True):
                 key = (round(now_ms - age_ms), modality, entry.name)
                 score = known[key]
-                assert similarity == pytest.approx(score.similarity[modality], abs=1e-3)
-                assert probability == pytest.approx(score.probability[modality], abs=5e-3)
+                assert similarity == pytest.approx(score.similarity[modality], abs=1e-3), key
+                assert probability == pytest.approx(score.probability[modality], abs=5e-3), key
                 compared.add(key)
     assert len(compared) > 0.5 * len(known)  # a busy machine may skip some, newest wins
     assert {modality for _, modality, _ in compared} == {'image', 'depth', 'infrared', 'audio'}

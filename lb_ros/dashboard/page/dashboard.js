@@ -8,7 +8,7 @@ const query = new URLSearchParams(location.search);
 const session = query.get('bag') ? `bag=${encodeURIComponent(query.get('bag'))}&` : '';
 const part = (selector) => document.querySelector(selector);
 const state = {
-  sequence: 0, now: 0, heard: 0, live: true, paused: false, at: null, span: 60, asked: new Set(), figures: new Map(),
+  sequence: 0, now: 0, heard: 0, live: true, paused: false, at: null, span: 60, asked: new Set(), figures: new Map(), drawn: new Set(),
   start: query.get('at') === null ? null : Number(query.get('at')), shown: new Map(),
 };
 const timeline = new LbTimeline(part('#rows'), { onMoment: (t) => stopAt(t) });
@@ -76,6 +76,11 @@ function take(news) {
   else if (part('.lb-message').textContent.startsWith('encoding')) tell('');
   timeline.append(news.lines);
   for (const line of news.lines) mark(line.name);
+  const drawn = new Set([...state.drawn, ...news.lines.flatMap((line) => Object.keys(line.series))]);
+  if (drawn.size > state.drawn.size) {
+    state.drawn = drawn;
+    lbLegend(part('.lb-legend'), ['image', 'depth', 'infrared', 'audio'].filter((m) => drawn.has(m)));
+  }
   if (news.live) timeline.forgetBefore(state.now - KEEP_S);
   const gauges = JSON.stringify(news.gauges);
   if (gauges !== state.gauges) part('.lb-gauges').replaceChildren(...news.gauges.map((gauge) => {
@@ -114,7 +119,6 @@ function figure(modality) {
     made.innerHTML = '<img alt=""><figcaption></figcaption>';
     part('.lb-sensors').append(made);
     state.figures.set(modality, made);
-    lbLegend(part('.lb-legend'), ['image', 'depth', 'infrared', 'audio'].filter((m) => state.figures.has(m)));
     showPictures();
   }
   return state.figures.get(modality);
