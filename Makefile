@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all set-up by themselves; `make help` lists the rest.
 BIN := .venv/bin
 
-.PHONY: help setup sim demo test test-slow lint format clean
+.PHONY: help setup sim demo test test-unit test-ros test-slow coverage audit lint format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ #/' | column -t -s '#'
@@ -26,6 +26,21 @@ format: setup  ## let ruff format
 
 test: sim lint  ## the whole suite but slow tests
 	$(BIN)/python -m pytest -m 'not slow'
+
+test-unit: setup  ## tests without ROS nodes, simulator or long runs
+	$(BIN)/python -m pytest -m 'not ros and not sim and not slow'
+
+test-ros: setup  ## tests that start ROS nodes, but no slow ones
+	$(BIN)/python -m pytest -m 'ros and not slow'
+
+coverage: sim  ## what `make test` covers; nodes in processes of their own are not counted
+	$(BIN)/python -m pytest -m 'not slow' --cov --cov-report=term
+
+audit: setup  ## known vulnerabilities of the locked packages (asks the network; never fails offline)
+	@if $(BIN)/python -m pip install --quiet 'pip-audit==2.10.1' && $(BIN)/python -c \
+	  'import socket; socket.create_connection(("pypi.org", 443), 5)' 2> /dev/null; \
+	then $(BIN)/pip-audit --no-deps --disable-pip -r requirements/base.txt; \
+	else echo 'audit: skipped, pypi.org cannot be reached'; fi
 
 test-slow: sim  ## slow tests
 	$(BIN)/python -m pytest -m slow

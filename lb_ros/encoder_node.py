@@ -95,11 +95,7 @@ class EncoderNode(LifecycleNode):
         self.transitions.activity = 'loading the model set'
         self._model.acquire(self.get_name())
         worker = self._model.worker_for(self.get_name())
-        assert self._settings is not None
-        max_age_ms = self._settings.values.max_age_ms
-        self._sensors = {
-            each.topic: each.attach(worker, max_age_ms=max_age_ms) for each in self._sensor_inputs
-        }
+        self._sensors = {each.topic: each.attach(worker) for each in self._sensor_inputs}
         self._worker = worker
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -19,7 +19,7 @@ from encoders.audio_window import WINDOW_S
 from lb_ros.arrival import Arrival, Encoded
 from lb_ros.content_check import ContentCheck
 from lb_ros.health import Expectation, InputHealth, Log
-from lb_ros.overload import MemoryPolicy, is_fatal
+from lb_ros.overload import MemoryPolicy, fatal_line, is_fatal
 from lb_ros.slot import Counters, NewestSlot
 from lb_ros.sound_input import SoundInput
 from lb_ros.watchdog import EXIT_DEVICE, leave
@@ -73,6 +73,7 @@ class EncodingWorker:
 
     Attributes:
         memory: What was done about lack of memory.
+        max_age_ms: See above; `limit` changes it.
     """
 
     def __init__(
@@ -165,7 +166,7 @@ class EncodingWorker:
     def limit(self, *, max_rate_hz: float, max_age_ms: float) -> None:
         """Take other limits from the next message on."""
         self._period_s = 1.0 / max_rate_hz if max_rate_hz > 0 else 0.0
-        self._max_age_ms = max_age_ms
+        self.max_age_ms = max_age_ms
 
     def counters(self) -> dict[str, Counters]:
         """What became of the messages so far, by sensor."""
@@ -247,8 +248,7 @@ class EncodingWorker:
     def _not_expected(self, due: Mapping[str, Arrival], error: Exception) -> None:
         """Go on after an error that no one foresaw, unless the device is lost for good."""
         if is_fatal(error):
-            line = f'the device failed for good: {error}'.splitlines()[0]
-            self._on_fatal(EXIT_DEVICE, line)
+            self._on_fatal(EXIT_DEVICE, fatal_line(error))
         for sensor in due:
             self._fail(sensor, 'internal', f'{type(error).__name__}: {error}')
 
@@ -309,7 +309,7 @@ class EncodingWorker:
     def _prepare(self, binder: Binder, name: str, arrival: Arrival) -> _Ready | None:
         sensor, started_s = self._sensors[name], time.monotonic()
         wait_ms = (started_s - arrival.arrived_s) * 1e3
-        if wait_ms > self._max_age_ms:
+        if wait_ms > self.max_age_ms:
             sensor.slot.count('stale')
             sensor.health.note('stale', f'a message waited {wait_ms:.0f} ms: the machine is busy')
             return None

@@ -31,6 +31,11 @@ def is_fatal(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(word in str(error) for word in FATAL_WORDS)
 
 
+def fatal_line(error: BaseException) -> str:
+    """What is said of an error that `is_fatal`, before the process ends."""
+    return f'the device failed for good: {error}'.splitlines()[0]
+
+
 class MemoryPolicy:
     """Encodes batches so that running out of memory costs quality of service, never the service.
 

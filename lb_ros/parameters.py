@@ -45,6 +45,7 @@ class Parameters:
     answer_within_s: float = 4.0
     max_batch: int = 0
     worker_timeout_s: float = 60.0
+    model_root: str = ''
 
 
 DESCRIPTIONS = {
@@ -61,6 +62,7 @@ DESCRIPTIONS = {
     'answer_within_s': 'A change of state is answered after this and goes on, seconds; 0 to wait',
     'max_batch': 'Samples encoded in one call; 0: one on a CPU, else one per modality',
     'worker_timeout_s': 'A worker busy for longer ends the process, seconds; 0: never',
+    'model_root': 'Folder from below which load_model may load, too; empty for none',
 }
 RANGES = {
     'threads': (0, 256),

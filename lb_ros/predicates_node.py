@@ -18,6 +18,7 @@ from encoders import SENSED, PredicateBank, PredicateError, SpaceError, load_pre
 from encoders.scoring import Evaluation, Scoring
 from lb_ros.answering import answer
 from lb_ros.background import background_pool, on_one_core
+from lb_ros.confinement import check_confined
 from lb_ros.encoder_node import LOAD_ERRORS, NEWEST
 from lb_ros.encoding import Encoded
 from lb_ros.lifecycle import FAILURE, SUCCESS, Transitions, attempt, elsewhere
@@ -376,6 +377,8 @@ class PredicatesNode(LifecycleNode):
             return response
 
         def prepare() -> Scoring:
+            values = self._values()
+            check_confined(request.model, configured=values.model, root=values.model_root)
             binder = model.load(request.model)
             bank = PredicateBank(before.bank.predicates, binder)
             return Scoring(bank, history_s=before.history_s)

@@ -54,7 +54,7 @@ class SensorInput:
         self._node, self._modality, self._source = node, modality, source
         self.topic = self._topic = topic
         self._parameters = parameters
-        self._stamps = StampCheck(max_age_ms=1000.0, max_future_ms=self._parameters.max_future_ms)
+        self._stamps = StampCheck(max_future_ms=self._parameters.max_future_ms)
         self._worker: EncodingWorker | None = None
         self._sensor = ''
         self.is_open = False
@@ -66,13 +66,12 @@ class SensorInput:
             self._subscribe(form, kind)
         node.create_timer(LOOK_S, self._look)
 
-    def attach(self, worker: EncodingWorker, *, max_age_ms: float) -> str:
+    def attach(self, worker: EncodingWorker) -> str:
         """Feed a worker from now on; returns the name it knows the sensor by.
 
         Raises:
             KeyError: The worker's model set has no encoder for the modality.
         """
-        self._stamps.max_age_ms = max_age_ms
         self._sensor = worker.add_sensor(
             self._modality,
             source=self._source,
@@ -114,7 +113,7 @@ class SensorInput:
             worker.put(self._sensor, arrival)
             return
         stamp_ns = to_ns(header.stamp)
-        checked = self._stamps.check(stamp_ns, now_ns)
+        checked = self._stamps.check(stamp_ns, now_ns, max_age_ms=worker.max_age_ms)
         health = worker.health(self._sensor)
         health.arrived(stamp_ns=checked.stamp_ns, now_ns=now_ns)
         if not checked.usable:

@@ -15,8 +15,9 @@ from encoders.text_tower import text_tower
 from lb_ros.diagnostics import engine_status
 from lb_ros.encoding import Encoded, EncodingWorker, Log
 from lb_ros.health import Status
+from lb_ros.overload import fatal_line, is_fatal
 from lb_ros.parameters import Parameters, batch_limit, thread_count
-from lb_ros.watchdog import Watchdog, leave
+from lb_ros.watchdog import EXIT_DEVICE, Watchdog, leave
 
 WARM_UP_RUNS = 2
 
@@ -114,6 +115,8 @@ class SharedModel:
     def load(self, model: str) -> Binder:
         """A model set on this process's device, warmed up; what is at work is not touched.
 
+        Calls `on_fatal` where the device fails for good meanwhile.
+
         Raises what `acquire` raises.
         """
         parameters = self._parameters()
@@ -123,8 +126,13 @@ class SharedModel:
         except (RuntimeError, AssertionError) as error:  # a build without CUDA fails an assertion
             reason = str(error).splitlines()[0]
             raise ValueError(f'parameter device: {parameters.device!r}: {reason}') from error
-        binder = Binder.load(model, modalities=self._modalities, device=parameters.device)
-        warm_up(binder)
+        try:
+            binder = Binder.load(model, modalities=self._modalities, device=parameters.device)
+            warm_up(binder)
+        except Exception as error:
+            if is_fatal(error):
+                self.on_fatal(EXIT_DEVICE, fatal_line(error))
+            raise
         return binder
 
     def use(self, binder: Binder) -> None:

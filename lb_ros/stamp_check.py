@@ -26,16 +26,21 @@ class StampCheck:
     """Checks the stamps of one input in the order of their arrival.
 
     Args:
-        max_age_ms: Older messages are stale.
         max_future_ms: Clocks of other machines may be ahead by this.
     """
 
-    def __init__(self, *, max_age_ms: float, max_future_ms: float) -> None:
-        self.max_age_ms, self.max_future_ms = max_age_ms, max_future_ms
+    def __init__(self, *, max_future_ms: float) -> None:
+        self.max_future_ms = max_future_ms
         self._last_ns = 0
 
-    def check(self, stamp_ns: int, now_ns: int) -> CheckedStamp:
-        """Judge a stamp at a moment of the ROS clock, both in nanoseconds."""
+    def check(self, stamp_ns: int, now_ns: int, *, max_age_ms: float) -> CheckedStamp:
+        """Judge a stamp at a moment of the ROS clock, both in nanoseconds.
+
+        Args:
+            stamp_ns: Of the message.
+            now_ns: When it arrived.
+            max_age_ms: Older messages are stale; may differ from call to call.
+        """
         if stamp_ns == 0:
             return CheckedStamp(
                 now_ns, 'no_stamp', 'its stamp is 0, so the time of arrival is used'
@@ -47,10 +52,9 @@ class StampCheck:
                 f'{self.max_future_ms:.0f}: are the clocks synchronised, is use_sim_time right?'
             )
             return CheckedStamp(stamp_ns, 'future', line, usable=False)
-        if age_ms > self.max_age_ms:
-            line = (
-                f'its stamp is {age_ms:.0f} ms old, more than max_age_ms {self.max_age_ms:.0f}'
-                + (': for a replayed bag set use_sim_time' if age_ms > 60_000 else '')
+        if age_ms > max_age_ms:
+            line = f'its stamp is {age_ms:.0f} ms old, more than max_age_ms {max_age_ms:.0f}' + (
+                ': for a replayed bag set use_sim_time' if age_ms > 60_000 else ''
             )
             return CheckedStamp(stamp_ns, 'stale', line, usable=False)
         back_ms = (self._last_ns - stamp_ns) * 1e-6

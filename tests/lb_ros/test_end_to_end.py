@@ -119,12 +119,15 @@ def model(tiny_model_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope='module')
-def nodes(model: Path) -> Iterator[subprocess.Popen[str]]:
+def nodes(
+    model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[subprocess.Popen[str]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('ROS_DOMAIN_ID', '101')
         patch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
         command = [sys.executable, '-m', 'lb_ros.start', 'bringup', '--ros-args']
         command += ['-p', f'model:={model}', '-p', 'modalities:=[image,depth]']
+        command += ['-p', f'model_root:={tmp_path_factory.getbasetemp()}']
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         yield process
         process.kill()
@@ -198,6 +201,8 @@ def test_a_new_model_under_load_never_mixes_spaces(
     assert second != first
     with pytest.raises(RuntimeError, match='no model set'):
         client.load_model('nonsense')
+    with pytest.raises(RuntimeError, match='model_root'):
+        client.load_model('/etc')
     until(lambda: camera.scores[-1].language_space == second, 'the other space')
     assert client.load_model(str(model)) == first
     until(lambda: camera.scores[-1].language_space == first, 'the first space')

@@ -86,13 +86,13 @@ S_NS = 10**9
 
 @given(st.lists(st.integers(-3 * S_NS, 3 * S_NS), min_size=1, max_size=50))
 def test_no_usable_stamp_is_old_or_far_ahead(offsets: list[int]) -> None:
-    check = StampCheck(max_age_ms=1000, max_future_ms=250)
+    check = StampCheck(max_future_ms=250)
     now_ns, last = 1_700_000_000 * S_NS, 0
     for offset in offsets:
-        found = check.check(now_ns + offset, now_ns)
+        found = check.check(now_ns + offset, now_ns, max_age_ms=1000)
         assert found.usable == (-S_NS <= offset <= 250_000_000)
         if found.usable:
             assert (found.fault == 'backwards') == (now_ns + offset < last)
             last = now_ns + offset
-    zero = check.check(0, now_ns)
+    zero = check.check(0, now_ns, max_age_ms=1000)
     assert (zero.fault, zero.stamp_ns, zero.usable) == ('no_stamp', now_ns, True)

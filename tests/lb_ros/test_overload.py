@@ -194,3 +194,24 @@ def test_a_measure_that_is_taken_back_too_early_waits_longer_the_next_time() -> 
     waits = np.diff(trials)
     assert len(trials) >= 3
     assert (waits[1:] >= 1.9 * waits[:-1]).all()
+
+
+def test_a_device_that_is_lost_while_it_warms_up_ends_the_process(
+    tiny_model_set: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip('rclpy')
+    from lb_ros.parameters import Parameters
+    from lb_ros.shared import SharedModel
+
+    def lost(*_: object) -> None:
+        raise torch.AcceleratorError('CUDA error: unspecified launch failure')
+
+    monkeypatch.setattr(Binder, 'encode', lost)
+    model = SharedModel(lambda: Parameters(model=str(tiny_model_set), threads=1), modalities=None)
+    ended: list[tuple[int, str]] = []
+    model.on_fatal = lambda status, line: ended.append((status, line))
+    with pytest.raises(torch.AcceleratorError):
+        model.acquire('camera_encoder')
+    assert ended == [
+        (EXIT_DEVICE, 'the device failed for good: CUDA error: unspecified launch failure')
+    ]

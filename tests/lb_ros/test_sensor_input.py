@@ -16,6 +16,7 @@ rclpy = pytest.importorskip('rclpy')
 from rclpy.context import Context  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import (  # noqa: E402
     DurabilityPolicy,
     QoSProfile,
@@ -27,6 +28,7 @@ from std_msgs.msg import String  # noqa: E402
 from lb_ros.encoder_node import EncoderNode  # noqa: E402
 from lb_ros.parameters import Settings  # noqa: E402
 from lb_ros.shared import SharedModel  # noqa: E402
+from lb_ros.stamps import to_stamp  # noqa: E402
 
 pytestmark = pytest.mark.ros
 LIMIT_S = 30.0
@@ -37,11 +39,13 @@ class Bench:
 
     def __init__(self, folder: Path, context: Context, *extra: str) -> None:
         self.told: list[str] = []
+        self.late_ns = 0
         given = (f'model:={folder}', *extra)
         words = [word for setting in given for word in ('-p', setting)]
         self.encoder = EncoderNode('depth', context=context, cli_args=['--ros-args', *words])
         settings = Settings(self.encoder)
         model = SharedModel(lambda: settings.values, modalities=('depth',))
+        settings.on_change = model.limit
         model.on_encoded, model.on_failure = self.encoder.publish, self.told.append
         self.encoder.connect(model, settings, inputs=['depth/image'])
         self.encoder.trigger_configure()
@@ -62,7 +66,8 @@ class Bench:
     def send(self, publisher: Any) -> None:
         pixels = np.random.default_rng().integers(500, 900, (8, 8), np.uint16)
         image = Image(encoding='16UC1', width=8, height=8, step=16, data=pixels.tobytes())
-        image.header.stamp = self.robot.get_clock().now().to_msg()
+        stamp_ns = self.robot.get_clock().now().nanoseconds - self.late_ns
+        image.header.stamp = to_stamp(stamp_ns)
         publisher.publish(image)
 
     def until(self, holds: Callable[[], Any], publisher: Any = None) -> None:
@@ -155,3 +160,16 @@ def test_a_rate_that_is_not_as_expected_is_shown(bench: Callable[..., Bench]) ->
     publisher = rig.robot.create_publisher(Image, 'depth/image', 1)
     rig.until(lambda: rig.encoded > 5, publisher)
     assert 'Hz, expected 1000.0 Hz' in rig.encoder.statuses()[0].message
+
+
+def test_another_max_age_ms_is_asked_of_the_next_message(bench: Callable[..., Bench]) -> None:
+    rig = bench('max_age_ms:=60000.0', 'max_rate_hz:=0.0')
+    publisher = rig.robot.create_publisher(Image, 'depth/image', 1)
+    rig.late_ns = 500_000_000
+    rig.until(lambda: rig.encoded, publisher)
+    changed = rig.encoder.set_parameters([Parameter('max_age_ms', value=200.0)])
+    assert changed[0].successful
+    before = rig.encoded
+    rig.until(lambda: rig.worker.counters()['depth'].stale >= 3, publisher)
+    assert rig.encoded <= before + 1  # one may have been at work
+    assert any('more than max_age_ms 200' in line for line in rig.told)

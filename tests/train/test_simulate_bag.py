@@ -23,6 +23,8 @@ from train.simulate.camera import INFRARED_SIZE, REGION_SIZE, SIZE, Frame
 from train.simulate.sound import RATE_HZ
 from train.storage import read_marks
 
+pytestmark = pytest.mark.sim
+
 MARKS = {'suite': 'libero_goal', 'split': 'evaluation', 'scene': 'kitchen', 'seed': '7'}
 TRUTH = {'open(top drawer)': True, 'in(black bowl, top drawer)': False, 'hot(stove)': True}
 REGIONS = ('black bowl', 'top drawer')

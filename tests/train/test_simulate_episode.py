@@ -27,6 +27,8 @@ from train.simulate.sound import RATE_HZ
 from train.simulate.touch import untouched
 from train.storage import read_marks
 
+pytestmark = pytest.mark.sim
+
 
 @pytest.fixture(scope='module')
 def task() -> SceneTask:

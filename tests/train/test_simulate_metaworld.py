@@ -31,6 +31,8 @@ from train.simulate.metaworld.world import BEFORE_S, ExpertWorld
 from train.simulate.world import AMBIENT_K
 from train.storage import read_marks
 
+pytestmark = pytest.mark.sim
+
 TASK = {task.scene: task for task in TASKS}
 
 

@@ -15,6 +15,8 @@ pytest.importorskip('libero', reason='the simulator is an optional extra')
 from train.simulate.objects import INSTRUCTION, OBJECTS, exchange_objects
 from train.simulate.scene import TRAINING_SUITES, Scene, list_scenes, with_other_objects
 
+pytestmark = pytest.mark.sim
+
 SCENES = {s.scene: s for suite in TRAINING_SUITES for s in list_scenes(suite)}
 
 

@@ -24,6 +24,8 @@ from train.simulate.truth import (
 )
 from train.simulate.world import AMBIENT_K, PLATE_ON_K, Heat, World
 
+pytestmark = pytest.mark.sim
+
 DRAWERS = ('top drawer', 'middle drawer', 'bottom drawer')
 
 

@@ -13,6 +13,8 @@ pytest.importorskip('mujoco', reason='the simulator is an optional extra')
 from train.simulate.sound import DISTRACTORS, RATE_HZ, VOICES, synthesise
 from train.simulate.world import SoundEvent
 
+pytestmark = pytest.mark.sim
+
 SEED = 3
 
 

@@ -1,0 +1,284 @@
+"""Kill nodes and a training run with SIGKILL at random moments, again and again.
+
+After every kill a node is started again and must answer within five seconds of its sensor's first
+message; a training run must go on from an intact checkpoint, and end with the very weights of a
+run that was never killed.
+
+    python tests/kill_cycles.py --cycles 200 --json killed.json
+    python tests/kill_cycles.py --cycles 10 --only bringup --only training
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+import torch
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from safetensors.numpy import load_file
+from sensor_msgs.msg import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from encoders import Binder  # noqa: E402
+from encoders.model_set import WEIGHTS  # noqa: E402
+from lb_ros.msg import AudioChunk, Embedding, PredicateStates  # noqa: E402
+from lb_ros.predicates_node import LATCHED  # noqa: E402
+from lb_ros.stamps import to_stamp  # noqa: E402
+from tests.train.conftest import RECIPE, DrawnBag, random_moments  # noqa: E402
+from train.checkpoint import CHECKPOINT, LOG  # noqa: E402
+
+START_S, RECOVERY_S = 180.0, 5.0
+SENSORS = {'camera_encoder': 'image', 'depth_encoder': 'depth', 'infrared_encoder': 'infrared',
+           'microphone_encoder': 'audio'}  # fmt: skip
+TOPICS = {'image': 'camera/image', 'depth': 'depth/image', 'infrared': 'infrared/image',
+          'audio': 'microphone/audio'}  # fmt: skip
+NODES = ('bringup', 'predicates', *SENSORS)
+STEPS_PER_CYCLE = 60
+PREDICATES = """predicates:
+  seen:
+    positive: [the drawer is open]
+    negative: [the drawer is closed]
+    modalities: [image]
+    threshold_on: 0.5
+    threshold_off: 0.49999
+    dwell_ms: 0
+"""
+
+
+class Robot(Node):
+    """Sends what a node takes, and notes when it is active and when it has answered."""
+
+    def __init__(self, target: str, binder: Binder) -> None:
+        super().__init__('robot')
+        self._target, self._rng = target, np.random.default_rng(0)
+        self.modality = SENSORS.get(target, 'image')
+        self.is_active = self.has_answered = False
+        vector = binder.embed(image=np.zeros((8, 8, 3), np.uint8))['image'][0]
+        self._embedding = Embedding(
+            modality='image', model=binder.model, language_space=binder.space,
+            vector=vector.tolist(), valid_fraction=1.0,
+        )  # fmt: skip
+        kind = AudioChunk if self.modality == 'audio' else Image
+        if target == 'predicates':
+            self._sender = self.create_publisher(Embedding, 'embeddings/image', 1)
+        else:
+            self._sender = self.create_publisher(kind, TOPICS[self.modality], 1)
+        self.create_subscription(DiagnosticArray, '/diagnostics', self._diagnostics, 10)
+        self.create_subscription(PredicateStates, 'predicates/state', self._states, LATCHED)
+        if target in SENSORS:
+            topic = f'embeddings/{self.modality}'
+            self.create_subscription(Embedding, topic, self._heard, qos_profile_sensor_data)
+
+    def _diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name == f'/{self._target}: lifecycle':
+                self.is_active = status.message == 'active'
+
+    def _states(self, message: PredicateStates) -> None:
+        self.has_answered = any(each.state for each in message.states)
+
+    def _heard(self, message: Embedding) -> None:
+        self.has_answered = True
+
+    def send(self) -> None:
+        """One message of now."""
+        if self._target == 'predicates':
+            message: Any = self._embedding
+        elif self.modality == 'audio':
+            samples = self._rng.integers(-900, 900, 1600).astype(np.int16)
+            message = AudioChunk(sample_rate_hz=16_000, channels=1, samples=samples)
+        else:
+            encoding, size = ('rgb8', 3) if self.modality == 'image' else ('16UC1', 2)
+            data = self._rng.integers(1, 99, 64 * 48 * size).astype(np.uint8).tobytes()
+            message = Image(encoding=encoding, width=64, height=48, step=64 * size, data=data)
+        message.header.stamp = to_stamp(self.get_clock().now().nanoseconds)
+        self._sender.publish(message)
+
+
+def kill_node(target: str, cycles: int, *, rng: np.random.Generator) -> dict[str, Any]:
+    """Kill a node at random moments of its start and of its work; returns what was measured."""
+    folder = Path(tempfile.mkdtemp())
+    (folder / 'predicates.yaml').write_text(PREDICATES)
+    words = [sys.executable, '-m', 'lb_ros.start', target, '--ros-args', '-p', 'threads:=1']
+    words += ['-p', f'predicates:={folder / "predicates.yaml"}']
+    robot, executor = Robot(target, Binder.load('lb-mini')), SingleThreadedExecutor()
+    executor.add_node(robot)
+
+    def until(holds: Callable[[], bool], limit_s: float, *, sends: bool = False) -> float | None:
+        began_s = time.monotonic()
+        while not holds():
+            if time.monotonic() - began_s > limit_s:
+                return None
+            if sends:
+                robot.send()
+            executor.spin_once(timeout_sec=0.03)
+        return time.monotonic() - began_s
+
+    starts_s: list[float] = []
+    recoveries_s: list[float] = []
+    missed = 0
+    for _ in range(cycles):
+        # One that is killed at any moment of its start, and the one that must follow it.
+        with (folder / 'log.txt').open('w') as log:
+            victim = subprocess.Popen(words, stdout=log, stderr=log)
+            longest_s = 1.5 * max(starts_s, default=6.0)
+            until(lambda: False, float(rng.uniform(0, longest_s)), sends=True)
+            victim.kill()
+            victim.wait()
+            until(lambda: False, 0.3)  # what it had sent is read before it is forgotten
+            robot.is_active = robot.has_answered = False
+            process = subprocess.Popen(words, stdout=log, stderr=log)
+            start_s = until(lambda: robot.is_active, START_S)
+            robot.has_answered = False
+            recovery_s = until(lambda: robot.has_answered, RECOVERY_S, sends=True)
+            process.kill()
+            process.wait()
+        if start_s is None or recovery_s is None:
+            missed += 1
+            print((folder / 'log.txt').read_text()[-1000:], file=sys.stderr)
+        else:
+            starts_s.append(start_s)
+            recoveries_s.append(recovery_s)
+    executor.shutdown()
+    robot.destroy_node()
+    return {
+        'cycles': cycles,
+        'missed': missed,
+        'start_s': _median_and_max(starts_s),
+        'recovery_s': _median_and_max(recoveries_s),
+    }
+
+
+def kill_training(cycles: int, *, rng: np.random.Generator) -> dict[str, Any]:
+    """Kill a training run at random moments; returns what was measured."""
+    folder = Path(tempfile.mkdtemp())
+    for index in range(2):
+        DrawnBag().write(
+            folder / 'bags' / f'bag{index}',
+            random_moments(20, seed=index),
+            marks={'split': 'train'},
+            seed=index,
+        )
+    steps = STEPS_PER_CYCLE * cycles
+    recipe = RECIPE.replace('max_steps: 120', f'max_steps: {steps}')
+    (folder / 'whole.yaml').write_text(recipe)
+    often = recipe.replace('validate_every_minutes: 1.0e+9', 'validate_every_minutes: 0.0')
+    (folder / 'often.yaml').write_text(often)
+
+    def command(config: str, out: Path, *more: str) -> list[str]:
+        words = ['--config', str(folder / config), '--data', str(folder / 'bags')]
+        words += ['--cache', str(folder / 'cache'), '--workers', '1', '--threads', '1']
+        return [
+            sys.executable,
+            '-m',
+            'train.cli',
+            'train',
+            'bind',
+            *words,
+            '--out',
+            str(out),
+            *more,
+        ]
+
+    def finish(words: list[str]) -> None:
+        subprocess.run(words, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    out, whole, damaged, killed, steps_seen = folder / 'out', folder / 'whole', 0, 0, [0]
+    while killed < cycles and steps_seen[-1] < steps:
+        resume = ['--resume'] if (out / CHECKPOINT).exists() else []
+        process = subprocess.Popen(
+            command('often.yaml', out, *resume), cwd=ROOT, env=environment,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        _await_change(out / CHECKPOINT, process)
+        time.sleep(float(rng.uniform(0, 1.0)))
+        process.kill()
+        process.wait()
+        killed += 1
+        try:
+            state = torch.load(out / CHECKPOINT, weights_only=True)
+            damaged += int(state['step'] < steps_seen[-1])
+            steps_seen.append(state['step'])
+        except Exception as error:
+            print(f'{type(error).__name__}: {error}', file=sys.stderr)
+            damaged += 1
+    finish(command('often.yaml', out, '--resume'))
+    finish(command('whole.yaml', whole))
+    first, second = (load_file(each / 'drawn' / WEIGHTS) for each in (out, whole))
+    damaged += sum(json.loads(line) is None for line in (out / LOG).read_text().splitlines())
+    return {
+        'cycles': killed,
+        'damaged_checkpoints': damaged,
+        'steps_at_kills': steps_seen[1:],
+        'steps': steps,
+        'same_weights_as_unbroken_run': all(
+            np.array_equal(first[name], second[name]) for name in {**first, **second}
+        ),
+    }
+
+
+def _await_change(path: Path, process: subprocess.Popen[bytes]) -> None:
+    """Until a run has written its next checkpoint, or has ended."""
+    before = path.stat().st_mtime_ns if path.exists() else 0
+    end_s = time.monotonic() + START_S
+    while process.poll() is None and time.monotonic() < end_s:
+        if path.exists() and path.stat().st_mtime_ns != before:
+            return
+        time.sleep(0.02)
+
+
+def _median_and_max(values: list[float]) -> dict[str, float]:
+    return (
+        {'median': round(float(np.median(values)), 2), 'max': round(max(values), 2)}
+        if values
+        else {}
+    )
+
+
+def main() -> int:
+    """0 where everything came back and nothing was damaged."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--cycles', type=int, default=10)
+    parser.add_argument('--only', action='append', choices=(*NODES, 'training'))
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--json', type=Path)
+    args = parser.parse_args()
+    rng, found = np.random.default_rng(args.seed), {}
+    rclpy.init()
+    for what in args.only or (*NODES, 'training'):
+        is_node = what in NODES
+        found[what] = (
+            kill_node(what, args.cycles, rng=rng)
+            if is_node
+            else kill_training(args.cycles, rng=rng)
+        )
+        print(json.dumps({what: found[what]}), flush=True)
+    rclpy.try_shutdown()
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=2) + '\n')
+    failed = any(
+        each.get('missed') or each.get('damaged_checkpoints')
+        or not each.get('same_weights_as_unbroken_run', True)
+        for each in found.values()
+    )  # fmt: skip
+    return int(failed)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
