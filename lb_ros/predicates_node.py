@@ -67,7 +67,7 @@ class PredicatesNode(LifecycleNode):
         self._dirty = False
         self._due_ns: int | None = None
         self._next_s = self._quiet_s = 0.0
-        self._announced: list[str] | None = None
+        self._announced: tuple[str, ...] | None = None
         self._told: set[str] = set()
         self._scores = self.create_lifecycle_publisher(PredicateScores, 'predicates/scores', 10)
         self._states = self.create_lifecycle_publisher(
@@ -281,8 +281,9 @@ class PredicatesNode(LifecycleNode):
 
     def _announce(self, evaluation: Evaluation, now_ns: int) -> None:
         # The latched message must list what is scored now, also before the first evidence.
-        names = list(evaluation.states)
-        if evaluation.changed or names != self._announced:
+        names = evaluation.scores.table.names
+        known = names is self._announced or names == self._announced
+        if evaluation.changed or not known:
             self._announced = names
             self._states.publish(states_message(evaluation, now_ns=now_ns))
 
