@@ -17,7 +17,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from encoders import SENSED, Predicate, PredicateBank, PredicateError, SpaceError, load_predicates
-from lb_ros.answering import answer
+from lb_ros.answering import DEFAULT_MAX_AGE_MS, WAIT_S, RecentlyAsked, answer
 from lb_ros.encoder_node import LOAD_ERRORS, NEWEST
 from lb_ros.encoding import Encoded
 from lb_ros.lifecycle import FAILURE, SUCCESS, Transitions, attempt, elsewhere
@@ -26,8 +26,9 @@ from lb_ros.messages import (
     predicates_from_messages,
     scores_message,
     states_message,
+    unknown_states,
 )
-from lb_ros.msg import Embedding, PredicateScores, PredicateState, PredicateStates
+from lb_ros.msg import Embedding, PredicateScores, PredicateStates
 from lb_ros.parameters import Parameters, Settings, predicates_file
 from lb_ros.scoring import Evaluation, Scoring
 from lb_ros.shared import SharedModel
@@ -67,6 +68,7 @@ class PredicatesNode(LifecycleNode):
         self._dirty = False
         self._due_ns: int | None = None
         self._next_s = self._quiet_s = 0.0
+        self._recently_asked = RecentlyAsked()
         self._announced: tuple[str, ...] | None = None
         self._told: set[str] = set()
         self._scores = self.create_lifecycle_publisher(PredicateScores, 'predicates/scores', 10)
@@ -173,14 +175,7 @@ class PredicatesNode(LifecycleNode):
         self._waiting.give_up(f'{self.get_name()} was deactivated')
         names = [p.name for p in scoring.bank.predicates]
         now = self.get_clock().now().to_msg()
-        message = PredicateStates(
-            states=[
-                PredicateState(name=n, probability=0.5, since=now, reason='deactivated')
-                for n in names
-            ]
-        )
-        message.header.stamp = now
-        self._states.publish(message)
+        self._states.publish(unknown_states(names, 'deactivated', stamp=now))
 
     def changed(self, values: Parameters) -> None:
         """Take over parameters that have changed."""
@@ -216,19 +211,22 @@ class PredicatesNode(LifecycleNode):
             source=encoded.source,
         )
 
+    def needs(self, modality: str) -> bool:
+        """Whether a predicate, or a question of the last seconds, asks a modality."""
+        scoring = self._scoring
+        if scoring is None or not self._is_open:
+            return False
+        column = scoring.bank.table.columns.get(modality)
+        asked = column is not None and bool(column.asked.any())
+        return asked or modality in self._recently_asked
+
     def give_up(self, reason: str) -> None:
         """Say that every state is unknown, before the process ends; from any thread."""
         scoring, stamp = self._scoring, self.get_clock().now().to_msg()
         if scoring is None:
             return
-        message = PredicateStates(
-            states=[
-                PredicateState(name=p.name, probability=0.5, since=stamp, reason=reason)
-                for p in scoring.bank.predicates
-            ]
-        )
-        message.header.stamp = stamp
-        self._states.publish(message)
+        names = [predicate.name for predicate in scoring.bank.predicates]
+        self._states.publish(unknown_states(names, reason, stamp=stamp))
         self._states.wait_for_all_acked(GIVE_UP_WAIT)
 
     def _store(self, message: Embedding) -> None:
@@ -273,6 +271,8 @@ class PredicatesNode(LifecycleNode):
         started_s = time.perf_counter()
         evaluation = scoring.evaluate(now_ns)
         score_ms = (time.perf_counter() - started_s) * 1e3
+        if self._model is not None:
+            self._model.scored(score_ms)
         self._due_ns = evaluation.due_ns
         self._waiting.serve(evaluation.states)
         self._announce(evaluation, now_ns)
@@ -295,10 +295,20 @@ class PredicatesNode(LifecycleNode):
         if scoring is None or not self._is_open:
             response.message = f'{self.get_name()} is not active'
             return response
-        now_ns = self.get_clock().now().nanoseconds
-        return await elsewhere(
-            self, self._questions, lambda: answer(scoring, request, now_ns=now_ns)
-        )
+        asked = list(request.modalities) or list(scoring.bank.binder.modalities)
+        new = [modality for modality in asked if not self.needs(modality)]
+        self._recently_asked.add(asked)
+        if new and self._model is not None:
+            self._model.look()
+
+        def reply() -> QueryText.Response:
+            if new and not to_ns(request.at):
+                limit_ns = round((request.max_age_ms or DEFAULT_MAX_AGE_MS) * 1e6)
+                since_ns = self.get_clock().now().nanoseconds - limit_ns
+                scoring.await_evidence(new, since_ns=since_ns, timeout_s=WAIT_S)
+            return answer(scoring, request, now_ns=self.get_clock().now().nanoseconds)
+
+        return await elsewhere(self, self._questions, reply)
 
     async def _list(
         self, request: ListPredicates.Request, response: ListPredicates.Response

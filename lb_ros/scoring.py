@@ -82,7 +82,7 @@ class Scoring:
         self._states = Tracks.start(bank.predicates)
         # By sensor: what the newest vector resembles, which lasts longer than one evaluation.
         self._seen: dict[tuple[str, str], tuple[Vector, PredicateBank, Vector]] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
 
     def replace(self, bank: PredicateBank) -> None:
         """Score these predicates from now on; those that stay the same keep their states.
@@ -126,6 +126,19 @@ class Scoring:
             oldest_ns = stamp_ns - self.history_s * 1e9
             while len(kept) > 1 and kept[0].stamp_ns < oldest_ns:
                 kept.popleft()
+            self._lock.notify_all()
+
+    def await_evidence(
+        self, modalities: Sequence[str], *, since_ns: int, timeout_s: float
+    ) -> None:
+        """Wait until each modality has evidence that is not older, or the time is over."""
+
+        def has_all() -> bool:
+            fresh = {k[0] for k, kept in self._sensors.items() if kept[-1].stamp_ns >= since_ns}
+            return fresh.issuperset(modalities)
+
+        with self._lock:
+            self._lock.wait_for(has_all, timeout_s)
 
     def newest(self, now_ns: int) -> Moment:
         """The newest evidence of every sensor, with its age."""
