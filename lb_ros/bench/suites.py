@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -195,11 +198,30 @@ class RandomSentences:
         return _unit(self._rng, len(texts), size=self._size)
 
 
-SUITES: dict[str, Callable[[str, str, int], list[Measurement]]] = {
+Suite = Callable[[str, str, int], list[Measurement]]
+
+
+def _live(name: str) -> Suite:
+    """A suite over DDS; without ROS it measures nothing, and says so."""
+
+    def run(model: str, precision: str, repeats: int) -> list[Measurement]:
+        if importlib.util.find_spec('rclpy') is None or model.startswith(RANDOM):
+            print(f'{name}: left out, needs ROS 2 and a model set', file=sys.stderr)
+            return []
+        suite: Suite = getattr(importlib.import_module('lb_ros.bench.live'), name)
+        return suite(model, precision, repeats)
+
+    return run
+
+
+SUITES: dict[str, Suite] = {
     'engine': engine,
     'preprocessing': preprocessing,
     'text': text,
     'scoring': scoring,
+    'messages': _live('messages'),
+    'end_to_end': _live('end_to_end'),
+    'idle': _live('idle'),
 }
 
 
