@@ -7,7 +7,7 @@ from encoders.bank import PredicateBank
 from encoders.binder import Binder, SpaceError
 from encoders.decode import AudioOptions, DecodeError, ImageOptions, decode_audio, decode_image
 from encoders.fusion import PredicateScore
-from encoders.modalities import MODALITIES, SENSED, Modality
+from encoders.modalities import MODALITIES, SENSED, STANDARD, Modality
 from encoders.model_set import ModelSetError
 from encoders.predicate_file import load_predicates
 from encoders.predicates import Line, Predicate, PredicateError
@@ -16,6 +16,7 @@ from encoders.tracker import PredicateTracker, State, TrackedState
 __all__ = [
     'MODALITIES',
     'SENSED',
+    'STANDARD',
     'AudioOptions',
     'Binder',
     'DecodeError',

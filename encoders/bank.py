@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from encoders.predicates import Predicate, PredicateError
 # Slope of an uncalibrated score: CLIP's largest logit scale.
 DEFAULT_SLOPE = 100.0
 # Sentences that are embedded in one go, so that other users of the text tower need not wait long.
-CHUNK = 64
+CHUNK = 32
+# Between two of them, those who wait for the tower come first.
+PAUSE_S = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +193,7 @@ def embed_ahead(binder: Binder, predicates: Iterable[Predicate]) -> None:
     sentences = sorted(told, key=len)  # sentences of a length waste no padding on each other
     for start in range(0, len(sentences), CHUNK):
         binder.embed_text(sentences[start : start + CHUNK])
+        time.sleep(PAUSE_S)
 
 
 def text_contrast(binder: Binder, predicate: Predicate) -> Floats:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from encoders.encoder import EncoderSet, no_encoder
 from encoders.packed import encode_together
-from encoders.precision import dtype_of
+from encoders.precision import dtype_of, name_of
 from encoders.sources import Source, load_encoders
 from encoders.space import SpaceError
 
@@ -29,12 +29,14 @@ class Binder:
         calibration: From cosines to probabilities, or None where the set has not been calibrated.
         logit_scales: By modality, the factor its cosines were trained with. Cosines of two sensors
             carry none: only a sensor and a sentence were compared in training.
+        precision: Number format of the weights at work: `fp32`, `bf16` or `fp16`.
         held_bytes: Memory of all parameters.
         saved_bytes: What one model per modality would take more.
     """
 
-    def __init__(self, encoder_set: EncoderSet) -> None:
+    def __init__(self, encoder_set: EncoderSet, *, precision: str = 'fp32') -> None:
         self.model, self.calibration = encoder_set.name, encoder_set.calibration
+        self.precision = precision
         self.held_bytes, self.saved_bytes = encoder_set.held_bytes, encoder_set.saved_bytes
         self._encoders, self._tower = encoder_set.encoders, encoder_set.text
         self.space = self._tower.space
@@ -70,11 +72,10 @@ class Binder:
             KeyError: The set has no encoder for one of `modalities`.
         """
         chosen = dtype_of(dtype, device=device) if isinstance(dtype, str) else dtype
-        return cls(
-            load_encoders(
-                source, modalities=modalities, options=options, device=device, dtype=chosen
-            )
+        encoder_set = load_encoders(
+            source, modalities=modalities, options=options, device=device, dtype=chosen
         )
+        return cls(encoder_set, precision=name_of(chosen))
 
     def preprocess(self, modality: str, raw: Any) -> Tensor:
         """The network's input for one raw sample: float32 `[1, 3, H, W]`, a clip with its frames.

@@ -16,27 +16,41 @@ class Modality:
         sensor: What a robot calls it; the node is `<sensor>_encoder`. Empty where no node feeds
             it, only arrays.
         topic: Relative name of its input topic; empty as well.
+        pixels: What its pictures hold: `colour`, `depth` or `infrared`; empty for sound.
+        standard: Whether nodes run it unless told otherwise; the others are asked for by name.
     """
 
     name: str
     kind: str
     sensor: str
     topic: str
+    pixels: str
+    standard: bool = True
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """Names under which logs hold it: as it is and in its compressed forms."""
+        if not self.topic or self.kind == 'sound':
+            return (self.topic,) if self.topic else ()
+        forms = ('compressed', 'compressedDepth') if self.pixels == 'depth' else ('compressed',)
+        return (self.topic, *(f'{self.topic}/{form}' for form in forms))
 
 
 MODALITIES: dict[str, Modality] = {
     modality.name: modality
     for modality in (
-        Modality('image', 'image', 'camera', 'camera/image'),
-        Modality('depth', 'image', 'depth', 'depth/image'),
-        Modality('infrared', 'image', 'infrared', 'infrared/image'),
-        Modality('audio', 'sound', 'microphone', 'microphone/audio'),
-        Modality('video', 'clip', '', ''),
+        Modality('image', 'image', 'camera', 'camera/image', 'colour'),
+        Modality('depth', 'image', 'depth', 'depth/image', 'depth'),
+        Modality('infrared', 'image', 'infrared', 'infrared/image', 'infrared'),
+        Modality('audio', 'sound', 'microphone', 'microphone/audio', ''),
+        Modality('video', 'clip', '', '', 'colour'),
+        Modality('touch', 'image', 'touch', 'touch/image', 'colour', standard=False),
     )
 }
 
-# Those that nodes feed from topics.
+# Those that nodes feed from topics, and those of them that run unless others are named.
 SENSED: tuple[str, ...] = tuple(m.name for m in MODALITIES.values() if m.sensor)
+STANDARD: tuple[str, ...] = tuple(name for name in SENSED if MODALITIES[name].standard)
 
 
 def modality(name: str) -> Modality:

@@ -24,6 +24,12 @@ def dtype_of(precision: str, *, device: str | torch.device = 'cpu') -> torch.dty
     return torch.bfloat16 if fast() else torch.float32
 
 
+def name_of(dtype: torch.dtype) -> str:
+    """The precision of a dtype."""
+    names = {known: name for name, known in DTYPES.items()}
+    return names.get(dtype, str(dtype).removeprefix('torch.'))
+
+
 def cpu_has_bf16() -> bool:
     """Whether this CPU multiplies matrices of bfloat16 (AVX512-BF16 or AMX)."""
     features = torch.backends.cpu.get_cpu_capability()

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NoReturn
 
 from encoders.modalities import MODALITIES
@@ -170,6 +171,7 @@ class Predicate:
         return cls(name or sentence.strip(), (statement,), negate(statement))
 
 
+@lru_cache(maxsize=4096)
 def negate(statement: str) -> tuple[str, ...]:
     """Sentences that say the opposite: by antonym where there is one, and by negation."""
     found = []

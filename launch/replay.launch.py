@@ -19,6 +19,7 @@ from launch.events import Shutdown
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription
+from lb_ros.launching import ARGUMENTS, plan
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -45,11 +46,16 @@ def play(context: LaunchContext) -> list[Node | RegisterEventHandler]:
     """The player; everything ends with it."""
     values = context.launch_configurations
     loop = ['--loop'] if values['loop'] == 'true' else []
+    # Nodes subscribe before they listen; the bag begins when they do.
+    known = {argument.name for argument in ARGUMENTS}
+    nodes = plan({name: value for name, value in values.items() if name in known})
+    listeners = [process.executable for process in nodes if process.executable != 'microphone']
+    words = [values['bag'], '--clock', '--rate', values['rate'], *loop, '--after', *listeners]
     player = Node(
         package='lb_ros',
         executable='bag_player',
         namespace=values.get('namespace', ''),
-        arguments=[values['bag'], '--clock', '--rate', values['rate'], *loop],
+        arguments=words,
         output='screen',
     )
     ended = OnProcessExit(

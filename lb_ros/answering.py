@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 
 from encoders import Predicate, PredicateBank, PredicateError, PredicateScore
-from lb_ros.scoring import Scoring
+from encoders.scoring import Scoring
 from lb_ros.srv import QueryText
 from lb_ros.stamps import to_ns, to_stamp
 

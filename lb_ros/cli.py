@@ -100,6 +100,30 @@ def _offline(name: str) -> tuple[Callable[[Arguments], None], Runner]:
     return COMMANDS[name].add_arguments, COMMANDS[name].run
 
 
+def _score() -> tuple[Callable[[Arguments], None], Runner]:
+    from train.score import cli
+
+    return cli.add_arguments, cli.run
+
+
+def _index() -> tuple[Callable[[Arguments], None], Runner]:
+    from train.search import cli
+
+    return cli.add_index_arguments, cli.run_index
+
+
+def _search() -> tuple[Callable[[Arguments], None], Runner]:
+    from train.search import cli
+
+    return cli.add_search_arguments, cli.run_search
+
+
+def _dashboard() -> tuple[Callable[[Arguments], None], Runner]:
+    from lb_ros.dashboard import run
+
+    return run.add_arguments, run.run
+
+
 def _up() -> tuple[Callable[[Arguments], None], Runner]:
     def add_arguments(parser: Arguments) -> None:
         parser.epilog = 'example: lb-ros up --model lb-mini --predicates config/predicates.yaml'
@@ -204,12 +228,16 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     'up': Subcommand('run all encoders and predicates in one process', _up, True),
     'query': Subcommand('compare sentences with what the sensors see now', _query, True),
     'watch': Subcommand('show scores and states as they change', _watch, True),
+    'dashboard': Subcommand('a web page of a robot, a bag or an index', _dashboard),
     'models': Subcommand('list, pull, convert, inspect and verify model sets', _models),
     'sim': Subcommand('write simulator bags with ground truth', _sim),
     'train': Subcommand('train encoders from bags', lambda: _offline('train')),
     'calibrate': Subcommand('fit probabilities from labelled bags', lambda: _offline('calibrate')),
     'bench': Subcommand('measure encoding, preprocessing, text and scoring', _bench),
     'eval': Subcommand('measure a model set on labelled bags', lambda: _offline('eval')),
+    'score': Subcommand('score predicates on bags, as the live nodes would', _score),
+    'index': Subcommand('make the moments of bags searchable', _index),
+    'search': Subcommand('find moments in indexed bags by sentence or example', _search),
 }
 
 

@@ -32,6 +32,9 @@ from lb_ros.srv import (
 )
 from lb_ros.stamps import to_ns, to_stamp
 
+# What embedding a predicate's sentences may take, beside busy sensors on a busy machine.
+PREDICATE_S = 0.1
+
 
 class NotAnsweredError(RuntimeError):
     """The nodes did not answer in time, or refused; the text says why.
@@ -276,10 +279,13 @@ class LanguageClient:
             Names of all that are scored now.
 
         Raises:
-            NotAnsweredError: No answer in time, or one was refused; nothing has changed.
+            NotAnsweredError: One was refused, and nothing has changed; or there was no answer
+                within `timeout_s` and `PREDICATE_S` for each predicate.
         """
         request = SetPredicates.Request(predicates=_messages(predicates))
-        return list(self._call(SetPredicates, 'predicates/set', request).active)
+        limit_s = self.timeout_s + PREDICATE_S * len(predicates)
+        response = self._call(SetPredicates, 'predicates/set', request, timeout_s=limit_s)
+        return list(response.active)
 
     def add(self, *predicates: Predicate | str) -> list[str]:
         """Score these predicates as well, all or none; those of the same names are replaced.
@@ -288,10 +294,13 @@ class LanguageClient:
             Names of all that are scored now.
 
         Raises:
-            NotAnsweredError: No answer in time, or one was refused; nothing has changed.
+            NotAnsweredError: One was refused, and nothing has changed; or there was no answer
+                within `timeout_s` and `PREDICATE_S` for each predicate.
         """
         request = AddPredicates.Request(predicates=_messages(predicates))
-        return list(self._call(AddPredicates, 'predicates/add', request).active)
+        limit_s = self.timeout_s + PREDICATE_S * len(predicates)
+        response = self._call(AddPredicates, 'predicates/add', request, timeout_s=limit_s)
+        return list(response.active)
 
     def remove(self, *names: str) -> list[str]:
         """Score these predicates no more, all or none.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import MODALITIES, AudioOptions, Binder, DecodeError, ImageOptions
+from encoders.audio_window import WINDOW_S
 from lb_ros.arrival import Arrival, Encoded
 from lb_ros.content_check import ContentCheck
 from lb_ros.health import Expectation, InputHealth, Log
@@ -21,7 +22,6 @@ from lb_ros.sound_input import SoundInput
 from lb_ros.stage_times import StageTimes
 from lb_ros.watchdog import EXIT_DEVICE, leave
 
-AUDIO_WINDOW_S = 2.5
 MAX_BATCH = 4
 __all__ = ['Arrival', 'Encoded', 'EncodingWorker', 'Log']
 
@@ -113,7 +113,7 @@ class EncodingWorker:
             if name in self._sensors:
                 return name
             slot: NewestSlot[Arrival] = NewestSlot(self._wake)
-            stream = SoundInput(AUDIO_WINDOW_S, sound)
+            stream = SoundInput(WINDOW_S, sound)
             content = ContentCheck(modality)
             self._next_s[name] = self._served_s[name] = 0.0
             self.memory.priorities.append(name)

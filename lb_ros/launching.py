@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from encoders.modalities import MODALITIES, SENSED
+from encoders.modalities import MODALITIES, SENSED, STANDARD
 from encoders.shipped import shipped
 from lb_ros.dds_profile import VARIABLES
 
@@ -68,10 +68,14 @@ ARGUMENTS: tuple[Argument, ...] = (
     Argument('autostart', 'true', 'configure and activate; else a lifecycle manager does', TRUTHS),
     Argument('camera', '', 'topics of a camera driver', ('', *CAMERAS)),
     Argument('infrared', '', 'topics of an infrared driver', ('', *INFRAREDS)),
-    Argument('camera_inputs', '', 'image topics, separated by commas; instead of the preset'),
-    Argument('depth_inputs', '', 'depth topics, separated by commas; instead of the preset'),
-    Argument('infrared_inputs', '', 'infrared topics, separated by commas; instead of the preset'),
-    Argument('microphone_inputs', '', 'sound topics, separated by commas'),
+    *(
+        Argument(
+            f'{MODALITIES[name].sensor}_inputs',
+            '',
+            f'topics of {name}, separated by commas; instead of a preset',
+        )
+        for name in SENSED
+    ),
     Argument('microphone', 'false', 'record from a sound device of this machine', TRUTHS),
     Argument('dds_profile', 'shipped', 'Fast DDS profile: shipped, none, or a file'),
 )
@@ -164,7 +168,7 @@ def _configured_modalities(path: Path) -> tuple[str, ...]:
     except (OSError, yaml.YAMLError) as error:
         raise ValueError(f'argument params_file: {path}: {error}') from error
     found = loaded.get('/**', {}) if isinstance(loaded, dict) else {}
-    listed = found.get('ros__parameters', {}).get('modalities') or SENSED
+    listed = found.get('ros__parameters', {}).get('modalities') or STANDARD
     return _names('modalities', ','.join(listed), SENSED)
 
 

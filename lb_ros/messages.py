@@ -9,6 +9,7 @@ from builtin_interfaces.msg import Time
 
 from encoders import Predicate, PredicateError, TrackedState
 from encoders.predicate_file import predicate_from_entry
+from encoders.scoring import Evaluation
 from lb_ros.msg import (
     ModalityCalibration,
     ModalityWeight,
@@ -18,7 +19,6 @@ from lb_ros.msg import (
 )
 from lb_ros.msg import Predicate as PredicateMsg
 from lb_ros.msg import PredicateScore as PredicateScoreMsg
-from lb_ros.scoring import Evaluation
 from lb_ros.stamps import to_stamp
 
 NUMBERS = ('threshold_on', 'threshold_off', 'dwell_ms', 'max_age_ms')

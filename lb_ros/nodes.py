@@ -21,6 +21,7 @@ from lb_ros.diagnostics import publish_diagnostics
 from lb_ros.encoder_node import EncoderNode
 from lb_ros.encoding import Encoded
 from lb_ros.microphone import MicrophoneNode
+from lb_ros.model_service import offer_load_model
 from lb_ros.parameters import Parameters, Settings, inputs_of
 from lb_ros.predicates_node import PredicatesNode
 from lb_ros.shared import SharedModel
@@ -34,6 +35,8 @@ NODES = (
     *(f'{MODALITIES[name].sensor}_encoder' for name in SENSED),
 )
 WAKE_S = 0.2
+# The encoders come back to Python after every operation, and must not wait there for the others.
+SWITCH_S = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ def main(name: str, args: list[str] | None = None) -> None:
         name: One of `NODES`.
         args: ROS arguments; the command line where None.
     """
+    sys.setswitchinterval(SWITCH_S)
     use_dds_profile()
     _import_early()
     try:
@@ -176,6 +180,7 @@ def _encoder_alone(modality: str) -> Started:
     node.connect(model, settings, inputs=inputs_of(settings.values, modality))
     _follow(settings, model, None)
     settings.unconfigured = lambda: node.transitions.state == 'unconfigured'
+    offer_load_model(node, model)
     publish_diagnostics(node, lambda: [model.status()])
     return Started((node,), node, settings.values.autostart, model)
 

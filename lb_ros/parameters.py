@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +18,24 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from encoders import MODALITIES, SENSED
+from encoders import MODALITIES, SENSED, STANDARD
 from encoders.precision import PRECISIONS
 from encoders.shipped import shipped
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """Values of a node's parameters; `DESCRIPTIONS` says what each is."""
+    """Values of a node's parameters; `DESCRIPTIONS` says what each is.
+
+    `inputs` are the topics of each modality, parameters `<sensor>_inputs`.
+    """
 
     model: str = 'lb-mini'
     predicates: str = ''
-    modalities: tuple[str, ...] = SENSED
-    camera_inputs: tuple[str, ...] = ('camera/image',)
-    depth_inputs: tuple[str, ...] = ('depth/image',)
-    infrared_inputs: tuple[str, ...] = ('infrared/image',)
-    microphone_inputs: tuple[str, ...] = ('microphone/audio',)
+    modalities: tuple[str, ...] = STANDARD
+    inputs: Mapping[str, tuple[str, ...]] = field(
+        default_factory=lambda: {name: (MODALITIES[name].topic,) for name in SENSED}
+    )
     device: str = 'cpu'
     precision: str = 'auto'
     threads: int = 0
@@ -51,10 +53,6 @@ DESCRIPTIONS = {
     'model': 'Name of a model set, or its folder',
     'predicates': 'YAML file with predicates; empty for the shipped ones',
     'modalities': 'Encoders to run (bringup only)',
-    'camera_inputs': 'Image topics; several cameras share the trunk',
-    'depth_inputs': 'Depth image topics',
-    'infrared_inputs': 'Infrared image topics',
-    'microphone_inputs': 'Sound topics',
     'device': 'Torch device of the encoders, for example cpu or cuda:0',
     'precision': 'fp32, bf16, fp16, or auto: bf16 where the device multiplies it, else fp32',
     'threads': 'CPU threads of the encoders; 0 for one per core',
@@ -123,16 +121,20 @@ def declare_parameters(node: Node) -> Parameters:
         ValueError: A value is of the wrong type or out of range, or a modality is unknown.
     """
     values: dict[str, Any] = {}
-    for field in fields(Parameters):
-        default = list(field.default) if isinstance(field.default, tuple) else field.default
-        declared = declare_parameter(node, field.name, default, _descriptor(field.name))
-        if isinstance(field.default, tuple):
-            # An empty list has no type in a YAML file or on the command line: it arrives as None.
-            declared = tuple(declared or ())
-            if not declared or not all(declared):
-                what = ', '.join(SENSED) if field.name == 'modalities' else 'topic'
-                raise ValueError(f'parameter {field.name}: needs at least one of {what}')
-        values[field.name] = declared
+    for each in fields(Parameters):
+        if each.name == 'inputs':
+            values[each.name] = {name: _declare_inputs(node, name) for name in SENSED}
+        elif isinstance(each.default, tuple):
+            values[each.name] = _declare_list(
+                node,
+                each.name,
+                each.default,
+                what=', '.join(SENSED),
+                about=DESCRIPTIONS[each.name],
+            )
+        else:
+            descriptor = _descriptor(each.name)
+            values[each.name] = declare_parameter(node, each.name, each.default, descriptor)
     if values['precision'] not in PRECISIONS:
         expected, found = ', '.join(PRECISIONS), values['precision']
         raise ValueError(f'parameter precision: must be one of {expected}, not {found!r}')
@@ -141,6 +143,23 @@ def declare_parameters(node: Node) -> Parameters:
         if name not in SENSED:
             raise ValueError(f'parameter modalities: unknown {name!r}, expected some of {known}')
     return Parameters(**values)
+
+
+def _declare_inputs(node: Node, modality: str) -> tuple[str, ...]:
+    entry = MODALITIES[modality]
+    about = f'Topics of {modality}; several share the trunk'
+    return _declare_list(node, f'{entry.sensor}_inputs', (entry.topic,), what='topic', about=about)
+
+
+def _declare_list(
+    node: Node, name: str, default: tuple[str, ...], *, what: str, about: str
+) -> tuple[str, ...]:
+    descriptor = ParameterDescriptor(description=about, read_only=True)
+    # An empty list has no type in a YAML file or on the command line: it arrives as None.
+    declared = tuple(declare_parameter(node, name, list(default), descriptor) or ())
+    if not declared or not all(declared):
+        raise ValueError(f'parameter {name}: needs at least one of {what}')
+    return declared
 
 
 def declare_parameter(
@@ -159,8 +178,7 @@ def declare_parameter(
 
 def inputs_of(parameters: Parameters, modality: str) -> tuple[str, ...]:
     """Topics of a modality's sensors."""
-    topics: tuple[str, ...] = getattr(parameters, f'{MODALITIES[modality].sensor}_inputs')
-    return tuple(dict.fromkeys(topics))
+    return tuple(dict.fromkeys(parameters.inputs[modality]))
 
 
 def thread_count(parameters: Parameters) -> int:

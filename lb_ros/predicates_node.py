@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +14,10 @@ from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
-from encoders import SENSED, Predicate, PredicateBank, PredicateError, SpaceError, load_predicates
+from encoders import SENSED, PredicateBank, PredicateError, SpaceError, load_predicates
+from encoders.scoring import Evaluation, Scoring
 from lb_ros.answering import DEFAULT_MAX_AGE_MS, WAIT_S, RecentlyAsked, answer
+from lb_ros.background import background_pool, on_one_core
 from lb_ros.encoder_node import LOAD_ERRORS, NEWEST
 from lb_ros.encoding import Encoded
 from lb_ros.lifecycle import FAILURE, SUCCESS, Transitions, attempt, elsewhere
@@ -28,9 +28,10 @@ from lb_ros.messages import (
     states_message,
     unknown_states,
 )
+from lb_ros.model_service import Followers
 from lb_ros.msg import Embedding, PredicateScores, PredicateStates
+from lb_ros.msg import Predicate as PredicateMsg
 from lb_ros.parameters import Parameters, Settings, predicates_file
-from lb_ros.scoring import Evaluation, Scoring
 from lb_ros.shared import SharedModel
 from lb_ros.srv import (
     AddPredicates,
@@ -49,8 +50,6 @@ QUIET_PERIOD_S = 0.2
 GIVE_UP_WAIT = Duration(seconds=1)
 # Evaluations take at most this share of the time, however many predicates there are.
 BUSY_SHARE = 0.25
-# New sentences are embedded at this niceness, so that sensors are not kept waiting.
-NICENESS = 5
 
 
 class PredicatesNode(LifecycleNode):
@@ -63,9 +62,10 @@ class PredicatesNode(LifecycleNode):
         self.transitions = Transitions(
             self, answer_within_s=lambda: self._values().answer_within_s
         )
+        self._source = ''
+        self._followers: Followers | None = None
         self._scoring: Scoring | None = None
-        self._is_open = False
-        self._dirty = False
+        self._is_open = self._is_loading = self._dirty = False
         self._due_ns: int | None = None
         self._next_s = self._quiet_s = 0.0
         self._recently_asked = RecentlyAsked()
@@ -75,7 +75,7 @@ class PredicatesNode(LifecycleNode):
         self._states = self.create_lifecycle_publisher(
             PredicateStates, 'predicates/state', LATCHED
         )
-        self._changes = ThreadPoolExecutor(1, 'predicate change', initializer=_be_nice)
+        self._changes = background_pool('predicate change')
         self._questions = ThreadPoolExecutor(1, 'query')
         self._offer_services()
         self._waiting = Waiting(self, known=self._known, evaluate=self._mark_dirty)
@@ -100,6 +100,7 @@ class PredicatesNode(LifecycleNode):
         """
         self._model, self._settings = model, settings
         self.changed(settings.values)
+        self._followers = Followers(self) if listen else None
         for name in SENSED if listen else ():
             self.create_subscription(Embedding, f'embeddings/{name}', self._store, NEWEST)
 
@@ -134,6 +135,7 @@ class PredicatesNode(LifecycleNode):
         predicates = load_predicates(predicates_file(values))
         self.transitions.activity = 'loading the model set'
         binder = self._model.acquire(self.get_name())
+        self._source = values.model
         self.transitions.activity = f'embedding the sentences of {len(predicates)} predicates'
         self._scoring = Scoring(PredicateBank(predicates, binder), history_s=values.history_s)
 
@@ -168,14 +170,16 @@ class PredicatesNode(LifecycleNode):
             self._model.release(self.get_name())
 
     def _stop(self) -> None:
-        scoring, was_open = self._scoring, self._is_open
-        self._is_open = False
-        if scoring is None or not was_open:
+        was_open, self._is_open = self._is_open, False
+        if self._scoring is None or not was_open:
             return
         self._waiting.give_up(f'{self.get_name()} was deactivated')
-        names = [p.name for p in scoring.bank.predicates]
-        now = self.get_clock().now().to_msg()
-        self._states.publish(unknown_states(names, 'deactivated', stamp=now))
+        self._publish_unknown('deactivated')
+
+    def _publish_unknown(self, reason: str) -> None:
+        scoring, stamp = self._scoring, self.get_clock().now().to_msg()
+        names = [p.name for p in (scoring.bank.predicates if scoring else ())]
+        self._states.publish(unknown_states(names, reason, stamp=stamp))
 
     def changed(self, values: Parameters) -> None:
         """Take over parameters that have changed."""
@@ -222,11 +226,9 @@ class PredicatesNode(LifecycleNode):
 
     def give_up(self, reason: str) -> None:
         """Say that every state is unknown, before the process ends; from any thread."""
-        scoring, stamp = self._scoring, self.get_clock().now().to_msg()
-        if scoring is None:
+        if self._scoring is None:
             return
-        names = [predicate.name for predicate in scoring.bank.predicates]
-        self._states.publish(unknown_states(names, reason, stamp=stamp))
+        self._publish_unknown(reason)
         self._states.wait_for_all_acked(GIVE_UP_WAIT)
 
     def _store(self, message: Embedding) -> None:
@@ -245,7 +247,8 @@ class PredicatesNode(LifecycleNode):
         try:
             scoring.receive(modality, vector, **origin)
         except SpaceError as error:
-            if str(error) not in self._told:
+            # While a model is being loaded, the other processes change one after the other.
+            if not self._is_loading and str(error) not in self._told:
                 self._told.add(str(error))
                 self.get_logger().error(str(error))
             return
@@ -323,40 +326,34 @@ class PredicatesNode(LifecycleNode):
         return response
 
     async def _set(self, request: SetPredicates.Request, response: SetPredicates.Response) -> Any:
-        predicates, refused = predicates_from_messages(request.predicates)
-        return await self._change(response, predicates, refused, keep=False)
+        return await self._change(response, request.predicates, keep=False)
 
     async def _add(self, request: AddPredicates.Request, response: AddPredicates.Response) -> Any:
-        predicates, refused = predicates_from_messages(request.predicates)
         if not request.predicates:
             response.message = 'there are no predicates'
             return self._conclude(response, {})
-        return await self._change(response, predicates, refused, keep=True)
+        return await self._change(response, request.predicates, keep=True)
 
-    async def _change(
-        self,
-        response: Any,
-        predicates: Sequence[Predicate],
-        refused: dict[str, str],
-        *,
-        keep: bool,
-    ) -> Any:
+    async def _change(self, response: Any, messages: Sequence[PredicateMsg], *, keep: bool) -> Any:
         """Score these predicates as well, or (`keep` False) alone; all of them or none."""
         await self.transitions.settled()
         scoring = self._scoring
         if scoring is None:
             response.message = f'{self.get_name()} is not configured'
             return response
-        if not refused:
 
-            def prepare() -> tuple[PredicateBank, dict[str, str]]:
-                bank = scoring.bank.copy() if keep else PredicateBank([], scoring.bank.binder)
+        def prepare() -> tuple[PredicateBank, dict[str, str]]:
+            predicates, refused = predicates_from_messages(messages)
+            bank = scoring.bank.copy() if keep else PredicateBank([], scoring.bank.binder)
+            if refused:
+                return bank, refused
+            with on_one_core():
                 return bank, bank.try_extend(predicates)
 
-            bank, refused = await elsewhere(self, self._changes, prepare)
-            if not refused:
-                scoring.replace(bank)
-                self._mark_dirty()
+        bank, refused = await elsewhere(self, self._changes, prepare)
+        if not refused:
+            scoring.replace(bank)
+            self._mark_dirty()
         return self._conclude(response, refused)
 
     async def _remove(
@@ -406,17 +403,24 @@ class PredicatesNode(LifecycleNode):
         except (*LOAD_ERRORS, PredicateError) as error:
             response.message = str(error.args[0] if error.args else error)
             return response
+        if self._followers is not None:
+            space = scoring.bank.space
+            self._is_loading = True
+            try:
+                failed = await self._followers.load(
+                    request.model, before=self._source, space=space
+                )
+            finally:
+                self._is_loading = False
+            if failed:
+                response.message = '; '.join(f'{node}: {why}' for node, why in failed.items())
+                return response
         if self._scoring is not before:
             response.message = f'{self.get_name()} was cleaned up meanwhile'
             return response
         # First the side that refuses vectors of the other space, then the side that makes them.
-        self._scoring = scoring
+        self._scoring, self._source = scoring, request.model
         model.use(scoring.bank.binder)
         self._mark_dirty()
         response.success, response.language_space = True, scoring.bank.space
         return response
-
-
-def _be_nice() -> None:
-    # On Linux the niceness of a thread, and of those that PyTorch starts from it, is its own.
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

@@ -131,11 +131,11 @@ class SensorInput:
         worker.put(self._sensor, arrival)
 
     def _forms(self) -> list[tuple[str, type]]:
-        topic = self._topic
-        if MODALITIES[self._modality].kind == 'sound':
+        topic, modality = self._topic, MODALITIES[self._modality]
+        if modality.kind == 'sound':
             return [(topic, AudioChunk)]
         compressed = [(f'{topic}/compressed', CompressedImage)]
-        if self._modality == 'depth':
+        if modality.pixels == 'depth':
             compressed.append((f'{topic}/compressedDepth', CompressedImage))
         return [(topic, Image), *compressed]
 

@@ -59,6 +59,11 @@ class SharedModel:
             totals[sensor] = {k: v + before.get(k, 0) for k, v in asdict(counters).items()}
         return totals
 
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it has a user, and so a model set."""
+        return self._binder is not None
+
     def acquire(self, user: str) -> Binder:
         """The model set for one more user; loads it where it is the first. Blocks.
 
@@ -188,6 +193,6 @@ def warm_up(binder: Binder) -> None:
 def _sample(modality: str) -> object:
     if MODALITIES[modality].kind == 'sound':
         return np.zeros((1, 16_000), np.float32), 16_000
-    if modality == 'image':
+    if MODALITIES[modality].pixels == 'colour':
         return np.zeros((64, 64, 3), np.uint8)
     return np.full((64, 64), 1000, np.uint16)

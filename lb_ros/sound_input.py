@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 from encoders import AudioOptions, decode_audio
-from lb_ros.audio_window import AudioWindow, Window
+from encoders.audio_window import AudioWindow, Window
 
 
 class SoundInput:

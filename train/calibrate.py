@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +30,12 @@ def calibrate(
     embed: Embed,
     phrasings: Phrasings,
 ) -> Calibration:
-    """Fit every predicate that has enough of both truths.
+    """Fit every predicate of which both truths occur.
 
-    Each modality gets a slope and an offset by balanced logistic regression. A modality that tells
-    the predicates of a relation no better than chance gets the weight 0; the others get the
-    non-negative weights under which their summed log-odds predict best.
+    Each modality gets a slope and an offset by balanced logistic regression: of the predicate
+    where it has `MIN_COUNT` moments of both truths, else of all predicates of its relation
+    together. The weights are the relation's: 0 for a modality that tells it no better than
+    chance, else the non-negative ones under which the summed log-odds predict best.
 
     Args:
         scores: Modality to cosines with the predicates' contrasts, `[N, P]`.
@@ -46,22 +48,65 @@ def calibrate(
         ValueError: No predicate has enough of both truths.
     """
     modalities = tuple(scores)
-    columns: dict[str, dict[str, Floats]] = {}
-    truths: dict[str, NDArray[np.bool_]] = {}
+    labelled = _labelled(scores, samples)
+    solid = {name: one for name, one in labelled.items() if one.rarer >= MIN_COUNT}
+    if not solid:
+        raise ValueError(f'no predicate has {MIN_COUNT} moments of both truths')
+    useful = useful_modalities(
+        {name: one.columns for name, one in solid.items()},
+        {name: one.truth for name, one in solid.items()},
+    )
+    shared = {
+        relation: fit_together(
+            [one for name, one in labelled.items() if relation_of(name) == relation], told
+        )
+        for relation, told in useful.items()
+    }
+    names = [name for name in labelled if relation_of(name) in shared]
+    rows = []
+    for name in names:
+        slopes, offsets, weights = shared[relation_of(name)]
+        if name in solid:
+            own = solid[name]
+            slopes, offsets, _ = fit_predicate(
+                own.columns, own.truth, np.zeros(len(modalities), bool)
+            )
+        rows.append((slopes, offsets, weights))
+    contrasts = fact_vectors(names, phrasings, embed).contrasts().numpy()
+    tables = (np.array([row[k] for row in rows], np.float32) for k in range(3))
+    return Calibration(space, tuple(names), modalities, contrasts, *tables)
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """One predicate: cosines `[N]` by modality, and its truth, bool `[N]`."""
+
+    columns: Mapping[str, Floats]
+    truth: NDArray[np.bool_]
+
+    @property
+    def rarer(self) -> int:
+        """Moments of the rarer truth."""
+        return int(min(self.truth.sum(), (~self.truth).sum()))
+
+    @property
+    def balance(self) -> Floats:
+        """Weights `[N]` under which both truths weigh the same; their mean is 1."""
+        share = float(self.truth.mean())
+        weights: Floats = np.where(self.truth, 0.5 / share, 0.5 / (1 - share))
+        return weights
+
+
+def _labelled(scores: Mapping[str, NDArray[np.float32]], samples: Samples) -> dict[str, Labelled]:
+    """The predicates of which both truths occur."""
+    found = {}
     for column, name in enumerate(samples.predicates):
         known = samples.truth[:, column] >= 0
-        truth = samples.truth[known, column] == 1
-        if min(truth.sum(), (~truth).sum()) >= MIN_COUNT:
-            truths[name] = truth
-            columns[name] = {m: scores[m][known, column].astype(np.float64) for m in modalities}
-    names = list(truths)
-    useful = useful_modalities(columns, truths)
-    rows = [fit_predicate(columns[n], truths[n], useful[relation_of(n)]) for n in names]
-    if not names:
-        raise ValueError(f'no predicate has {MIN_COUNT} moments of both truths')
-    contrasts = fact_vectors(names, phrasings, embed).contrasts().numpy()
-    slopes, offsets, weights = (np.array([row[k] for row in rows], np.float32) for k in range(3))
-    return Calibration(space, tuple(names), modalities, contrasts, slopes, offsets, weights)
+        columns = {m: table[known, column].astype(np.float64) for m, table in scores.items()}
+        one = Labelled(columns, samples.truth[known, column] == 1)
+        if one.rarer > 0:
+            found[name] = one
+    return found
 
 
 def useful_modalities(
@@ -102,9 +147,19 @@ def fit_predicate(
         truth: `[N]`, both truths among them.
         useful: `[M]`, which modalities can tell it.
     """
-    balance = np.where(truth, 0.5 / truth.mean(), 0.5 / (1 - truth.mean()))
+    return fit_together([Labelled(columns, truth)], useful)
+
+
+def fit_together(
+    predicates: Sequence[Labelled], useful: NDArray[np.bool_]
+) -> tuple[list[float], list[float], list[float]]:
+    """As `fit_predicate`, for several at once; each of them weighs the same."""
+    truth = np.concatenate([one.truth for one in predicates])
+    balance = np.concatenate([one.balance / len(one.truth) for one in predicates])
+    balance *= len(truth) / balance.sum()
     slopes, offsets, odds = [], [], []
-    for cosines in columns.values():
+    for name in predicates[0].columns:
+        cosines = np.concatenate([one.columns[name] for one in predicates])
         slope, offset = fit_logistic(cosines, truth, balance)
         slopes.append(slope)
         offsets.append(offset)

@@ -13,6 +13,7 @@ from encoders.shipped import shipped
 
 FACT = re.compile(r'^\s*(?P<relation>[\w ]+?)\s*\((?P<arguments>[^()]*)\)\s*$')
 SLOTS = ('x', 'y')
+SOMETHING = ('holding', 'lifted', 'contact')
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +194,6 @@ def _grammar(sentence: str) -> str:
 def relation_of(predicate: str) -> str:
     """The relation of a predicate; `holding something` and its like are their own."""
     fact = Fact.parse(predicate)
-    if fact.arguments == ('something',) and fact.relation in ('holding', 'lifted'):
+    if fact.arguments[-1:] == ('something',) and fact.relation in SOMETHING:
         return f'{fact.relation} something'
     return fact.relation

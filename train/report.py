@@ -33,6 +33,7 @@ from train.thresholds import balanced_error
 
 WORDINGS = ('trained', 'unseen')
 MIN_COUNT = 5
+FUSION_MARGIN = 0.02
 EMERGENT_MOMENTS = 1000
 
 
@@ -62,6 +63,8 @@ class Evaluation:
         medians: By wording and group, over predicates with at least 5 of both truths.
         relations: By wording, one line per relation.
         reversed_predicates: By wording, those whose best modality is below 0.5.
+        fused_worse: By wording, those that fused read worse than in their best modality, by more
+            than `FUSION_MARGIN`.
         calibration_error: By wording, median expected calibration error of the fused
             probabilities, both truths weighted alike; empty without a calibration.
         emergent: `depth -> infrared` and so on: retrieval of the same moment by another sensor,
@@ -78,6 +81,7 @@ class Evaluation:
     fused_medians: dict[str, dict[str, float]]
     relations: dict[str, list[RelationResult]]
     reversed_predicates: dict[str, list[str]]
+    fused_worse: dict[str, list[str]]
     calibration_error: dict[str, float]
     emergent: dict[str, Retrieval]
 
@@ -116,6 +120,7 @@ def evaluate_model_set(encoders: EncoderSet, vectors: Vectors, samples: Samples)
         fused_medians={w: _fused_medians(r) for w, r in results.items()},
         relations={w: _relations(r, best) for w, r in results.items()},
         reversed_predicates={w: _reversed(r, best) for w, r in results.items()},
+        fused_worse={w: _fused_worse(r, best) for w, r in results.items()},
         calibration_error=errors,
         emergent=emergent_retrieval(vectors),
     )
@@ -190,6 +195,17 @@ def _reversed(results: list[PredicateResult], best: Mapping[str, str]) -> list[s
     ]
 
 
+def _fused_worse(results: list[PredicateResult], best: Mapping[str, str]) -> list[str]:
+    solid = [r for r in results if min(r.positives, r.negatives) >= MIN_COUNT]
+    fused = {r.name: r.auroc for r in solid if r.modality == 'fused'}
+    return [
+        r.name
+        for r in solid
+        if r.modality == best.get(relation_of(r.name))
+        and fused.get(r.name, 1.0) < r.auroc - FUSION_MARGIN
+    ]
+
+
 def print_evaluation(evaluation: Evaluation) -> None:
     """A table of every predicate, trained and unseen wording side by side, and the medians."""
     console = Console()
@@ -222,4 +238,5 @@ def print_evaluation(evaluation: Evaluation) -> None:
             )
         console.print(f'{wording}: best modality {evaluation.medians[wording]}')
         console.print(f'{wording}: fused {evaluation.fused_medians[wording]}')
+        console.print(f'{wording}: fused worse {evaluation.fused_worse[wording] or "none"}')
         console.print(f'{wording}: reversed {evaluation.reversed_predicates[wording] or "none"}')

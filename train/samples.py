@@ -25,12 +25,7 @@ from train.storage import read_marks
 TRUTH_TOPIC = 'ground_truth/predicates'
 REGION_TOPIC = 'ground_truth/regions'
 REGION_SIZE = 64
-TOPICS = {
-    'image': ('camera/image/compressed', 'camera/image'),
-    'depth': ('depth/image/compressedDepth', 'depth/image'),
-    'infrared': ('infrared/image', 'infrared/image/compressed'),
-    'audio': ('microphone/audio',),
-}
+TOPICS = {name: entry.topics for name, entry in MODALITIES.items() if entry.topic}
 MAX_OFFSET_S = 0.1
 MIN_SOUND_S = 0.025  # a spectrum needs as much
 # Applied to stored inputs when they are used; they do not change what is stored.

@@ -132,6 +132,60 @@ def _serialized_marks(metadata: dict[str, str]) -> dict[str, str]:
     }
 
 
+def bag_topics(path: Path) -> dict[str, str]:
+    """Topics of a bag, without leading slashes, with their types.
+
+    Found in the index where the bag has one; a truncated bag is read through.
+
+    Raises:
+        FileNotFoundError: There is no such bag.
+    """
+    found: dict[str, str] = {}
+    for file in bag_files(path):
+        indexed = _indexed_topics(file) if file.suffix == '.mcap' else None
+        if indexed is None:
+            indexed = {raw.topic: raw.type_name for raw in read_raw(file, lambda line: None)}
+        found |= {topic.lstrip('/'): kind for topic, kind in indexed.items()}
+    return found
+
+
+def bag_span_ns(path: Path) -> tuple[int, int] | None:
+    """Time of the first and the last message, nanoseconds; None where the bag does not say."""
+    spans = [_span_ns(file) for file in bag_files(path)]
+    known = [span for span in spans if span is not None]
+    if len(known) < len(spans):
+        return None
+    return min(begin for begin, _ in known), max(end for _, end in known)
+
+
+def _span_ns(file: Path) -> tuple[int, int] | None:
+    try:
+        if file.suffix == '.mcap':
+            with file.open('rb') as stream:
+                summary = make_reader(stream).get_summary()
+            statistics = summary.statistics if summary else None
+            if statistics is None:
+                return None
+            return statistics.message_start_time, statistics.message_end_time
+        connection = sqlite3.connect(f'file:{file}?mode=ro', uri=True)
+        row = connection.execute('SELECT min(timestamp), max(timestamp) FROM messages').fetchone()
+        return None if row[0] is None else (int(row[0]), int(row[1]))
+    except (McapError, OSError, ValueError, struct.error, sqlite3.Error):
+        return None
+
+
+def _indexed_topics(file: Path) -> dict[str, str] | None:
+    try:
+        with file.open('rb') as stream:
+            summary = make_reader(stream).get_summary()
+    except (McapError, OSError, ValueError, struct.error):
+        return None
+    if summary is None or not summary.channels:
+        return None
+    kinds = {schema.id: schema.name for schema in summary.schemas.values()}
+    return {c.topic: kinds.get(c.schema_id, '') for c in summary.channels.values()}
+
+
 def read_raw(file: Path, problem: Problem) -> Iterator[RawMessage]:
     """Every readable message of one storage file.
 

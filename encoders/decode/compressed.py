@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from encoders.decode.errors import DecodeError
 from encoders.decode.rvl import decode_rvl
+from encoders.modalities import MODALITIES
 
 Array = NDArray[Any]
 
@@ -26,10 +27,11 @@ def decode_compressed(data: NDArray[np.uint8], description: str, *, modality: st
     Args:
         data: uint8 `[n]`.
         description: Its field `format`.
-        modality: `image`, `depth` or `infrared`.
+        modality: Of pictures.
 
     Returns:
-        `image`: uint8 `[H, W, 3]` RGB. `depth`: uint16 millimetres or float32 metres `[H, W]`.
+        Colour (`image`, `touch`): uint8 `[H, W, 3]` RGB.
+        `depth`: uint16 millimetres or float32 metres `[H, W]`.
         `infrared`: uint8 or uint16 `[H, W]`.
 
     Raises:
@@ -42,9 +44,10 @@ def decode_compressed(data: NDArray[np.uint8], description: str, *, modality: st
                 fault='encoding',
             )
         return _depth(data, description)
-    flags = cv2.IMREAD_COLOR_RGB if modality == 'image' else cv2.IMREAD_UNCHANGED
+    is_colour = MODALITIES[modality].pixels == 'colour'
+    flags = cv2.IMREAD_COLOR_RGB if is_colour else cv2.IMREAD_UNCHANGED
     array = _picture(data, flags, description)
-    if modality == 'image':
+    if is_colour:
         return array
     if modality == 'infrared' and array.ndim == 3 and _is_grey(array):
         array = np.ascontiguousarray(array[..., 0])

@@ -34,8 +34,9 @@ TO_RGB: dict[str, int] = {
     'bayer_gbrg16': cv2.COLOR_BayerGR2RGB, 'bayer_grbg16': cv2.COLOR_BayerGB2RGB,
     'nv12': cv2.COLOR_YUV2RGB_NV12, 'nv21': cv2.COLOR_YUV2RGB_NV21,
 }  # fmt: skip
+# By what a modality's pictures hold.
 ACCEPTED: dict[str, tuple[str, ...]] = {
-    'image': ('rgb8', 'rgb16', *TO_RGB),
+    'colour': ('rgb8', 'rgb16', *TO_RGB),
     'depth': ('16UC1', '32FC1', '64FC1'),
     'infrared': ('mono8', '8UC1', 'mono16', '16UC1', '32FC1'),
 }

@@ -14,6 +14,7 @@ from encoders.decode.encodings import ACCEPTED, PLANAR, RAW_ENCODINGS, TO_RGB
 from encoders.decode.errors import DecodeError
 from encoders.decode.infrared import as_infrared
 from encoders.decode.options import ImageOptions
+from encoders.modalities import MODALITIES
 
 Array = NDArray[Any]
 PLAIN = ImageOptions()
@@ -33,11 +34,12 @@ def decode_image(message: Any, *, modality: str, options: ImageOptions = PLAIN) 
 
     Args:
         message: Any object with the fields of sensor_msgs Image or CompressedImage.
-        modality: `image`, `depth` or `infrared`.
+        modality: Of pictures.
         options: What the encoding leaves open.
 
     Returns:
-        `image`: uint8 `[H, W, 3]` RGB. `depth`: uint16 millimetres or float metres `[H, W]`.
+        Colour (`image`, `touch`): uint8 `[H, W, 3]` RGB.
+        `depth`: uint16 millimetres or float metres `[H, W]`.
         `infrared`: uint16 centikelvin where the counts are temperatures, else uint8 grey
         `[H, W]`. A view of the message where no conversion is needed.
 
@@ -60,7 +62,8 @@ def decode_image(message: Any, *, modality: str, options: ImageOptions = PLAIN) 
 
 def _raw(message: Any, modality: str, options: ImageOptions) -> Array:
     encoding = str(message.encoding)
-    accepted = ACCEPTED[modality]
+    pixels = MODALITIES[modality].pixels
+    accepted = ACCEPTED[pixels]
     if modality == 'depth' and options.mono16_is_depth:
         accepted = (*accepted, 'mono16')
     if encoding not in accepted:
@@ -70,7 +73,7 @@ def _raw(message: Any, modality: str, options: ImageOptions) -> Array:
             fault='encoding',
         )
     array = _pixels(message, encoding)
-    if modality != 'image':
+    if pixels != 'colour':
         return array
     if encoding in TO_RGB:
         try:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,10 +20,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders.languagebind import preprocess as languagebind
-from encoders.preprocess import audio, depth, image, infrared
+from encoders.modalities import MODALITIES
 
 MINI, LANGUAGEBIND = 'mini', 'languagebind'
-MiniConfig = image.ImageConfig | depth.DepthConfig | infrared.InfraredConfig | audio.AudioConfig
+
+
+@runtime_checkable
+class MiniConfig(Protocol):
+    """A frozen dataclass; every module of a modality of `mini` has one."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Rows and columns of the network's input."""
+
+
 Config = MiniConfig | languagebind.Config
 
 
@@ -29,13 +43,31 @@ Config = MiniConfig | languagebind.Config
 class _Entry:
     config: type[Config]
     preprocess: Callable[..., tuple[Tensor, float]]
+    to_unit: Callable[..., Any] | None = None
+    normalise: Callable[..., Tensor] | None = None
+    stored_form: Callable[..., tuple[tuple[int, ...], type[np.generic]]] | None = None
+
+
+def _find_mini() -> dict[tuple[str, str], _Entry]:
+    """The modules here that are named as a modality: `touch` has `TouchConfig` and functions."""
+    found = {}
+    for name in MODALITIES:
+        where = f'{__name__}.{name}'
+        if find_spec(where) is None:
+            continue
+        module = import_module(where)
+        found[MINI, name] = _Entry(
+            config=getattr(module, f'{name.capitalize()}Config'),
+            preprocess=module.preprocess,
+            to_unit=module.to_unit,
+            normalise=module.normalise,
+            stored_form=module.stored_form,
+        )
+    return found
 
 
 _ENTRIES: dict[tuple[str, str], _Entry] = {
-    (MINI, 'image'): _Entry(image.ImageConfig, image.preprocess),
-    (MINI, 'depth'): _Entry(depth.DepthConfig, depth.preprocess),
-    (MINI, 'infrared'): _Entry(infrared.InfraredConfig, infrared.preprocess),
-    (MINI, 'audio'): _Entry(audio.AudioConfig, audio.preprocess),
+    **_find_mini(),
     **{
         (LANGUAGEBIND, name): _Entry(config, function)
         for name, (config, function) in languagebind.MODALITIES.items()
@@ -69,35 +101,28 @@ def to_stored(raw: Any, config: Config) -> NDArray[Any]:
     Raises:
         ValueError: The array has a shape or dtype that this modality does not take.
     """
-    if isinstance(config, image.ImageConfig):
-        return image.to_unit(raw, config)
-    if isinstance(config, depth.DepthConfig):
-        return depth.to_unit(raw, config)[0]
-    if isinstance(config, infrared.InfraredConfig):
-        return infrared.to_unit(raw, config)
-    if isinstance(config, audio.AudioConfig):
-        return audio.to_unit(raw, config)[0]
+    to_unit = _FOUND[type(config)][1].to_unit
+    if to_unit is not None:
+        stored = to_unit(raw, config)
+        return np.asarray(stored[0] if isinstance(stored, tuple) else stored)
     return np.asarray(preprocess(raw, config)[0].numpy())
 
 
 def stored_form(config: Config) -> tuple[tuple[int, ...], type[np.generic]]:
     """Shape and dtype of what `to_stored` returns; clips have none."""
-    if isinstance(config, audio.AudioConfig):
-        return (config.mel_bins, config.frames), np.float16
+    form = _FOUND[type(config)][1].stored_form
+    if form is not None:
+        return form(config)
     if isinstance(config, languagebind.audio.AudioConfig):
         return (3, config.mel_bins, config.frames), np.float32
-    side = (config.size, config.size)
-    if isinstance(config, image.ImageConfig):
-        return (*side, 3), np.uint8
-    if isinstance(config, MiniConfig):
-        return side, np.uint16
-    return (3, *side), np.float32
+    assert not isinstance(config, MiniConfig), 'every module of mini has a stored form'
+    return (3, config.size, config.size), np.float32
 
 
 def window_s(config: Config) -> float:
     """How much sound one sample uses at the most, seconds; 0 for what is no sound."""
-    if isinstance(config, audio.AudioConfig):
-        return config.samples / config.rate_hz
+    if hasattr(config, 'samples') and hasattr(config, 'rate_hz'):
+        return float(config.samples / config.rate_hz)
     if isinstance(config, languagebind.audio.AudioConfig):
         return (config.window + (config.frames - 1) * config.hop) / config.rate_hz
     return 0.0
@@ -105,15 +130,24 @@ def window_s(config: Config) -> float:
 
 def from_stored(stored: Tensor, config: Config) -> Tensor:
     """Network inputs float32 `[..., 3, H, W]` of stored samples `[..., ]`."""
-    if isinstance(config, image.ImageConfig):
-        return image.normalise(stored, config)
-    if isinstance(config, depth.DepthConfig):
-        return depth.normalise(stored, config)
-    if isinstance(config, infrared.InfraredConfig):
-        return infrared.normalise(stored, config)
-    if isinstance(config, audio.AudioConfig):
-        return audio.normalise(stored, config)
+    normalise = _FOUND[type(config)][1].normalise
+    if normalise is not None:
+        return normalise(stored, config)
     return stored
+
+
+def mini_config(modality: str, values: Mapping[str, Any]) -> MiniConfig:
+    """The configuration of a modality of `mini`; what is not given is as usual.
+
+    Raises:
+        ValueError: This family has no such modality.
+        TypeError: A key is unknown.
+    """
+    if (MINI, modality) not in _ENTRIES:
+        raise ValueError(f'there is no preprocessing {MINI!r} of {modality}')
+    kind: Any = _ENTRIES[MINI, modality].config
+    config: MiniConfig = kind(**_frozen(values))
+    return config
 
 
 def family_of(config: Config) -> str:

@@ -43,6 +43,11 @@ class AudioConfig:
         """Length of the stretch that is used."""
         return round(self.frames * self.hop_ms * self.rate_hz / 1000)
 
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Rows and columns of the network's input."""
+        return self.mel_bins, self.frames
+
 
 def to_unit(
     raw: tuple[NDArray[Any], int], config: AudioConfig
@@ -119,6 +124,11 @@ def mel_filters(config: AudioConfig, transform: int) -> Tensor:
     left, centre, right = hertz[:-2, None], hertz[1:-1, None], hertz[2:, None]
     rising, falling = (bins - left) / (centre - left), (right - bins) / (right - centre)
     return torch.minimum(rising, falling).clamp(min=0)
+
+
+def stored_form(config: AudioConfig) -> tuple[tuple[int, ...], type[np.generic]]:
+    """Shape and dtype of what `to_unit` gives."""
+    return (config.mel_bins, config.frames), np.float16
 
 
 def normalise(stored: Tensor, config: AudioConfig) -> Tensor:

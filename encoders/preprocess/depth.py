@@ -34,6 +34,11 @@ class DepthConfig:
     std: float = 0.25
     slopes: bool = False
 
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Rows and columns of the network's input."""
+        return self.size, self.size
+
 
 def to_unit(raw: NDArray[Any], config: DepthConfig) -> tuple[NDArray[np.uint16], float]:
     """Resize to a square of uint16 millimetres without holes, and the valid share.
@@ -59,6 +64,11 @@ def to_unit(raw: NDArray[Any], config: DepthConfig) -> tuple[NDArray[np.uint16],
     filled = np.divide(total, weight, out=far, where=weight > 1e-3)
     millimetres = np.clip(np.round(filled * 1000), 0, 65535).astype(np.uint16)
     return millimetres, float(valid.mean())
+
+
+def stored_form(config: DepthConfig) -> tuple[tuple[int, ...], type[np.generic]]:
+    """Shape and dtype of what `to_unit` gives."""
+    return (config.size, config.size), np.uint16
 
 
 def normalise(stored: Tensor, config: DepthConfig) -> Tensor:

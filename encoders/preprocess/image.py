@@ -19,6 +19,11 @@ class ImageConfig:
     mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)  # CLIP
     std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)  # CLIP
 
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Rows and columns of the network's input."""
+        return self.size, self.size
+
 
 def to_unit(raw: NDArray[np.uint8], config: ImageConfig) -> NDArray[np.uint8]:
     """Resize to a square, uint8 `[size, size, 3]`; the part that can be stored before training.
@@ -32,6 +37,11 @@ def to_unit(raw: NDArray[np.uint8], config: ImageConfig) -> NDArray[np.uint8]:
         return raw
     resized = cv2.resize(raw, (config.size, config.size), interpolation=cv2.INTER_AREA)
     return np.asarray(resized, np.uint8)
+
+
+def stored_form(config: ImageConfig) -> tuple[tuple[int, ...], type[np.generic]]:
+    """Shape and dtype of what `to_unit` gives."""
+    return (config.size, config.size, 3), np.uint8
 
 
 def normalise(stored: Tensor, config: ImageConfig) -> Tensor:

@@ -27,6 +27,11 @@ class InfraredConfig:
     mean: float = 0.1
     std: float = 0.15
 
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Rows and columns of the network's input."""
+        return self.size, self.size
+
 
 def to_unit(raw: NDArray[Any], config: InfraredConfig) -> NDArray[np.uint16]:
     """Resize to a square of uint16 counts; zero counts are dead pixels and take the median.
@@ -50,6 +55,11 @@ def to_unit(raw: NDArray[Any], config: InfraredConfig) -> NDArray[np.uint16]:
         how = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
         counts = cv2.resize(counts, (config.size, config.size), interpolation=how)
     return np.clip(np.round(counts), 0, 65535).astype(np.uint16)
+
+
+def stored_form(config: InfraredConfig) -> tuple[tuple[int, ...], type[np.generic]]:
+    """Shape and dtype of what `to_unit` gives."""
+    return (config.size, config.size), np.uint16
 
 
 def normalise(stored: Tensor, config: InfraredConfig) -> Tensor:

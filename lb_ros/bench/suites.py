@@ -20,12 +20,12 @@ from encoders.golden import golden_input
 from encoders.languagebind.preprocess import released_config
 from encoders.packed import encode_together
 from encoders.precision import DTYPES, dtype_of
+from encoders.scoring import Evaluation, Scoring
 from encoders.sources import load_encoders, parse_source
 from encoders.towers import TowerEncoder
 from encoders.vision_config import VisionConfig
 from encoders.vit import VisionTower, tie
 from lb_ros.bench.measure import Measurement, measure
-from lb_ros.scoring import Evaluation, Scoring
 
 # The trunk of languagebind-large with random weights: as fast as the real one.
 RANDOM = 'random:vit-l-14'

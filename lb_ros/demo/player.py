@@ -11,12 +11,15 @@ import struct
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import rclpy
 from builtin_interfaces.msg import Time
+from lifecycle_msgs.msg import State
+from lifecycle_msgs.srv import GetState
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -28,6 +31,7 @@ from lb_ros.dds_profile import use_dds_profile
 
 START_DELAY_S = 1.0
 CLOCK_PERIOD_S = 0.02
+POLL_S = 0.05
 QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 CDR_HEADER = 4
 
@@ -88,13 +92,21 @@ class _Pace:
 
 
 def play(
-    bag: Path, *, wait_s: float, rate: float = 1.0, loop: bool = False, clock: bool = False
+    bag: Path,
+    *,
+    wait_s: float,
+    after: Sequence[str] = (),
+    rate: float = 1.0,
+    loop: bool = False,
+    clock: bool = False,
 ) -> dict[str, Any]:
     """Play a bag; returns what was published and what could not be.
 
     Args:
         bag: Bag folder or file.
-        wait_s: How long to wait for a subscriber of every sensor topic before starting anyway.
+        wait_s: How long to wait for a subscriber of every sensor topic, and for `after`, before
+            starting anyway.
+        after: Lifecycle nodes that must be active: they subscribe before, but do not listen yet.
         rate: 2 for twice as fast.
         loop: Begin again at the end, until interrupted.
         clock: Publish the time of the bag on `/clock` and leave stamps as they are; otherwise
@@ -111,8 +123,10 @@ def play(
     report = BagReport(bag)
     publishers = _publishers(node, bag, report)
     ticks = node.create_publisher(Clock, '/clock', 10) if clock else None
-    missing = _wait_for_subscribers(publishers, wait_s)
-    problems = [f'nobody listens to {topic}' for topic in missing]
+    limit_s = time.monotonic() + wait_s
+    problems = [f'{name} is not active' for name in after if not _is_active(node, name, limit_s)]
+    missing = _wait_for_subscribers(publishers, limit_s)
+    problems += [f'nobody listens to {topic}' for topic in missing]
     published: Counter[str] = Counter()
     while True:
         pace = _Pace(node, rate, ticks)
@@ -152,12 +166,28 @@ def _publishers(node: Node, bag: Path, report: Any) -> dict[str, tuple[Publisher
     return found
 
 
+def _is_active(node: Node, name: str, limit_s: float) -> bool:
+    """Wait until a node is active; False where it is not by `limit_s` (monotonic)."""
+    client = node.create_client(GetState, f'{name}/get_state')
+    try:
+        while (left_s := limit_s - time.monotonic()) > 0:
+            if not client.wait_for_service(min(left_s, 1.0)):
+                continue
+            asked = client.call_async(GetState.Request())
+            rclpy.spin_until_future_complete(node, asked, timeout_sec=min(left_s, 1.0))
+            if asked.done() and asked.result().current_state.id == State.PRIMARY_STATE_ACTIVE:
+                return True
+            time.sleep(POLL_S)
+        return False
+    finally:
+        node.destroy_client(client)
+
+
 def _wait_for_subscribers(
-    publishers: dict[str, tuple[Publisher, bool]], wait_s: float
+    publishers: dict[str, tuple[Publisher, bool]], limit_s: float
 ) -> list[str]:
     # Nobody has to listen to these.
     optional = ('camera/camera_info', 'task/text')
-    limit_s = time.monotonic() + wait_s
     while True:
         missing = [
             topic
@@ -166,7 +196,7 @@ def _wait_for_subscribers(
         ]
         if not missing or time.monotonic() > limit_s:
             return missing
-        time.sleep(0.05)
+        time.sleep(POLL_S)
 
 
 def main() -> int:
@@ -174,6 +204,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('bag', type=Path)
     parser.add_argument('--wait', type=float, default=180.0, help='seconds to await subscribers')
+    parser.add_argument(
+        '--after', nargs='+', default=[], metavar='NODE', help='await until these are active'
+    )
     parser.add_argument('--rate', type=float, default=1.0, help='2 for twice as fast')
     parser.add_argument('--loop', action='store_true', help='begin again at the end')
     parser.add_argument(
@@ -183,7 +216,14 @@ def main() -> int:
     use_dds_profile()
     rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
     try:
-        played = play(args.bag, wait_s=args.wait, rate=args.rate, loop=args.loop, clock=args.clock)
+        played = play(
+            args.bag,
+            wait_s=args.wait,
+            after=args.after,
+            rate=args.rate,
+            loop=args.loop,
+            clock=args.clock,
+        )
         print(json.dumps(played))
     except (OSError, ValueError) as error:
         print(f'bag player: {error}', file=sys.stderr)

@@ -167,7 +167,7 @@ def _start(model: str, predicates: Path, bag: Path) -> dict[str, subprocess.Pope
     parameters = ['-p', f'model:={model}', '-p', f'predicates:={predicates}']
     commands = {
         'nodes': ['-m', 'lb_ros.start', 'bringup', '--ros-args', *parameters],
-        'player': ['-m', 'lb_ros.demo.player', str(bag)],
+        'player': ['-m', 'lb_ros.demo.player', str(bag), '--after', 'bringup'],
     }
     return {
         name: subprocess.Popen(

@@ -119,4 +119,6 @@ def test_wrong_arrays_are_refused(modality: str, raw: object, config: object) ->
 
 def test_a_configuration_with_a_typo_is_refused() -> None:
     with pytest.raises(ValueError, match='max_depht_m'):
-        config_from_dict('depth', {'size': 1, 'max_depht_m': 2.0, 'mean': 0.0, 'std': 1.0})
+        config_from_dict(
+            'depth', {'family': 'mini', 'size': 1, 'max_depht_m': 2.0, 'mean': 0.0, 'std': 1.0}
+        )

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 rclpy = pytest.importorskip('rclpy')
 
@@ -26,7 +25,6 @@ from sensor_msgs.msg import Image  # noqa: E402
 from encoders import Binder, Predicate, State  # noqa: E402
 from encoders.bank import text_contrast  # noqa: E402
 from encoders.calibration import Calibration  # noqa: E402
-from encoders.languagebind.convert import convert  # noqa: E402
 from encoders.shipped import shipped  # noqa: E402
 from lb_ros.client import LanguageClient, PredicateStatus  # noqa: E402
 from lb_ros.msg import Embedding, PredicateScores  # noqa: E402
@@ -38,22 +36,7 @@ START_S = 120.0
 LIMIT_S = 60.0
 MAX_AGE_MS = 600.0
 RATE_HZ = 10.0
-ORACLE = Path(__file__).resolve().parents[1] / 'data' / 'oracle'
 DARK, BRIGHT = 30, 220
-
-
-OPEN_CLIP = {
-    'embed_dim': 32,
-    'vision_cfg': {'image_size': 224, 'layers': 1, 'width': 64, 'patch_size': 14},
-    'text_cfg': {
-        'context_length': 77,
-        'vocab_size': 49408,
-        'width': 32,
-        'heads': 2,
-        'layers': 2,
-        'mlp_ratio': 2.0,
-    },
-}
 
 
 class Camera:
@@ -203,31 +186,6 @@ def test_a_dead_sensor_makes_its_predicates_unknown(
     watch.close()
     camera.on = True
     assert client.wait_until('bright', state=State.FALSE, timeout_s=LIMIT_S)
-
-
-@pytest.fixture(scope='module')
-def other_space(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A set of LanguageBind's architecture, whose text tower is another one."""
-    import open_clip
-
-    from encoders.languagebind.openclip import plain_text
-
-    folder = tmp_path_factory.mktemp('other')
-    (folder / 'ViT-other.json').write_text(json.dumps(OPEN_CLIP))
-    open_clip.add_model_config(folder)
-    torch.manual_seed(1)
-    model = open_clip.create_model('ViT-other', force_custom_text=True)
-    _, text = plain_text('other', model.text)
-    parts = {}
-    for name in ('image', 'depth'):
-        parts[name] = folder / name
-        parts[name].mkdir()
-        config = json.loads((ORACLE / name / 'config.json').read_text())
-        config['text_config']['vocab_size'] = OPEN_CLIP['text_cfg']['vocab_size']
-        (parts[name] / 'config.json').write_text(json.dumps(config))
-        tensors = torch.load(ORACLE / name / 'pytorch_model.bin', weights_only=True)
-        torch.save({**tensors, **text}, parts[name] / 'pytorch_model.bin')
-    return convert(parts, folder / 'set', name='other')
 
 
 def test_a_new_model_under_load_never_mixes_spaces(

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 rclpy = pytest.importorskip('rclpy')
 
 from rclpy.context import Context  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 
-from lb_ros.parameters import Parameters, declare_parameters  # noqa: E402
+from encoders import SENSED  # noqa: E402
+from lb_ros.bringup_node import BringupNode  # noqa: E402
+from lb_ros.encoder_node import EncoderNode  # noqa: E402
+from lb_ros.microphone import MicrophoneNode  # noqa: E402
+from lb_ros.parameters import Parameters, Settings, declare_parameters  # noqa: E402
+from lb_ros.predicates_node import PredicatesNode  # noqa: E402
 
 pytestmark = pytest.mark.ros
 NewNode = Callable[..., Node]
+FILE = Path(__file__).resolve().parents[2] / 'config' / 'parameters.yaml'
+# Every node of rclpy has these.
+OF_RCLPY = ('use_sim_time', 'start_type_description_service')
 
 
 @pytest.fixture
@@ -44,10 +55,53 @@ def test_the_defaults_are_those_of_the_record(node: NewNode) -> None:
         ('max_rate_hz:=fast', "parameter max_rate_hz: .*'fast'"),
         ('precision:=int3', 'parameter precision: must be one of auto'),
         ('threads:=-3', 'parameter threads: .*out of range'),
-        ('modalities:=[touch]', "parameter modalities: unknown 'touch'"),
+        ('modalities:=[smell]', "parameter modalities: unknown 'smell'"),
         ('modalities:=[]', 'parameter modalities: needs at least one of image'),
     ],
 )
 def test_a_wrong_value_is_named(node: NewNode, setting: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         declare_parameters(node(setting))
+
+
+def test_the_file_lists_all_parameters_of_all_nodes_with_their_defaults(ros_domain: int) -> None:
+    context = Context()
+    context.init()
+    options: dict[str, Any] = {'context': context}
+    encoders = [EncoderNode(name, **options) for name in SENSED]
+    nodes = [BringupNode(**options), PredicatesNode(**options), *encoders]
+    for node in nodes[1:]:
+        Settings(node)
+    for encoder in encoders:
+        encoder.connect(None, None, inputs=(f'a/{encoder.modality.name}',))  # type: ignore[arg-type]
+    microphone = MicrophoneNode(**options)
+    try:
+        found = {name: value for node in nodes for name, value in _own_parameters(node).items()}
+        loaded = yaml.safe_load(FILE.read_text())
+        assert found == loaded['/**']['ros__parameters']
+        assert _own_parameters(microphone) == loaded['/**/microphone']['ros__parameters']
+    finally:
+        for node in (*nodes, microphone):
+            node.destroy_node()
+        context.try_shutdown()
+
+
+def _own_parameters(node: Node) -> dict[str, Any]:
+    return {
+        name: parameter.value
+        for name, parameter in node.get_parameters_by_prefix('').items()
+        if name not in OF_RCLPY and not name.startswith('qos_overrides')
+    }
+
+
+@pytest.mark.parametrize('namespace', ['/', '/robot', '/fleet/robot'])
+def test_the_sound_device_is_the_microphones_own_in_any_namespace(
+    ros_domain: int, namespace: str
+) -> None:
+    # `device` is the torch device of every other node.
+    context = Context()
+    context.init(args=['--ros-args', '--params-file', str(FILE), '-r', f'__ns:={namespace}'])
+    node = MicrophoneNode(context=context)
+    assert node.parameters.device == ''
+    node.destroy_node()
+    context.try_shutdown()

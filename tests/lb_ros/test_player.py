@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import struct
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from encoders.shipped import shipped
 from lb_ros.demo.player import message_class, restamp
 
 
@@ -37,3 +41,16 @@ def test_unknown_types_are_none() -> None:
     assert message_class('no_such_package/msg/Thing') is None
     assert message_class('sensor_msgs/msg/NoSuchMessage') is None
     assert message_class('sensor_msgs/msg/Image').__name__ == 'Image'
+
+
+@pytest.mark.ros
+def test_a_bag_that_waited_in_vain_plays_and_says_for_whom(ros_domain: int) -> None:
+    pytest.importorskip('rclpy')
+    bag = str(shipped('lb_ros/data/demo_bag'))
+    command = [sys.executable, '-m', 'lb_ros.demo.player', bag, '--rate', '100', '--wait', '0.5']
+    done = subprocess.run(
+        [*command, '--after', 'nobody'], capture_output=True, text=True, timeout=60, check=True
+    )
+    played = json.loads(done.stdout.splitlines()[-1])
+    assert 'nobody is not active' in played['problems']
+    assert played['published']['camera/image/compressed'] > 0

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from encoders import SENSED
+from encoders import MODALITIES, SENSED, STANDARD
 from lb_ros.launching import ARGUMENTS, CAMERAS, ENCODERS, INFRAREDS, plan, profile_to_set
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +51,8 @@ def test_one_process_is_the_default() -> None:
 
 def test_apart_there_is_a_process_for_each() -> None:
     apart = plan({'composed': 'false'})
-    assert [p.executable for p in apart] == [*ENCODERS, 'predicates']
+    standard = [f'{MODALITIES[name].sensor}_encoder' for name in STANDARD]
+    assert [p.executable for p in apart] == [*standard, 'predicates']
     some = plan({'composed': 'false', 'modalities': 'depth,audio', 'microphone': 'true'})
     names = ['depth_encoder', 'microphone_encoder', 'predicates', 'microphone']
     assert [p.executable for p in some] == names
@@ -98,20 +99,17 @@ def test_the_dds_profile_of_the_user_is_kept() -> None:
         profile_to_set('/nowhere.xml', {})
 
 
-def test_every_parameter_is_in_the_one_file_with_its_default() -> None:
+def test_the_parameters_of_the_process_come_first_in_their_order() -> None:
     pytest.importorskip('rclpy')
-    from lb_ros.microphone import MicrophoneParameters
     from lb_ros.parameters import DESCRIPTIONS, Parameters
 
-    loaded = yaml.safe_load(PARAMETERS.read_text())
-    for section, record in (('/**', Parameters), ('microphone', MicrophoneParameters)):
-        written = loaded[section]['ros__parameters']
-        assert list(written) == [field.name for field in fields(record)]
-        for field in fields(record):
-            value = written[field.name]
-            assert (tuple(value) if isinstance(value, list) else value) == field.default
-            assert type(value) is (list if isinstance(value, list) else type(field.default))
-    assert set(DESCRIPTIONS) == {field.name for field in fields(Parameters)}
+    names = []
+    for field in fields(Parameters):
+        sensors = [f'{MODALITIES[name].sensor}_inputs' for name in SENSED]
+        names += sensors if field.name == 'inputs' else [field.name]
+    written = yaml.safe_load(PARAMETERS.read_text())['/**']['ros__parameters']
+    assert list(written)[: len(names)] == names
+    assert set(DESCRIPTIONS) == {field.name for field in fields(Parameters)} - {'inputs'}
 
 
 def test_every_parameter_is_commented() -> None:

@@ -116,7 +116,27 @@ def test_two_witnesses_are_better_than_one() -> None:
     assert area > max(auroc(truth, table[:, 0]) or 0.0 for table in scores.values()) + 0.02
 
 
-def test_predicates_with_few_moments_of_a_truth_are_not_fitted() -> None:
+def test_a_predicate_with_few_moments_of_a_truth_takes_what_its_relation_has() -> None:
+    rare = np.zeros(COUNT, bool)
+    rare[: MIN_COUNT - 1] = True
+    truth = {
+        'open(top drawer)': some_truth(),
+        'open(microwave)': rare,
+        'open(oven)': np.zeros(COUNT, bool),
+    }
+    gaps = {'depth': 2.0, 'audio': 0.0}
+    scores = {
+        m: np.stack([drawn_cosines(t, gap, seed=1) for t in truth.values()], 1)
+        for m, gap in gaps.items()
+    }
+    fitted = calibrate(scores, labelled(truth), space='s', embed=embed, phrasings=PHRASINGS)
+    assert fitted.names == ('open(top drawer)', 'open(microwave)')
+    assert fitted.slopes[1, 0] > 0
+    np.testing.assert_array_equal(fitted.weights[1], fitted.weights[0])
+    assert fitted.weights[1].tolist() == [pytest.approx(fitted.weights[0, 0]), 0.0]
+
+
+def test_predicates_of_a_relation_with_few_moments_of_a_truth_are_not_fitted() -> None:
     rare = np.zeros(COUNT, bool)
     rare[: MIN_COUNT - 1] = True
     truth = {'open(top drawer)': some_truth(), 'hot(stove)': rare}

@@ -30,6 +30,7 @@ from train.pair_data import open_pair_data
 from train.pairs.record import decode
 from train.pairs.shards import open_pair_set
 from train.ranks import Ranks
+from train.recipes import contrast
 from train.recipes.contrast import learning_rate
 from train.recipes.contrast_config import RecipeError, load_contrast_recipe
 from train.tower import Tower, open_towers, parameter_groups
@@ -84,7 +85,7 @@ def losses(out: Path) -> list[float]:
 # --- the oracle, by the recipe's own code --------------------------------------------------------
 
 
-@pytest.mark.parametrize('micro_batch', [1, 8])
+@pytest.mark.parametrize('micro_batch', [pytest.param(1, marks=pytest.mark.slow), 8])
 def test_the_oracle_step_by_the_recipes_own_code(micro_batch: int) -> None:
     with np.load(ORACLE / 'depth' / 'train_step.npz') as stored:
         wanted = {k.removeprefix('train/'): stored[k] for k in stored.files}
@@ -217,6 +218,7 @@ def test_half_precision_is_near(tiny_checkpoints: dict[str, str], precision: str
     assert cosine > 0.97
 
 
+@pytest.mark.slow
 def test_two_processes_train_like_one(
     recipe_values: dict[str, Any], pair_folder: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -249,6 +251,34 @@ def start_training(arguments: Sequence[str], **changes: Any) -> subprocess.Popen
     )  # fmt: skip
 
 
+def test_a_run_that_broke_off_goes_on_with_the_losses_of_one_that_did_not(
+    recipe_values: dict[str, Any],
+    pair_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In one process and without a signal: the checkpoint of step 2, and what was logged after."""
+    values = recipe_values | {'lora': {'rank': 4, 'alpha': 16, 'dropout': 0.1}}
+    recipe = recipe_file(tmp_path / 'tiny.yaml', values)
+    arguments = ['train', 'contrast', '--config', str(recipe), '--data', str(pair_folder)]
+    broken, whole = tmp_path / 'broken', tmp_path / 'whole'
+    step = contrast.training_step
+
+    def stops_at_the_fourth(given: Any, state: Any, *rest: Any, **named: Any) -> Any:
+        if state.step == 3:
+            raise KeyboardInterrupt
+        return step(given, state, *rest, **named)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(contrast, 'training_step', stops_at_the_fourth)
+        run(patch, *arguments, '--out', broken, '--threads', '1')
+    assert not (broken / 'tiny').exists()
+    assert run(monkeypatch, *arguments, '--out', broken, '--resume', '--threads', '1') == 0
+    assert run(monkeypatch, *arguments, '--out', whole, '--threads', '1') == 0
+    assert losses(broken) == losses(whole)
+
+
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_the_losses_of_one_that_was_not(
     recipe_values: dict[str, Any],
     pair_folder: Path,

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,14 @@ import train.simulate  # noqa: F401  # chooses the renderer before mujoco is imp
 pytest.importorskip('mujoco', reason='the simulator is an optional extra')
 pytest.importorskip('libero', reason='the simulator is an optional extra')
 
+from encoders import decode_image
 from train.bags import read_bag
 from train.simulate import cli, scene
 from train.simulate.episode import EpisodePlan, Studio
 from train.simulate.names import joint_noun, noun, place_of_site
 from train.simulate.scene import EVALUATION_SUITES, TRAINING_SUITES, SceneTask, list_scenes
 from train.simulate.sound import RATE_HZ
+from train.simulate.touch import untouched
 from train.storage import read_marks
 
 
@@ -152,6 +155,33 @@ def test_a_training_bag_is_complete(studio: Studio, task: SceneTask, tmp_path: P
         'infrared': 'synthetic',
         'audio': 'synthetic',
     }
+
+
+def test_pads_feel_when_asked_to_and_truth_and_picture_agree(
+    studio: Studio, task: SceneTask, tmp_path: Path
+) -> None:
+    without, touching = tmp_path / 'without', tmp_path / 'with'
+    given = plan(task, touching, seed=2, profile='train')
+    studio.record(replace(given, path=without, duration_s=2.0))
+    studio.record(replace(given, touch=True, duration_s=24.0))
+    assert 'touch/image' not in {m.topic for m in read_bag(without)}
+    messages = list(read_bag(touching))
+    gels = [decode_image(m.message, modality='touch').array.astype(float) for m in messages
+            if m.topic == 'touch/image']  # fmt: skip
+    truths = [dict(zip(m.message.predicates, m.message.values, strict=True)) for m in messages
+              if m.topic == 'ground_truth/predicates']  # fmt: skip
+    touched = [bool(t['contact(gripper, something)']) for t in truths]
+    differences = [float(np.abs(gel - untouched()).max()) for gel in gels]
+    assert len(gels) == len(truths) == 12
+    assert len(set(touched)) == 2
+    assert [d > 15 for d in differences] == touched  # noise alone stays below
+    assert all(t['contact(gripper, something)'] for t in truths if t['slipping(something)'])
+    assert json.loads(read_marks(touching)['sensors'])['touch'] == 'synthetic'
+
+
+def test_metaworld_has_no_pads_that_feel(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(parse('--suite', 'metaworld', '--out', 'nowhere', '--touch')) == 2
+    assert '--touch' in capsys.readouterr().err
 
 
 def parse(*words: object) -> argparse.Namespace:

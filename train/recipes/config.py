@@ -10,15 +10,8 @@ import yaml
 
 from encoders.modalities import modality
 from encoders.model_set import Manifest, ModalitySpec
-from encoders.preprocess import MiniConfig, audio, depth, image, infrared
+from encoders.preprocess import MiniConfig, mini_config
 from encoders.vision_config import VisionConfig
-
-CONFIGS: dict[str, type[MiniConfig]] = {
-    'image': image.ImageConfig,
-    'depth': depth.DepthConfig,
-    'infrared': infrared.InfraredConfig,
-    'audio': audio.AudioConfig,
-}
 
 
 class RecipeError(ValueError):
@@ -98,7 +91,8 @@ class Recipe:
         rank = self.lora_rank if self.trainable == 'lora' else 0
         specs = {
             name: ModalitySpec(
-                self.vit.tower(_size(config), lora_rank=rank, lora_alpha=self.lora_alpha), config
+                self.vit.tower(config.input_size, lora_rank=rank, lora_alpha=self.lora_alpha),
+                config,
             )
             for name, config in self.modalities.items()
         }
@@ -109,12 +103,6 @@ class Recipe:
             modalities=specs,
             provenance=provenance,
         )
-
-
-def _size(config: MiniConfig) -> tuple[int, int]:
-    if isinstance(config, audio.AudioConfig):
-        return config.mel_bins, config.frames
-    return config.size, config.size
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -135,7 +123,7 @@ def load_recipe(path: Path) -> Recipe:
     try:
         values['vit'] = VitConfig(**values['vit'])
         values['modalities'] = {
-            modality(name).name: CONFIGS[name](**(options or {}))
+            modality(name).name: mini_config(name, options or {})
             for name, options in values['modalities'].items()
         }
         recipe = Recipe(**values)

@@ -21,6 +21,7 @@ CHUNK_S = 0.1
 JPEG_QUALITY = 90
 CAMERA_FRAME = 'camera_optical_frame'
 MICROPHONE_FRAME = 'microphone'
+TOUCH_TOPIC, TOUCH_FRAME = 'touch/image', 'finger_pads'
 # compressed_depth_image_transport prepends its format (0 = as is) and two quantisation parameters,
 # which only inverse-depth images use.
 DEPTH_HEADER = bytes(12)
@@ -30,6 +31,7 @@ TYPES = {
     'depth/image/compressedDepth': 'sensor_msgs/msg/CompressedImage',
     'infrared/image': 'sensor_msgs/msg/Image',
     'microphone/audio': 'lb_ros/msg/AudioChunk',
+    'touch/image': 'sensor_msgs/msg/Image',
     'task/text': 'std_msgs/msg/String',
     'ground_truth/predicates': 'lb_ros/msg/PredicateTruth',
     'ground_truth/regions': 'lb_ros/msg/RegionTruth',
@@ -70,19 +72,13 @@ class EpisodeBag:
         with_header = np.concatenate([np.frombuffer(DEPTH_HEADER, np.uint8), png.ravel()])
         kind = '16UC1; compressedDepth png'
         self._add('depth/image/compressedDepth', at_s, self._compressed(at_s, kind, with_header))
-        rows, columns = frame.infrared.shape
-        infrared = self._new(
-            'sensor_msgs/msg/Image',
-            header=self._header(at_s, CAMERA_FRAME),
-            height=rows,
-            width=columns,
-            encoding='mono16',
-            is_bigendian=0,
-            step=2 * columns,
-            data=frame.infrared.view(np.uint8).ravel(),
-        )
+        infrared = self._image(at_s, frame.infrared, encoding='mono16', frame_id=CAMERA_FRAME)
         self._add('infrared/image', at_s, infrared)
         self._add('camera/camera_info', at_s, self._camera_info(at_s, focal_px, width, height))
+
+    def touch(self, at_s: float, gel: NDArray[np.uint8]) -> None:
+        """A picture of the gels of both finger pads, uint8 `[H, W, 3]` RGB."""
+        self._add(TOUCH_TOPIC, at_s, self._image(at_s, gel, encoding='rgb8', frame_id=TOUCH_FRAME))
 
     def sound(self, at_s: float, wave: NDArray[np.int16]) -> None:
         """A stretch of sound that starts at `at_s`, int16 `[samples]`, cut into chunks."""
@@ -135,6 +131,7 @@ class EpisodeBag:
             connections = {
                 topic: writer.add_connection(f'/{topic}', kind, typestore=self._types)
                 for topic, kind in TYPES.items()
+                if topic != TOUCH_TOPIC or any(m[1] == TOUCH_TOPIC for m in self._messages)
             }
             for log_ns, topic, raw in sorted(self._messages, key=lambda entry: entry[0]):
                 writer.write(connections[topic], log_ns, raw)
@@ -150,6 +147,18 @@ class EpisodeBag:
         seconds, nanoseconds = divmod(_nanoseconds(at_s), 1_000_000_000)
         stamp = self._new('builtin_interfaces/msg/Time', sec=seconds, nanosec=nanoseconds)
         return self._new('std_msgs/msg/Header', stamp=stamp, frame_id=frame_id)
+
+    def _image(self, at_s: float, pixels: NDArray[Any], *, encoding: str, frame_id: str) -> Any:
+        return self._new(
+            'sensor_msgs/msg/Image',
+            header=self._header(at_s, frame_id),
+            height=pixels.shape[0],
+            width=pixels.shape[1],
+            encoding=encoding,
+            is_bigendian=0,
+            step=pixels.strides[0],
+            data=pixels.view(np.uint8).ravel(),
+        )
 
     def _compressed(self, at_s: float, kind: str, data: NDArray[Any]) -> Any:
         return self._new(

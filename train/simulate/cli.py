@@ -71,6 +71,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='other objects in every episode (LIBERO training suites only)',
     )
+    parser.add_argument(
+        '--touch',
+        action='store_true',
+        help='also what the finger pads feel, as a synthetic tactile image (not MetaWorld)',
+    )
     parser.add_argument('--json', action='store_true', help='print a summary as JSON')
 
 
@@ -109,6 +114,8 @@ def plan_jobs(args: argparse.Namespace) -> list[Job]:
         raise ValueError('--episodes, --workers, --duration and --rate must be positive')
     if args.exchange_objects and not set(args.suite) <= set(TRAINING_SUITES):
         raise ValueError(f'--exchange-objects is for {", ".join(TRAINING_SUITES)} only')
+    if args.touch and METAWORLD in args.suite:
+        raise ValueError(f'--touch: {METAWORLD} has no finger pads that feel')
     jobs: list[Job] = []
     for suite in args.suite:
         scenes = [
@@ -148,6 +155,7 @@ def _episode(args: argparse.Namespace, seed: int, path: Path) -> dict[str, objec
         'frame_every_s': 1.0 / args.rate,
         'randomise': args.randomize,
         'path': path,
+        'touch': args.touch,
     }
 
 

@@ -16,6 +16,7 @@ from train.simulate.scene import Scene, SceneTask
 from train.simulate.shots import SHOT_S, background_sounds, shots
 from train.simulate.sound import synthesise
 from train.simulate.tasks import routine
+from train.simulate.touch import feel, touch_truth
 from train.simulate.truth import evaluate
 from train.simulate.world import World
 
@@ -35,6 +36,7 @@ class EpisodePlan:
         frame_every_s: Time between camera frames of a live log.
         randomise: Jitter camera and lights.
         path: Folder of the new bag.
+        touch: Record what the finger pads feel as well.
     """
 
     task: SceneTask | ExpertTask
@@ -44,6 +46,7 @@ class EpisodePlan:
     frame_every_s: float
     randomise: bool
     path: Path
+    touch: bool = False
 
     @property
     def world_seed(self) -> int:
@@ -74,6 +77,7 @@ class Studio:
         if plan.randomise:
             self._camera.jitter(rng)
         world = World(self.scene, rng)
+        world.touch_rng = np.random.default_rng([seed, 3]) if plan.touch else None
         bag = EpisodeBag(plan.path, marks(plan))
         bag.task(plan.task.language)
         if plan.profile == 'train':
@@ -113,7 +117,11 @@ class Studio:
     def _capture(self, world: World, bag: EpisodeBag) -> None:
         frame = self._camera.look(world, world.rng)
         bag.frame(world.now_s, frame, focal_px=self._camera.focal_px)
-        bag.truth(world.now_s, evaluate(world))
+        truth = evaluate(world)
+        if world.touch_rng is not None:
+            bag.touch(world.now_s, feel(world, world.touch_rng))
+            truth |= touch_truth(world)
+        bag.truth(world.now_s, truth)
         bag.regions(world.now_s, frame.regions, self._camera.region_names)
 
 
@@ -127,5 +135,6 @@ def marks(plan: EpisodePlan) -> dict[str, str]:
         'profile': plan.profile,
         'sensors': json.dumps(
             {'camera': 'rendered', 'infrared': 'synthetic', 'audio': 'synthetic'}
+            | ({'touch': 'synthetic'} if plan.touch else {})
         ),
     }

@@ -20,6 +20,7 @@ SHOT_S = 2.0
 REACH_X_M = (-0.20, 0.18)
 REACH_Y_M = (-0.27, 0.27)
 DRAWER_RADIUS_M = 0.08
+SLIP_M_S = (0.015, 0.08)
 
 
 def shots(world: World, count: int) -> Iterator[None]:
@@ -36,6 +37,8 @@ def shots(world: World, count: int) -> Iterator[None]:
             _shut(world, start_s)
         elif kind == 'slide':
             _slide(world, start_s)
+        if world.touch_rng is not None:
+            _hold_or_slip(world, world.touch_rng)
         world.now_s = start_s + SHOT_S
         background_sounds(world, start_s, SHOT_S)
         yield
@@ -54,8 +57,8 @@ def arrange(world: World, *, must_hold: bool = False) -> None:
         world.set_joint(joint, rng.uniform(0.0, 0.04) if is_shut else opening)
     world.heat = _draw_heat(rng, world.stove_is_on())
     mujoco.mj_forward(scene.model, scene.data)
-    held = None
-    if scene.things and (must_hold or rng.random() < 0.42):
+    held, holds = None, 0.42 if world.touch_rng is None else 0.8
+    if scene.things and (must_hold or rng.random() < holds):
         held = scene.things[rng.integers(len(scene.things))]
     _scatter(world, held)
     world.settle(0.25)
@@ -136,6 +139,12 @@ def background_sounds(world: StageWorld, start_s: float, duration_s: float) -> N
         world.sounds.append(SoundEvent('impact', at_s, rng.uniform(0.02, 0.12), source=name))
     if world.stove_is_on():
         world.sounds.append(SoundEvent('hum', start_s, rng.uniform(0.5, 1.0), duration_s))
+
+
+def _hold_or_slip(world: World, rng: np.random.Generator) -> None:
+    if world.held is not None and rng.random() < 0.5:
+        world.held.slip_m_s = rng.uniform(*SLIP_M_S) * np.array([0.0, 0.0, -1.0])
+    world.settle(0.02)
 
 
 def _quiet(world: World) -> None:

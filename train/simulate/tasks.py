@@ -18,6 +18,7 @@ from train.simulate.world import Heat, SoundEvent, World
 
 ABOVE_M = 0.16
 CRUISE_M = 0.24
+CARRIED_SLIP_M_S = (0.015, 0.03)
 
 
 def routine(world: World, *, tick_s: float) -> Iterator[None]:
@@ -100,6 +101,8 @@ def _carry(world: World, action: str, tick_s: float) -> Iterator[None]:
     yield from _pause(world, 0.3, tick_s)
     yield from _glide(world, grip + CRUISE_M * up, 0.8, tick_s)
     target = _target(world, action, thing)
+    if world.touch_rng is not None and world.held is not None and world.touch_rng.random() < 0.5:
+        world.held.slip_m_s = np.array([0.0, 0.0, -world.touch_rng.uniform(*CARRIED_SLIP_M_S)])
     offset = world.grip - world.scene.data.xpos[thing.body] - np.array([0, 0, thing.bottom_m])
     yield from _glide(world, target + offset + CRUISE_M * up, 1.4, tick_s)
     if action != 'drop':

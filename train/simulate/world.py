@@ -14,8 +14,11 @@ import numpy as np
 from train.simulate.scene import ARM_HOME, ARM_JOINTS, Joint, Scene, Thing, Vector
 
 FINGERS = ('gripper0_finger_joint1', 'gripper0_finger_joint2')
+PADS = ('gripper0_finger1_pad_collision', 'gripper0_finger2_pad_collision')
 GRIP_SITE = 'gripper0_grip_site'
 FINGER_REACH_M = 0.04
+CLOSING_M = 0.001
+SQUEEZE_M = 0.0007
 IMPACT_M_S = 0.35
 IMPACT_GAP_S = 0.03
 DROP_M_S = 1.0  # reached by falling 5 cm
@@ -52,11 +55,12 @@ class Heat:
 
 @dataclass
 class Held:
-    """A carried thing: where its origin is relative to the grip, and which way it faces."""
+    """A carried thing: its place relative to the grip, which way it faces and how it slips."""
 
     thing: Thing
     offset: Vector
     quaternion: Vector
+    slip_m_s: Vector = field(default_factory=lambda: np.zeros(3))
 
 
 @dataclass
@@ -71,6 +75,7 @@ class World:
         sounds: Everything audible so far.
         events: `(predicate, time)` of things that happened: drops and shuts.
         heat: Stove temperatures.
+        touch_rng: Randomness of what fingers feel; None: they close by size alone, nothing slips.
     """
 
     scene: Scene
@@ -81,6 +86,9 @@ class World:
     events: list[tuple[str, float]] = field(default_factory=list)
     heat: Heat = field(default_factory=Heat)
     arm_speed: float = 0.0
+    touch_rng: np.random.Generator | None = None
+    _relative: dict[str, Vector] = field(init=False, default_factory=dict)
+    _velocity_to_grip: dict[str, Vector] = field(init=False, default_factory=dict)
     _arm: Vector = field(init=False)
     _fingers_m: float = field(init=False, default=FINGER_REACH_M)
     _falling: dict[str, float] = field(init=False, default_factory=dict)
@@ -152,7 +160,7 @@ class World:
         data = self.scene.data
         pose = data.qpos[thing.qpos : thing.qpos + 7]
         self.held = Held(thing, pose[:3] - self.grip, pose[3:].copy())
-        self.set_fingers(min(thing.radius_m, 0.02))
+        self._close_on(thing)
 
     def attach(self, thing: Thing) -> None:
         """Put a thing into the gripper the way it would be grasped from above."""
@@ -164,9 +172,21 @@ class World:
         quaternion = np.zeros(4)
         mujoco.mju_mulQuat(quaternion, yaw, np.array(thing.quaternion))
         self.held = Held(thing, np.array([*sideways, down]), quaternion)
-        self.set_fingers(min(thing.radius_m, 0.02))
+        self._close_on(thing)
         self._carry()
         mujoco.mj_forward(self.scene.model, self.scene.data)
+
+    def _close_on(self, thing: Thing) -> None:
+        self.set_fingers(min(thing.radius_m, 0.02))
+        if self.touch_rng is None:
+            return
+        # As a real gripper does: close until the pads feel the thing, and squeeze a little.
+        for opening_m in np.arange(FINGER_REACH_M, -CLOSING_M, -CLOSING_M):
+            self.set_fingers(opening_m)
+            self.set_arm(self._arm)
+            if self.pad_contacts():
+                break
+        self.set_fingers(self._fingers_m - SQUEEZE_M)
 
     def release(self) -> None:
         """Open the fingers; what was carried falls."""
@@ -223,6 +243,7 @@ class World:
                     data.qvel[joint.dof] = 0
                 data.qpos[joint.qpos] = goal
             self._apply()
+            self._slip(model.opt.timestep)
             self._carry()
             speeds = {n: self._velocity(n) for n in self._falling}
             mujoco.mj_step(model, data)
@@ -254,6 +275,30 @@ class World:
         return any(
             'gripper0_finger' in a and b.startswith(thing.name) for a, b in self._contacts()
         )
+
+    def pad_contacts(self) -> list[tuple[str, str]]:
+        """Finger pad and shape of everything that the pads touch."""
+        return [pair for pair in self._contacts() if pair[0] in PADS]
+
+    def relative_velocity(self, thing: Thing) -> Vector:
+        """Of a thing relative to the grip in the last moment that was stepped, metres/second."""
+        return self._velocity_to_grip.get(thing.name, np.zeros(3))
+
+    def _slip(self, seconds: float) -> None:
+        if self.touch_rng is None:
+            return
+        if self.held is not None:
+            self.held.offset = self.held.offset + seconds * self.held.slip_m_s
+        self._carry()
+        places = {
+            t.name: self.scene.data.qpos[t.qpos : t.qpos + 3] - self.grip
+            for t in self.scene.things
+        }
+        self._velocity_to_grip = {
+            name: (place - self._relative.get(name, place)) / seconds
+            for name, place in places.items()
+        }
+        self._relative = places
 
     def _contacts(self) -> list[tuple[str, str]]:
         model, data = self.scene.model, self.scene.data

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb_ros.audio_window import AudioWindow
+from encoders.audio_window import AudioWindow
 
 RATE_HZ = 1000
 

@@ -13,6 +13,8 @@ MAX_GAP_S = 0.05
 MAX_UNSTAMPED_GAP_S = 0.5
 # The device's clock is not the computer's: follow the stamps slowly, so that drift is no gap.
 FOLLOW_SHARE = 0.05
+# What a sound encoder is given at most; longer than the stretch any of them uses.
+WINDOW_S = 2.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,8 @@ class Window:
     @property
     def end_ns(self) -> int:
         """Time after the last sample."""
-        return self.start_ns + round(self.wave.shape[1] * 1e9 / self.rate_hz)
+        duration_ns: int = round(self.wave.shape[1] * 1e9 / self.rate_hz)
+        return self.start_ns + duration_ns
 
 
 class AudioWindow:

@@ -1,0 +1,194 @@
+"""Searching moments: time, size and recall of a large index, and whether the answers are right.
+
+    python -m benchmarks.search scale --rows 1000000
+    python -m benchmarks.search quality --index INDEX --bags BAGS
+
+The vectors of `scale` are synthetic: unit vectors around as many centres as there would be
+scenes, each sensor with a direction of its own. `quality` asks an index of real windows for
+sentences whose truth the bags hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.environment import write_result
+from encoders import SENSED, Binder
+from train.phrasings import Phrasings, relation_of
+from train.samples import find_bags
+from train.score.embed import Embeddings
+from train.score.track import read_truth
+from train.search.find import find_sentence
+from train.search.store import About, MomentStore
+
+DIMENSIONS = 384
+BAG_ROWS = 10_000
+SCENE_ROWS = 200
+TOP = 20
+QUERIES = 100
+SENTENCES = 30
+FIRST = 5
+MIN_TRUE, MAX_SHARE = 3, 0.2
+MATCH_NS = 1_000_000_000
+
+
+def main() -> None:
+    """Run one of the two and write its result file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    kinds = parser.add_subparsers(dest='kind', required=True)
+    scale = kinds.add_parser('scale')
+    scale.add_argument('--rows', type=int, default=1_000_000)
+    scale.add_argument('--queries', type=int, default=QUERIES)
+    quality = kinds.add_parser('quality')
+    quality.add_argument('--index', required=True)
+    quality.add_argument('--bags', type=Path, nargs='+', required=True)
+    args = parser.parse_args()
+    result = (
+        measure_scale(args.rows, args.queries) if args.kind == 'scale' else measure_quality(args)
+    )
+    path = write_result(f'search_{args.kind}', result)
+    print(f'{json.dumps(result, indent=2)}\nwritten to {path}')
+
+
+def measure_scale(rows: int, count: int) -> dict[str, Any]:
+    """Build an index of synthetic vectors and compare it with exact search."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(rows // SCENE_ROWS, DIMENSIONS)).astype(np.float32)
+    biases = rng.normal(size=(len(SENSED), DIMENSIONS)).astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        store = MomentStore(folder, About('synthetic', 'synthetic', DIMENSIONS))
+        began_s = time.perf_counter()
+        for bag in range(rows // BAG_ROWS):
+            _add(store, bag, rng, centres, biases)
+        wrote_s, wrote_cpu_s = time.perf_counter(), time.process_time()
+        store.optimise()
+        built_s, built_cpu_s = time.perf_counter(), time.process_time()
+        size = sum(f.stat().st_size for f in Path(folder).rglob('*') if f.is_file())
+        queries = [_vectors(rng, 1, centres, biases[:1])[0] for _ in range(count)]
+        times_ms, cpu_ms, shares = [], [], []
+        for query in queries:
+            started_s, started_cpu_s = time.perf_counter(), time.process_time()
+            near = store.nearest(query, SENSED[0], limit=TOP)
+            times_ms.append((time.perf_counter() - started_s) * 1e3)
+            cpu_ms.append((time.process_time() - started_cpu_s) * 1e3)
+            exact = store.nearest(query, SENSED[0], limit=TOP, exact=True)
+            found = {(e.bag, e.stamp_ns) for e in near}
+            shares.append(len(found & {(e.bag, e.stamp_ns) for e in exact}) / TOP)
+        return {
+            'vectors': 'synthetic',
+            'rows': len(store),
+            'dimensions': DIMENSIONS,
+            'queries': count,
+            'filter': f"modality = '{SENSED[0]}'",
+            'search_ms': {f'p{p}': round(float(np.percentile(times_ms, p)), 2) for p in (50, 95)},
+            'search_cpu_ms': round(float(np.mean(cpu_ms)), 2),
+            'recall_at_20': round(float(np.mean(shares)), 4),
+            'size_over_raw_float32_vectors': round(size / (rows * DIMENSIONS * 4), 4),
+            'write_s': round(wrote_s - began_s, 1),
+            'index_s': round(built_s - wrote_s, 1),
+            'index_cpu_s': round(built_cpu_s - wrote_cpu_s, 1),
+            'load_average': os.getloadavg(),
+        }
+
+
+def _vectors(rng: Any, rows: int, centres: Any, biases: Any) -> Any:
+    chosen = centres[rng.integers(0, len(centres), rows)]
+    own = biases[rng.integers(0, len(biases), rows)]
+    found = chosen + own + 0.5 * rng.normal(size=(rows, DIMENSIONS)).astype(np.float32)
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def _add(store: MomentStore, bag: int, rng: Any, centres: Any, biases: Any) -> None:
+    modality = np.arange(BAG_ROWS) % len(SENSED)
+    scene = rng.integers(0, len(centres), -(-BAG_ROWS // SCENE_ROWS)).repeat(SCENE_ROWS)[:BAG_ROWS]
+    noise = 0.5 * rng.normal(size=(BAG_ROWS, DIMENSIONS)).astype(np.float32)
+    vectors = centres[scene] + biases[modality] + noise
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    stamps = np.arange(BAG_ROWS) * 25_000_000
+    names = np.array(SENSED)[modality]
+    valid = np.ones(BAG_ROWS, np.float32)
+    found = Embeddings(vectors, names, names, stamps, stamps, stamps, valid)
+    store.add_bag(f'/bags/{bag:06d}', 'key', found, start_log_ns=0, thumbnails=[])
+
+
+def measure_quality(args: argparse.Namespace) -> dict[str, Any]:
+    """Ask for sentences that are seldom true and look up whether the answers are."""
+    store = MomentStore(args.index)
+    binder = Binder.load(store.about.model)
+    truths = {str(bag.resolve()): read_truth(bag) for bag in find_bags(args.bags)}
+    names = choose_predicates(truths)
+    results: dict[str, Any] = {'model': binder.model, 'bags': len(truths), 'moments': len(store)}
+    for wording in ('trained', 'unseen'):
+        phrasings = Phrasings.load(wording)
+        asked = [_ask(store, binder, phrasings, name, truths) for name in names]
+        results[wording] = {
+            'found_within_5': round(float(np.mean([one['right'] for one in asked])), 3),
+            'by_chance': round(float(np.mean([one['chance'] for one in asked])), 3),
+            'sentences': asked,
+        }
+    return results
+
+
+def choose_predicates(truths: dict[str, dict[str, list[tuple[int, bool]]]]) -> list[str]:
+    """Predicates that are true at some moments but seldom, relations in turn.
+
+    Chosen by truth alone, before anything is searched.
+    """
+    share = _shares(truths)
+    phrasings = [Phrasings.load(wording) for wording in ('trained', 'unseen')]
+    by_relation: dict[str, list[str]] = defaultdict(list)
+    for name, (true, total) in sorted(share.items()):
+        known = all(p.knows(name) for p in phrasings)
+        if known and true >= MIN_TRUE and true / total <= MAX_SHARE:
+            by_relation[relation_of(name)].append(name)
+    chosen: list[str] = []
+    while len(chosen) < SENTENCES and any(by_relation.values()):
+        for names in by_relation.values():
+            if names and len(chosen) < SENTENCES:
+                chosen.append(names.pop(0))
+    return chosen
+
+
+def _shares(truths: dict[str, dict[str, list[tuple[int, bool]]]]) -> dict[str, tuple[int, int]]:
+    """Moments at which each predicate is true, of all moments of all bags."""
+    moments = sum(max(map(len, truth.values()), default=0) for truth in truths.values())
+    counts: dict[str, int] = defaultdict(int)
+    for truth in truths.values():
+        for name, values in truth.items():
+            counts[name] += sum(value for _, value in values)
+    return {name: (true, moments) for name, true in counts.items()}
+
+
+def _ask(
+    store: MomentStore, binder: Binder, phrasings: Phrasings, name: str, truths: Any
+) -> dict[str, Any]:
+    sentence = phrasings.sentences(name).positive[0]
+    answers = find_sentence(store, binder, sentence, modalities=SENSED, top=FIRST)
+    right = [_is_true(truths[answer.bag], name, answer.stamp_ns) for answer in answers]
+    true, total = _shares(truths)[name]
+    return {
+        'predicate': name,
+        'sentence': sentence,
+        'right': any(right),
+        'answers': ''.join('+' if one else '-' for one in right),
+        'chance': round(1 - (1 - true / total) ** FIRST, 3),
+    }
+
+
+def _is_true(truth: Any, name: str, stamp_ns: int) -> bool:
+    near = [(abs(t - stamp_ns), value) for t, value in truth.get(name, ())]
+    offset_ns, value = min(near, default=(MATCH_NS + 1, False))
+    return bool(value) and offset_ns <= MATCH_NS
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,222 @@
+"""A robot's topics as a session. Pictures are only asked for while somebody watches."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CompressedImage, Image
+
+from encoders import MODALITIES, SENSED, Binder, Predicate, State
+from encoders.audio_window import WINDOW_S, AudioWindow
+from encoders.decode import DecodeError, decode_audio, decode_image
+from lb_ros.dashboard.session import FUSED, Gauge, Session
+from lb_ros.encoder_node import CHUNKS, NEWEST
+from lb_ros.msg import AudioChunk, Embedding, PredicateScores, PredicateStates, PredicateTruth
+from lb_ros.predicates_node import LATCHED
+from lb_ros.stamps import to_ns
+
+# Each topic keeps its newest message, so one look does for all that came since the last one.
+LOOK_S = 0.1
+PICTURE_S = 0.5
+WATCHED_S = 5.0
+AGED_MS = 1000.0
+DIAGNOSTIC_WORDS = ('latency', 'drop', 'rate', 'hz', 'delay')
+
+
+class DashboardNode(Node):
+    """Node `dashboard`: it only listens.
+
+    Args:
+        session: To fill.
+        load: Gives the model of a name, for questions.
+        predicates: Whose truth is told under another name.
+    """
+
+    def __init__(
+        self, session: Session, *, load: Callable[[str], Binder], predicates: Sequence[Predicate]
+    ) -> None:
+        super().__init__('dashboard')
+        self._session, self._load = session, load
+        self._model = ''
+        self._predicates = predicates
+        self._truth_names: dict[str, str] = {}
+        self._scored_ns = 0
+        self._sound = AudioWindow(WINDOW_S)
+        self._pictured_s: dict[str, float] = {}
+        self._watching: list[Subscription] = []
+        self._embedded: dict[str, list[float]] = {}
+        self.taken = 0
+        newest = QoSProfile(depth=1)
+        self.create_subscription(PredicateScores, 'predicates/scores', self._scores, newest)
+        self.create_subscription(PredicateStates, 'predicates/state', self._states, LATCHED)
+        self.create_subscription(PredicateTruth, 'ground_truth/predicates', self._truth, newest)
+        for modality in SENSED:
+            self.create_subscription(Embedding, f'embeddings/{modality}', self._embedding, NEWEST)
+        self._listen_to_diagnostics()
+
+    def create_subscription(self, kind: Any, topic: str, callback: Any, qos: Any) -> Subscription:
+        """As usual, and counts what is taken."""
+
+        def take(message: Any) -> None:
+            self.taken += 1
+            callback(message)
+
+        return super().create_subscription(kind, topic, take, qos)
+
+    def attend(self, watched: bool) -> None:
+        """Subscribe to sensors while somebody watches, and not otherwise."""
+        if watched and not self._watching:
+            for modality in SENSED:
+                self._watching += [
+                    self.create_subscription(kind, topic, self._picture_of(modality), qos)
+                    for topic, kind, qos in _inputs(modality)
+                ]
+        elif not watched and self._watching:
+            for subscription in self._watching:
+                self.destroy_subscription(subscription)
+            self._watching = []
+
+    def _listen_to_diagnostics(self) -> None:
+        try:
+            from diagnostic_msgs.msg import DiagnosticArray
+        except ModuleNotFoundError:
+            return
+        self.create_subscription(DiagnosticArray, '/diagnostics', self._diagnose, 10)
+
+    def _scores(self, message: PredicateScores) -> None:
+        stamp_ns = to_ns(message.header.stamp)
+        if stamp_ns <= self._scored_ns:
+            # Nothing new; only what has grown old is worth a point, at the time it did.
+            if message.latency_ms < AGED_MS:
+                return
+            stamp_ns += round(message.latency_ms * 1e6)
+        if stamp_ns <= self._scored_ns:
+            return
+        self._scored_ns = stamp_ns
+        series: dict[str, dict[str, float | None]] = {FUSED: {}}
+        for score in message.scores:
+            fused = score.probability
+            series[FUSED][score.name] = None if math.isnan(fused) else fused
+            for modality, probability in zip(score.modalities, score.probabilities, strict=True):
+                series.setdefault(modality, {})[score.name] = probability
+        self._session.add_scores(stamp_ns, series)
+        text = f'{message.latency_ms:.0f} ms from sensor to score'
+        self._session.set_gauge(Gauge('latency', text, int(message.latency_ms > 500)))
+
+    def _states(self, message: PredicateStates) -> None:
+        states = {state.name: State(state.state).name for state in message.states}
+        self._session.add_states(to_ns(message.header.stamp), states)
+
+    def _truth(self, message: PredicateTruth) -> None:
+        names = [name for name in message.predicates if name not in self._truth_names]
+        if names:
+            self._truth_names |= dict.fromkeys(names, '')
+            self._truth_names |= _named(self._predicates, names)
+        said = zip(message.predicates, message.values, strict=True)
+        known = {self._truth_names[n]: bool(v) for n, v in said if self._truth_names[n]}
+        self._session.add_truth(to_ns(message.header.stamp), known)
+
+    def _embedding(self, message: Embedding) -> None:
+        if message.model != self._model:
+            self._model = message.model
+            threading.Thread(
+                target=self._use, args=(message.model,), name='load model', daemon=True
+            ).start()
+        vector = np.array(message.vector, np.float32)
+        self._session.add_embedding(to_ns(message.header.stamp), message.modality, vector)
+        stage_ms = message.wait_ms + message.decode_ms + message.preprocess_ms + message.encode_ms
+        times = self._embedded.setdefault(message.modality, [])
+        times.append(time.monotonic())
+        del times[:-20]
+        rate_hz = (len(times) - 1) / max(times[-1] - times[0], 1e-3)
+        text = f'{rate_hz:.1f} Hz, {stage_ms:.0f} ms to encode'
+        self._session.set_gauge(Gauge(message.modality, text))
+
+    def _use(self, model: str) -> None:
+        try:
+            self._session.use(self._load(model))
+        except (ValueError, KeyError, OSError) as error:
+            self._session.message = f'no questions: {error}'
+
+    def _diagnose(self, message: Any) -> None:
+        for status in message.status:
+            told = [
+                f'{entry.key} {entry.value}'
+                for entry in status.values
+                if any(word in entry.key.lower() for word in DIAGNOSTIC_WORDS)
+            ]
+            level = status.level[0] if isinstance(status.level, bytes) else int(status.level)
+            text = ', '.join([status.message, *told[:4]])
+            self._session.set_gauge(Gauge(status.name, text, level))
+
+    def _picture_of(self, modality: str) -> Callable[[Any], None]:
+        def store(message: Any) -> None:
+            from train.score.thumbnail import thumbnail
+
+            now_s = time.monotonic()
+            try:
+                raw: Any = self._heard(message) if MODALITIES[modality].kind == 'sound' else None
+                if now_s - self._pictured_s.get(modality, 0.0) < PICTURE_S:
+                    return
+                raw = raw or decode_image(message, modality=modality).array
+                jpeg = thumbnail(modality, raw, side=240)
+            except DecodeError as error:
+                self._session.set_gauge(Gauge(f'{modality} picture', str(error), 1))
+                return
+            self._pictured_s[modality] = now_s
+            stamp_ns = to_ns(message.header.stamp) or self.get_clock().now().nanoseconds
+            self._session.add_picture(stamp_ns, modality, jpeg)
+
+        return store
+
+    def _heard(self, message: Any) -> tuple[Any, int]:
+        chunk = decode_audio(message)
+        start_ns = to_ns(message.header.stamp)
+        window = self._sound.add(chunk.wave, rate_hz=chunk.rate_hz, start_ns=start_ns)
+        return window.wave, window.rate_hz
+
+
+def _inputs(modality: str) -> list[tuple[str, Any, QoSProfile]]:
+    topic = MODALITIES[modality].topic
+    if MODALITIES[modality].kind == 'sound':
+        return [(topic, AudioChunk, CHUNKS)]
+    inputs = [(topic, Image, NEWEST), (f'{topic}/compressed', CompressedImage, NEWEST)]
+    if modality == 'depth':
+        inputs.append((f'{topic}/compressedDepth', CompressedImage, NEWEST))
+    return inputs
+
+
+def _named(predicates: Sequence[Predicate], names: Sequence[str]) -> dict[str, str]:
+    """Name of a truth to the predicate that asks for it."""
+    from train.phrasings import Phrasings
+    from train.score.track import truth_for
+
+    found = truth_for(predicates, names, Phrasings.load('trained'))
+    return {name: name for name in names} | {truth: name for name, truth in found.items()}
+
+
+def listen(node: DashboardNode, session: Session, stop: threading.Event) -> None:
+    """Take in what came, ten times a second, until told to stop."""
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        while not stop.wait(LOOK_S):
+            node.attend(time.monotonic() - session.viewed_s < WATCHED_S)
+            taken = -1
+            while taken != node.taken:
+                taken = node.taken
+                executor.spin_once(timeout_sec=0.0)
+    except ExternalShutdownException:
+        return
+    finally:
+        executor.remove_node(node)
+        executor.shutdown()

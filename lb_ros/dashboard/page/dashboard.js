@@ -1,0 +1,176 @@
+// The dashboard: asks the server what is new, draws it, and moves through the last minutes.
+'use strict';
+
+const POLL_MS = 200;
+const PICTURE_MS = 500;
+const KEEP_S = 600;
+const query = new URLSearchParams(location.search);
+const session = query.get('bag') ? `bag=${encodeURIComponent(query.get('bag'))}&` : '';
+const part = (selector) => document.querySelector(selector);
+const state = {
+  sequence: 0, now: 0, heard: 0, live: true, paused: false, at: null, span: 60, asked: new Set(), figures: new Map(),
+  start: query.get('at') === null ? null : Number(query.get('at')), shown: new Map(),
+};
+const timeline = new LbTimeline(part('#rows'), { onMoment: (t) => stopAt(t) });
+window.lb = { state, timeline };
+
+function tell(text, bad = false) {
+  part('.lb-message').textContent = text;
+  part('.lb-message').dataset.bad = bad ? '1' : '0';
+}
+
+function pause(paused) {
+  state.paused = paused;
+  part('#pause').textContent = paused ? 'Go on' : 'Pause';
+  part('#pause').setAttribute('aria-pressed', String(paused));
+  if (!paused) { state.at = null; timeline.setCursor(null, { tell: false }); }
+}
+
+function stopAt(t) { // a moment was chosen: hold still and show all sensors as they were
+  if (t === null) return;
+  if (!state.paused) pause(true);
+  state.at = t;
+  showPictures();
+}
+
+function present() { // the newest moment, moved on smoothly between two answers of the server
+  return state.live ? state.now + Math.min(1, (performance.now() - state.heard) / 1000) : state.now;
+}
+
+function frame() {
+  if (!state.paused) {
+    const now = present();
+    const span = state.span || Math.max(1, now);
+    if (state.live || !state.settled) timeline.show(Math.max(0, now - span), Math.max(now, 1));
+  }
+  requestAnimationFrame(frame);
+}
+
+async function pull() {
+  if (state.pulling) { state.again = true; return; }
+  state.pulling = true;
+  try {
+    const answer = await fetch(`/api/updates?${session}since=${state.sequence}`);
+    if (!answer.ok) throw new Error(await answer.text());
+    take(await answer.json());
+  } catch (error) {
+    tell(`no answer from lb-ros dashboard: ${error.message}`, true);
+  }
+  state.pulling = false;
+  if (state.again) { state.again = false; await pull(); }
+}
+
+async function poll() {
+  const began = performance.now();
+  if (!document.hidden) await pull();
+  const pause = state.live || state.now === 0 ? POLL_MS : 1000;
+  setTimeout(poll, Math.max(20, pause - (performance.now() - began)));
+}
+
+function take(news) {
+  if (news.sequence < state.sequence) location.reload(); // the server was started anew
+  Object.assign(state, { sequence: news.sequence, live: news.live, heard: performance.now() });
+  if (!news.live && news.now !== state.now) { state.span = 0; part('#span').value = '0'; }
+  state.now = Math.max(state.now, news.now);
+  if (news.message || part('.lb-message').dataset.bad === '1') tell(news.message);
+  else if (part('.lb-message').textContent.startsWith('encoding')) tell('');
+  timeline.append(news.lines);
+  for (const line of news.lines) mark(line.name);
+  if (news.live) timeline.forgetBefore(state.now - KEEP_S);
+  const gauges = JSON.stringify(news.gauges);
+  if (gauges !== state.gauges) part('.lb-gauges').replaceChildren(...news.gauges.map((gauge) => {
+    const item = document.createElement('li');
+    item.dataset.level = gauge.level;
+    item.textContent = `${gauge.name}: ${gauge.text}`;
+    return item;
+  }));
+  state.gauges = gauges;
+  for (const modality of news.modalities) figure(modality);
+  if (state.start !== null && news.lines.length) {
+    timeline.show(0, Math.max(state.now, 1));
+    timeline.setCursor(state.start);
+    state.start = null;
+  }
+}
+
+function mark(name) { // a question can be withdrawn
+  const row = timeline.rows.get(name);
+  if (!state.asked.has(name) || row.button) return;
+  row.button = document.createElement('button');
+  row.button.textContent = '×';
+  row.button.setAttribute('aria-label', `withdraw: ${name}`);
+  row.button.addEventListener('click', async () => {
+    await fetch(`/api/ask?${session}`, { method: 'DELETE', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ sentence: name }) });
+    state.asked.delete(name);
+    timeline.remove(name);
+  });
+  row.element.querySelector('header').append(row.button);
+  timeline.root.prepend(row.element);
+}
+
+function figure(modality) {
+  if (!state.figures.has(modality)) {
+    const made = document.createElement('figure');
+    made.innerHTML = '<img alt=""><figcaption></figcaption>';
+    part('.lb-sensors').append(made);
+    state.figures.set(modality, made);
+    lbLegend(part('.lb-legend'), ['image', 'depth', 'infrared', 'audio'].filter((m) => state.figures.has(m)));
+    showPictures();
+  }
+  return state.figures.get(modality);
+}
+
+async function showPictures() {
+  const at = state.at;
+  part('.lb-time').textContent = at === null ? (state.live ? 'live' : '') : `${at.toFixed(1)} s`;
+  await Promise.all([...state.figures.keys()].map(async (modality) => {
+    const moment = at === null ? '' : `&t=${at.toFixed(3)}`;
+    const answer = await fetch(`/api/picture/${modality}?${session}${moment}`);
+    if (!answer.ok || at !== state.at) return;
+    const time = Number(answer.headers.get('X-Time'));
+    if (state.shown.get(modality) === time) return;
+    state.shown.set(modality, time);
+    const image = figure(modality).querySelector('img');
+    const before = image.src;
+    image.src = URL.createObjectURL(await answer.blob());
+    if (before) URL.revokeObjectURL(before);
+    image.alt = `${modality} at ${time.toFixed(1)} seconds`;
+    figure(modality).querySelector('figcaption').textContent = `${modality} · ${time.toFixed(1)} s`;
+  }));
+}
+
+part('#ask').addEventListener('submit', async (event) => {
+  event.preventDefault();
+  const sentence = part('#sentence').value.trim().replace(/\s+/g, ' ');
+  if (!sentence) return;
+  const answer = await fetch(`/api/ask?${session}`, {
+    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ sentence }),
+  });
+  if (!answer.ok) { tell(await answer.text(), true); return; }
+  tell('');
+  state.asked.add(sentence);
+  part('#sentence').value = '';
+  timeline.row(sentence);
+  mark(sentence);
+  pull();
+});
+part('#pause').addEventListener('click', () => pause(!state.paused));
+part('#span').addEventListener('change', (event) => {
+  state.span = Number(event.target.value);
+  const end = state.at === null ? state.now : Math.min(state.now, state.at + state.span / 2);
+  timeline.show(state.span ? Math.max(0, end - state.span) : 0, Math.max(end, state.span ? end : state.now));
+});
+document.addEventListener('keydown', (event) => {
+  const typing = ['INPUT', 'SELECT', 'BUTTON', 'TEXTAREA'].includes(event.target.tagName);
+  if (event.key === ' ' && !typing) { pause(!state.paused); event.preventDefault(); }
+  if (event.key === '/' && !typing) { part('#sentence').focus(); event.preventDefault(); }
+});
+fetch(`/api/session?${session}`).then((answer) => answer.json()).then((about) => {
+  document.title = `${about.title} · lb-ros`;
+  part('h1').textContent = about.title;
+  state.live = about.live;
+  if (!about.live) { state.span = 0; part('#span').value = '0'; part('#pause').hidden = true; }
+  poll();
+  requestAnimationFrame(frame);
+  setInterval(() => { if (!state.paused && !document.hidden && state.live) showPictures(); }, PICTURE_MS);
+});

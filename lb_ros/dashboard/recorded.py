@@ -1,0 +1,91 @@
+"""A recorded bag as a session: scored once, kept for the next time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from encoders import Binder, Predicate, State
+from lb_ros.dashboard.session import FUSED, Session
+
+
+def cache_folder() -> Path:
+    """Where embeddings of opened bags lie."""
+    base = os.environ.get('XDG_CACHE_HOME') or str(Path.home() / '.cache')
+    return Path(base) / 'lb_ros' / 'dashboard'
+
+
+def load_bag(
+    session: Session,
+    bag: Path,
+    binder: Binder,
+    predicates: list[Predicate],
+    *,
+    topic_words: tuple[str, ...] = (),
+) -> None:
+    """Score a bag into a session.
+
+    Args:
+        session: To fill; its message says how far it is.
+        bag: Bag folder or file.
+        binder: The encoders.
+        predicates: To score.
+        topic_words: `modality=/topic`, where they have other names than usual.
+
+    Raises:
+        FileNotFoundError: There is no such bag.
+        ValueError: It holds nothing to encode.
+    """
+    from train.bags import BagReport
+    from train.phrasings import Phrasings
+    from train.score.embed import BagSource, embed_bag
+    from train.score.timeline import thumbnails_of
+    from train.score.track import read_truth, track, truth_for
+    from train.score.windows import DEFAULT_MAX_RATE_HZ, SensorTopics
+    from train.storage import bag_span_ns
+
+    report = BagReport(bag)
+    topics = SensorTopics.parse(topic_words)
+    source = BagSource(bag, topics, binder.modalities, DEFAULT_MAX_RATE_HZ)
+    span = bag_span_ns(bag)
+
+    def tell(log_ns: int) -> None:
+        if span is not None:
+            share = (log_ns - span[0]) / max(span[1] - span[0], 1)
+            session.message = f'encoding {bag.name}: {100 * share:.0f} %'
+
+    key = hashlib.sha256(f'{bag.resolve()} {binder.model} {topic_words}'.encode()).hexdigest()[:16]
+    found = embed_bag(binder, source, store=cache_folder() / key, report=report, progress=tell)
+    if not len(found):
+        raise ValueError('; '.join([f'{bag}: nothing to score', *report.problems]))
+    session.seconds(
+        span[0] if span and span[0] <= found.stamp_ns.min() else int(found.stamp_ns.min())
+    )
+    session.use(binder)
+    for moment in track(binder, predicates, found):
+        evaluation = moment.evaluation
+        series: dict[str, dict[str, float | None]] = {
+            FUSED: {s.name: s.fused if s.can_tell else None for s in evaluation.scores}
+        }
+        for modality in moment.fresh:
+            series[modality] = {
+                s.name: s.probability[modality]
+                for s in evaluation.scores
+                if modality in s.probability
+            }
+        session.add_scores(moment.time_ns, series)
+        states = {name: State(t.state).name for name, t in evaluation.states.items()}
+        session.add_states(moment.time_ns, states)
+    named = read_truth(bag)
+    for name, truth in truth_for(predicates, list(named), Phrasings.load('trained')).items():
+        for stamp_ns, value in named[truth]:
+            session.add_truth(stamp_ns, {name: value})
+    order = found.stamp_ns.argsort(kind='stable')
+    for row in order:
+        session.add_embedding(
+            int(found.stamp_ns[row]), str(found.modality[row]), found.vectors[row]
+        )
+    for stamp_ns, modality, jpeg in thumbnails_of(source, session.duration_s):
+        session.add_picture(stamp_ns, modality, jpeg)
+    session.message = '; '.join(report.problems)

@@ -1,0 +1,139 @@
+"""`lb-ros dashboard`: a page over a robot, a bag or an index, on this machine only by default."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import socket
+import sys
+import threading
+from pathlib import Path
+
+import torch
+
+from encoders import Binder, ModelSetError, Predicate, PredicateError, load_predicates
+from encoders.shipped import shipped
+from lb_ros.dashboard.server import Site, fill_in_background, make_app
+from lb_ros.dashboard.session import Session
+
+TOP = 24
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `lb-ros dashboard`."""
+    parser.epilog = (
+        'example: lb-ros dashboard; example: lb-ros dashboard bags/kitchen@12.5s; '
+        'example: lb-ros dashboard moments'
+    )
+    parser.add_argument(
+        'source', nargs='?', metavar='BAG|BAG@12.5s|INDEX', help='the running robot by default'
+    )
+    parser.add_argument('--host', default='127.0.0.1', help='address to serve on')
+    parser.add_argument('--port', type=int, default=8770)
+    parser.add_argument('--model', help='model set; for an index its own, else lb-mini')
+    parser.add_argument('--predicates', type=Path, help='YAML file; the shipped one by default')
+    parser.add_argument(
+        '--topic', action='append', default=[], metavar='MODALITY=/TOPIC', help='of a bag'
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until interrupted; 0 after that, 2 for unusable input."""
+    # A page is no reason to take every core from the robot.
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))
+    try:
+        predicates = load_predicates(args.predicates or shipped('config/predicates.yaml'))
+        if args.source is None:
+            return _serve_robot(args, predicates)
+        site, place = _recorded_site(args, predicates)
+        return _serve(site, args, place=place)
+    except (ModelSetError, PredicateError, ModuleNotFoundError, OSError, ValueError) as error:
+        print(f'lb-ros dashboard: {error}', file=sys.stderr)
+        return 2
+
+
+def _recorded_site(args: argparse.Namespace, predicates: list[Predicate]) -> tuple[Site, str]:
+    from train.search.find import parse_place
+    from train.search.store import index_exists
+
+    if index_exists(args.source):
+        return _index_site(args, predicates), ''
+    bag, place = Path(args.source), ''
+    if not bag.exists() and '@' in args.source:
+        name, at_s = parse_place(args.source)
+        bag, place = Path(name), f'?at={at_s}'
+    if not bag.exists():
+        raise FileNotFoundError(f'{bag}: neither a bag nor an index')
+    binder = Binder.load(args.model or 'lb-mini')
+    session = Session(bag.name, live=False)
+    fill_in_background(session, bag, _filler(binder, predicates, args))
+    return Site(session), place
+
+
+def _filler(binder: Binder, predicates: list[Predicate], args: argparse.Namespace):  # type: ignore[no-untyped-def]
+    from lb_ros.dashboard.recorded import load_bag
+
+    topics = tuple(args.topic)
+    return lambda session, bag: load_bag(session, bag, binder, predicates, topic_words=topics)
+
+
+def _index_site(args: argparse.Namespace, predicates: list[Predicate]) -> Site:
+    from train.search.find import find_sentence
+    from train.search.store import MomentStore
+
+    store = MomentStore(args.source)
+    binder = Binder.load(args.model or store.about.model)
+    store.check_space(binder.space)
+    title = f'{Path(args.source).name}: {len(store)} moments of {len(store.bags())} bags'
+    return Site(
+        Session(title, live=False),
+        search=lambda sentence: find_sentence(
+            store, binder, sentence, modalities=binder.modalities, top=TOP
+        ),
+        thumbnail=store.thumbnail,
+        open_bag=_filler(binder, predicates, args),
+        known_bags=store.bags,
+    )
+
+
+def _serve_robot(args: argparse.Namespace, predicates: list[Predicate]) -> int:
+    if not all(importlib.util.find_spec(name) for name in ('rclpy', 'lb_ros.msg')):
+        raise ModuleNotFoundError('a running robot needs ROS 2; give a BAG or an INDEX without it')
+    import rclpy
+    from rclpy.signals import SignalHandlerOptions
+
+    from lb_ros.dashboard.live import DashboardNode, listen
+    from lb_ros.dds_profile import use_dds_profile
+
+    session = Session('live', live=True)
+    make_app(Site(session))  # before anything starts: is the server there?
+    use_dds_profile()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    stop = threading.Event()
+    node = DashboardNode(
+        session, load=lambda model: Binder.load(args.model or model), predicates=predicates
+    )
+    thread = threading.Thread(target=listen, args=(node, session, stop), name='listen')
+    thread.start()
+    try:
+        return _serve(Site(session), args)
+    finally:
+        stop.set()
+        thread.join()
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def _serve(site: Site, args: argparse.Namespace, *, place: str = '') -> int:
+    app = make_app(site)
+    import uvicorn
+
+    with socket.socket(socket.AF_INET6 if ':' in args.host else socket.AF_INET) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((args.host, args.port))
+        port = listener.getsockname()[1]
+        print(f'dashboard: http://{args.host}:{port}/{place}', flush=True)
+        config = uvicorn.Config(app, log_level='warning', access_log=False)
+        uvicorn.Server(config).run(sockets=[listener])
+    return 0

@@ -1,0 +1,184 @@
+"""The HTTP server of the page: sessions, questions, pictures, and an index where there is one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lb_ros.dashboard.session import QuestionError, Session
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+
+PAGE = Path(__file__).parent / 'page'
+MAX_OPEN_BAGS = 4
+
+
+@dataclass
+class Site:
+    """What is served.
+
+    Attributes:
+        session: Of the first page; with an index, only its title and message.
+        search: Sentence to moments, where an index is open.
+        thumbnail: (bag, modality, stamp) to JPEG, of the index.
+        open_bag: Fills a session with a bag of the index.
+        known_bags: Paths that may be opened.
+    """
+
+    session: Session
+    search: Callable[[str], list[Any]] | None = None
+    thumbnail: Callable[[str, str, int], bytes | None] | None = None
+    open_bag: Callable[[Session, Path], None] | None = None
+    known_bags: Callable[[], Mapping[str, str]] = dict
+    opened: dict[str, Session] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def session_of(self, bag: str | None) -> Session | None:
+        """The session of a bag of the index, opened where it is not yet; None where unknown."""
+        if bag is None:
+            return self.session
+        with self.lock:
+            if bag in self.opened:
+                return self.opened[bag]
+            if self.open_bag is None or bag not in self.known_bags():
+                return None
+            while len(self.opened) >= MAX_OPEN_BAGS:
+                self.opened.pop(next(iter(self.opened)))
+            session = self.opened[bag] = Session(Path(bag).name, live=False)
+        fill_in_background(session, Path(bag), self.open_bag)
+        return session
+
+
+def fill_in_background(
+    session: Session, bag: Path, fill: Callable[[Session, Path], None]
+) -> threading.Thread:
+    """Fill a session in a thread; what goes wrong becomes its message."""
+
+    def work() -> None:
+        try:
+            fill(session, bag)
+        except (OSError, ValueError, KeyError) as error:
+            session.message = f'{bag}: {error}'
+
+    thread = threading.Thread(target=work, name='open bag', daemon=True)
+    thread.start()
+    return thread
+
+
+def make_app(site: Site) -> Starlette:
+    """The web application.
+
+    Raises:
+        ModuleNotFoundError: The server is not installed; the text says how to get it.
+    """
+    try:
+        from starlette.applications import Starlette
+        from starlette.middleware import Middleware
+        from starlette.middleware.gzip import GZipMiddleware
+        from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+        from starlette.routing import Route
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            'the dashboard needs its server: pip install "lb_ros[dashboard]"'
+        ) from error
+    from train.score.timeline import PAGE as SCORE_PAGE
+
+    def session_or_none(request: Request) -> Session | None:
+        return site.session_of(request.query_params.get('bag'))
+
+    def page(request: Request) -> Response:
+        search = site.search is not None and request.url.path == '/'
+        return FileResponse(PAGE / ('search.html' if search else 'dashboard.html'))
+
+    def static(request: Request) -> Response:
+        name = request.path_params['name']
+        for folder in (PAGE, SCORE_PAGE):
+            if name in {file.name for file in folder.iterdir() if file.suffix in ('.js', '.css')}:
+                return FileResponse(folder / name, headers={'Cache-Control': 'no-cache'})
+        return PlainTextResponse('no such file', 404)
+
+    def about(request: Request) -> Response:
+        session = session_or_none(request)
+        if session is None:
+            return PlainTextResponse('no such bag', 404)
+        return JSONResponse({'title': session.title, 'live': session.live})
+
+    def updates(request: Request) -> Response:
+        session = session_or_none(request)
+        since = request.query_params.get('since', '0')
+        if session is None or not since.isdigit():
+            return PlainTextResponse('no such bag, or since is no number', 404)
+        session.viewed_s = time.monotonic()
+        return JSONResponse(session.updates(int(since)))
+
+    def picture(request: Request) -> Response:
+        session = session_or_none(request)
+        try:
+            at = request.query_params.get('t')
+            at_s = None if at is None else float(at)
+        except ValueError:
+            return PlainTextResponse('t is no number', 400)
+        found = session.picture(request.path_params['modality'], at_s) if session else None
+        if found is None:
+            return PlainTextResponse('no picture', 404)
+        headers = {'X-Time': f'{found[0]:.3f}', 'Cache-Control': 'no-store'}
+        return Response(found[1], media_type='image/jpeg', headers=headers)
+
+    async def ask(request: Request) -> Response:
+        # A form of another page cannot send JSON here without being asked first.
+        if not request.headers.get('content-type', '').startswith('application/json'):
+            return PlainTextResponse('expected JSON', 415)
+        try:
+            sentence = str((await request.json())['sentence'])
+        except (ValueError, KeyError, TypeError):
+            return PlainTextResponse('expected {"sentence": "..."}', 400)
+        from starlette.concurrency import run_in_threadpool
+
+        session = await run_in_threadpool(session_or_none, request)
+        if session is None:
+            return PlainTextResponse('no such bag', 404)
+        try:
+            act = session.ask if request.method == 'POST' else session.withdraw
+            await run_in_threadpool(act, sentence)
+        except QuestionError as error:
+            return PlainTextResponse(str(error), 422)
+        return JSONResponse({'sentence': sentence})
+
+    def search(request: Request) -> Response:
+        sentence = request.query_params.get('sentence', '').strip()
+        if site.search is None or not sentence:
+            return PlainTextResponse('no index, or no sentence', 400)
+        try:
+            return JSONResponse([asdict(moment) for moment in site.search(sentence)])
+        except ValueError as error:
+            return PlainTextResponse(str(error), 422)
+
+    def thumbnail(request: Request) -> Response:
+        asked = request.query_params
+        stamp = asked.get('stamp_ns', '')
+        if site.thumbnail is None or not stamp.isdigit():
+            return PlainTextResponse('no index, or no stamp', 404)
+        modality = request.path_params['modality']
+        jpeg = site.thumbnail(asked.get('bag', ''), modality, int(stamp))
+        return Response(jpeg, media_type='image/jpeg') if jpeg else PlainTextResponse('none', 404)
+
+    return Starlette(
+        routes=[
+            Route('/', page),
+            Route('/moment', page),
+            Route('/static/{name}', static),
+            Route('/api/session', about),
+            Route('/api/updates', updates),
+            Route('/api/picture/{modality}', picture),
+            Route('/api/ask', ask, methods=['POST', 'DELETE']),
+            Route('/api/search', search),
+            Route('/api/thumbnail/{modality}', thumbnail),
+        ],
+        middleware=[Middleware(GZipMiddleware, minimum_size=2000, compresslevel=1)],
+    )

@@ -1,0 +1,280 @@
+"""What the page shows, kept for some minutes: scores, states, truth, pictures. Knows no ROS."""
+
+from __future__ import annotations
+
+import bisect
+import threading
+from collections import Counter, deque
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders import SENSED, Binder, Predicate, PredicateBank, SpaceError, State
+from encoders.scoring import Scoring
+
+KEEP_S = 600.0
+FUSED = 'fused'
+# A viewer who comes late gets at most so many points a line; more cannot be told apart.
+SNAPSHOT_POINTS = 1500
+# Earlier moments that a new question is answered for; the newest is always among them.
+QUESTION_MOMENTS = 800
+MAX_QUESTIONS = 20
+HISTORY_S = 2.0  # only the newest evidence is asked for
+MODEL_WAIT_S = 15.0  # a model that is being loaded is worth waiting for
+
+
+class QuestionError(ValueError):
+    """A question cannot be asked; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something new at a moment: probabilities by series and name, states, or truths."""
+
+    sequence: int
+    time_s: float
+    series: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    states: Mapping[str, str] = field(default_factory=dict)
+    truth: Mapping[str, bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """One line of the state of affairs. `level`: 0 fine, 1 warning, 2 error, 3 silent."""
+
+    name: str
+    text: str
+    level: int = 0
+
+
+class Session:
+    """Everything the page shows. Safe to fill and to read from several threads.
+
+    Args:
+        title: Of the page.
+        live: Whether more is to come.
+        keep_s: What is older is forgotten; a recording keeps all.
+    """
+
+    def __init__(self, title: str, *, live: bool, keep_s: float = KEEP_S) -> None:
+        self.title, self.live, self.keep_s = title, live, keep_s
+        self.message = ''
+        self.viewed_s = 0.0
+        self._lock = threading.RLock()
+        self._start_ns: int | None = None
+        self._sequence = 0
+        self._events: deque[Event] = deque()
+        self._held: dict[str, str] = {}
+        self._said: dict[str, bool] = {}
+        self._scored: set[str] = set()
+        self._pictures: dict[str, deque[tuple[float, bytes]]] = {}
+        self._evidence: deque[tuple[int, str, NDArray[np.float32]]] = deque()
+        self._binder: Binder | None = None
+        self._ready = threading.Event()
+        self._questions: dict[str, Scoring] = {}
+        self._gauges: dict[str, Gauge] = {}
+        self.duration_s = 0.0
+
+    def seconds(self, time_ns: int) -> float:
+        """Seconds since the first thing that came."""
+        with self._lock:
+            if self._start_ns is None:
+                self._start_ns = time_ns
+            return round((time_ns - self._start_ns) * 1e-9, 3)
+
+    def add_scores(self, time_ns: int, scores: Mapping[str, Mapping[str, float | None]]) -> None:
+        """Probabilities at a moment: series (a modality or `fused`) to name to value."""
+        with self._lock:
+            self._scored.update(scores.get(FUSED, ()))
+            self._push(time_ns, series=scores)
+
+    def add_states(self, time_ns: int, states: Mapping[str, str]) -> None:
+        """States that are held from a moment on."""
+        with self._lock:
+            new = {name: s for name, s in states.items() if self._held.get(name) != s}
+            self._held.update(new)
+            if new:
+                self._push(time_ns, states=new)
+
+    def add_truth(self, time_ns: int, truth: Mapping[str, bool]) -> None:
+        """What is known to be the case from a moment on, of what is scored."""
+        with self._lock:
+            scored = {name: v for name, v in truth.items() if name in self._scored}
+            new = {name: v for name, v in scored.items() if self._said.get(name) is not v}
+            self._said.update(new)
+            if new:
+                self._push(time_ns, truth=new)
+
+    def add_picture(self, time_ns: int, modality: str, jpeg: bytes) -> None:
+        """What a sensor saw at a moment."""
+        with self._lock:
+            kept = self._pictures.setdefault(modality, deque())
+            kept.append((self.seconds(time_ns), jpeg))
+            while self.live and kept[-1][0] - kept[0][0] > self.keep_s:
+                kept.popleft()
+
+    def add_embedding(self, time_ns: int, modality: str, vector: NDArray[np.float32]) -> None:
+        """Evidence for questions, those asked and those to come."""
+        with self._lock:
+            self.seconds(time_ns)  # what a question is answered from may be the first that came
+            self._evidence.append((time_ns, modality, vector))
+            while self.live and time_ns - self._evidence[0][0] > self.keep_s * 1e9:
+                self._evidence.popleft()
+            for sentence, scoring in self._questions.items():
+                scoring.receive(modality, vector, stamp_ns=time_ns, space=scoring.bank.space)
+                self._answer(sentence, scoring, time_ns, (modality,))
+
+    def set_gauge(self, gauge: Gauge) -> None:
+        """Show or renew a line of the state of affairs."""
+        with self._lock:
+            self._gauges[gauge.name] = gauge
+
+    def use(self, binder: Binder) -> None:
+        """The model that questions are asked with."""
+        binder.embed_text(['the first sentence takes longest'])
+        with self._lock:
+            # Sentences of another space have nothing to say about what comes now.
+            if self._binder is not None and self._binder.space != binder.space:
+                self._evidence.clear()
+                self._questions.clear()
+            self._binder = binder
+        self._ready.set()
+
+    def ask(self, sentence: str) -> None:
+        """Add a line for a sentence, from the evidence that is still kept and from then on.
+
+        Raises:
+            QuestionError: There is no model yet, or the sentence cannot be asked.
+        """
+        sentence = ' '.join(sentence.split())
+        if not self._ready.wait(MODEL_WAIT_S):
+            raise QuestionError('no embeddings have arrived yet, so no model is known')
+        with self._lock:
+            binder = self._binder
+            assert binder is not None
+            if sentence in self._questions:
+                return
+            if len(self._questions) >= MAX_QUESTIONS:
+                raise QuestionError(f'{MAX_QUESTIONS} questions are asked already; remove one')
+            evidence = list(self._evidence)
+        try:
+            predicate = Predicate.from_sentence(sentence)
+            scoring = Scoring(PredicateBank([predicate], binder), history_s=HISTORY_S)
+        except (ValueError, SpaceError) as error:
+            raise QuestionError(str(error)) from error
+        stride = max(1, len(evidence) // QUESTION_MOMENTS)
+        with self._lock:
+            fresh: set[str] = set()
+            for left, (time_ns, modality, vector) in zip(
+                range(len(evidence) - 1, -1, -1), evidence, strict=True
+            ):
+                scoring.receive(modality, vector, stamp_ns=time_ns, space=binder.space)
+                fresh.add(modality)
+                if left % stride == 0:
+                    self._answer(sentence, scoring, time_ns, fresh)
+                    fresh.clear()
+            self._questions[sentence] = scoring
+
+    def withdraw(self, sentence: str) -> None:
+        """Stop answering a sentence."""
+        with self._lock:
+            self._questions.pop(sentence, None)
+            self._held.pop(sentence, None)
+
+    def updates(self, since: int) -> dict[str, Any]:
+        """What is new after a sequence number, in the form that the timeline takes.
+
+        Returns:
+            `sequence` to ask with next, `now` in seconds, `lines`, `gauges`, `message`.
+        """
+        with self._lock:
+            fresh = [e for e in self._events if e.sequence > since]
+            sequence, gauges = self._sequence, list(self._gauges.values())
+        return {
+            'sequence': sequence,
+            'now': self.duration_s,
+            'live': self.live,
+            'message': self.message,
+            'lines': list(_lines(_thinned(fresh)).values()),
+            'modalities': [m for m in SENSED if m in self._pictures],
+            'gauges': [
+                {'name': g.name, 'text': g.text, 'level': g.level} for g in gauges
+            ],
+        }  # fmt: skip
+
+    def picture(self, modality: str, time_s: float | None) -> tuple[float, bytes] | None:
+        """The last picture at or before a moment, or the newest; None where there is none."""
+        with self._lock:
+            kept = list(self._pictures.get(modality, ()))
+        if not kept:
+            return None
+        if time_s is None:
+            return kept[-1]
+        return kept[max(0, bisect.bisect_right(kept, time_s, key=lambda p: p[0]) - 1)]
+
+    def _answer(
+        self, sentence: str, scoring: Scoring, time_ns: int, fresh: Collection[str]
+    ) -> None:
+        evaluation = scoring.evaluate(time_ns)
+        score = evaluation.scores[0]
+        series = {FUSED: {sentence: score.fused if score.can_tell else None}}
+        for modality in fresh:
+            if modality in score.probability:
+                series[modality] = {sentence: score.probability[modality]}
+        self._push(time_ns, series=series)
+        state = State(evaluation.states[sentence].state).name
+        if self._held.get(sentence) != state:
+            self._held[sentence] = state
+            self._push(time_ns, states={sentence: state})
+
+    def _push(self, time_ns: int, **what: Any) -> None:
+        time_s = self.seconds(time_ns)
+        self._sequence += 1
+        self._events.append(Event(self._sequence, time_s, **what))
+        self.duration_s = max(self.duration_s, time_s)
+        while self.live and self.duration_s - self._events[0].time_s > self.keep_s:
+            self._events.popleft()
+
+
+def _thinned(events: Sequence[Event]) -> list[Event]:
+    """Events, of those that tell of the same series at most some; the newest are kept.
+
+    Questions are answered more often than predicates are scored, so each is counted by itself.
+    """
+
+    def key(event: Event) -> tuple[str, ...]:
+        return (*event.series, *islice(event.series.get(FUSED, ()), 1))
+
+    left = Counter(key(event) for event in events if event.series)
+    strides = {told: max(1, count // SNAPSHOT_POINTS) for told, count in left.items()}
+    kept = []
+    for event in events:
+        if event.series:
+            told = key(event)
+            left[told] -= 1
+            if left[told] % strides[told]:
+                continue
+        kept.append(event)
+    return kept
+
+
+def _lines(events: Sequence[Event]) -> dict[str, dict[str, Any]]:
+    lines: dict[str, dict[str, Any]] = {}
+
+    def line(name: str) -> dict[str, Any]:
+        return lines.setdefault(name, {'name': name, 'series': {}, 'states': [], 'truth': []})
+
+    for event in events:
+        for key, values in event.series.items():
+            for name, value in values.items():
+                series = line(name)['series'].setdefault(key, {'t': [], 'p': []})
+                series['t'].append(event.time_s)
+                series['p'].append(None if value is None else round(value, 3))
+        for kind, values in (('states', event.states), ('truth', event.truth)):
+            for name, value in values.items():
+                line(name)[kind].append((event.time_s, value))
+    return lines

@@ -1,0 +1,247 @@
+"""The dashboard's session and server: what a page is told, and what it may ask."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from encoders import Binder
+from encoders.shipped import shipped
+from lb_ros.dashboard.server import Site, make_app
+from lb_ros.dashboard.session import FUSED, QuestionError, Session
+
+uvicorn = pytest.importorskip('uvicorn')
+
+START_NS = 1_700_000_000_000_000_000
+SECOND_NS = 1_000_000_000
+
+
+@pytest.fixture(scope='session')
+def binder(tiny_model_set: Path) -> Binder:
+    return Binder.load(tiny_model_set)
+
+
+def filled(binder: Binder | None = None, *, seconds: int = 20, live: bool = True) -> Session:
+    """A session with one predicate, evidence of two sensors and pictures, once a second."""
+    session = Session('kitchen', live=live, keep_s=60.0)
+    rng = np.random.default_rng(0)
+    for index in range(seconds):
+        now_ns = START_NS + index * SECOND_NS
+        session.add_scores(now_ns, {FUSED: {'drawer': index / 100}, 'depth': {'drawer': 0.5}})
+        session.add_states(now_ns, {'drawer': 'TRUE' if index % 10 > 5 else 'FALSE'})
+        session.add_truth(now_ns, {'drawer': index % 10 > 4, 'nobody asks': True})
+        for modality in ('depth', 'audio'):
+            vector = rng.normal(size=384).astype(np.float32)
+            session.add_embedding(now_ns, modality, vector / np.linalg.norm(vector))
+            session.add_picture(now_ns, modality, b'\xff\xd8' + bytes([index]))
+    if binder is not None:
+        session.use(binder)
+    return session
+
+
+def test_updates_are_told_once_and_changes_only_when_they_change() -> None:
+    session = filled()
+    news = session.updates(0)
+    (line,) = news['lines']
+    assert line['name'] == 'drawer'
+    assert line['series'][FUSED]['t'] == list(range(20))
+    assert [value for _, value in line['states']] == ['FALSE', 'TRUE', 'FALSE', 'TRUE']
+    assert [value for _, value in line['truth']] == [False, True, False, True]
+    assert session.updates(news['sequence'])['lines'] == []
+    session.add_scores(START_NS + 20 * SECOND_NS, {FUSED: {'drawer': None}})
+    more = session.updates(news['sequence'])['lines'][0]
+    assert more['series'] == {FUSED: {'t': [20.0], 'p': [None]}}
+    assert more['states'] == [] == more['truth']
+
+
+def test_a_question_is_answered_from_the_past_and_from_then_on(binder: Binder) -> None:
+    session = filled(binder)
+    since = session.updates(0)['sequence']
+    session.ask('the  drawer is open')
+    line = next(x for x in session.updates(since)['lines'] if x['name'] == 'the drawer is open')
+    assert line['series'][FUSED]['t'] == [float(i) for i in range(20) for _ in range(2)]
+    assert set(line['series']) == {FUSED, 'depth', 'audio'}
+    assert line['states'][0][1] in ('UNKNOWN', 'TRUE', 'FALSE')
+    since = session.updates(0)['sequence']
+    session.add_embedding(START_NS + 20 * SECOND_NS, 'depth', np.eye(1, 384, dtype=np.float32)[0])
+    assert session.updates(since)['lines'][0]['series']['depth']['t'] == [20.0]
+    session.withdraw('the drawer is open')
+    since = session.updates(0)['sequence']
+    session.add_embedding(START_NS + 21 * SECOND_NS, 'depth', np.eye(1, 384, dtype=np.float32)[0])
+    assert session.updates(since)['lines'] == []
+
+
+def test_a_question_is_answered_within_half_a_second(binder: Binder) -> None:
+    """Of ten minutes of four sensors at 10 Hz."""
+    session = Session('long', live=True)
+    session.use(binder)
+    vectors = np.eye(384, dtype=np.float32)
+    for index in range(24_000):
+        modality = ('image', 'depth', 'infrared', 'audio')[index % 4]
+        session.add_embedding(START_NS + index // 4 * 100_000_000, modality, vectors[index % 384])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the command does
+    began_s = time.thread_time()
+    session.ask('the stove is hot')
+    took_s = time.thread_time() - began_s
+    torch.set_num_threads(threads)
+    assert took_s < 0.5
+    (line,) = session.updates(0)['lines']
+    assert line['series'][FUSED]['t'][-1] == 599.9
+    assert set(line['series']) == {FUSED, 'image', 'depth', 'infrared', 'audio'}
+
+
+def test_who_comes_late_is_told_the_newest_of_every_line(binder: Binder) -> None:
+    """However often one line is told in comparison with the others."""
+    session = Session('long', live=True)
+    session.use(binder)
+    session.ask('the stove is hot')
+    vector = np.eye(1, 384, dtype=np.float32)[0]
+    for index in range(4000):
+        now_ns = START_NS + index * 100_000_000
+        session.add_embedding(now_ns, ('image', 'depth')[index % 2], vector)
+        session.add_scores(now_ns, {FUSED: {'drawer': 0.5}})
+    lines = {line['name']: line for line in session.updates(0)['lines']}
+    told = {name: line['series'][FUSED]['t'] for name, line in lines.items()}
+    assert {name: times[-1] for name, times in told.items()} == dict.fromkeys(told, 399.9)
+    assert all(1000 < len(times) <= 4000 for times in told.values())
+    assert lines['the stove is hot']['series']['image']['t'][-1] == 399.8
+
+
+def test_what_is_old_is_forgotten_but_not_in_a_recording() -> None:
+    live, recorded = filled(seconds=200), filled(seconds=200, live=False)
+    assert min(live.updates(0)['lines'][0]['series'][FUSED]['t']) == pytest.approx(139, abs=1)
+    assert live.picture('depth', 0.0)[0] == pytest.approx(139, abs=1)  # type: ignore[index]
+    assert min(recorded.updates(0)['lines'][0]['series'][FUSED]['t']) == 0
+
+
+def test_unusable_questions_say_why(binder: Binder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('lb_ros.dashboard.session.MODEL_WAIT_S', 0.0)
+    with pytest.raises(QuestionError, match='no model'):
+        filled().ask('it is open')
+    session = filled(binder)
+    with pytest.raises(QuestionError, match='empty'):
+        session.ask('   ')
+    for index in range(20):
+        session.ask(f'it is number {index}')
+    with pytest.raises(QuestionError, match='20 questions'):
+        session.ask('one more')
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.integers(0, 100), min_size=1, max_size=30, unique=True), st.floats(-5, 120))
+def test_the_picture_at_a_moment_is_the_last_before_it(times: list[int], at_s: float) -> None:
+    session = Session('x', live=False)
+    session.seconds(START_NS)
+    for time_s in sorted(times):
+        session.add_picture(START_NS + time_s * SECOND_NS, 'image', bytes([time_s]))
+    found = session.picture('image', at_s)
+    before = [time_s for time_s in times if time_s <= at_s]
+    assert found is not None and found[0] == (max(before) if before else min(times))
+
+
+@pytest.fixture(scope='module')
+def site(binder: Binder) -> Iterator[tuple[Site, str]]:
+    """A site over a filled session, and its address."""
+    site = Site(filled(binder))
+    config = uvicorn.Config(make_app(site), port=0, log_level='error')
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    limit_s = time.monotonic() + 30
+    while not server.started:
+        assert time.monotonic() < limit_s
+        thread.join(0.01)
+    host, port = server.servers[0].sockets[0].getsockname()
+    yield site, f'http://{host}:{port}'
+    server.should_exit = True
+    thread.join(30)
+
+
+def get(url: str, **options: Any) -> tuple[int, bytes]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, **options), timeout=30) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def test_the_server_tells_and_takes_questions(site: tuple[Site, str]) -> None:
+    url = site[1]
+    assert b'lb-page' in get(f'{url}/')[1]
+    for name in ('timeline.js', 'timeline.css', 'dashboard.js', 'dashboard.css'):
+        assert get(f'{url}/static/{name}')[0] == 200
+    assert json.loads(get(f'{url}/api/session')[1]) == {'title': 'kitchen', 'live': True}
+    news = json.loads(get(f'{url}/api/updates?since=0')[1])
+    assert news['modalities'] == ['depth', 'audio']
+    assert get(f'{url}/api/picture/depth?t=7.5')[1] == b'\xff\xd8\x07'
+    body = json.dumps({'sentence': 'the stove is hot'}).encode()
+    headers = {'Content-Type': 'application/json'}
+    assert get(f'{url}/api/ask', data=body, headers=headers)[0] == 200
+    since = news['sequence']
+    names = [x['name'] for x in json.loads(get(f'{url}/api/updates?since={since}')[1])['lines']]
+    assert names == ['the stove is hot']
+    assert get(f'{url}/api/ask', data=body, headers=headers, method='DELETE')[0] == 200
+
+
+@pytest.mark.parametrize(
+    ('path', 'options', 'status'),
+    [
+        ('/static/..%2fserver.py', {}, 404),
+        ('/static/nothing.js', {}, 404),
+        ('/api/updates?since=x', {}, 404),
+        ('/api/updates?bag=/etc', {}, 404),
+        ('/api/picture/smell', {}, 404),
+        ('/api/picture/depth?t=soon', {}, 400),
+        ('/api/search?sentence=it', {}, 400),
+        ('/api/ask', {'data': b'{"sentence": "it"}'}, 415),
+        ('/api/ask', {'data': b'{', 'headers': {'Content-Type': 'application/json'}}, 400),
+        ('/api/ask', {'data': b'{"sentence": ""}',
+                      'headers': {'Content-Type': 'application/json'}}, 422),
+    ],
+)  # fmt: skip
+def test_unusable_requests_are_refused(
+    site: tuple[Site, str], path: str, options: dict[str, Any], status: int
+) -> None:
+    assert get(site[1] + path, **options)[0] == status
+
+
+def test_a_recorded_bag_fills_a_session(
+    binder: Binder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from encoders import load_predicates
+    from lb_ros.dashboard.recorded import load_bag
+
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    session = Session('demo', live=False)
+    bag = shipped('lb_ros/data/demo_bag')
+    load_bag(session, bag, binder, load_predicates(shipped('config/predicates.yaml')))
+    news = session.updates(0)
+    assert news['now'] == pytest.approx(28.1, abs=0.2)
+    assert news['modalities'] == ['image', 'depth', 'infrared', 'audio']
+    lines = {line['name']: line for line in news['lines']}
+    assert [v for _, v in lines['stove_hot']['truth']] == [False, True]
+    assert set(lines['drawer_open']['series']) == {FUSED, *news['modalities']}
+    session.ask('the gripper is empty')
+    assert 'the gripper is empty' in {x['name'] for x in session.updates(0)['lines']}
+
+
+def test_a_folder_that_is_neither_bag_nor_index_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from lb_ros.cli import main
+
+    assert main(['dashboard', str(tmp_path / 'nothing')]) == 2
+    assert 'neither a bag nor an index' in capsys.readouterr().err

@@ -1,0 +1,215 @@
+"""`lb-ros score`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from encoders import SENSED, Binder, ModelSetError, Predicate, PredicateError, load_predicates
+from encoders.precision import PRECISIONS
+from encoders.shipped import shipped
+from train.bags import BagReport
+from train.samples import find_bags
+from train.score.embed import BagSource
+from train.score.score import Outputs, outputs_for, score_bag
+from train.score.windows import DEFAULT_MAX_RATE_HZ, SensorTopics
+from train.storage import bag_span_ns
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredBag:
+    """What became of one bag; the record of `--json`."""
+
+    bag: str
+    scores: str
+    rows: int
+    windows: int
+    seconds: float
+    took_s: float
+    times_real_time: float
+    precision: str
+    problems: list[str]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `lb-ros score`."""
+    parser.epilog = (
+        'example: lb-ros score bags/ --predicates config/predicates.yaml -o scored --mcap'
+    )
+    parser.add_argument(
+        'bags', type=Path, nargs='+', metavar='BAG', help='bags or folders of them'
+    )
+    parser.add_argument(
+        '--predicates', type=Path, help='YAML file; the shipped one, as live, by default'
+    )
+    parser.add_argument(
+        '-o',
+        '--out',
+        type=Path,
+        required=True,
+        help='folder with one folder per bag, or for one bag a file that ends in .parquet',
+    )
+    parser.add_argument('--mcap', action='store_true', help='a copy of the bag with the scores')
+    parser.add_argument('--no-timeline', action='store_true', help='neither PNG nor HTML')
+    parser.add_argument('--json', action='store_true', help='print what was done as JSON')
+    add_reading_arguments(parser)
+
+
+def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of all commands that embed bags."""
+    parser.add_argument('--model', default='lb-mini', help='model set')
+    parser.add_argument(
+        '--topic',
+        action='append',
+        default=[],
+        metavar='MODALITY=/TOPIC',
+        help='where a sensor is, as in depth=/camera/depth/image_raw; repeatable',
+    )
+    parser.add_argument(
+        '--modality', help='only these, separated by commas', metavar='MODALITY,...'
+    )
+    parser.add_argument(
+        '--max-rate-hz',
+        type=float,
+        default=DEFAULT_MAX_RATE_HZ,
+        help='windows per second and sensor at most, as the live nodes; 0 for all',
+    )
+    parser.add_argument('--device', default='cpu', help='torch device of the encoders')
+    parser.add_argument(
+        '--precision',
+        choices=PRECISIONS,
+        default='auto',
+        help='of the encoders; auto is bf16 where the hardware multiplies it, else fp32 as live',
+    )
+    parser.add_argument('--threads', type=int, default=0, help='that encode; 0 for one per core')
+
+
+def default_threads() -> int:
+    """Threads without a core of their own only wait."""
+    return len(os.sched_getaffinity(0))
+
+
+def load_binder(args: argparse.Namespace) -> Binder:
+    """The encoders that a command line asks for.
+
+    Raises:
+        ModelSetError, SpaceError, KeyError: See `Binder.load`.
+    """
+    torch.set_num_threads(args.threads or default_threads())
+    wanted = args.modality.split(',') if args.modality else None
+    return Binder.load(args.model, modalities=wanted, device=args.device, dtype=args.precision)
+
+
+def sources_of(args: argparse.Namespace, bags: Sequence[Path], binder: Binder) -> list[BagSource]:
+    """The bags of a command line with how to read them."""
+    topics = SensorTopics.parse(args.topic)
+    sensed = tuple(m for m in SENSED if m in binder.modalities)
+    return [BagSource(bag, topics, sensed, args.max_rate_hz) for bag in bags]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Score bags; 0 done, 2 unusable input. What an interrupted run finished is kept."""
+    try:
+        bags = find_bags(args.bags)
+        predicates = load_predicates(args.predicates or shipped('config/predicates.yaml'))
+        outputs = outputs_for(bags, args.out, annotated=args.mcap, drawn=not args.no_timeline)
+        binder = load_binder(args)
+        done = []
+        with progress_bar() as bar:
+            for source, out in zip(sources_of(args, bags, binder), outputs, strict=True):
+                done.append(_score_one(binder, predicates, source, out, bar))
+    except (ModelSetError, PredicateError, OSError, ValueError, KeyError) as error:
+        print(f'lb-ros score: {reason_of(error)}', file=sys.stderr)
+        return 2
+    _tell(done, as_json=args.json)
+    return 0
+
+
+def reason_of(error: Exception) -> str:
+    """The text of an error, of a KeyError without quotes."""
+    return str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+
+
+def progress_bar() -> Progress:
+    """Bag time done, times real time, and time left; on the error stream."""
+    return Progress(
+        TextColumn('{task.description}'),
+        BarColumn(),
+        TextColumn('{task.completed:.0f}/{task.total:.0f} s'),
+        TextColumn('{task.fields[rate]}'),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+
+
+def follow(bar: Progress, source: BagSource) -> Callable[[int], None]:
+    """A function that moves a new line of the bar to a time of recording."""
+    span = bag_span_ns(source.path)
+    total_s = None if span is None else max((span[1] - span[0]) * 1e-9, 1e-3)
+    task = bar.add_task(source.path.name, total=total_s, rate='')
+    began_s, first_ns = time.monotonic(), None if span is None else span[0]
+
+    def tell(log_ns: int) -> None:
+        nonlocal first_ns
+        first_ns = log_ns if first_ns is None else first_ns
+        done_s = (log_ns - first_ns) * 1e-9
+        rate = done_s / max(time.monotonic() - began_s, 1e-3)
+        bar.update(task, completed=done_s, rate=f'{rate:.1f} x real time')
+
+    return tell
+
+
+def _score_one(
+    binder: Binder,
+    predicates: Sequence[Predicate],
+    source: BagSource,
+    out: Outputs,
+    bar: Progress,
+) -> ScoredBag:
+    began_s = time.monotonic()
+    report = BagReport(source.path)
+    result = score_bag(
+        binder, predicates, source, out=out, report=report, progress=follow(bar, source)
+    )
+    took_s = time.monotonic() - began_s
+    for line in report.problems:
+        print(f'lb-ros score: {line}', file=sys.stderr)
+    return ScoredBag(
+        bag=str(source.path),
+        scores=str(out.scores),
+        rows=result.rows,
+        windows=result.windows,
+        seconds=round(result.seconds, 3),
+        took_s=round(took_s, 3),
+        times_real_time=round(result.seconds / max(took_s, 1e-3), 2),
+        precision=binder.precision,
+        problems=report.problems,
+    )
+
+
+def _tell(done: Sequence[ScoredBag], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps([asdict(bag) for bag in done], indent=2))
+        return
+    for bag in done:
+        print(
+            f'{bag.scores}: {bag.rows} rows, {bag.windows} windows of {bag.seconds:.1f} s '
+            f'in {bag.took_s:.1f} s ({bag.times_real_time:.1f} x real time, {bag.precision})'
+        )

@@ -1,0 +1,299 @@
+"""All windows of a bag as embeddings, in parts that survive an interruption."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from encoders import MODALITIES, Binder
+from encoders.decode import DecodeError
+from train.bags import BagReport
+from train.score.windows import SensorTopics, Window, read_windows
+
+PART_WINDOWS = 64
+BATCH = 16
+IDENTITY = 'identity.json'
+PROBE_TOLERANCE = 1e-3
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """Embeddings of one bag in recorded order, `N` of them.
+
+    Attributes:
+        vectors: float32 `[N, D]`, unit length.
+        modality: `[N]` names.
+        topic: `[N]` names.
+        stamp_ns, start_ns, log_ns: int64 `[N]`; see `Window`.
+        valid: float32 `[N]`, the share of the input that was valid.
+    """
+
+    vectors: NDArray[np.float32]
+    modality: NDArray[np.str_]
+    topic: NDArray[np.str_]
+    stamp_ns: NDArray[np.int64]
+    start_ns: NDArray[np.int64]
+    log_ns: NDArray[np.int64]
+    valid: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """Windows with their network inputs.
+
+    Attributes:
+        looked_at: How many windows there were.
+        unusable: Topic and what was wrong with each of the others.
+    """
+
+    windows: list[Window]
+    inputs: list[Tensor]
+    valid: list[float]
+    looked_at: int
+    unusable: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class BagSource:
+    """A bag and how to read it.
+
+    Attributes:
+        path: Bag folder or file.
+        topics: Names of its sensor topics.
+        modalities: Only these.
+        max_rate_hz: Upper limit of windows per modality.
+    """
+
+    path: Path
+    topics: SensorTopics
+    modalities: tuple[str, ...]
+    max_rate_hz: float
+
+    def windows(self, report: BagReport) -> Iterator[Window]:
+        """See `read_windows`."""
+        return read_windows(
+            self.path,
+            self.topics,
+            modalities=self.modalities,
+            max_rate_hz=self.max_rate_hz,
+            report=report,
+        )
+
+
+def embed_bag(
+    binder: Binder,
+    source: BagSource,
+    *,
+    store: Path,
+    report: BagReport,
+    progress: Progress = lambda end_ns: None,
+) -> Embeddings:
+    """Decode, preprocess and encode every window, as the live nodes do.
+
+    Args:
+        binder: The encoders.
+        source: The bag.
+        store: Folder of finished parts. Those of an interrupted run are used; those of another
+            bag, model or choice of topics are thrown away.
+        report: Filled with what could not be used.
+        progress: Called with the stamp that was reached.
+
+    Raises:
+        FileNotFoundError: There is no such bag.
+    """
+    _prepare_store(store, binder, source)
+    parts, done = _finished(store, report, progress)
+    for vectors, prepared in _encoded(binder, source, done, report):
+        name = f'part-{len(parts):06d}'
+        _save(store / f'{name}.npz', vectors, prepared, report)
+        parts.append(store / f'{name}.npz')
+        if prepared.windows:
+            progress(prepared.windows[-1].log_ns)
+    return _load(parts)
+
+
+def _encoded(
+    binder: Binder, source: BagSource, done: int, report: BagReport
+) -> Iterator[tuple[NDArray[np.float32], _Prepared]]:
+    """Parts in order; as many are decoded and encoded at once as torch has threads.
+
+    Threads that share the work of one part wait for each other at every layer.
+    """
+    windows = islice(source.windows(report), done, None)
+    workers = torch.get_num_threads()
+
+    def work(several: Sequence[Window]) -> tuple[NDArray[np.float32], _Prepared]:
+        prepared = _prepare(binder, several)
+        return _encode(binder, prepared), prepared
+
+    try:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            at_work: deque[Future[tuple[NDArray[np.float32], _Prepared]]] = deque()
+            while True:
+                several = list(islice(windows, PART_WINDOWS))
+                if several:
+                    at_work.append(pool.submit(work, several))
+                while at_work and (len(at_work) > workers or not several):
+                    vectors, prepared = at_work.popleft().result()
+                    _tell(prepared, report)
+                    yield vectors, prepared
+                if not several:
+                    return
+    finally:
+        torch.set_num_threads(workers)
+
+
+def _prepare(binder: Binder, windows: Sequence[Window]) -> _Prepared:
+    prepared = _Prepared([], [], [], len(windows), [])
+    for window in windows:
+        try:
+            tensor, share = binder.preprocess_with_validity(window.modality, window.raw())
+        except (DecodeError, ValueError) as error:
+            prepared.unusable.append((window.topic, str(error)))
+            continue
+        prepared.windows.append(window)
+        prepared.inputs.append(tensor)
+        prepared.valid.append(share)
+    return prepared
+
+
+def _tell(prepared: _Prepared, report: BagReport) -> None:
+    for topic, error in prepared.unusable:
+        report.dropped[topic] += 1
+        report.problem(f'{report.path}: topic {topic}: {error}; skipped')
+
+
+def _encode(binder: Binder, prepared: _Prepared) -> NDArray[np.float32]:
+    rows: dict[int, NDArray[np.float32]] = {}
+    for name in MODALITIES:
+        mine = [i for i, w in enumerate(prepared.windows) if w.modality == name]
+        for begin in range(0, len(mine), BATCH):
+            chosen = mine[begin : begin + BATCH]
+            batch = torch.cat([prepared.inputs[i] for i in chosen])
+            rows.update(zip(chosen, binder.encode({name: batch})[name], strict=True))
+    if not rows:
+        return np.zeros((0, 0), np.float32)
+    return np.stack([rows[i] for i in range(len(rows))])
+
+
+def _save(
+    path: Path, vectors: NDArray[np.float32], prepared: _Prepared, report: BagReport
+) -> None:
+    windows = prepared.windows
+    temporary = path.with_suffix('.tmp.npz')
+    np.savez(
+        temporary,
+        vectors=vectors,
+        modality=np.array([w.modality for w in windows], np.str_),
+        topic=np.array([w.topic for w in windows], np.str_),
+        stamp_ns=np.array([w.stamp_ns for w in windows], np.int64),
+        start_ns=np.array([w.start_ns for w in windows], np.int64),
+        log_ns=np.array([w.log_ns for w in windows], np.int64),
+        valid=np.array(prepared.valid, np.float32),
+        looked_at=np.array(prepared.looked_at),
+        problems=np.array(report.problems, np.str_),
+    )
+    temporary.rename(path)
+
+
+def _finished(store: Path, report: BagReport, progress: Progress) -> tuple[list[Path], int]:
+    """Parts without a gap, and how many windows they took; their problems are told again."""
+    parts: list[Path] = []
+    done = 0
+    for path in sorted(store.glob('part-??????.npz')):
+        try:
+            with np.load(path) as part:
+                looked_at, problems = int(part['looked_at']), part['problems']
+                reached = part['log_ns'][-1:]
+        except (OSError, ValueError, KeyError, EOFError):
+            break
+        if path.name != f'part-{len(parts):06d}.npz':
+            break
+        parts.append(path)
+        done += looked_at
+        for line in problems:
+            report.problem(str(line))
+        for log_ns in reached:
+            progress(int(log_ns))
+    return parts, done
+
+
+def _load(parts: Sequence[Path]) -> Embeddings:
+    columns: dict[str, list[NDArray[np.generic]]] = {
+        name: [] for name in Embeddings.__dataclass_fields__
+    }
+    for path in parts:
+        with np.load(path) as part:
+            if len(part['stamp_ns']):
+                for name, pieces in columns.items():
+                    pieces.append(part[name])
+    if not columns['vectors']:
+        nothing = np.zeros(0, np.int64)
+        names = np.zeros(0, np.str_)
+        empty = np.zeros((0, 0), np.float32)
+        return Embeddings(empty, names, names, nothing, nothing, nothing, empty[:, 0:0].ravel())
+    return Embeddings(**{name: np.concatenate(pieces) for name, pieces in columns.items()})
+
+
+def fingerprint(bag: Path) -> str:
+    """Names, sizes and times of change of a bag's files, as text."""
+    files = [bag] if bag.is_file() else sorted(p for p in bag.iterdir() if p.is_file())
+    stats = [(f.name, f.stat()) for f in files]
+    return json.dumps([(name, s.st_size, s.st_mtime_ns) for name, s in stats])
+
+
+def _prepare_store(store: Path, binder: Binder, source: BagSource) -> None:
+    identity = {
+        'bag': fingerprint(source.path),
+        'model': binder.model,
+        'space': binder.space,
+        'precision': binder.precision,
+        'topics': {m: list(named) for m, named in source.topics.named.items()},
+        'modalities': list(source.modalities),
+        'max_rate_hz': source.max_rate_hz,
+    }
+    probe = probe_vectors(binder, source.modalities)
+    try:
+        known = json.loads((store / IDENTITY).read_text())
+        stored = np.array(known.pop('probe'), np.float32)
+    except (OSError, ValueError, KeyError):
+        known, stored = None, np.zeros(0, np.float32)
+    same_model = stored.shape == probe.shape and np.allclose(stored, probe, atol=PROBE_TOLERANCE)
+    if known == identity and same_model:
+        return
+    if known is not None:
+        warnings.warn(f'{store}: of another bag, model or topics; starting anew', stacklevel=2)
+    shutil.rmtree(store, ignore_errors=True)
+    store.mkdir(parents=True)
+    (store / IDENTITY).write_text(json.dumps(identity | {'probe': probe.tolist()}))
+
+
+def probe_vectors(binder: Binder, modalities: Sequence[str]) -> NDArray[np.float32]:
+    """What a model makes of fixed inputs, `[M, D]`: tells two trainings of one name apart."""
+    ramp = np.add.outer(np.arange(64), np.arange(64))
+    wave = np.sin(np.arange(32_000) * 0.2).astype(np.float32)
+    samples = {
+        'image': np.stack([ramp, ramp.T[::-1], 255 - ramp], axis=2).astype(np.uint8),
+        'depth': (500 + 20 * ramp).astype(np.uint16),
+        'infrared': (29_000 + 50 * ramp).astype(np.uint16),
+        'audio': (wave, 16_000),
+    }
+    rows = [binder.embed(**{name: samples[name]})[name][0] for name in modalities]
+    return np.stack(rows) if rows else np.zeros((0, 0), np.float32)

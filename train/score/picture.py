@@ -1,0 +1,124 @@
+"""The timeline of a scored bag as a picture."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import cv2
+import matplotlib
+import numpy as np
+
+matplotlib.use('Agg')
+
+from matplotlib.figure import Figure
+
+from train.score.timeline import Line, Timeline
+
+# Okabe and Ito's colours; lines differ in dashes as well.
+STYLES: dict[str, dict[str, Any]] = {
+    'image': {'color': '#e69f00', 'linestyle': (0, (5, 2)), 'linewidth': 0.8},
+    'depth': {'color': '#009e73', 'linestyle': (0, (2, 1)), 'linewidth': 0.8},
+    'infrared': {'color': '#d55e00', 'linestyle': (0, (6, 2, 1, 2)), 'linewidth': 0.8},
+    'audio': {'color': '#cc79a7', 'linestyle': ':', 'linewidth': 1.0},
+    'fused': {'color': '#1b1b1b', 'linestyle': '-', 'linewidth': 1.4},
+}
+BAND: dict[str, dict[str, Any]] = {
+    'TRUE': {'facecolor': '#0072b2'},
+    'FALSE': {'facecolor': '#e8eef3'},
+    'UNKNOWN': {'facecolor': '#ffffff', 'hatch': '/////', 'edgecolor': '#9a9a9a'},
+}
+TRUTH: dict[bool, dict[str, Any]] = {
+    True: {'facecolor': '#1b1b1b'},
+    False: {'facecolor': '#e4e4e4'},
+}
+PICTURES = 10  # across
+ROW_INCHES = 0.85
+
+
+def write_picture(timeline: Timeline, path: Path) -> None:
+    """Write the probabilities, states, truth and pictures of a bag as PNG."""
+    modalities = [m for m in STYLES if any(m == shown for _, shown, _ in timeline.thumbnails)]
+    count = max(1, len(timeline.lines))
+    heights = [0.9] * len(modalities) + [ROW_INCHES] * count
+    figure = Figure(figsize=(12, sum(heights) + 1.0), dpi=110)
+    axes = figure.subplots(
+        len(heights), 1, gridspec_kw={'height_ratios': heights, 'hspace': 0.25}, squeeze=False
+    )[:, 0]
+    for axis, modality in zip(axes, modalities, strict=False):
+        _draw_pictures(axis, timeline, modality)
+    for axis, line in zip(axes[len(modalities) :], timeline.lines, strict=False):
+        _draw_line(axis, line, timeline.duration_s)
+    axes[-1].set_xlabel('seconds')
+    axes[-1].tick_params(labelbottom=True)
+    figure.suptitle(timeline.title, fontsize=11, y=1 - 0.15 / figure.get_figheight())
+    _legend(figure, timeline)
+    figure.subplots_adjust(
+        left=0.2, right=0.99, top=1 - 0.65 / figure.get_figheight(),
+        bottom=0.5 / figure.get_figheight(),
+    )  # fmt: skip
+    coded = BytesIO()
+    figure.savefig(coded, format='png')
+    path.write_bytes(coded.getvalue())
+
+
+def _draw_pictures(axis: Any, timeline: Timeline, modality: str) -> None:
+    mine = [(t, jpeg) for t, m, jpeg in timeline.thumbnails if m == modality]
+    step_s = timeline.duration_s / PICTURES or 1.0
+    for index in range(PICTURES):
+        middle_s = (index + 0.5) * step_s
+        time_s, jpeg = min(mine, key=lambda entry: abs(entry[0] - middle_s))
+        if abs(time_s - middle_s) > step_s:
+            continue
+        picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)
+        extent = (index * step_s, (index + 0.96) * step_s, 0, 1)
+        axis.imshow(picture, extent=extent, aspect='auto')
+    axis.set_xlim(0, max(timeline.duration_s, 1e-3))
+    axis.set_ylim(0, 1)
+    axis.set_axis_off()
+    axis.text(-0.01, 0.5, modality, transform=axis.transAxes, ha='right', va='center', fontsize=8)
+
+
+def _draw_line(axis: Any, line: Line, duration_s: float) -> None:
+    for modality, style in STYLES.items():
+        series = line.series.get(modality)
+        if series:
+            values = [np.nan if p is None else p for p in series['p']]
+            axis.plot(series['t'], values, **style)
+    _draw_band(axis, line.states, BAND, duration_s, bottom=-0.24)
+    _draw_band(axis, line.truth, TRUTH, duration_s, bottom=-0.42)
+    axis.set_ylim(-0.45, 1.05)
+    axis.set_xlim(0, max(duration_s, 1e-3))
+    axis.set_yticks([0, 0.5, 1])
+    axis.tick_params(labelsize=7, labelbottom=False)
+    axis.grid(axis='y', linewidth=0.4, color='#d5d5d5')
+    axis.set_ylabel(line.name, rotation=0, ha='right', va='center', fontsize=8, wrap=True)
+
+
+def _draw_band(
+    axis: Any, changes: list[Any], styles: Any, duration_s: float, *, bottom: float
+) -> None:
+    ends = [time_s for time_s, _ in changes[1:]] + [duration_s]
+    for (begin_s, value), end_s in zip(changes, ends, strict=True):
+        spans = [(begin_s, max(0.0, end_s - begin_s))]
+        axis.broken_barh(spans, (bottom, 0.15), linewidth=0, **styles[value])
+
+
+def _legend(figure: Any, timeline: Timeline) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    heard = {m for line in timeline.lines for m in line.series}
+    handles: list[Any] = [
+        Line2D([], [], label=m, **style) for m, style in STYLES.items() if m in heard
+    ]
+    words = {'TRUE': 'held true', 'FALSE': 'held false', 'UNKNOWN': 'unknown'}
+    handles += [Patch(label=words[state], **style) for state, style in BAND.items()]
+    if any(line.truth for line in timeline.lines):
+        handles.append(Patch(label='truth (lower band)', **TRUTH[True]))
+    top = 1 - 0.3 / figure.get_figheight()
+    figure.legend(
+        handles=handles, loc='upper center', ncol=len(handles), fontsize=7, frameon=False,
+        bbox_to_anchor=(0.55, top),
+    )  # fmt: skip

@@ -1,0 +1,126 @@
+"""One bag from file to scores, timeline and annotated copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from encoders import Binder, Predicate
+from train.bags import BagReport
+from train.phrasings import Phrasings
+from train.score.annotate import write_annotated
+from train.score.embed import BagSource, embed_bag
+from train.score.picture import write_picture
+from train.score.table import write_scores
+from train.score.timeline import make_timeline, thumbnails_of, write_page
+from train.score.track import read_truth, track, truth_for
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Where the results of one bag go; None for what is not wanted.
+
+    Attributes:
+        scores: Parquet.
+        store: Folder of embeddings; what an interrupted run, or one with other predicates, needs
+            not compute again.
+        annotated: MCAP with the scores.
+        picture: PNG.
+        page: HTML.
+    """
+
+    scores: Path
+    store: Path
+    annotated: Path | None = None
+    picture: Path | None = None
+    page: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Rows of scores, embedded windows, and the seconds between the first and the last one."""
+
+    rows: int
+    windows: int
+    seconds: float
+
+
+def outputs_for(bags: Sequence[Path], out: Path, *, annotated: bool, drawn: bool) -> list[Outputs]:
+    """Where the results of each bag go: one folder each, or beside a single `.parquet` file.
+
+    Raises:
+        ValueError: Several bags for one file, or two bags of one name.
+    """
+    if out.suffix == '.parquet':
+        if len(bags) != 1:
+            raise ValueError(f'{out}: one file takes one bag, not {len(bags)}; name a folder')
+        scores = [out]
+    else:
+        names = [bag.stem if bag.is_file() else bag.name for bag in bags]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f'two bags are named {twice[0]!r}; score them into two folders')
+        scores = [out / name / 'scores.parquet' for name in names]
+    return [
+        Outputs(
+            scores=path,
+            store=path.with_suffix('.embeddings'),
+            annotated=path.with_suffix('.mcap') if annotated else None,
+            picture=path.with_suffix('.png') if drawn else None,
+            page=path.with_suffix('.html') if drawn else None,
+        )
+        for path in scores
+    ]
+
+
+def score_bag(
+    binder: Binder,
+    predicates: Sequence[Predicate],
+    source: BagSource,
+    *,
+    out: Outputs,
+    report: BagReport,
+    progress: Callable[[int], None] = lambda log_ns: None,
+) -> Result:
+    """Score a bag with what the live nodes run.
+
+    Args:
+        binder: The encoders.
+        predicates: To score.
+        source: The bag.
+        out: Where the results go.
+        report: Filled with what could not be used.
+        progress: Called with the time of recording that was reached.
+
+    Raises:
+        FileNotFoundError: There is no such bag.
+        ValueError: It holds nothing to encode.
+    """
+    out.scores.parent.mkdir(parents=True, exist_ok=True)
+    embeddings = embed_bag(binder, source, store=out.store, report=report, progress=progress)
+    if not len(embeddings):
+        said = ''.join(f'\n  {line}' for line in report.problems)
+        raise ValueError(f'{source.path}: nothing to score{said}')
+    named = read_truth(source.path)
+    truths = truth_for(predicates, list(named), Phrasings.load('trained'))
+    truth = {name: named[other] for name, other in truths.items()}
+    moments = list(track(binder, predicates, embeddings))
+    about = {
+        'model': binder.model,
+        'language_space': binder.space,
+        'precision': binder.precision,
+        'predicates': [p.name for p in predicates],
+        'truth': truths,
+    }
+    title = source.path.name
+    rows = write_scores(out.scores, moments, bag=str(source.path), truth=truth, about=about)
+    seconds = (moments[-1].time_ns - moments[0].time_ns) * 1e-9
+    if out.annotated is not None:
+        write_annotated(source.path, moments, space=binder.space, to=out.annotated)
+    if out.picture is not None and out.page is not None:
+        pictures = thumbnails_of(source, seconds)
+        timeline = make_timeline(f'{title} · {binder.model}', moments, truth, pictures)
+        write_picture(timeline, out.picture)
+        write_page(timeline, out.page)
+    return Result(rows, len(embeddings), seconds)

@@ -1,0 +1,111 @@
+"""From embeddings over time to scores and states over time, as the live node finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from encoders import Binder, Predicate, PredicateBank
+from encoders.scoring import Evaluation, Scoring
+from train.bags import read_bag
+from train.phrasings import Phrasings
+from train.samples import TRUTH_TOPIC
+from train.score.embed import Embeddings
+
+HISTORY_S = 2.0  # only the newest evidence is asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """All predicates at one moment.
+
+    Attributes:
+        time_ns: Stamp of the newest evidence, or of the evaluation where there was none new.
+        log_ns: When the evidence was recorded.
+        fresh: Modalities whose evidence is new at this moment.
+        evaluation: Scores and states.
+    """
+
+    time_ns: int
+    log_ns: int
+    fresh: tuple[str, ...]
+    evaluation: Evaluation
+
+
+def track(
+    binder: Binder, predicates: Sequence[Predicate], embeddings: Embeddings
+) -> Iterator[Scored]:
+    """Score embeddings in order of their stamps.
+
+    All evidence of one stamp is taken in before it is evaluated. The present is the newest stamp,
+    which is the live present without the time that computing takes.
+    """
+    scoring = Scoring(PredicateBank(predicates, binder), history_s=HISTORY_S)
+    now_ns = log_ns = 0
+    due_ns: int | None = None
+    for rows in _moments(embeddings):
+        stamp_ns = int(embeddings.stamp_ns[rows[0]])
+        # As live: without new evidence a dwell time ends, and evidence grows old.
+        while due_ns is not None and now_ns < due_ns < stamp_ns:
+            log_ns, now_ns = log_ns + due_ns - now_ns, due_ns
+            evaluation = scoring.evaluate(now_ns)
+            due_ns = evaluation.due_ns
+            yield Scored(now_ns, log_ns, (), evaluation)
+        for row in rows:
+            scoring.receive(
+                str(embeddings.modality[row]),
+                embeddings.vectors[row],
+                stamp_ns=stamp_ns,
+                space=binder.space,
+                source=str(embeddings.topic[row]),
+            )
+        now_ns, log_ns = max(now_ns, stamp_ns), int(embeddings.log_ns[rows].max())
+        fresh = tuple(dict.fromkeys(str(embeddings.modality[row]) for row in rows))
+        evaluation = scoring.evaluate(now_ns)
+        due_ns = evaluation.due_ns
+        yield Scored(now_ns, log_ns, fresh, evaluation)
+
+
+def _moments(embeddings: Embeddings) -> Iterator[list[int]]:
+    order = np.argsort(embeddings.stamp_ns, kind='stable')
+    stamps = embeddings.stamp_ns[order]
+    cuts = np.flatnonzero(np.diff(stamps)) + 1
+    for rows in np.split(order, cuts):
+        if len(rows):
+            yield [int(row) for row in rows]
+
+
+def read_truth(bag: Path) -> dict[str, list[tuple[int, bool]]]:
+    """Ground truth of a bag by predicate: (stamp, value) in order; empty where there is none."""
+    found: dict[str, list[tuple[int, bool]]] = {}
+    for message in read_bag(bag, topics=[TRUTH_TOPIC]):
+        if hasattr(message.message, 'predicates'):
+            pairs = zip(message.message.predicates, message.message.values, strict=True)
+            for name, value in pairs:
+                found.setdefault(str(name), []).append((message.stamp_ns, bool(value)))
+    return found
+
+
+def truth_for(
+    predicates: Sequence[Predicate], names: Sequence[str], phrasings: Phrasings
+) -> dict[str, str]:
+    """Predicate name to the name of its ground truth, where there is one.
+
+    A predicate is the truth of the same name, or the one with which it shares most sentences.
+    """
+    sentences = {
+        name: set(phrasings.sentences(name).positive) for name in names if phrasings.knows(name)
+    }
+    matched: dict[str, str] = {}
+    for predicate in predicates:
+        if predicate.name in names:
+            matched[predicate.name] = predicate.name
+            continue
+        shared = {n: len(said & set(predicate.positive)) for n, said in sentences.items()}
+        best = max(shared, key=lambda n: shared[n], default=None)
+        if best is not None and shared[best]:
+            matched[predicate.name] = best
+    return matched

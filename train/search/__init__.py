@@ -1,0 +1,1 @@
+"""Find moments in many bags by sentence or by example."""

@@ -1,0 +1,334 @@
+"""Moments that fit a sentence or an example, best first, each scene once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders import MODALITIES, Binder, Predicate, PredicateBank
+from encoders.bank import text_contrast
+from train.score.embed import Embeddings
+from train.search.store import Entry, MomentStore
+
+APART_S = 3.0
+CANDIDATES = 10  # looked at per answer that is wanted
+SAMPLED = 300  # moments that scores are measured against
+EVIDENCE_NS = 1_000_000_000  # as old as live evidence may be
+MAX_EXAMPLE_OFFSET_S = 1.0
+
+Vector = NDArray[np.float32]
+Placed = TypeVar('Placed', Entry, 'Moment')
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One answer.
+
+    Attributes:
+        bag: Path.
+        time_s: Seconds since the recording began.
+        stamp_ns: Of the sensor message that fits best.
+        modality: That sensor.
+        topic: Its topic.
+        score: How far it stands out of the index, in standard deviations; only its order counts.
+        probability: That the sentence holds; None for an example.
+        cosines: Of every sensor that was looked at.
+    """
+
+    bag: str
+    time_s: float
+    stamp_ns: int
+    modality: str
+    topic: str
+    score: float
+    probability: float | None = None
+    cosines: dict[str, float] = field(default_factory=dict)
+
+
+def find_sentence(
+    store: MomentStore,
+    binder: Binder,
+    sentence: str,
+    *,
+    modalities: Sequence[str],
+    top: int,
+    apart_s: float = APART_S,
+) -> list[Moment]:
+    """Moments that a sentence fits best.
+
+    Two things count alike, each in standard deviations over the index: the log-odds that the
+    sentence is true, from all asked sensors by the bank that scores live, and how near the views
+    are to the sentence itself. The first tells the state (open, not closed), the second whether
+    what it speaks of is there at all.
+
+    Raises:
+        SpaceError: The index is of another language space than the model.
+        PredicateError: The sentence is empty.
+    """
+    store.check_space(binder.space)
+    question = _Question.ask(store, binder, sentence, modalities)
+    proposed = sorted(question.propose(store, max(top * CANDIDATES, 100)), key=lambda p: -p[0])
+    centres = _apart([e for _, e in proposed], apart_s=apart_s / 2, top=max(4 * top, 100))
+    near = store.around(
+        [(e.bag, e.stamp_ns) for e in centres], within_ns=EVIDENCE_NS, modalities=modalities
+    )
+    by_bag: dict[str, list[Entry]] = {}
+    for entry in near:
+        by_bag.setdefault(entry.bag, []).append(entry)
+    answers = [question.judge(centre, by_bag.get(centre.bag, [])) for centre in centres]
+    answers.sort(key=lambda moment: -moment.score)
+    return _apart(answers, apart_s=apart_s, top=top)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """Mean and standard deviation of something over the index."""
+
+    mean: float
+    deviation: float
+
+    @classmethod
+    def of(cls, values: NDArray[np.floating[Any]]) -> _Scale:
+        return cls(float(values.mean()), float(values.std()) or 1.0)
+
+    def __call__(self, value: float) -> float:
+        return (value - self.mean) / self.deviation
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A sentence with what its scores are measured against."""
+
+    bank: PredicateBank
+    contrast: Vector
+    said: Vector
+    contrast_scales: dict[str, _Scale]
+    said_scales: dict[str, _Scale]
+    odds: _Scale
+
+    @classmethod
+    def ask(
+        cls, store: MomentStore, binder: Binder, sentence: str, modalities: Sequence[str]
+    ) -> _Question:
+        predicate = Predicate.from_sentence(sentence)
+        bank = PredicateBank([predicate], binder)
+        contrast = text_contrast(binder, predicate)
+        said = np.asarray(binder.embed_text(predicate.positive).mean(axis=0), np.float32)
+        samples = {m: store.sample(m) for m in modalities}
+        samples = {m: rows for m, rows in samples.items() if len(rows)}
+        count = min((len(rows) for rows in samples.values()), default=0)
+        moments = [{m: rows[i] for m, rows in samples.items()} for i in range(min(count, SAMPLED))]
+        odds = np.array([_log_odds(bank.score(moment)[0].fused) for moment in moments] or [0.0])
+        return cls(
+            bank=bank,
+            contrast=contrast,
+            said=said,
+            contrast_scales={m: _Scale.of(rows @ contrast) for m, rows in samples.items()},
+            said_scales={m: _Scale.of(rows @ said) for m, rows in samples.items()},
+            odds=_Scale.of(odds),
+        )
+
+    def propose(self, store: MomentStore, count: int) -> list[tuple[float, Entry]]:
+        """The windows of each sensor that stand out most, with by how much."""
+        found = []
+        for query, scales in (
+            (self.contrast, self.contrast_scales),
+            (self.said, self.said_scales),
+        ):
+            for modality, scale in scales.items():
+                entries = store.nearest(query, modality, limit=count)
+                found += [(scale(entry.cosine), entry) for entry in entries]
+        return found
+
+    def judge(self, centre: Entry, near: Sequence[Entry]) -> Moment:
+        """The score of a moment by all sensors around it."""
+        evidence: dict[str, Entry] = {}
+        for entry in near:
+            best = evidence.get(entry.modality)
+            offset = abs(entry.stamp_ns - centre.stamp_ns)
+            if offset <= EVIDENCE_NS and (
+                best is None or offset < abs(best.stamp_ns - centre.stamp_ns)
+            ):
+                evidence[entry.modality] = entry
+        evidence[centre.modality] = centre
+        score = self.bank.score({m: e.vector for m, e in evidence.items()})[0]
+        # A sound says what happened, not what is there.
+        seen = [m for m in evidence if MODALITIES[m].kind != 'sound'] or list(evidence)
+        near_said = [self.said_scales[m](float(evidence[m].vector @ self.said)) for m in seen]
+        return Moment(
+            bag=centre.bag,
+            time_s=round(centre.time_s, 3),
+            stamp_ns=centre.stamp_ns,
+            modality=centre.modality,
+            topic=centre.topic,
+            score=round(self.odds(_log_odds(score.fused)) + float(np.mean(near_said)), 4),
+            probability=round(score.fused, 4),
+            cosines={m: round(value, 4) for m, value in score.similarity.items()},
+        )
+
+
+def _log_odds(probability: float) -> float:
+    limited = min(max(probability, 1e-6), 1 - 1e-6)
+    return math.log(limited / (1 - limited))
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A moment to look for more of.
+
+    Attributes:
+        bag: Path.
+        time_s: Seconds since the recording began.
+        vectors: Modality to unit vector `[D]`.
+    """
+
+    bag: str
+    time_s: float
+    vectors: Mapping[str, Vector]
+
+
+def find_like(
+    store: MomentStore,
+    example: Example,
+    *,
+    modalities: Sequence[str],
+    top: int,
+    like: Sequence[str] = (),
+    apart_s: float = APART_S,
+) -> list[Moment]:
+    """Moments that are like an example, itself left out.
+
+    A modality that the example has is compared with itself; another one, or with `like`, with the
+    mean of those the example gives. Vectors of one sensor share a direction that says only which
+    sensor it is, so the mean of each modality is taken off first.
+
+    Args:
+        store: The index.
+        example: What to look for.
+        modalities: To look in.
+        top: Answers.
+        like: Compare with these modalities of the example only.
+        apart_s: Answers of one bag lie at least this far apart.
+
+    Raises:
+        ValueError: The example has none of the modalities of `like`.
+    """
+    usable = {m: v for m, v in example.vectors.items() if not like or m in like}
+    if not usable:
+        given = ', '.join(example.vectors) or 'nothing'
+        raise ValueError(f'{example.bag}@{example.time_s}s: no {", ".join(like)}, only {given}')
+    samples = {m: store.sample(m) for m in {*modalities, *usable}}
+    means = {m: s.mean(axis=0) for m, s in samples.items() if len(s)}
+    centred = {m: v - means[m] for m, v in usable.items() if m in means}
+    found: list[Moment] = []
+    for modality in modalities:
+        if modality not in means:
+            continue
+        alike = {modality: centred[modality]} if modality in centred else centred
+        query = _unit(np.mean([_unit(v) for v in alike.values()], axis=0))
+        products = samples[modality] @ query
+        middle, spread = float(products.mean()), float(products.std()) or 1.0
+        for entry in store.nearest(query, modality, limit=top * CANDIDATES):
+            if entry.bag == example.bag and abs(entry.time_s - example.time_s) < apart_s:
+                continue
+            found.append(
+                Moment(
+                    bag=entry.bag,
+                    time_s=round(entry.time_s, 3),
+                    stamp_ns=entry.stamp_ns,
+                    modality=modality,
+                    topic=entry.topic,
+                    score=round((entry.cosine - middle) / spread, 4),
+                    cosines={modality: round(entry.cosine, 4)},
+                )
+            )
+    found.sort(key=lambda moment: -moment.score)
+    return _apart(found, apart_s=apart_s, top=top)
+
+
+def _unit(vector: Vector) -> Vector:
+    length = float(np.linalg.norm(vector))
+    return np.asarray(vector / length if length > 0 else vector, np.float32)
+
+
+def _apart(best_first: Iterable[Placed], *, apart_s: float, top: int) -> list[Placed]:
+    """Without those that are near a better one of the same bag."""
+    kept: list[Placed] = []
+    for one in best_first:
+        if all(one.bag != k.bag or abs(one.time_s - k.time_s) >= apart_s for k in kept):
+            kept.append(one)
+            if len(kept) == top:
+                break
+    return kept
+
+
+def parse_place(word: str) -> tuple[str, float]:
+    """`BAG@12.5s` as a bag and seconds.
+
+    Raises:
+        ValueError: The word has another form.
+    """
+    bag, at, time_s = word.rpartition('@')
+    try:
+        seconds = float(time_s.removesuffix('s'))
+    except ValueError:
+        seconds = math.nan
+    if not at or not bag or not math.isfinite(seconds):
+        raise ValueError(f'{word!r}: expected BAG@SECONDS, as in bags/kitchen@12.5s')
+    return bag, seconds
+
+
+def resolve_bag(store: MomentStore, word: str) -> str | None:
+    """The stored path of a bag given by path or by name; None where it is not stored.
+
+    Raises:
+        ValueError: Several stored bags have that name.
+    """
+    paths = store.bags()
+    if str(Path(word).resolve()) in paths:
+        return str(Path(word).resolve())
+    named = [path for path in paths if Path(path).name == word or Path(path).stem == word]
+    if len(named) > 1:
+        raise ValueError(f'{word!r} names {len(named)} bags of the index; give the path')
+    return named[0] if named else None
+
+
+def example_at(
+    store: MomentStore, word: str, *, embed: Callable[[Path], tuple[Embeddings, int]]
+) -> Example:
+    """The moment `BAG@12.5s`, from the index where the bag is stored, else from the bag.
+
+    Args:
+        store: The index.
+        word: Path or name of the bag, and seconds since its recording began.
+        embed: Embeds a bag that is not stored; gives the time its recording began as well.
+
+    Raises:
+        FileNotFoundError: The bag is neither stored nor on disk.
+        ValueError: No sensor has anything to say within a second of that moment.
+    """
+    name, time_s = parse_place(word)
+    path = resolve_bag(store, name)
+    if path is not None:
+        entries = store.at(path, time_s, within_s=MAX_EXAMPLE_OFFSET_S)
+        places = [(e.modality, e.time_s, e.vector) for e in entries]
+    else:
+        found, start_ns = embed(Path(name))
+        path, times_s = str(Path(name).resolve()), (found.log_ns - start_ns) * 1e-9
+        columns = zip(found.modality, times_s, found.vectors, strict=True)
+        places = [(str(m), float(t), v) for m, t, v in columns]
+    nearest: dict[str, tuple[float, Vector]] = {}
+    for modality, at_s, vector in places:
+        offset_s = abs(at_s - time_s)
+        best_s = nearest[modality][0] if modality in nearest else MAX_EXAMPLE_OFFSET_S
+        if offset_s <= best_s:
+            nearest[modality] = (offset_s, vector)
+    if not nearest:
+        raise ValueError(f'{word}: no sensor data within {MAX_EXAMPLE_OFFSET_S:.0f} s of it')
+    return Example(path, time_s, {m: vector for m, (_, vector) in nearest.items()})

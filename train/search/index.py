@@ -1,0 +1,96 @@
+"""Bags into an index: each whole or not at all, and none twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from encoders import Binder
+from encoders.decode import DecodeError
+from train.bags import BagReport
+from train.score.embed import BagSource, embed_bag, fingerprint
+from train.score.thumbnail import thumbnail
+from train.search.store import MomentStore
+from train.storage import bag_span_ns
+
+DEFAULT_MAX_RATE_HZ = 4.0
+THUMBNAIL_STEP_NS = 1_000_000_000
+WORK = 'unfinished'
+
+
+@dataclass(frozen=True, slots=True)
+class IndexedBag:
+    """What became of one bag: windows stored, and whether it was there already."""
+
+    bag: str
+    windows: int
+    known: bool
+
+
+def index_bag(
+    binder: Binder,
+    source: BagSource,
+    store: MomentStore,
+    *,
+    work: Path,
+    report: BagReport,
+    progress: Callable[[int], None] = lambda log_ns: None,
+) -> IndexedBag:
+    """Add a bag, unless it is stored as it is.
+
+    Args:
+        binder: The encoders.
+        source: The bag.
+        store: The index.
+        work: Folder for what an interrupted run can go on from.
+        report: Filled with what could not be used.
+        progress: Called with the time of recording that was reached.
+
+    Raises:
+        FileNotFoundError: There is no such bag.
+        SpaceError: The index is of another language space.
+    """
+    store.check_space(binder.space)
+    path = str(source.path.resolve())
+    key = _key(binder, source)
+    if store.bags().get(path) == key:
+        return IndexedBag(path, 0, known=True)
+    unfinished = work / WORK / key
+    found = embed_bag(binder, source, store=unfinished, report=report, progress=progress)
+    if len(found):
+        span = bag_span_ns(source.path)
+        start_ns = span[0] if span else int(found.log_ns.min())
+        pictures = _thumbnails(source)
+        store.add_bag(path, key, found, start_log_ns=start_ns, thumbnails=pictures)
+    shutil.rmtree(unfinished)
+    return IndexedBag(path, len(found), known=False)
+
+
+def _key(binder: Binder, source: BagSource) -> str:
+    described = {
+        'bag': fingerprint(source.path),
+        'model': binder.model,
+        'topics': {m: list(topics) for m, topics in source.topics.named.items()},
+        'modalities': list(source.modalities),
+        'max_rate_hz': source.max_rate_hz,
+    }
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _thumbnails(source: BagSource) -> list[tuple[int, str, bytes]]:
+    found: list[tuple[int, str, bytes]] = []
+    due_ns: dict[str, int] = {}
+    for window in source.windows(BagReport(source.path)):
+        if window.stamp_ns < due_ns.get(window.modality, window.stamp_ns):
+            continue
+        due_ns[window.modality] = window.stamp_ns + THUMBNAIL_STEP_NS
+        try:
+            picture = thumbnail(window.modality, window.raw())
+        except DecodeError:  # told when it was embedded
+            continue
+        found.append((window.stamp_ns, window.modality, picture))
+    return found
