@@ -3,9 +3,10 @@
 Nothing here knows ROS.
 """
 
-from encoders.bank import PredicateBank, PredicateScore
+from encoders.bank import PredicateBank
 from encoders.binder import Binder, SpaceError
 from encoders.decode import AudioOptions, DecodeError, ImageOptions, decode_audio, decode_image
+from encoders.fusion import PredicateScore
 from encoders.modalities import MODALITIES, SENSED, STANDARD, Modality
 from encoders.model_set import ModelSetError
 from encoders.predicate_file import load_predicates

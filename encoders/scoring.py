@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import (
-    PredicateBank,
-    PredicateScore,
-    PredicateTracker,
-    SpaceError,
-    TrackedState,
-)
+from encoders import PredicateBank, SpaceError
+from encoders.fusion import Scores
+from encoders.tracks import Tracks
 
 Vector = NDArray[np.float32]
 # A stamp this far behind the last one is a source that began anew, not a late message.
@@ -53,8 +49,8 @@ class Evaluation:
 
     Attributes:
         space: Language space of what was compared.
-        scores: One per predicate.
-        states: By name.
+        scores: One per predicate; each is made when asked for.
+        states: By name; likewise.
         ages_ms: Of the newest evidence, by modality.
         newest_ns: Stamp of the newest evidence; 0 without any.
         changed: Names of predicates whose state changed.
@@ -62,8 +58,8 @@ class Evaluation:
     """
 
     space: str
-    scores: list[PredicateScore]
-    states: dict[str, TrackedState]
+    scores: Scores
+    states: Tracks
     ages_ms: dict[str, float]
     newest_ns: int
     changed: tuple[str, ...]
@@ -83,8 +79,10 @@ class Scoring:
     def __init__(self, bank: PredicateBank, *, history_s: float = 30.0) -> None:
         self.bank, self.history_s = bank, history_s
         self._sensors: dict[tuple[str, str], deque[Evidence]] = {}
-        self._trackers = {p.name: PredicateTracker(p) for p in bank.predicates}
-        self._lock = threading.Lock()
+        self._states = Tracks.start(bank.predicates)
+        # By sensor: what the newest vector resembles, which lasts longer than one evaluation.
+        self._seen: dict[tuple[str, str], tuple[Vector, PredicateBank, Vector]] = {}
+        self._lock = threading.Condition()
 
     def replace(self, bank: PredicateBank) -> None:
         """Score these predicates from now on; those that stay the same keep their states.
@@ -95,18 +93,15 @@ class Scoring:
         if bank.space != self.bank.space:
             raise SpaceError(f'predicates of {bank.space!r} for evidence of {self.bank.space!r}')
         with self._lock:
-            before = {p.name: p for p in self.bank.predicates}
             self.bank = bank
-            self._trackers = {
-                p.name: self._trackers[p.name] if before.get(p.name) == p else PredicateTracker(p)
-                for p in bank.predicates
-            }
+            self._states = Tracks.start(bank.predicates, keep=self._states)
 
     def reset(self) -> None:
         """Forget all evidence and states: time has jumped."""
         with self._lock:
             self._sensors.clear()
-            self._trackers = {p.name: PredicateTracker(p) for p in self.bank.predicates}
+            self._states = Tracks.start(self.bank.predicates)
+            self._seen.clear()
 
     def receive(
         self, modality: str, vector: Vector, *, stamp_ns: int, space: str, source: str = ''
@@ -131,6 +126,19 @@ class Scoring:
             oldest_ns = stamp_ns - self.history_s * 1e9
             while len(kept) > 1 and kept[0].stamp_ns < oldest_ns:
                 kept.popleft()
+            self._lock.notify_all()
+
+    def await_evidence(
+        self, modalities: Sequence[str], *, since_ns: int, timeout_s: float
+    ) -> None:
+        """Wait until each modality has evidence that is not older, or the time is over."""
+
+        def has_all() -> bool:
+            fresh = {k[0] for k, kept in self._sensors.items() if kept[-1].stamp_ns >= since_ns}
+            return fresh.issuperset(modalities)
+
+        with self._lock:
+            self._lock.wait_for(has_all, timeout_s)
 
     def newest(self, now_ns: int) -> Moment:
         """The newest evidence of every sensor, with its age."""
@@ -150,30 +158,37 @@ class Scoring:
 
     def evaluate(self, now_ns: int) -> Evaluation:
         """Score all predicates and update their states."""
-        moment = self.newest(now_ns)
         with self._lock:
-            bank, trackers = self.bank, self._trackers
-        scores = bank.score(moment.vectors, ages_ms=moment.ages_ms)
-        states, changed = {}, []
-        for score in scores:
-            tracker = trackers[score.name]
-            before = tracker.current.state
-            states[score.name] = tracker.update(
-                now_ns * 1e-6,
-                probability=score.fused if score.can_tell else None,
-                note='; '.join(score.reasons),
-            )
-            if states[score.name].state is not before:
-                changed.append(score.name)
+            newest = [(key, kept[-1]) for key, kept in self._sensors.items()]
+            bank, before = self.bank, self._states
+        moment = _moment(newest, now_ns)
+        rows: dict[str, list[Vector]] = {}
+        for key, evidence in newest:
+            if key[0] in bank.table.columns:
+                rows.setdefault(key[0], []).append(self._resembles(bank, key, evidence.vector))
+        similarities = {modality: np.stack(found) for modality, found in rows.items()}
+        scores = bank.weigh(similarities, ages_ms=moment.ages_ms)
+        states, changed = before.updated(now_ns * 1e-6, scores)
+        with self._lock:
+            if self._states is before:  # neither reset nor replaced meanwhile
+                self._states = states
         return Evaluation(
             space=bank.space,
             scores=scores,
             states=states,
             ages_ms={m: min(ages) for m, ages in moment.ages_ms.items()},
             newest_ns=max(moment.newest_ns.values(), default=0),
-            changed=tuple(changed),
-            due_ns=_due_ns(bank, trackers, moment, now_ns),
+            changed=changed,
+            due_ns=_due_ns(bank, states, moment, now_ns),
         )
+
+    def _resembles(self, bank: PredicateBank, key: tuple[str, str], vector: Vector) -> Vector:
+        """Cosines `[P]` with all contrasts, computed once for every vector."""
+        seen = self._seen.get(key)
+        if seen is None or seen[0] is not vector or seen[1] is not bank:
+            seen = (vector, bank, bank.similarities(vector)[0])
+            self._seen[key] = seen
+        return seen[2]
 
 
 def _moment(found: Sequence[tuple[tuple[str, str], Evidence]], at_ns: int) -> Moment:
@@ -187,16 +202,12 @@ def _moment(found: Sequence[tuple[tuple[str, str], Evidence]], at_ns: int) -> Mo
     return Moment({m: np.stack(rows) for m, rows in vectors.items()}, ages_ms, newest_ns)
 
 
-def _due_ns(
-    bank: PredicateBank,
-    trackers: Mapping[str, PredicateTracker],
-    moment: Moment,
-    now_ns: int,
-) -> int | None:
+def _due_ns(bank: PredicateBank, states: Tracks, moment: Moment, now_ns: int) -> int | None:
     """The next end of a dwell time or of the life of evidence."""
     now_ms = now_ns * 1e-6
-    moments = [t.due_ms for t in trackers.values() if t.due_ms is not None]
-    for limit_ms in {p.max_age_ms for p in bank.predicates}:
+    due_ms = states.due_ms
+    moments = [] if due_ms is None else [due_ms]
+    for limit_ms in bank.table.limits_ms.tolist():
         for ages in moment.ages_ms.values():
             moments += [now_ms - age + limit_ms for age in ages if age <= limit_ms]
     return round(min(moments) * 1e6) + 1 if moments else None

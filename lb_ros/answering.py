@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Iterable
 
 from encoders import Predicate, PredicateBank, PredicateError, PredicateScore
 from encoders.scoring import Scoring
@@ -11,6 +13,24 @@ from lb_ros.stamps import to_ns, to_stamp
 
 DEFAULT_MAX_AGE_MS = 1000.0
 MAX_TEXTS = 1000
+# A modality that only a question asks for is encoded for this long ...
+ASKED_S = 10.0
+# ... and the first such question waits this long for an embedding.
+WAIT_S = 0.5
+
+
+class RecentlyAsked:
+    """Modalities that questions of the last seconds were about."""
+
+    def __init__(self) -> None:
+        self._until_s: dict[str, float] = {}
+
+    def add(self, modalities: Iterable[str]) -> None:
+        """Note a question."""
+        self._until_s |= dict.fromkeys(modalities, time.monotonic() + ASKED_S)
+
+    def __contains__(self, modality: str) -> bool:
+        return time.monotonic() < self._until_s.get(modality, 0.0)
 
 
 def answer(scoring: Scoring, request: QueryText.Request, *, now_ns: int) -> QueryText.Response:

@@ -76,6 +76,10 @@ def engine_status(worker: EncodingWorker) -> Status:
         'received': str(sum(c.received for c in counters)),
         'encoded': str(sum(c.encoded for c in counters)),
         'dropped': str(sum(c.dropped for c in counters)),
+        'stale': str(sum(c.stale for c in counters)),
+        'failed': str(sum(c.failed for c in counters)),
+        'unheard': ', '.join(worker.unheard()),
+        **worker.stages.values(),
         'resident_mib': f'{resident_mib():.0f}',
     }
     return Status(level, ENGINE, message, values)

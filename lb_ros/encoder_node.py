@@ -160,6 +160,11 @@ class EncoderNode(LifecycleNode):
         message.header.frame_id = encoded.frame_id
         self._publisher.publish(message)
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody subscribes to its embeddings."""
+        return self._publisher.get_subscription_count() > 0
+
     def statuses(self) -> list[Status | None]:
         """What `/diagnostics` says of the inputs; nothing while the node is not active."""
         found = [each.status() for each in self._sensor_inputs]

@@ -4,58 +4,28 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from encoders import MODALITIES, AudioOptions, Binder, DecodeError, ImageOptions, decode_image
+from encoders import MODALITIES, AudioOptions, Binder, DecodeError, ImageOptions
 from encoders.audio_window import WINDOW_S
 from lb_ros.arrival import Arrival, Encoded
 from lb_ros.content_check import ContentCheck
 from lb_ros.health import Expectation, InputHealth, Log
 from lb_ros.overload import MemoryPolicy, fatal_line, is_fatal
+from lb_ros.sample import Ready, Sensor, decode, encode
 from lb_ros.slot import Counters, NewestSlot
 from lb_ros.sound_input import SoundInput
+from lb_ros.stage_times import StageTimes
 from lb_ros.watchdog import EXIT_DEVICE, leave
 
 MAX_BATCH = 4
 __all__ = ['Arrival', 'Encoded', 'EncodingWorker', 'Log']
 
 PLAIN_IMAGES, PLAIN_SOUND = ImageOptions(), AudioOptions()
-
-
-@dataclass(frozen=True, slots=True)
-class _Sensor:
-    """What the worker knows of one input."""
-
-    modality: str
-    source: str
-    slot: NewestSlot[Arrival]
-    health: InputHealth
-    content: ContentCheck
-    sound: SoundInput
-    images: ImageOptions
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """A preprocessed sample on its way into the network."""
-
-    sensor: str
-    modality: str
-    arrival: Arrival
-    inputs: Tensor
-    valid: float
-    start_ns: int
-    wait_ms: float
-    decode_ms: float
-    preprocess_ms: float
 
 
 class EncodingWorker:
@@ -70,10 +40,13 @@ class EncodingWorker:
         max_batch: Samples that are encoded in one call.
         on_fatal: Called with an exit status and a line when the device has failed for good; ends
             the process.
+        wanted: Asked whether anybody listens to a modality; what nobody does waits, and is dropped
+            when a newer message comes. After a change of mind call `look`.
 
     Attributes:
         memory: What was done about lack of memory.
         max_age_ms: See above; `limit` changes it.
+        stages: How long messages took in each stage.
     """
 
     def __init__(
@@ -86,13 +59,14 @@ class EncodingWorker:
         max_age_ms: float = 1000.0,
         max_batch: int = MAX_BATCH,
         on_fatal: Callable[[int, str], object] = leave,
+        wanted: Callable[[str], bool] = lambda modality: True,
     ) -> None:
-        self.binder = binder
-        self._publish, self._log, self._on_fatal = publish, log, on_fatal
+        self.binder, self.stages = binder, StageTimes()
+        self._publish, self._log, self._on_fatal, self._wanted = publish, log, on_fatal, wanted
         self.limit(max_rate_hz=max_rate_hz, max_age_ms=max_age_ms)
         self.memory = MemoryPolicy(max_batch=max_batch, log=log)
         self._wake = threading.Condition()
-        self._sensors: dict[str, _Sensor] = {}
+        self._sensors: dict[str, Sensor] = {}
         self._next_s: dict[str, float] = {}
         self._served_s: dict[str, float] = {}
         self._encoding: tuple[str, ...] = ()
@@ -144,7 +118,7 @@ class EncodingWorker:
             content = ContentCheck(modality)
             self._next_s[name] = self._served_s[name] = 0.0
             self.memory.priorities.append(name)
-            self._sensors[name] = _Sensor(modality, source, slot, health, content, stream, images)
+            self._sensors[name] = Sensor(modality, source, slot, health, content, stream, images)
         return name
 
     def drop_waiting(self, sensor: str, *, timeout_s: float) -> bool:
@@ -210,6 +184,15 @@ class EncodingWorker:
         """Say what sound messages without a description are, from the next one on."""
         self._sensors[sensor].sound.options = sound
 
+    def look(self) -> None:
+        """See at once whether what waits is wanted by now."""
+        with self._wake:
+            self._wake.notify_all()
+
+    def unheard(self) -> list[str]:
+        """Sensors that nobody listens to."""
+        return [n for n, sensor in self._sensors.items() if not self._wanted(sensor.modality)]
+
     @property
     def is_alive(self) -> bool:
         """Whether the thread runs."""
@@ -256,14 +239,18 @@ class EncodingWorker:
         self._sensors[sensor].slot.count('failed')
         self._sensors[sensor].health.note(fault, line)
 
+    def _waiting(self) -> list[str]:
+        """Sensors with a message that somebody wants."""
+        return [
+            name
+            for name, sensor in self._sensors.items()
+            if sensor.slot.waiting is not None and self._wanted(sensor.modality)
+        ]
+
     def _due(self) -> dict[str, Arrival]:
         """Take a message of every sensor that may go, the one served longest ago first."""
         now_s = time.monotonic()
-        waiting = [
-            name
-            for name, sensor in self._sensors.items()
-            if sensor.slot.waiting is not None and self._next_s[name] <= now_s
-        ]
+        waiting = [name for name in self._waiting() if self._next_s[name] <= now_s]
         waiting.sort(key=lambda name: self._served_s[name])
         due: dict[str, Arrival] = {}
         for name in waiting[: self.memory.batch]:
@@ -277,11 +264,7 @@ class EncodingWorker:
     def _pause_s(self) -> float | None:
         """Until the next sensor with a message may go; None to wait for a message."""
         now_s = time.monotonic()
-        later = [
-            self._next_s[name] - now_s
-            for name, sensor in self._sensors.items()
-            if sensor.slot.waiting is not None
-        ]
+        later = [self._next_s[name] - now_s for name in self._waiting()]
         return max(min(later), 0.001) if later else None
 
     def _serve(self, due: Mapping[str, Arrival]) -> None:
@@ -295,7 +278,7 @@ class EncodingWorker:
             return
         started_s = time.monotonic()
         vectors = self.memory.run(
-            [sample.sensor for sample in ready], ready, partial(_encode, binder)
+            [sample.sensor for sample in ready], ready, partial(encode, binder)
         )
         encode_ms = (time.monotonic() - started_s) * 1e3
         for sample, vector in zip(ready, vectors, strict=True):
@@ -306,7 +289,7 @@ class EncodingWorker:
             else:
                 self._deliver(binder, sample, vector, encode_ms)
 
-    def _prepare(self, binder: Binder, name: str, arrival: Arrival) -> _Ready | None:
+    def _prepare(self, binder: Binder, name: str, arrival: Arrival) -> Ready | None:
         sensor, started_s = self._sensors[name], time.monotonic()
         wait_ms = (started_s - arrival.arrived_s) * 1e3
         if wait_ms > self.max_age_ms:
@@ -317,7 +300,7 @@ class EncodingWorker:
             self._lack_memory(name)
             return None
         try:
-            raw, start_ns = _decode(sensor, arrival)
+            raw, start_ns = decode(sensor, arrival)
             decoded_s = time.monotonic()
             for finding in sensor.content.check(raw):
                 if not finding.usable:
@@ -330,7 +313,7 @@ class EncodingWorker:
         except (ValueError, KeyError) as error:
             self._fail(name, 'content', str(error.args[0] if error.args else error))
             return None
-        return _Ready(
+        return Ready(
             sensor=name,
             modality=sensor.modality,
             arrival=arrival,
@@ -349,44 +332,32 @@ class EncodingWorker:
             self._fail(name, 'shed', 'not encoded: the device is out of memory')
 
     def _deliver(
-        self, binder: Binder, sample: _Ready, vector: NDArray[np.float32], encode_ms: float
+        self, binder: Binder, sample: Ready, vector: NDArray[np.float32], encode_ms: float
     ) -> None:
         sensor = self._sensors[sample.sensor]
         sensor.slot.count('encoded')
         sensor.health.delivered((time.monotonic() - sample.arrival.arrived_s) * 1e3)
-        self._publish(
-            Encoded(
-                modality=sample.modality,
-                source=sensor.source,
-                model=binder.model,
-                space=binder.space,
-                vector=vector,
-                stamp_ns=sample.arrival.stamp_ns,
-                window_start_ns=sample.start_ns,
-                frame_id=sample.arrival.frame_id,
-                valid_fraction=sample.valid,
-                wait_ms=sample.wait_ms,
-                decode_ms=sample.decode_ms,
-                preprocess_ms=sample.preprocess_ms,
-                encode_ms=encode_ms,
-            )
+        encoded = Encoded(
+            modality=sample.modality,
+            source=sensor.source,
+            model=binder.model,
+            space=binder.space,
+            vector=vector,
+            stamp_ns=sample.arrival.stamp_ns,
+            window_start_ns=sample.start_ns,
+            frame_id=sample.arrival.frame_id,
+            valid_fraction=sample.valid,
+            wait_ms=sample.wait_ms,
+            decode_ms=sample.decode_ms,
+            preprocess_ms=sample.preprocess_ms,
+            encode_ms=encode_ms,
         )
-
-
-def _decode(sensor: _Sensor, arrival: Arrival) -> tuple[Any, int]:
-    """The raw sample and the time of its beginning."""
-    if MODALITIES[sensor.modality].kind == 'sound':
-        window = arrival.message
-        return (window.wave, window.rate_hz), window.start_ns
-    image = decode_image(arrival.message, modality=sensor.modality, options=sensor.images)
-    return image.array, arrival.stamp_ns
-
-
-def _encode(binder: Binder, samples: Sequence[_Ready]) -> list[NDArray[np.float32]]:
-    """Unit vectors of samples, those of one modality in one batch."""
-    together: dict[str, list[Tensor]] = {}
-    for sample in samples:
-        together.setdefault(sample.modality, []).append(sample.inputs)
-    vectors = binder.encode({name: torch.cat(inputs) for name, inputs in together.items()})
-    rows = {name: iter(found) for name, found in vectors.items()}
-    return [next(rows[sample.modality]) for sample in samples]
+        started_s = time.monotonic()
+        self._publish(encoded)
+        self.stages.add(
+            wait=encoded.wait_ms,
+            decode=encoded.decode_ms,
+            preprocess=encoded.preprocess_ms,
+            encode=encode_ms,
+            publish=(time.monotonic() - started_s) * 1e3,
+        )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from builtin_interfaces.msg import Time
+
 from encoders import Predicate, PredicateError, TrackedState
 from encoders.predicate_file import predicate_from_entry
 from encoders.scoring import Evaluation
@@ -61,6 +63,18 @@ def states_message(evaluation: Evaluation, *, now_ns: int) -> PredicateStates:
         states=[state_message(name, tracked) for name, tracked in evaluation.states.items()]
     )
     message.header.stamp = to_stamp(now_ns)
+    return message
+
+
+def unknown_states(names: Sequence[str], reason: str, *, stamp: Time) -> PredicateStates:
+    """All states UNKNOWN for one reason."""
+    message = PredicateStates(
+        states=[
+            PredicateState(name=name, probability=0.5, since=stamp, reason=reason)
+            for name in names
+        ]
+    )
+    message.header.stamp = stamp
     return message
 
 

@@ -173,6 +173,7 @@ def _encoder_alone(modality: str) -> Started:
     settings = Settings(node)
     model = SharedModel(lambda: settings.values, modalities=(modality,))
     model.on_encoded, model.on_failure = node.publish, node.get_logger().warning
+    model.wanted = lambda modality: node.is_heard
     node.connect(model, settings, inputs=inputs_of(settings.values, modality))
     _follow(settings, model, None)
     settings.unconfigured = lambda: node.transitions.state == 'unconfigured'
@@ -199,6 +200,7 @@ def _bringup() -> Started:
 
     model.on_encoded, model.on_failure = publish, leader.get_logger().warning
     model.on_fatal = fatal
+    model.wanted = lambda m: predicates.needs(m) or encoders[m].is_heard
     publish_diagnostics(leader, lambda: [model.status()])
     predicates.connect(model, settings, listen=False)
     for name, encoder in encoders.items():

@@ -19,6 +19,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from encoders import MODALITIES, SENSED, STANDARD
+from encoders.precision import PRECISIONS
 from encoders.shipped import shipped
 
 
@@ -36,6 +37,7 @@ class Parameters:
         default_factory=lambda: {name: (MODALITIES[name].topic,) for name in SENSED}
     )
     device: str = 'cpu'
+    precision: str = 'auto'
     threads: int = 0
     max_rate_hz: float = 15.0
     max_age_ms: float = 1000.0
@@ -53,6 +55,7 @@ DESCRIPTIONS = {
     'predicates': 'YAML file with predicates; empty for the shipped ones',
     'modalities': 'Encoders to run (bringup only)',
     'device': 'Torch device of the encoders, for example cpu or cuda:0',
+    'precision': 'fp32, bf16, fp16, or auto: bf16 where the device multiplies it, else fp32',
     'threads': 'CPU threads of the encoders; 0 for one per core',
     'max_rate_hz': 'Upper limit of embeddings per second and sensor; 0 for none',
     'max_age_ms': 'Messages that waited longer are dropped as stale, milliseconds',
@@ -60,7 +63,7 @@ DESCRIPTIONS = {
     'history_s': 'How far back a query may ask, seconds',
     'autostart': 'Configure and activate at the start; false leaves it to a lifecycle manager',
     'answer_within_s': 'A change of state is answered after this and goes on, seconds; 0 to wait',
-    'max_batch': 'Samples encoded in one call; 0: one on a CPU, else one per modality',
+    'max_batch': 'Samples encoded in one call; 0: one per sensor',
     'worker_timeout_s': 'A worker busy for longer ends the process, seconds; 0: never',
     'model_root': 'Folder from below which load_model may load, too; empty for none',
 }
@@ -77,7 +80,7 @@ RANGES = {
 # The others are read-only. These take effect at once ...
 LIVE = ('max_rate_hz', 'max_age_ms', 'evaluate_period_ms', 'history_s', 'answer_within_s')
 # ... and these when the node is configured.
-AT_CONFIGURE = ('model', 'predicates', 'device', 'threads')
+AT_CONFIGURE = ('model', 'predicates', 'device', 'precision', 'threads')
 
 
 class Settings:
@@ -134,6 +137,9 @@ def declare_parameters(node: Node) -> Parameters:
         else:
             descriptor = _descriptor(each.name)
             values[each.name] = declare_parameter(node, each.name, each.default, descriptor)
+    if values['precision'] not in PRECISIONS:
+        expected, found = ', '.join(PRECISIONS), values['precision']
+        raise ValueError(f'parameter precision: must be one of {expected}, not {found!r}')
     known = ', '.join(SENSED)
     for name in values['modalities']:
         if name not in SENSED:
@@ -183,10 +189,10 @@ def thread_count(parameters: Parameters) -> int:
 
 
 def batch_limit(parameters: Parameters) -> int:
-    """Samples that are encoded in one call; on a CPU, several would only delay the first."""
-    if parameters.max_batch:
-        return parameters.max_batch
-    return 1 if parameters.device == 'cpu' else len(parameters.modalities)
+    """Samples that are encoded in one call: of all sensors, where nothing else is configured."""
+    return parameters.max_batch or sum(
+        len(inputs_of(parameters, name)) for name in parameters.modalities
+    )
 
 
 def predicates_file(parameters: Parameters) -> Path:

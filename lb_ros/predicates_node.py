@@ -16,7 +16,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from encoders import SENSED, PredicateBank, PredicateError, SpaceError, load_predicates
 from encoders.scoring import Evaluation, Scoring
-from lb_ros.answering import answer
+from lb_ros.answering import DEFAULT_MAX_AGE_MS, WAIT_S, RecentlyAsked, answer
 from lb_ros.background import background_pool, on_one_core
 from lb_ros.confinement import check_confined
 from lb_ros.encoder_node import LOAD_ERRORS, NEWEST
@@ -27,9 +27,10 @@ from lb_ros.messages import (
     predicates_from_messages,
     scores_message,
     states_message,
+    unknown_states,
 )
 from lb_ros.model_service import Followers
-from lb_ros.msg import Embedding, PredicateScores, PredicateState, PredicateStates
+from lb_ros.msg import Embedding, PredicateScores, PredicateStates
 from lb_ros.msg import Predicate as PredicateMsg
 from lb_ros.parameters import Parameters, Settings, predicates_file
 from lb_ros.shared import SharedModel
@@ -68,7 +69,8 @@ class PredicatesNode(LifecycleNode):
         self._is_open = self._is_loading = self._dirty = False
         self._due_ns: int | None = None
         self._next_s = self._quiet_s = 0.0
-        self._announced: list[str] | None = None
+        self._recently_asked = RecentlyAsked()
+        self._announced: tuple[str, ...] | None = None
         self._told: set[str] = set()
         self._scores = self.create_lifecycle_publisher(PredicateScores, 'predicates/scores', 10)
         self._states = self.create_lifecycle_publisher(
@@ -177,14 +179,8 @@ class PredicatesNode(LifecycleNode):
 
     def _publish_unknown(self, reason: str) -> None:
         scoring, stamp = self._scoring, self.get_clock().now().to_msg()
-        message = PredicateStates(
-            states=[
-                PredicateState(name=p.name, probability=0.5, since=stamp, reason=reason)
-                for p in (scoring.bank.predicates if scoring else ())
-            ]
-        )
-        message.header.stamp = stamp
-        self._states.publish(message)
+        names = [p.name for p in (scoring.bank.predicates if scoring else ())]
+        self._states.publish(unknown_states(names, reason, stamp=stamp))
 
     def changed(self, values: Parameters) -> None:
         """Take over parameters that have changed."""
@@ -219,6 +215,15 @@ class PredicatesNode(LifecycleNode):
             space=encoded.space,
             source=encoded.source,
         )
+
+    def needs(self, modality: str) -> bool:
+        """Whether a predicate, or a question of the last seconds, asks a modality."""
+        scoring = self._scoring
+        if scoring is None or not self._is_open:
+            return False
+        column = scoring.bank.table.columns.get(modality)
+        asked = column is not None and bool(column.asked.any())
+        return asked or modality in self._recently_asked
 
     def give_up(self, reason: str) -> None:
         """Say that every state is unknown, before the process ends; from any thread."""
@@ -270,6 +275,8 @@ class PredicatesNode(LifecycleNode):
         started_s = time.perf_counter()
         evaluation = scoring.evaluate(now_ns)
         score_ms = (time.perf_counter() - started_s) * 1e3
+        if self._model is not None:
+            self._model.scored(score_ms)
         self._due_ns = evaluation.due_ns
         self._waiting.serve(evaluation.states)
         self._announce(evaluation, now_ns)
@@ -278,8 +285,9 @@ class PredicatesNode(LifecycleNode):
 
     def _announce(self, evaluation: Evaluation, now_ns: int) -> None:
         # The latched message must list what is scored now, also before the first evidence.
-        names = list(evaluation.states)
-        if evaluation.changed or names != self._announced:
+        names = evaluation.scores.table.names
+        known = names is self._announced or names == self._announced
+        if evaluation.changed or not known:
             self._announced = names
             self._states.publish(states_message(evaluation, now_ns=now_ns))
 
@@ -291,10 +299,20 @@ class PredicatesNode(LifecycleNode):
         if scoring is None or not self._is_open:
             response.message = f'{self.get_name()} is not active'
             return response
-        now_ns = self.get_clock().now().nanoseconds
-        return await elsewhere(
-            self, self._questions, lambda: answer(scoring, request, now_ns=now_ns)
-        )
+        asked = list(request.modalities) or list(scoring.bank.binder.modalities)
+        new = [modality for modality in asked if not self.needs(modality)]
+        self._recently_asked.add(asked)
+        if new and self._model is not None:
+            self._model.look()
+
+        def reply() -> QueryText.Response:
+            if new and not to_ns(request.at):
+                limit_ns = round((request.max_age_ms or DEFAULT_MAX_AGE_MS) * 1e6)
+                since_ns = self.get_clock().now().nanoseconds - limit_ns
+                scoring.await_evidence(new, since_ns=since_ns, timeout_s=WAIT_S)
+            return answer(scoring, request, now_ns=self.get_clock().now().nanoseconds)
+
+        return await elsewhere(self, self._questions, reply)
 
     async def _list(
         self, request: ListPredicates.Request, response: ListPredicates.Response

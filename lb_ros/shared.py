@@ -32,6 +32,7 @@ class SharedModel:
     Attributes:
         on_encoded: Called from the worker's thread with every embedding; set before the first use.
         on_failure: Takes warnings about what sensors send.
+        wanted: Asked from the worker's thread whether anybody listens to a modality.
         on_fatal: Called when the device has failed for good, with an exit status and a line.
     """
 
@@ -41,6 +42,7 @@ class SharedModel:
         self._parameters, self._modalities = parameters, modalities
         self.on_encoded: Callable[[Encoded], None] = lambda encoded: None
         self.on_failure: Log = print
+        self.wanted: Callable[[str], bool] = lambda modality: True
         self.on_fatal: Callable[[int, str], object] = leave
         self._watchdog: Watchdog | None = None
         self._users: set[str] = set()
@@ -90,6 +92,7 @@ class SharedModel:
                     max_age_ms=parameters.max_age_ms,
                     max_batch=batch_limit(parameters),
                     on_fatal=self.on_fatal,
+                    wanted=self.wanted,
                 )
                 if parameters.worker_timeout_s:
                     busy_with, limit_s = self._worker.busy_with, parameters.worker_timeout_s
@@ -127,7 +130,12 @@ class SharedModel:
             reason = str(error).splitlines()[0]
             raise ValueError(f'parameter device: {parameters.device!r}: {reason}') from error
         try:
-            binder = Binder.load(model, modalities=self._modalities, device=parameters.device)
+            binder = Binder.load(
+                model,
+                modalities=self._modalities,
+                device=parameters.device,
+                dtype=parameters.precision,
+            )
             warm_up(binder)
         except Exception as error:
             if is_fatal(error):
@@ -141,6 +149,18 @@ class SharedModel:
             self._binder = binder
             if self._worker is not None:
                 self._worker.use(binder)
+
+    def look(self) -> None:
+        """Encode what waits and is wanted by now."""
+        worker = self._worker
+        if worker is not None:
+            worker.look()
+
+    def scored(self, took_ms: float) -> None:
+        """Note for `/diagnostics` how long an evaluation took."""
+        worker = self._worker
+        if worker is not None:
+            worker.stages.add(score=took_ms)
 
     def close(self) -> None:
         """Stop the worker, when the process ends."""
@@ -169,11 +189,12 @@ class SharedModel:
 
 def warm_up(binder: Binder) -> None:
     """Encode something with every part once, so that the first real sample is not a slow one."""
-    for name in binder.modalities:
-        if name in SENSED:
-            sample = _sample(name)
-            for _ in range(WARM_UP_RUNS):
-                binder.embed(**{name: sample})
+    samples = {name: _sample(name) for name in binder.modalities if name in SENSED}
+    for name, sample in samples.items():
+        for _ in range(WARM_UP_RUNS):
+            binder.embed(**{name: sample})
+    if len(samples) > 1:
+        binder.embed(**samples)
     binder.embed_text(['warm up'])
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,6 +20,7 @@ from encoders.golden import golden_input
 from encoders.languagebind.preprocess import released_config
 from encoders.packed import encode_together
 from encoders.precision import DTYPES, dtype_of
+from encoders.scoring import Evaluation, Scoring
 from encoders.sources import load_encoders, parse_source
 from encoders.towers import TowerEncoder
 from encoders.vision_config import VisionConfig
@@ -36,7 +40,7 @@ SHAPES = {
     'audio': replace(LARGE, image_size=(112, 1036)),
 }
 PREDICATES = (10, 100, 1000, 10_000)
-SIZE = 768
+SENSORS = ('image', 'depth', 'audio')
 
 
 def engine(model: str, precision: str, repeats: int) -> list[Measurement]:
@@ -117,35 +121,107 @@ def text(model: str, precision: str, repeats: int) -> list[Measurement]:
 
 
 def scoring(model: str, precision: str, repeats: int) -> list[Measurement]:
-    """One evaluation of 10 to 10,000 predicates against three sensors."""
-    rng = np.random.default_rng(0)
-    vectors = {m: _unit(rng, 1)[0] for m in ('image', 'depth', 'audio')}
-    cases = {}
+    """Scores and states of 10 to 10,000 predicates after new embeddings of three sensors.
+
+    Their vectors are random, of the model's dimensions. Messages are measured apart: they are only
+    made for those who listen. They need ROS.
+    """
+    size = LARGE.projection
+    if not model.startswith(RANDOM):
+        size = Binder.load(parse_source(model)).embed_text(['a sentence']).shape[1]
+    cases: dict[str, Callable[[], object]] = {}
+    messages: dict[str, Callable[[], object]] = {}
     for count in PREDICATES:
         predicates = [Predicate(f'p{i}', (f'p{i}',), (f'not p{i}',)) for i in range(count)]
-        bank = PredicateBank(predicates, RandomSentences())  # type: ignore[arg-type]
-        cases[f'{count} predicates'] = lambda bank=bank: bank.score(vectors)
-    return measure('scoring', cases, repeats=repeats)
+        bank = PredicateBank(predicates, RandomSentences(size))  # type: ignore[arg-type]
+        for what, sensors in (('one new embedding', SENSORS[:1]), ('three new', SENSORS)):
+            cases[f'{count} predicates, {what}'] = _Scored(bank, sensors, size=size).run
+        messages |= _messages(bank, count, size=size)
+    facts = {'dimensions': size}
+    found = measure('scoring', cases, repeats=repeats, facts=facts)
+    return found + measure('scoring', messages, repeats=repeats, facts=facts)
+
+
+class _Scored:
+    """Scoring whose evidence is 20 ms newer with every run."""
+
+    def __init__(self, bank: PredicateBank, sensors: Sequence[str], *, size: int) -> None:
+        rng = np.random.default_rng(0)
+        self._scoring, self._sensors, self._now_ns = Scoring(bank), sensors, 10**18
+        self._vectors = {m: _unit(rng, 16, size=size) for m in SENSORS}
+        for modality in SENSORS:
+            self._receive(modality)
+
+    def _receive(self, modality: str) -> None:
+        rows = self._vectors[modality]
+        vector = rows[self._now_ns // 20_000_000 % len(rows)]
+        self._scoring.receive(modality, vector, stamp_ns=self._now_ns, space='random')
+
+    def run(self) -> Evaluation:
+        """One evaluation."""
+        self._now_ns += 20_000_000
+        for modality in self._sensors:
+            self._receive(modality)
+        return self._scoring.evaluate(self._now_ns)
+
+
+def _messages(bank: PredicateBank, count: int, *, size: int) -> dict[str, Callable[[], object]]:
+    try:
+        from rclpy.serialization import serialize_message
+
+        from lb_ros.messages import scores_message
+    except ModuleNotFoundError:
+        return {}
+    scored = _Scored(bank, SENSORS, size=size)
+    evaluation = scored.run()
+
+    def build() -> object:
+        return scores_message(evaluation, now_ns=evaluation.newest_ns, score_ms=0.0)
+
+    built = build()
+    return {
+        f'{count} predicates, message built': build,
+        f'{count} predicates, message serialised': lambda: serialize_message(built),
+    }
 
 
 class RandomSentences:
     """A text side of random vectors: how long scoring takes does not depend on what they are."""
 
-    space, calibration, model, modalities = 'random', None, 'random', ('image', 'depth', 'audio')
+    space, calibration, model, modalities = 'random', None, 'random', SENSORS
 
-    def __init__(self) -> None:
-        self._rng = np.random.default_rng(1)
+    def __init__(self, size: int) -> None:
+        self._rng, self._size = np.random.default_rng(1), size
 
     def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """float32 `[N, 768]`, unit length."""
-        return _unit(self._rng, len(texts))
+        """float32 `[N, D]`, unit length."""
+        return _unit(self._rng, len(texts), size=self._size)
 
 
-SUITES: dict[str, Callable[[str, str, int], list[Measurement]]] = {
+Suite = Callable[[str, str, int], list[Measurement]]
+
+
+def _live(name: str) -> Suite:
+    """A suite over DDS; without ROS it measures nothing, and says so."""
+
+    def run(model: str, precision: str, repeats: int) -> list[Measurement]:
+        if importlib.util.find_spec('rclpy') is None or model.startswith(RANDOM):
+            print(f'{name}: left out, needs ROS 2 and a model set', file=sys.stderr)
+            return []
+        suite: Suite = getattr(importlib.import_module('lb_ros.bench.live'), name)
+        return suite(model, precision, repeats)
+
+    return run
+
+
+SUITES: dict[str, Suite] = {
     'engine': engine,
     'preprocessing': preprocessing,
     'text': text,
     'scoring': scoring,
+    'messages': _live('messages'),
+    'end_to_end': _live('end_to_end'),
+    'idle': _live('idle'),
 }
 
 
@@ -181,6 +257,6 @@ def _matrix_product(
     return {f'linear {rows}x{width}x{hidden} {name}': lambda: F.linear(inputs, weight)}
 
 
-def _unit(rng: np.random.Generator, count: int) -> NDArray[np.float32]:
-    rows = rng.normal(size=(count, SIZE))
+def _unit(rng: np.random.Generator, count: int, *, size: int) -> NDArray[np.float32]:
+    rows = rng.normal(size=(count, size))
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)

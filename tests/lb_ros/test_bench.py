@@ -62,3 +62,18 @@ def test_what_cannot_be_measured(
 ) -> None:
     assert main(['bench', *words]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.ros
+def test_the_message_path_is_measured_over_dds(
+    tiny_model_set: Path, ros_domain: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip('rclpy')
+    words = ['messages', '--model', str(tiny_model_set), '--repeats', '5', '--json']
+    assert main(['bench', *words]) == 0
+    rows = json.loads(capsys.readouterr().out)['measurements']
+    by_case = {row['case']: row for row in rows}
+    whole = by_case['depth, stamp to tensor']
+    assert whole['repeats'] >= 5 and whole['cpu_ms'] > 0
+    assert whole['median_ms'] >= by_case['depth, callback to tensor']['median_ms'] > 0
+    assert whole['facts']['width'] == 1280

@@ -141,3 +141,48 @@ def test_a_rate_limit_keeps_the_newest(start: Start, encoded: queue.Queue[Encode
 def test_an_unknown_sensor_is_an_error(start: Start) -> None:
     with pytest.raises(KeyError, match='no touch encoder'):
         start().add_sensor('touch')
+
+
+def test_what_is_due_together_is_encoded_in_one_call(
+    start: Start, binder: Binder, encoded: queue.Queue[Encoded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[set[str]] = []
+    plain = binder.encode
+    monkeypatch.setattr(binder, 'encode', lambda x: (calls.append(set(x)), plain(x))[1])
+    is_open: list[bool] = []
+    worker = start(wanted=lambda modality: bool(is_open))
+    for name, kind in (('image', 'rgb8'), ('depth', '16UC1'), ('infrared', 'mono16')):
+        worker.put(name, arrival(image(kind)))
+    is_open.append(True)
+    worker.look()
+    assert {encoded.get(timeout=LIMIT_S).modality for _ in range(3)} == calls[0]
+    assert calls == [{'image', 'depth', 'infrared'}]
+
+
+def test_what_nobody_listens_to_is_not_encoded(
+    start: Start, encoded: queue.Queue[Encoded]
+) -> None:
+    worker = start(wanted=lambda modality: modality == 'depth')
+    for stamp_ns in (1, 2):
+        worker.put('image', arrival(image(), stamp_ns))
+    worker.put('depth', arrival(image('16UC1')))
+    assert encoded.get(timeout=LIMIT_S).modality == 'depth'
+    assert worker.counters()['image'].encoded == 0
+    assert worker.counters()['image'].dropped == 1  # the other one waits for a listener
+    assert worker.unheard() == ['image', 'infrared', 'audio']
+
+
+def test_every_stage_is_timed(start: Start, encoded: queue.Queue[Encoded]) -> None:
+    worker = start()
+    worker.put('image', arrival(image()))
+    encoded.get(timeout=LIMIT_S)
+    worker.close()
+    stages = worker.stages.values()
+    assert {key.split('_')[0] for key in stages} == {
+        'wait',
+        'decode',
+        'preprocess',
+        'encode',
+        'publish',
+    }
+    assert float(stages['encode_ms_p95']) > 0

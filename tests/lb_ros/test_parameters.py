@@ -53,6 +53,7 @@ def test_the_defaults_are_those_of_the_record(node: NewNode) -> None:
     ('setting', 'message'),
     [
         ('max_rate_hz:=fast', "parameter max_rate_hz: .*'fast'"),
+        ('precision:=int3', 'parameter precision: must be one of auto'),
         ('threads:=-3', 'parameter threads: .*out of range'),
         ('modalities:=[smell]', "parameter modalities: unknown 'smell'"),
         ('modalities:=[]', 'parameter modalities: needs at least one of image'),

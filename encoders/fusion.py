@@ -1,0 +1,215 @@
+"""From cosines to probabilities of all predicates at once: freshness, calibration, fusion.
+
+Everything stays in arrays; a `PredicateScore` is made only of what is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_LOG_ODDS = 12.0
+# A modality with less weight than this cannot tell; interpolation leaves such remainders.
+MIN_WEIGHT = 0.05
+# Until this share of the maximum age evidence counts in full; from there on it fades.
+FRESH_SHARE = 0.5
+
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+Ages = float | Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class PredicateScore:
+    """What the sensors say about one predicate at one moment.
+
+    Attributes:
+        name: Of the predicate.
+        similarity: Cosine between embedding and text contrast, by modality with evidence.
+        probability: By modality, from it alone.
+        fused: Probability from all modalities that can tell; 0.5 where none can.
+        calibrated: Whether the probabilities were fitted from labelled data; otherwise only their
+            order means something.
+        can_tell: Whether any modality with evidence can tell; otherwise `fused` says nothing.
+        reasons: What makes this less than it could be: `infrared stale 1.8 s`,
+            `audio cannot tell`, `not calibrated`.
+    """
+
+    name: str
+    similarity: dict[str, float]
+    probability: dict[str, float]
+    fused: float
+    calibrated: bool
+    can_tell: bool = True
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One modality's values for all `P` predicates, float32 `[P]` or bool `[P]`."""
+
+    asked: Bools
+    fitted: Bools
+    slope: Floats
+    offset: Floats
+    weight: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What fusing needs to know of `P` predicates.
+
+    Attributes:
+        names: Of the predicates.
+        notes: What is wrong with each; empty where nothing is.
+        calibrated: bool `[P]`.
+        limits_ms: The different maximum ages, float64 `[U]`.
+        limit_of: Which of them is a predicate's, int `[P]`.
+        columns: By modality.
+    """
+
+    names: tuple[str, ...]
+    notes: tuple[str, ...]
+    calibrated: Bools
+    limits_ms: NDArray[np.float64]
+    limit_of: NDArray[np.intp]
+    columns: Mapping[str, Column]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One modality's evidence for all `P` predicates, `[P]` each.
+
+    `freshness` is 1 for fresh evidence and 0 for none or for evidence that is too old.
+    """
+
+    similarity: Floats
+    odds: Floats
+    freshness: Floats
+    age_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scores(Sequence[PredicateScore]):
+    """The scores of all predicates at one moment; entries are made when they are asked for.
+
+    Attributes:
+        table: Of the predicates.
+        readings: By modality.
+        fused: Probability from all modalities that can tell, float32 `[P]`.
+        can_tell: Whether any can, bool `[P]`.
+    """
+
+    table: Table
+    readings: Mapping[str, Reading]
+    fused: Floats
+    can_tell: Bools
+    _probabilities: dict[str, Floats] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.table.names)
+
+    @overload
+    def __getitem__(self, index: int) -> PredicateScore: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[PredicateScore]: ...
+    def __getitem__(self, index: int | slice) -> PredicateScore | list[PredicateScore]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        present = [m for m, reading in self.readings.items() if reading.freshness[index] > 0]
+        return PredicateScore(
+            name=self.table.names[index],
+            similarity={m: float(self.readings[m].similarity[index]) for m in present},
+            probability={m: float(self._probability(m)[index]) for m in present},
+            fused=float(self.fused[index]),
+            calibrated=bool(self.table.calibrated[index]),
+            can_tell=bool(self.can_tell[index]),
+            reasons=self.reasons(index),
+        )
+
+    def __iter__(self) -> Iterator[PredicateScore]:
+        return (self[index] for index in range(len(self)))
+
+    def reasons(self, index: int) -> tuple[str, ...]:
+        """What makes the score of one predicate less than it could be."""
+        found = []
+        for name, column in self.table.columns.items():
+            if not column.asked[index]:
+                continue
+            reading = self.readings.get(name)
+            if reading is None:
+                found.append(f'{name} silent')
+            elif not reading.freshness[index] > 0:
+                found.append(f'{name} stale {reading.age_ms * 1e-3:.1f} s')
+            elif column.weight[index] < MIN_WEIGHT:
+                found.append(f'{name} cannot tell')
+            elif self.table.calibrated[index] and not column.fitted[index]:
+                found.append(f'{name} not calibrated')
+        if self.table.notes[index]:
+            found.append(self.table.notes[index])
+        return tuple(found)
+
+    def _probability(self, modality: str) -> Floats:
+        if modality not in self._probabilities:
+            self._probabilities[modality] = probability(self.readings[modality].odds)
+        return self._probabilities[modality]
+
+
+def fuse(
+    table: Table,
+    similarities: Mapping[str, Floats],
+    *,
+    ages_ms: Mapping[str, Ages] | None = None,
+) -> Scores:
+    """Score `P` predicates against what the sensors of each modality resemble.
+
+    Args:
+        table: Of the predicates.
+        similarities: Modality to the cosines of its sensors with all contrasts, `[S, P]`.
+        ages_ms: Modality to the age of its evidence, or to one age per sensor; evidence is fresh
+            where None.
+    """
+    readings = {
+        name: _read(table, name, rows, None if ages_ms is None else ages_ms[name])
+        for name, rows in similarities.items()
+        if name in table.columns
+    }
+    total = np.zeros(len(table.names), np.float32)
+    votes = np.zeros_like(total)
+    can_tell = np.zeros(len(table.names), bool)
+    for name, reading in readings.items():
+        column, counted = table.columns[name], reading.freshness > 0
+        total += column.weight * reading.freshness * reading.odds
+        votes += column.weight * counted
+        can_tell |= counted & (column.weight >= MIN_WEIGHT)
+    # Fitted weights are for a sum; without a fit the modalities have equal votes.
+    odds = np.where(table.calibrated, total, total / np.maximum(votes, np.float32(1e-9)))
+    return Scores(table, readings, probability(odds), can_tell)
+
+
+def _read(table: Table, modality: str, rows: Floats, ages_ms: Ages | None) -> Reading:
+    column = table.columns[modality]
+    ages = np.zeros(len(rows)) if ages_ms is None else np.atleast_1d(np.asarray(ages_ms))
+    share = ages[:, None] / table.limits_ms  # [S, U]
+    fresh = np.clip((1.0 - share) / (1.0 - FRESH_SHARE), 0.0, 1.0)
+    # At its very last moment evidence still counts, if hardly; afterwards it does not.
+    fresh = np.where(share <= 1.0, np.maximum(fresh, 1e-6), 0.0).astype(np.float32)
+    fresh = fresh[:, table.limit_of] * column.asked  # [S, P]
+    total = fresh.sum(axis=0)
+    similarity = (fresh * rows).sum(axis=0) / np.maximum(total, np.float32(1e-9))
+    return Reading(
+        similarity=similarity,
+        odds=column.slope * similarity + column.offset,
+        freshness=fresh.max(axis=0),
+        age_ms=float(ages.min()),
+    )
+
+
+def probability(log_odds: Floats) -> Floats:
+    """Of log-odds `[P]`, kept away from 0 and 1."""
+    odds = np.clip(log_odds, -MAX_LOG_ODDS, MAX_LOG_ODDS)
+    return np.asarray(1.0 / (1.0 + np.exp(-odds)), np.float32)
