@@ -47,7 +47,7 @@ class Parameters:
     answer_within_s: float = 4.0
     max_batch: int = 0
     worker_timeout_s: float = 60.0
-    model_root: str = ''
+    model_root: str = '/'
 
 
 DESCRIPTIONS = {

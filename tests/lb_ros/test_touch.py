@@ -44,7 +44,9 @@ def test_the_touch_encoder_publishes_what_its_set_makes_of_a_gel(
     ros_domain: int, touch_set: Path
 ) -> None:
     command = [sys.executable, '-m', 'lb_ros.start', 'touch_encoder', '--ros-args']
-    process = subprocess.Popen([*command, '-p', f'model:={touch_set}'], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*command, '-p', f'model:={touch_set}', '-p', 'precision:=fp32'], stdout=subprocess.DEVNULL
+    )
     rclpy.init()
     node = rclpy.create_node('hand')
     executor = SingleThreadedExecutor()

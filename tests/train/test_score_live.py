@@ -49,7 +49,7 @@ def play(bag: Path, predicates: Path) -> tuple[list[Any], list[Any], int]:
     node.create_subscription(PredicateTruth, 'ground_truth/predicates', truths.append, TRUTH_QOS)
     executor = rclpy.executors.SingleThreadedExecutor(context=context)
     executor.add_node(node)
-    parameters = ['-p', f'predicates:={predicates}']
+    parameters = ['-p', f'predicates:={predicates}', '-p', 'precision:=fp32']
     commands = [
         ['-m', 'lb_ros.start', 'bringup', '--ros-args', *parameters],
         ['-m', 'lb_ros.demo.player', str(bag), '--wait', str(LIMIT_S)],
@@ -78,7 +78,7 @@ def play(bag: Path, predicates: Path) -> tuple[list[Any], list[Any], int]:
 
 
 def offline(bag: Path, predicates: Path, store: Path) -> list[Scored]:
-    binder = Binder.load('lb-mini')
+    binder = Binder.load('lb-mini', dtype='fp32')
     source = BagSource(bag, SensorTopics(), binder.modalities, 15.0)
     embeddings = embed_bag(binder, source, store=store, report=BagReport(bag))
     return list(track(binder, load_predicates(predicates), embeddings))

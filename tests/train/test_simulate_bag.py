@@ -83,7 +83,8 @@ Topics = dict[str, list[BagMessage]]
 
 
 def test_topics_and_types_are_those_of_a_robot(messages: Topics) -> None:
-    assert {topic: found[0].type_name for topic, found in messages.items()} == TYPES
+    written = {topic: found[0].type_name for topic, found in messages.items()}
+    assert written == {topic: kind for topic, kind in TYPES.items() if topic != 'touch/image'}
 
 
 def test_stamps_are_episode_time_on_a_fixed_date(messages: Topics) -> None:
