@@ -219,6 +219,7 @@ def test_a_new_model_under_load_never_mixes_spaces(
 def test_a_thousand_predicates_are_added_without_missing_a_frame(
     client: LanguageClient, camera: Camera
 ) -> None:
+    client.set([bright()])
     until(lambda: camera.heard, 'embeddings')
     camera.heard.clear()
     sent = camera.sent
