@@ -15,6 +15,7 @@ from rosbags.interfaces import Nodetype
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from encoders import State
+from train.atomic import atomic_file
 from train.bags import OWN_MESSAGES
 from train.score.track import Scored
 from train.storage import RawMessage, bag_files, bag_topics, read_raw
@@ -35,8 +36,7 @@ def write_annotated(bag: Path, moments: Iterable[Scored], *, space: str, to: Pat
         One line per problem with the original.
     """
     problems: list[str] = []
-    temporary = to.with_suffix('.tmp')
-    with temporary.open('wb') as stream:
+    with atomic_file(to) as stream:
         writer = Writer(stream, compression=CompressionType.ZSTD)
         writer.start(profile='ros2', library='lb_ros')
         channels = _Channels(writer)
@@ -47,7 +47,6 @@ def write_annotated(bag: Path, moments: Iterable[Scored], *, space: str, to: Pat
         for message in heapq.merge(originals, added, key=lambda message: message.log_ns):
             channels.write(message)
         writer.finish()  # type: ignore[no-untyped-call]
-    temporary.rename(to)
     return problems
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from encoders import MODALITIES, Binder
 from encoders.decode import DecodeError
+from train.atomic import atomic_file
 from train.bags import BagReport
 from train.score.windows import SensorTopics, Window, read_windows
 
@@ -197,20 +198,19 @@ def _save(
     path: Path, vectors: NDArray[np.float32], prepared: _Prepared, report: BagReport
 ) -> None:
     windows = prepared.windows
-    temporary = path.with_suffix('.tmp.npz')
-    np.savez(
-        temporary,
-        vectors=vectors,
-        modality=np.array([w.modality for w in windows], np.str_),
-        topic=np.array([w.topic for w in windows], np.str_),
-        stamp_ns=np.array([w.stamp_ns for w in windows], np.int64),
-        start_ns=np.array([w.start_ns for w in windows], np.int64),
-        log_ns=np.array([w.log_ns for w in windows], np.int64),
-        valid=np.array(prepared.valid, np.float32),
-        looked_at=np.array(prepared.looked_at),
-        problems=np.array(report.problems, np.str_),
-    )
-    temporary.rename(path)
+    with atomic_file(path) as file:
+        np.savez(
+            file,
+            vectors=vectors,
+            modality=np.array([w.modality for w in windows], np.str_),
+            topic=np.array([w.topic for w in windows], np.str_),
+            stamp_ns=np.array([w.stamp_ns for w in windows], np.int64),
+            start_ns=np.array([w.start_ns for w in windows], np.int64),
+            log_ns=np.array([w.log_ns for w in windows], np.int64),
+            valid=np.array(prepared.valid, np.float32),
+            looked_at=np.array(prepared.looked_at),
+            problems=np.array(report.problems, np.str_),
+        )
 
 
 def _finished(store: Path, report: BagReport, progress: Progress) -> tuple[list[Path], int]:

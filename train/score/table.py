@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from encoders import State
+from train.atomic import atomic_file
 from train.score.track import Scored
 
 FUSED = 'fused'
@@ -54,18 +55,19 @@ def write_scores(
         about: Stored with the file under the key `lb_ros`: model, language space, predicates.
     """
     schema = SCHEMA.with_metadata({'lb_ros': json.dumps(about)})
-    temporary = path.with_suffix('.tmp')
     rows = 0
     first_ns: int | None = None
     columns: dict[str, list[object]] = {name: [] for name in schema.names}
-    with pq.ParquetWriter(temporary, schema, compression='zstd') as writer:
+    with (
+        atomic_file(path) as file,
+        pq.ParquetWriter(file, schema, compression='zstd') as writer,
+    ):
         for moment in moments:
             first_ns = moment.time_ns if first_ns is None else first_ns
             _append(columns, moment, bag, truth, first_ns)
             if len(columns['time']) >= BATCH_ROWS:
                 rows += _flush(writer, columns, schema)
         rows += _flush(writer, columns, schema)
-    temporary.rename(path)
     return rows
 
 
