@@ -28,9 +28,8 @@ from rclpy.node import Node
 from benchmarks.environment import write_result
 from encoders import SENSED, Binder
 from lb_ros.dds_profile import use_dds_profile
-from lb_ros.encoder_node import NEWEST
 from lb_ros.msg import Embedding, PredicateScore, PredicateScores, PredicateState, PredicateStates
-from lb_ros.predicates_node import LATCHED
+from lb_ros.qos import LATCHED, NEWEST
 from lb_ros.stamps import to_stamp
 
 PREDICATES = 50

@@ -21,7 +21,7 @@ from lb_ros.action import WaitForPredicate
 from lb_ros.dds_profile import use_dds_profile
 from lb_ros.messages import predicate_from_message, predicate_message
 from lb_ros.msg import PredicateState, PredicateStates
-from lb_ros.predicates_node import LATCHED
+from lb_ros.qos import LATCHED
 from lb_ros.srv import (
     AddPredicates,
     ListPredicates,

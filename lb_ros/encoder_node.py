@@ -10,20 +10,19 @@ from typing import Any
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from encoders import MODALITIES, ModelSetError, SpaceError
+from lb_ros.arrival import Encoded
 from lb_ros.diagnostics import publish_diagnostics
-from lb_ros.encoding import Encoded, EncodingWorker
+from lb_ros.encoding import EncodingWorker
 from lb_ros.health import Status
 from lb_ros.input_parameters import declare_input_parameters
 from lb_ros.lifecycle import FAILURE, SUCCESS, Transitions, attempt
 from lb_ros.msg import Embedding
 from lb_ros.own_microphone import OwnMicrophone
 from lb_ros.parameters import Settings
-from lb_ros.qos import ALIVE, CHUNKS, LIVELINESS_S, NEWEST
+from lb_ros.qos import ALIVE, LIVELINESS_S
 from lb_ros.sensor_input import SensorInput
 from lb_ros.shared import SharedModel
 from lb_ros.stamps import to_stamp
-
-__all__ = ['CHUNKS', 'LOAD_ERRORS', 'NEWEST', 'EncoderNode']
 
 LOAD_ERRORS = (ModelSetError, SpaceError, KeyError, ValueError, ModuleNotFoundError, OSError)
 # `deactivate` waits this long for what is being encoded.

@@ -23,7 +23,6 @@ from lb_ros.stage_times import StageTimes
 from lb_ros.watchdog import EXIT_DEVICE, leave
 
 MAX_BATCH = 4
-__all__ = ['Arrival', 'Encoded', 'EncodingWorker', 'Log']
 
 PLAIN_IMAGES, PLAIN_SOUND = ImageOptions(), AudioOptions()
 

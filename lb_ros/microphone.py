@@ -11,14 +11,12 @@ from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 
-from lb_ros.capture import Capture, load_sounddevice
+from lb_ros.capture import Capture
 from lb_ros.lifecycle import Transitions, attempt
 from lb_ros.msg import AudioChunk
 from lb_ros.parameters import declare_parameter
 from lb_ros.qos import CHUNKS
 from lb_ros.stamps import to_stamp
-
-__all__ = ['MicrophoneNode', 'MicrophoneParameters', 'chunk_message', 'load_sounddevice']
 
 
 @dataclass(frozen=True, slots=True)

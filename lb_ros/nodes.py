@@ -15,11 +15,11 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.signals import SignalHandlerOptions
 
 from encoders import MODALITIES, SENSED
+from lb_ros.arrival import Encoded
 from lb_ros.bringup_node import BringupNode
 from lb_ros.dds_profile import use_dds_profile
 from lb_ros.diagnostics import publish_diagnostics
 from lb_ros.encoder_node import EncoderNode
-from lb_ros.encoding import Encoded
 from lb_ros.microphone import MicrophoneNode
 from lb_ros.model_service import offer_load_model
 from lb_ros.parameters import Parameters, Settings, inputs_of

@@ -12,15 +12,14 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallb
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from encoders import SENSED, PredicateBank, PredicateError, SpaceError, load_predicates
 from encoders.scoring import Evaluation, Scoring
 from lb_ros.answering import DEFAULT_MAX_AGE_MS, WAIT_S, RecentlyAsked, answer
+from lb_ros.arrival import Encoded
 from lb_ros.background import background_pool, on_one_core
 from lb_ros.confinement import check_confined
-from lb_ros.encoder_node import LOAD_ERRORS, NEWEST
-from lb_ros.encoding import Encoded
+from lb_ros.encoder_node import LOAD_ERRORS
 from lb_ros.lifecycle import FAILURE, SUCCESS, Transitions, attempt, elsewhere
 from lb_ros.messages import (
     predicate_message,
@@ -33,6 +32,7 @@ from lb_ros.model_service import Followers
 from lb_ros.msg import Embedding, PredicateScores, PredicateStates
 from lb_ros.msg import Predicate as PredicateMsg
 from lb_ros.parameters import Parameters, Settings, predicates_file
+from lb_ros.qos import LATCHED, NEWEST
 from lb_ros.shared import SharedModel
 from lb_ros.srv import (
     AddPredicates,
@@ -45,7 +45,6 @@ from lb_ros.srv import (
 from lb_ros.stamps import to_ns
 from lb_ros.waiting import Waiting
 
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 # Without new evidence, scores are still published this often, with its growing age.
 QUIET_PERIOD_S = 0.2
 GIVE_UP_WAIT = Duration(seconds=1)

@@ -31,6 +31,8 @@ NEWEST = QoSProfile(
 CHUNKS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=20, reliability=ReliabilityPolicy.BEST_EFFORT
 )
+# States: whoever subscribes late gets the last message at once.
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 LIVELINESS_S = 2.0
 # Whoever reads embeddings is told within `LIVELINESS_S` when the process dies or its worker hangs:
 # the node says that it is alive only while the worker moves.

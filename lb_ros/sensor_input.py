@@ -11,7 +11,8 @@ from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
 from encoders import MODALITIES
-from lb_ros.encoding import Arrival, EncodingWorker
+from lb_ros.arrival import Arrival
+from lb_ros.encoding import EncodingWorker
 from lb_ros.health import Status
 from lb_ros.input_parameters import InputParameters
 from lb_ros.msg import AudioChunk

@@ -12,9 +12,10 @@ import torch
 
 from encoders import MODALITIES, SENSED, Binder
 from encoders.text_tower import text_tower
+from lb_ros.arrival import Encoded
 from lb_ros.diagnostics import engine_status
-from lb_ros.encoding import Encoded, EncodingWorker, Log
-from lb_ros.health import Status
+from lb_ros.encoding import EncodingWorker
+from lb_ros.health import Log, Status
 from lb_ros.overload import fatal_line, is_fatal
 from lb_ros.parameters import Parameters, batch_limit, thread_count
 from lb_ros.watchdog import EXIT_DEVICE, Watchdog, leave

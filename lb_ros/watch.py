@@ -22,7 +22,7 @@ from rich.text import Text
 from encoders import State
 from lb_ros.dds_profile import use_dds_profile
 from lb_ros.msg import PredicateScore, PredicateScores, PredicateStates
-from lb_ros.predicates_node import LATCHED
+from lb_ros.qos import LATCHED
 from lb_ros.stamps import to_ns
 
 BARS = '▁▂▃▄▅▆▇█'

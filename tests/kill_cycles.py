@@ -37,7 +37,7 @@ sys.path.insert(0, str(ROOT))
 from encoders import Binder  # noqa: E402
 from encoders.model_set import WEIGHTS  # noqa: E402
 from lb_ros.msg import AudioChunk, Embedding, PredicateStates  # noqa: E402
-from lb_ros.predicates_node import LATCHED  # noqa: E402
+from lb_ros.qos import LATCHED  # noqa: E402
 from lb_ros.stamps import to_stamp  # noqa: E402
 from tests.train.conftest import RECIPE, DrawnBag, random_moments  # noqa: E402
 from train.checkpoint import CHECKPOINT, LOG  # noqa: E402

@@ -29,7 +29,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 
 from lb_ros.msg import AudioChunk, PredicateStates
-from lb_ros.predicates_node import LATCHED
+from lb_ros.qos import LATCHED
 from lb_ros.stamps import to_stamp
 
 TOPICS = {

@@ -19,9 +19,8 @@ from encoders import MODALITIES, SENSED, Binder, Predicate, State
 from encoders.audio_window import WINDOW_S, AudioWindow
 from encoders.decode import DecodeError, decode_audio, decode_image
 from lb_ros.dashboard.session import FUSED, Gauge, Session
-from lb_ros.encoder_node import CHUNKS, NEWEST
 from lb_ros.msg import AudioChunk, Embedding, PredicateScores, PredicateStates, PredicateTruth
-from lb_ros.predicates_node import LATCHED
+from lb_ros.qos import CHUNKS, LATCHED, NEWEST
 from lb_ros.stamps import to_ns
 
 # Each topic keeps its newest message, so one look does for all that came since the last one.

@@ -10,7 +10,7 @@ from rclpy.qos import QoSProfile
 from encoders import State
 from lb_ros.demo.recording import FUSED, Answer, Recording
 from lb_ros.msg import PredicateScores, PredicateStates, PredicateTruth
-from lb_ros.predicates_node import LATCHED
+from lb_ros.qos import LATCHED
 from lb_ros.stamps import to_ns
 
 TRUTH_QOS = QoSProfile(depth=100)

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from encoders import Binder
-from lb_ros.encoding import Arrival, Encoded, EncodingWorker
+from lb_ros.arrival import Arrival, Encoded
+from lb_ros.encoding import EncodingWorker
 
 LIMIT_S = 60.0
 Start = Callable[..., EncodingWorker]

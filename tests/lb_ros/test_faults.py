@@ -38,8 +38,7 @@ from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
 from encoders import State  # noqa: E402
 from lb_ros.msg import AudioChunk, Embedding, PredicateStates  # noqa: E402
-from lb_ros.predicates_node import LATCHED  # noqa: E402
-from lb_ros.qos import LIVELINESS_S  # noqa: E402
+from lb_ros.qos import LATCHED, LIVELINESS_S  # noqa: E402
 from lb_ros.stamps import to_stamp  # noqa: E402
 
 pytestmark = pytest.mark.ros

@@ -28,7 +28,7 @@ from sensor_msgs.msg import Image  # noqa: E402
 
 from lb_ros.lifecycle import Transitions  # noqa: E402
 from lb_ros.msg import Embedding, PredicateStates  # noqa: E402
-from lb_ros.predicates_node import LATCHED  # noqa: E402
+from lb_ros.qos import LATCHED  # noqa: E402
 
 pytestmark = pytest.mark.ros
 

@@ -11,7 +11,8 @@ import pytest
 pytest.importorskip('rclpy')
 
 from encoders import decode_audio
-from lb_ros.microphone import MicrophoneParameters, chunk_message, load_sounddevice
+from lb_ros.capture import load_sounddevice
+from lb_ros.microphone import MicrophoneParameters, chunk_message
 
 
 def test_a_chunk_decodes_to_what_was_recorded() -> None:

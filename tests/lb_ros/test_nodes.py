@@ -27,7 +27,7 @@ from sensor_msgs.msg import Image  # noqa: E402
 from encoders import Line, Predicate, State  # noqa: E402
 from lb_ros.client import LanguageClient, NotAnsweredError  # noqa: E402
 from lb_ros.msg import Embedding, PredicateScores, PredicateStates  # noqa: E402
-from lb_ros.predicates_node import LATCHED  # noqa: E402
+from lb_ros.qos import LATCHED  # noqa: E402
 
 pytestmark = pytest.mark.ros
 

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from encoders import Binder
-from lb_ros.encoding import Arrival, Encoded, EncodingWorker
+from lb_ros.arrival import Arrival, Encoded
+from lb_ros.encoding import EncodingWorker
 from lb_ros.overload import MemoryPolicy, is_fatal
 from lb_ros.watchdog import EXIT_DEVICE
 

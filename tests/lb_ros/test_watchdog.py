@@ -99,7 +99,7 @@ def test_a_node_whose_encoder_fails_ends_so_that_it_is_started_again(
     from sensor_msgs.msg import Image
 
     from lb_ros.msg import PredicateStates
-    from lb_ros.predicates_node import LATCHED
+    from lb_ros.qos import LATCHED
 
     words = ['--ros-args', '-p', f'model:={tiny_model_set}', '-p', 'worker_timeout_s:=3.0']
     process = subprocess.Popen(

@@ -35,7 +35,7 @@ def play(bag: Path, predicates: Path) -> tuple[list[Any], list[Any], int]:
     """Scores and states that the nodes publish, and the stamp of the first truth."""
     from lb_ros.demo.listener import TRUTH_QOS
     from lb_ros.msg import PredicateScores, PredicateStates, PredicateTruth
-    from lb_ros.predicates_node import LATCHED
+    from lb_ros.qos import LATCHED
     from lb_ros.stamps import to_ns
 
     context = rclpy.Context()
