@@ -15,6 +15,7 @@ from lb_ros.msg import AudioChunk
 from lb_ros.stamps import to_stamp
 
 AUDIO_RATE_HZ = 16_000
+DISCOVERY_S = 30.0
 TOPICS = ('camera/image', 'depth/image', 'infrared/image', 'microphone/audio')
 
 
@@ -34,6 +35,13 @@ def main() -> None:
         topic: node.create_publisher(type(frame), topic, qos_profile_sensor_data)
         for topic, frame in frames.items()
     }
+    # Discovery takes as long as it takes; what is sent before it is lost and is no measurement.
+    give_up_s = time.monotonic() + DISCOVERY_S
+    while any(not publisher.get_subscription_count() for publisher in publishers.values()):
+        if time.monotonic() > give_up_s:
+            topics = ', '.join(args.topics)
+            raise SystemExit(f'nobody subscribed to {topics} in {DISCOVERY_S:.0f} s')
+        time.sleep(0.02)
     start_s = time.monotonic()
     for count in range(round(args.seconds * args.rate_hz)):
         time.sleep(max(start_s + count / args.rate_hz - time.monotonic(), 0.0))
