@@ -282,10 +282,7 @@ class LanguageClient:
             NotAnsweredError: One was refused, and nothing has changed; or there was no answer
                 within `timeout_s` and `PREDICATE_S` for each predicate.
         """
-        request = SetPredicates.Request(predicates=_messages(predicates))
-        limit_s = self.timeout_s + PREDICATE_S * len(predicates)
-        response = self._call(SetPredicates, 'predicates/set', request, timeout_s=limit_s)
-        return list(response.active)
+        return self._change(SetPredicates, 'predicates/set', predicates)
 
     def add(self, *predicates: Predicate | str) -> list[str]:
         """Score these predicates as well, all or none; those of the same names are replaced.
@@ -297,10 +294,7 @@ class LanguageClient:
             NotAnsweredError: One was refused, and nothing has changed; or there was no answer
                 within `timeout_s` and `PREDICATE_S` for each predicate.
         """
-        request = AddPredicates.Request(predicates=_messages(predicates))
-        limit_s = self.timeout_s + PREDICATE_S * len(predicates)
-        response = self._call(AddPredicates, 'predicates/add', request, timeout_s=limit_s)
-        return list(response.active)
+        return self._change(AddPredicates, 'predicates/add', predicates)
 
     def remove(self, *names: str) -> list[str]:
         """Score these predicates no more, all or none.
@@ -336,6 +330,11 @@ class LanguageClient:
         request = LoadModel.Request(model=model)
         response = self._call(LoadModel, 'load_model', request, timeout_s=timeout_s)
         return str(response.language_space)
+
+    def _change(self, kind: Any, name: str, predicates: Sequence[Predicate | str]) -> list[str]:
+        request = kind.Request(predicates=_messages(predicates))
+        limit_s = self.timeout_s + PREDICATE_S * len(predicates)
+        return list(self._call(kind, name, request, timeout_s=limit_s).active)
 
     def _listen(self) -> None:
         with contextlib.suppress(ExternalShutdownException):

@@ -313,13 +313,18 @@ class PredicatesNode(LifecycleNode):
 
         return await elsewhere(self, self._questions, reply)
 
+    async def _configured(self, response: Any) -> Scoring | None:
+        """What is scored, after a transition under way; where nothing is, the response says so."""
+        await self.transitions.settled()
+        if self._scoring is None:
+            response.message = f'{self.get_name()} is not configured'
+        return self._scoring
+
     async def _list(
         self, request: ListPredicates.Request, response: ListPredicates.Response
     ) -> Any:
-        await self.transitions.settled()
-        scoring = self._scoring
+        scoring = await self._configured(response)
         if scoring is None:
-            response.message = f'{self.get_name()} is not configured'
             return response
         response.success = True
         response.predicates = [predicate_message(p) for p in scoring.bank.predicates]
@@ -336,10 +341,8 @@ class PredicatesNode(LifecycleNode):
 
     async def _change(self, response: Any, messages: Sequence[PredicateMsg], *, keep: bool) -> Any:
         """Score these predicates as well, or (`keep` False) alone; all of them or none."""
-        await self.transitions.settled()
-        scoring = self._scoring
+        scoring = await self._configured(response)
         if scoring is None:
-            response.message = f'{self.get_name()} is not configured'
             return response
 
         def prepare() -> tuple[PredicateBank, dict[str, str]]:
@@ -359,10 +362,8 @@ class PredicatesNode(LifecycleNode):
     async def _remove(
         self, request: RemovePredicates.Request, response: RemovePredicates.Response
     ) -> Any:
-        await self.transitions.settled()
-        scoring = self._scoring
+        scoring = await self._configured(response)
         if scoring is None:
-            response.message = f'{self.get_name()} is not configured'
             return response
         known = {predicate.name for predicate in scoring.bank.predicates}
         refused = {name: f'no predicate {name!r}' for name in request.names if name not in known}
