@@ -52,26 +52,19 @@ def calibrate(
     solid = {name: one for name, one in labelled.items() if one.rarer >= MIN_COUNT}
     if not solid:
         raise ValueError(f'no predicate has {MIN_COUNT} moments of both truths')
-    useful = useful_modalities(
-        {name: one.columns for name, one in solid.items()},
-        {name: one.truth for name, one in solid.items()},
-    )
+    relations: dict[str, list[Labelled]] = {}
+    for name, one in labelled.items():
+        relations.setdefault(relation_of(name), []).append(one)
     shared = {
-        relation: fit_together(
-            [one for name, one in labelled.items() if relation_of(name) == relation], told
-        )
-        for relation, told in useful.items()
+        relation: fit_together(relations[relation], told)
+        for relation, told in useful_modalities(solid).items()
     }
     names = [name for name in labelled if relation_of(name) in shared]
     rows = []
     for name in names:
-        slopes, offsets, weights = shared[relation_of(name)]
-        if name in solid:
-            own = solid[name]
-            slopes, offsets, _ = fit_predicate(
-                own.columns, own.truth, np.zeros(len(modalities), bool)
-            )
-        rows.append((slopes, offsets, weights))
+        lines, weights = shared[relation_of(name)]
+        own = fit_lines([solid[name]]) if name in solid else lines
+        rows.append((own.slopes, own.offsets, weights))
     contrasts = fact_vectors(names, phrasings, embed).contrasts().numpy()
     tables = (np.array([row[k] for row in rows], np.float32) for k in range(3))
     return Calibration(space, tuple(names), modalities, contrasts, *tables)
@@ -109,22 +102,17 @@ def _labelled(scores: Mapping[str, NDArray[np.float32]], samples: Samples) -> di
     return found
 
 
-def useful_modalities(
-    columns: Mapping[str, Mapping[str, Floats]], truths: Mapping[str, NDArray[np.bool_]]
-) -> dict[str, NDArray[np.bool_]]:
+def useful_modalities(predicates: Mapping[str, Labelled]) -> dict[str, NDArray[np.bool_]]:
     """Which modalities can tell a relation: bool `[M]` by relation.
 
     Judged by all predicates of a relation together, for one with few positives looks now and then
     as if a blind sensor saw it.
-
-    Args:
-        columns: Predicate to cosines by modality.
-        truths: Predicate to its truth.
     """
     areas: dict[str, list[list[float]]] = {}
     spreads: dict[str, list[float]] = {}
-    for name, truth in truths.items():
-        found = [auroc(truth, cosines) or 0.5 for cosines in columns[name].values()]
+    for name, one in predicates.items():
+        truth = one.truth
+        found = [auroc(truth, cosines) or 0.5 for cosines in one.columns.values()]
         areas.setdefault(relation_of(name), []).append(found)
         # The spread of an AUROC at chance, with this many samples (Hanley & McNeil 1982).
         spread = np.sqrt((len(truth) + 1) / (12 * truth.sum() * (~truth).sum()))
@@ -137,35 +125,50 @@ def useful_modalities(
     return useful
 
 
-def fit_predicate(
-    columns: Mapping[str, Floats], truth: NDArray[np.bool_], useful: NDArray[np.bool_]
-) -> tuple[list[float], list[float], list[float]]:
-    """Slopes, offsets and fusion weights, one per modality.
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """From cosines to log-odds: `slope * cosine + offset`, one line per modality."""
 
-    Args:
-        columns: Modality to cosines `[N]`.
-        truth: `[N]`, both truths among them.
-        useful: `[M]`, which modalities can tell it.
-    """
-    return fit_together([Labelled(columns, truth)], useful)
+    slopes: list[float]
+    offsets: list[float]
 
 
 def fit_together(
     predicates: Sequence[Labelled], useful: NDArray[np.bool_]
-) -> tuple[list[float], list[float], list[float]]:
-    """As `fit_predicate`, for several at once; each of them weighs the same."""
+) -> tuple[Lines, list[float]]:
+    """The lines and the fusion weights of predicates; each of them weighs the same.
+
+    Args:
+        predicates: One or more, both truths in each.
+        useful: `[M]`, which modalities can tell them.
+    """
+    lines = fit_lines(predicates)
+    odds = [
+        slope * cosines + offset
+        for slope, offset, cosines in zip(
+            lines.slopes, lines.offsets, _pooled_cosines(predicates), strict=True
+        )
+    ]
+    truth, balance = _pooled_truth(predicates)
+    return lines, fit_fusion(np.stack(odds, axis=1), truth, balance, useful).tolist()
+
+
+def fit_lines(predicates: Sequence[Labelled]) -> Lines:
+    """The lines alone, see `fit_together`."""
+    truth, balance = _pooled_truth(predicates)
+    fits = [fit_logistic(cosines, truth, balance) for cosines in _pooled_cosines(predicates)]
+    return Lines([slope for slope, _ in fits], [offset for _, offset in fits])
+
+
+def _pooled_truth(predicates: Sequence[Labelled]) -> tuple[NDArray[np.bool_], Floats]:
     truth = np.concatenate([one.truth for one in predicates])
     balance = np.concatenate([one.balance / len(one.truth) for one in predicates])
-    balance *= len(truth) / balance.sum()
-    slopes, offsets, odds = [], [], []
-    for name in predicates[0].columns:
-        cosines = np.concatenate([one.columns[name] for one in predicates])
-        slope, offset = fit_logistic(cosines, truth, balance)
-        slopes.append(slope)
-        offsets.append(offset)
-        odds.append(slope * cosines + offset)
-    weights = fit_fusion(np.stack(odds, axis=1), truth, balance, useful)
-    return slopes, offsets, weights.tolist()
+    return truth, balance * len(truth) / balance.sum()
+
+
+def _pooled_cosines(predicates: Sequence[Labelled]) -> list[Floats]:
+    modalities = predicates[0].columns
+    return [np.concatenate([one.columns[name] for one in predicates]) for name in modalities]
 
 
 def fit_logistic(

@@ -1,8 +1,9 @@
 """Thresholds by the cost of errors, from predictions on bags that were held out, per predicate.
 
 The robot's probability of a predicate is the fused one of the model set's calibration (Platt 1999,
-a line from cosine to log-odds per modality). Here that whole fit is repeated without each part of
-the bags in turn, so that no probability is judged on what it was fitted to. Where isotonic
+a line from cosine to log-odds per modality). Here each predicate is fitted anew without each part
+of the bags in turn, so that no probability is judged on what it was fitted to; with weights of its
+own, where the model set has those of its relation. Where isotonic
 regression (Zadrozny & Elkan 2002) of these held-out probabilities tells better, the threshold is
 put where the isotonic curve, not the probability itself, crosses the cost ratio.
 """
@@ -24,7 +25,7 @@ from sklearn.linear_model import LogisticRegression
 from encoders.calibration import Calibration
 from encoders.metrics import auroc
 from train.atomic import write_atomically
-from train.calibrate import MIN_COUNT, Floats, fit_predicate
+from train.calibrate import MIN_COUNT, Floats, Labelled, fit_together
 from train.metrics import expected_calibration_error
 from train.phrasings import Phrasings
 
@@ -156,10 +157,10 @@ def held_out_odds(
         rest, inside = parts != part, parts == part
         if truth[rest].all() or not truth[rest].any():
             return None
-        own = {m: values[rest] for m, values in columns.items()}
-        slopes, offsets, weights = fit_predicate(own, truth[rest], useful)
+        own = Labelled({m: values[rest] for m, values in columns.items()}, truth[rest])
+        lines, weights = fit_together([own], useful)
         for values, slope, offset, weight in zip(
-            columns.values(), slopes, offsets, weights, strict=True
+            columns.values(), lines.slopes, lines.offsets, weights, strict=True
         ):
             odds[inside] += weight * (slope * values[inside] + offset)
     return odds
@@ -187,7 +188,7 @@ def _decided(
     method: str,
     probe: float | None,
 ) -> ThresholdFit:
-    weights = np.where(truth, 0.5 / truth.mean(), 0.5 / (1 - truth.mean()))
+    weights = Labelled({}, truth).balance
     platt = expit(odds)
     isotonic = _held_out_isotonic(platt, truth, weights, parts)
     losses = {'platt': _cross_entropy(platt, truth, weights),
