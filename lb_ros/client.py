@@ -18,9 +18,16 @@ from rclpy.node import Node
 
 from encoders import Predicate, State
 from lb_ros.action import WaitForPredicate
+from lb_ros.answers import (
+    NotAnsweredError,
+    PredicateStatus,
+    TextAnswer,
+    answers_from_message,
+    status_from_message,
+)
 from lb_ros.dds_profile import use_dds_profile
 from lb_ros.messages import predicate_from_message, predicate_message
-from lb_ros.msg import PredicateState, PredicateStates
+from lb_ros.msg import PredicateStates
 from lb_ros.qos import LATCHED
 from lb_ros.srv import (
     AddPredicates,
@@ -30,63 +37,12 @@ from lb_ros.srv import (
     RemovePredicates,
     SetPredicates,
 )
-from lb_ros.stamps import to_ns, to_stamp
+from lb_ros.stamps import to_stamp
+
+__all__ = ['LanguageClient', 'NotAnsweredError', 'PredicateStatus', 'TextAnswer', 'Watch']
 
 # What embedding a predicate's sentences may take, beside busy sensors on a busy machine.
 PREDICATE_S = 0.1
-
-
-class NotAnsweredError(RuntimeError):
-    """The nodes did not answer in time, or refused; the text says why.
-
-    Attributes:
-        refused: Name to reason of the predicates that were refused.
-    """
-
-    def __init__(self, message: str, *, refused: dict[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.refused = refused or {}
-
-
-@dataclass(frozen=True, slots=True)
-class TextAnswer:
-    """What the sensors say about one sentence; None where there is no evidence.
-
-    Attributes:
-        text: The sentence.
-        fused: Probability from all modalities that can tell.
-        probability, similarity: By modality.
-        ages_ms: Of the evidence, by modality.
-        reasons: Modality to why it has no evidence or cannot tell.
-        calibrated: False where only the order of probabilities means something.
-    """
-
-    text: str
-    fused: float | None
-    probability: dict[str, float | None]
-    similarity: dict[str, float | None]
-    ages_ms: dict[str, float | None]
-    reasons: dict[str, str]
-    calibrated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PredicateStatus:
-    """Whether a predicate is held to be true.
-
-    Attributes:
-        name: Of the predicate.
-        state: TRUE, FALSE or UNKNOWN.
-        probability: Fused, 0..1; 0.5 without evidence.
-        since_s: When the state began, seconds of the nodes' clock.
-        reason: Why, in a few words.
-    """
-
-    name: str
-    state: State
-    probability: float
-    since_s: float
-    reason: str
 
 
 @dataclass
@@ -189,7 +145,7 @@ class LanguageClient:
         )
         if at_s is not None:
             request.at = to_stamp(round(at_s * 1e9))
-        return _answers(listed, self._call(QueryText, 'query', request))
+        return answers_from_message(listed, self._call(QueryText, 'query', request))
 
     def wait_until(
         self,
@@ -341,7 +297,7 @@ class LanguageClient:
             self._executor.spin()
 
     def _store(self, message: PredicateStates) -> None:
-        states = {state.name: _status(state) for state in message.states}
+        states = {state.name: status_from_message(state) for state in message.states}
         with self._heard:
             self._states = states
             self._heard.notify_all()
@@ -404,44 +360,3 @@ def _messages(predicates: Sequence[Predicate | str]) -> list[Any]:
         predicate_message(Predicate.from_sentence(p) if isinstance(p, str) else p)
         for p in predicates
     ]
-
-
-def _status(message: PredicateState) -> PredicateStatus:
-    return PredicateStatus(
-        name=message.name,
-        state=State(message.state),
-        probability=message.probability,
-        since_s=to_ns(message.since) * 1e-9,
-        reason=message.reason,
-    )
-
-
-def _answers(texts: Sequence[str], response: QueryText.Response) -> list[TextAnswer]:
-    columns = list(response.modalities)
-    reasons = {m: r for m, r in zip(columns, response.reasons, strict=True) if r}
-    ages = {
-        m: float(age) if m not in reasons or age != -1.0 else None
-        for m, age in zip(columns, response.ages_ms, strict=True)
-    }
-
-    def row(values: Sequence[float], index: int) -> dict[str, float | None]:
-        start = index * len(columns)
-        cells = values[start : start + len(columns)]
-        return {m: _known(v) for m, v in zip(columns, cells, strict=True)}
-
-    return [
-        TextAnswer(
-            text=text,
-            fused=_known(response.fused[index]),
-            probability=row(response.probabilities, index),
-            similarity=row(response.similarities, index),
-            ages_ms=ages,
-            reasons=reasons,
-            calibrated=response.calibrated[index],
-        )
-        for index, text in enumerate(texts)
-    ]
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)

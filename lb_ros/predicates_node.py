@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,31 +16,18 @@ from encoders import SENSED, PredicateBank, PredicateError, SpaceError, load_pre
 from encoders.scoring import Evaluation, Scoring
 from lb_ros.answering import DEFAULT_MAX_AGE_MS, WAIT_S, RecentlyAsked, answer
 from lb_ros.arrival import Encoded
-from lb_ros.background import background_pool, on_one_core
+from lb_ros.background import background_pool
 from lb_ros.confinement import check_confined
 from lb_ros.encoder_node import LOAD_ERRORS
 from lb_ros.lifecycle import FAILURE, SUCCESS, Transitions, attempt, elsewhere
-from lb_ros.messages import (
-    predicate_message,
-    predicates_from_messages,
-    scores_message,
-    states_message,
-    unknown_states,
-)
+from lb_ros.messages import scores_message, states_message, unknown_states
 from lb_ros.model_service import Followers
 from lb_ros.msg import Embedding, PredicateScores, PredicateStates
-from lb_ros.msg import Predicate as PredicateMsg
 from lb_ros.parameters import Parameters, Settings, predicates_file
+from lb_ros.predicate_services import PredicateServices
 from lb_ros.qos import LATCHED, NEWEST
 from lb_ros.shared import SharedModel
-from lb_ros.srv import (
-    AddPredicates,
-    ListPredicates,
-    LoadModel,
-    QueryText,
-    RemovePredicates,
-    SetPredicates,
-)
+from lb_ros.srv import LoadModel, QueryText
 from lb_ros.stamps import to_ns
 from lb_ros.waiting import Waiting
 
@@ -110,16 +96,16 @@ class PredicatesNode(LifecycleNode):
     def _offer_services(self) -> None:
         # Changes one after the other; questions and the rest at any time.
         changes, any_time = MutuallyExclusiveCallbackGroup(), ReentrantCallbackGroup()
-        services = (
-            (QueryText, 'query', self._query, any_time),
-            (ListPredicates, 'predicates/list', self._list, any_time),
-            (SetPredicates, 'predicates/set', self._set, changes),
-            (AddPredicates, 'predicates/add', self._add, changes),
-            (RemovePredicates, 'predicates/remove', self._remove, changes),
-            (LoadModel, 'load_model', self._load_model, changes),
+        self.create_service(QueryText, 'query', self._query, callback_group=any_time)
+        self.create_service(LoadModel, 'load_model', self._load_model, callback_group=changes)
+        self._predicate_services = PredicateServices(
+            self,
+            scoring=lambda: self._scoring,
+            changed=self._mark_dirty,
+            pool=self._changes,
+            changes=changes,
+            any_time=any_time,
         )
-        for kind, name, callback, group in services:
-            self.create_service(kind, name, callback, callback_group=group)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model set, unless another node of the process has, and the predicates."""
@@ -312,78 +298,6 @@ class PredicatesNode(LifecycleNode):
             return answer(scoring, request, now_ns=self.get_clock().now().nanoseconds)
 
         return await elsewhere(self, self._questions, reply)
-
-    async def _configured(self, response: Any) -> Scoring | None:
-        """What is scored, after a transition under way; where nothing is, the response says so."""
-        await self.transitions.settled()
-        if self._scoring is None:
-            response.message = f'{self.get_name()} is not configured'
-        return self._scoring
-
-    async def _list(
-        self, request: ListPredicates.Request, response: ListPredicates.Response
-    ) -> Any:
-        scoring = await self._configured(response)
-        if scoring is None:
-            return response
-        response.success = True
-        response.predicates = [predicate_message(p) for p in scoring.bank.predicates]
-        return response
-
-    async def _set(self, request: SetPredicates.Request, response: SetPredicates.Response) -> Any:
-        return await self._change(response, request.predicates, keep=False)
-
-    async def _add(self, request: AddPredicates.Request, response: AddPredicates.Response) -> Any:
-        if not request.predicates:
-            response.message = 'there are no predicates'
-            return self._conclude(response, {})
-        return await self._change(response, request.predicates, keep=True)
-
-    async def _change(self, response: Any, messages: Sequence[PredicateMsg], *, keep: bool) -> Any:
-        """Score these predicates as well, or (`keep` False) alone; all of them or none."""
-        scoring = await self._configured(response)
-        if scoring is None:
-            return response
-
-        def prepare() -> tuple[PredicateBank, dict[str, str]]:
-            predicates, refused = predicates_from_messages(messages)
-            bank = scoring.bank.copy() if keep else PredicateBank([], scoring.bank.binder)
-            if refused:
-                return bank, refused
-            with on_one_core():
-                return bank, bank.try_extend(predicates)
-
-        bank, refused = await elsewhere(self, self._changes, prepare)
-        if not refused:
-            scoring.replace(bank)
-            self._mark_dirty()
-        return self._conclude(response, refused)
-
-    async def _remove(
-        self, request: RemovePredicates.Request, response: RemovePredicates.Response
-    ) -> Any:
-        scoring = await self._configured(response)
-        if scoring is None:
-            return response
-        known = {predicate.name for predicate in scoring.bank.predicates}
-        refused = {name: f'no predicate {name!r}' for name in request.names if name not in known}
-        if not request.names:
-            response.message = 'there are no names'
-        elif not refused:
-            bank = scoring.bank.copy()
-            for name in dict.fromkeys(request.names):
-                bank.remove(name)
-            scoring.replace(bank)
-            self._mark_dirty()
-        return self._conclude(response, refused)
-
-    def _conclude(self, response: Any, refused: dict[str, str]) -> Any:
-        scoring = self._scoring
-        response.message = response.message or '; '.join(refused.values())
-        response.success = not response.message
-        response.refused, response.reasons = list(refused), list(refused.values())
-        response.active = [p.name for p in scoring.bank.predicates] if scoring else []
-        return response
 
     async def _load_model(
         self, request: LoadModel.Request, response: LoadModel.Response
