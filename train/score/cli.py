@@ -27,9 +27,19 @@ from encoders.shipped import shipped
 from train.bags import BagReport
 from train.samples import find_bags
 from train.score.embed import BagSource
+from train.score.rerun_export import rerun_module
 from train.score.score import Outputs, outputs_for, score_bag
 from train.score.windows import DEFAULT_MAX_RATE_HZ, SensorTopics
 from train.storage import bag_span_ns
+
+ERRORS = (
+    ModelSetError,
+    ModuleNotFoundError,
+    PredicateError,
+    OSError,
+    ValueError,
+    KeyError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='folder with one folder per bag, or for one bag a file that ends in .parquet',
     )
     parser.add_argument('--mcap', action='store_true', help='a copy of the bag with the scores')
+    parser.add_argument('--rerun', action='store_true', help="a recording for Rerun's viewer")
     parser.add_argument('--no-timeline', action='store_true', help='neither PNG nor HTML')
     parser.add_argument('--json', action='store_true', help='print what was done as JSON')
     add_reading_arguments(parser)
@@ -128,13 +139,21 @@ def run(args: argparse.Namespace) -> int:
     try:
         bags = find_bags(args.bags)
         predicates = load_predicates(args.predicates or shipped('config/predicates.yaml'))
-        outputs = outputs_for(bags, args.out, annotated=args.mcap, drawn=not args.no_timeline)
+        if args.rerun:
+            rerun_module()  # missing, it is told before hours of work
+        outputs = outputs_for(
+            bags,
+            args.out,
+            annotated=args.mcap,
+            drawn=not args.no_timeline,
+            rerun=args.rerun,
+        )
         binder = load_binder(args)
         done = []
         with progress_bar() as bar:
             for source, out in zip(sources_of(args, bags, binder), outputs, strict=True):
                 done.append(_score_one(binder, predicates, source, out, bar))
-    except (ModelSetError, PredicateError, OSError, ValueError, KeyError) as error:
+    except ERRORS as error:
         print(f'lb-ros score: {reason_of(error)}', file=sys.stderr)
         return 2
     _tell(done, as_json=args.json)

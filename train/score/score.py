@@ -12,6 +12,7 @@ from train.phrasings import Phrasings
 from train.score.annotate import write_annotated
 from train.score.embed import BagSource, embed_bag
 from train.score.picture import write_picture
+from train.score.rerun_export import write_rerun
 from train.score.table import write_scores
 from train.score.timeline import make_timeline, thumbnails_of, write_page
 from train.score.track import read_truth, track, truth_for
@@ -26,6 +27,7 @@ class Outputs:
         store: Folder of embeddings; what an interrupted run, or one with other predicates, needs
             not compute again.
         annotated: MCAP with the scores.
+        rerun: Recording for Rerun's viewer.
         picture: PNG.
         page: HTML.
     """
@@ -33,6 +35,7 @@ class Outputs:
     scores: Path
     store: Path
     annotated: Path | None = None
+    rerun: Path | None = None
     picture: Path | None = None
     page: Path | None = None
 
@@ -46,7 +49,9 @@ class Result:
     seconds: float
 
 
-def outputs_for(bags: Sequence[Path], out: Path, *, annotated: bool, drawn: bool) -> list[Outputs]:
+def outputs_for(
+    bags: Sequence[Path], out: Path, *, annotated: bool, drawn: bool, rerun: bool = False
+) -> list[Outputs]:
     """Where the results of each bag go: one folder each, or beside a single `.parquet` file.
 
     Raises:
@@ -67,6 +72,7 @@ def outputs_for(bags: Sequence[Path], out: Path, *, annotated: bool, drawn: bool
             scores=path,
             store=path.with_suffix('.embeddings'),
             annotated=path.with_suffix('.mcap') if annotated else None,
+            rerun=path.with_suffix('.rrd') if rerun else None,
             picture=path.with_suffix('.png') if drawn else None,
             page=path.with_suffix('.html') if drawn else None,
         )
@@ -106,7 +112,7 @@ def score_bag(
     truths = truth_for(predicates, list(named), Phrasings.load('trained'))
     truth = {name: named[other] for name, other in truths.items()}
     moments = list(track(binder, predicates, embeddings))
-    about = {
+    about: dict[str, object] = {
         'model': binder.model,
         'language_space': binder.space,
         'precision': binder.precision,
@@ -118,6 +124,8 @@ def score_bag(
     seconds = (moments[-1].time_ns - moments[0].time_ns) * 1e-9
     if out.annotated is not None:
         write_annotated(source.path, moments, space=binder.space, to=out.annotated)
+    if out.rerun is not None:
+        write_rerun(source, moments, truth=truth, about=about, to=out.rerun)
     if out.picture is not None and out.page is not None:
         pictures = thumbnails_of(source, seconds)
         timeline = make_timeline(f'{title} · {binder.model}', moments, truth, pictures)
