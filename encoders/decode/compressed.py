@@ -18,6 +18,7 @@ Array = NDArray[Any]
 MAX_PIXELS = 1 << 26  # 64 MP; a damaged or hostile header must not allocate gigabytes
 DEPTH_HEADER = 12  # bytes: int32 format, float32 a, float32 b
 PNG_MAGIC, JPEG_MAGIC = b'\x89PNG\r\n\x1a\n', b'\xff\xd8\xff'
+PNG_CHUNK = 12  # bytes: length, type and checksum around a chunk's data
 JPEG_SIZES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})  # start of frame markers
 
 
@@ -75,6 +76,8 @@ def _picture(data: NDArray[np.uint8], flags: int, description: str) -> Array:
             f'{MAX_PIXELS >> 20} million pixels or empty',
             fault='size',
         )
+    if data[: len(PNG_MAGIC)].tobytes() == PNG_MAGIC and not _is_whole_png(data):
+        raise DecodeError(f'format {description!r}: {len(data)} bytes are a damaged picture')
     try:
         array = cv2.imdecode(data, flags)
     except cv2.error as error:
@@ -82,6 +85,20 @@ def _picture(data: NDArray[np.uint8], flags: int, description: str) -> Array:
     if array is None:
         raise DecodeError(f'format {description!r}: {len(data)} bytes are a damaged picture')
     return np.asarray(array)
+
+
+def _is_whole_png(data: NDArray[np.uint8]) -> bool:
+    """Whether all chunks up to the last lie within the data.
+
+    OpenCV allocates what the length of a chunk claims, up to 2 GB, before it reads the chunk.
+    """
+    at = len(PNG_MAGIC)
+    while at + PNG_CHUNK <= len(data):
+        length, kind = struct.unpack('>I4s', data[at : at + 8].tobytes())
+        at += PNG_CHUNK + int(length)
+        if kind == b'IEND':
+            return at <= len(data)
+    return False
 
 
 def _declared_size(head: bytes, description: str, *, count: int) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import struct
 from types import SimpleNamespace
 from typing import Any
@@ -214,3 +215,27 @@ def test_rvl_without_end_is_refused(words: list[int]) -> None:
         decode_image(
             SimpleNamespace(format='16UC1; compressedDepth rvl', data=raw), modality='depth'
         )
+
+
+def png_of_chunks(*chunks: tuple[bytes, int]) -> bytes:
+    """A PNG of 16x16 whose chunks claim the lengths given and hold nothing."""
+    head = struct.pack('>II5B', 16, 16, 16, 0, 0, 0, 0)
+    png = b'\x89PNG\r\n\x1a\n' + struct.pack('>I4s', 13, b'IHDR') + head + bytes(4)
+    return png + b''.join(struct.pack('>I4s', length, kind) + bytes(4) for kind, length in chunks)
+
+
+@pytest.mark.parametrize('kind', [b'IDAT', b'zTXt', b'IEND'])
+def test_a_png_chunk_that_claims_gigabytes_is_refused_unread(kind: bytes) -> None:
+    sent = png_of_chunks((kind, 0x7FFF_FFF0), (b'IEND', 0))
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DecodeError, match='damaged picture'):
+        decode_image(SimpleNamespace(format='png', data=sent), modality='depth')
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 200_000
+
+
+def test_a_png_that_is_cut_off_is_refused_wherever() -> None:
+    whole = cv2.imencode('.png', np.arange(400, dtype=np.uint16).reshape(20, 20))[1].tobytes()
+    assert decode_image(SimpleNamespace(format='png', data=whole), modality='depth').array.any()
+    for size in range(8, len(whole)):
+        with pytest.raises(DecodeError):
+            decode_image(SimpleNamespace(format='png', data=whole[:size]), modality='depth')
