@@ -69,18 +69,14 @@ class MessageTypes:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._store: Typestore = get_typestore(Stores.ROS2_JAZZY)
+        known = _known_types()
+        self._store = Typestore()
+        self._store.types |= known.types
+        self._store.fielddefs |= known.fielddefs
         self._embedded: set[str] = set()
-        self._register_folder(OWN_MESSAGES, 'lb_ros')
         if folder is not None:
             for package in sorted(file for file in folder.iterdir() if (file / 'msg').is_dir()):
-                self._register_folder(package / 'msg', package.name)
-
-    def _register_folder(self, folder: Path, package: str) -> None:
-        found: dict[str, Any] = {}
-        for file in sorted(folder.glob('*.msg')):
-            found |= get_types_from_msg(file.read_text(), f'{package}/msg/{file.stem}')
-        self._register(found)
+                self._register(_types_of_folder(package / 'msg', package.name))
 
     def _register(self, found: dict[str, Any]) -> None:
         self._store.register({k: v for k, v in found.items() if k not in self._store.types})
@@ -103,6 +99,21 @@ class MessageTypes:
             raise ValueError(f'undecodable {raw.type_name}: {error}') from error
 
 
+@lru_cache(maxsize=1)
+def _known_types() -> Typestore:
+    """Those of ROS 2 Jazzy and our own, parsed once however many bags are read."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    store.register(_types_of_folder(OWN_MESSAGES, 'lb_ros'))
+    return store
+
+
+def _types_of_folder(folder: Path, package: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for file in sorted(folder.glob('*.msg')):
+        found |= get_types_from_msg(file.read_text(), f'{package}/msg/{file.stem}')
+    return found
+
+
 @lru_cache(maxsize=256)
 def _parsed(definition: str, type_name: str) -> dict[str, Any]:
     if definition.startswith('=' * 80 + '\nIDL: '):
@@ -116,9 +127,11 @@ def _parsed(definition: str, type_name: str) -> dict[str, Any]:
 def stamp_of(message: Any, log_ns: int) -> int:
     """`header.stamp` in nanoseconds, or the time of recording where there is none or it is 0."""
     stamp = getattr(getattr(message, 'header', None), 'stamp', None)
-    if stamp is None or (stamp.sec == 0 and stamp.nanosec == 0):
+    # A type that a bag embeds may call anything its header.
+    seconds, nanoseconds = (getattr(stamp, name, None) for name in ('sec', 'nanosec'))
+    if not isinstance(seconds, int) or not isinstance(nanoseconds, int):
         return log_ns
-    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+    return seconds * 1_000_000_000 + nanoseconds or log_ns
 
 
 def read_bag(

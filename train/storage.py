@@ -6,19 +6,21 @@ delivered, and what is lost is said in one line.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any
 
 import yaml
 import zstandard
 from mcap.exceptions import McapError
-from mcap.reader import make_reader
+from mcap.reader import SeekingReader
 from mcap.records import Channel, Chunk, Message, Schema
 from mcap.stream_reader import StreamReader, breakup_chunk
 
@@ -26,6 +28,10 @@ STORAGES = ('.mcap', '.db3')
 COMPRESSED = '.zstd'
 MCAP_METADATA_NAME = 'lb_ros'
 CUSTOM_DATA_PREFIX = 'lb_ros.'
+# Of a chunk or a message once decompressed; a damaged or hostile header must not allocate more.
+MAX_PLAIN_BYTES = 1 << 29
+
+SQLITE_TYPES = (str, str, int, bytes)  # of a topic's name and type, a message's time and bytes
 
 Problem = Callable[[str], None]
 
@@ -47,6 +53,19 @@ class RawMessage:
     log_ns: int
     raw: bytes
     definition: str
+
+
+class BoundedFile(BufferedReader):
+    """A file of which no more is allocated than is left, whatever a damaged length claims."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(FileIO(path))
+        self._count = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """At most `size` bytes, all that are left where it is negative or None."""
+        left = max(0, self._count - self.tell())
+        return super().read(left if size is None or size < 0 else min(size, left))
 
 
 def bag_files(path: Path) -> list[Path]:
@@ -107,8 +126,8 @@ def read_marks(path: Path) -> dict[str, str]:
 def _mcap_marks(file: Path) -> dict[str, str]:
     marks: dict[str, str] = {}
     try:
-        with file.open('rb') as stream:
-            for record in make_reader(stream).iter_metadata():
+        with BoundedFile(file) as stream:
+            for record in SeekingReader(stream).iter_metadata():
                 if record.name == MCAP_METADATA_NAME:
                     marks.update(record.metadata)
                 elif record.name == 'rosbag2':
@@ -161,8 +180,8 @@ def bag_span_ns(path: Path) -> tuple[int, int] | None:
 def _span_ns(file: Path) -> tuple[int, int] | None:
     try:
         if file.suffix == '.mcap':
-            with file.open('rb') as stream:
-                summary = make_reader(stream).get_summary()
+            with BoundedFile(file) as stream:
+                summary = SeekingReader(stream).get_summary()
             statistics = summary.statistics if summary else None
             if statistics is None:
                 return None
@@ -176,8 +195,8 @@ def _span_ns(file: Path) -> tuple[int, int] | None:
 
 def _indexed_topics(file: Path) -> dict[str, str] | None:
     try:
-        with file.open('rb') as stream:
-            summary = make_reader(stream).get_summary()
+        with BoundedFile(file) as stream:
+            summary = SeekingReader(stream).get_summary()
     except (McapError, OSError, ValueError, struct.error):
         return None
     if summary is None or not summary.channels:
@@ -238,21 +257,30 @@ def _messages_are_compressed(file: Path) -> bool:
 def _decompressed_messages(
     file: Path, read: Callable[[Path, Problem], Iterator[RawMessage]], problem: Problem
 ) -> Iterator[RawMessage]:
-    decompressor = zstandard.ZstdDecompressor()
     for message in read(file, problem):
         try:
-            # A frame without its size needs a reader; those of rosbag2 may lack it.
-            plain = decompressor.decompressobj().decompress(message.raw)
-        except zstandard.ZstdError as error:
+            plain = _decompressed_bytes(message.raw)
+        except (zstandard.ZstdError, ValueError) as error:
             problem(f'{file}: topic {message.topic}: damaged message skipped ({error})')
             continue
         yield replace(message, raw=plain)
 
 
+def _decompressed_bytes(raw: bytes) -> bytes:
+    """Decompressed in pieces: frames of rosbag2 may not say how large they are."""
+    parts, count = [], 0
+    for part in zstandard.ZstdDecompressor().read_to_iter(raw):
+        count += len(part)
+        if count > MAX_PLAIN_BYTES:
+            raise ValueError(f'more than {MAX_PLAIN_BYTES >> 20} MiB')
+        parts.append(part)
+    return b''.join(parts)
+
+
 def _read_mcap(file: Path, problem: Problem) -> Iterator[RawMessage]:
     schemas: dict[int, Schema] = {}
     channels: dict[int, Channel] = {}
-    with file.open('rb') as stream:
+    with BoundedFile(file) as stream:
         records = iter(StreamReader(stream, emit_chunks=True).records)
         while True:
             try:
@@ -281,11 +309,20 @@ def _open_chunk(record: object, file: Path, problem: Problem) -> list[object]:
     if not isinstance(record, Chunk):
         return [record]
     try:
+        _check_plain_size(record)
         return list(breakup_chunk(record, validate_crc=True))
     except Exception as error:  # decompressors raise their own unrelated types
         start_s = record.message_start_time / 1e9
         problem(f'{file}: damaged chunk at {start_s:.3f} s skipped ({type(error).__name__})')
         return []
+
+
+def _check_plain_size(chunk: Chunk) -> None:
+    claimed = chunk.uncompressed_size
+    if chunk.compression == 'zstd':
+        claimed = max(claimed, zstandard.frame_content_size(chunk.data))
+    if claimed > MAX_PLAIN_BYTES:
+        raise ValueError(f'a chunk of {claimed:,} bytes')
 
 
 def _mcap_message(
@@ -322,8 +359,13 @@ def _read_sqlite(file: Path, problem: Problem) -> Iterator[RawMessage]:
                 problem(f'{file}: messages of a topic whose description is lost are skipped')
                 continue
             topic, type_name = topics[topic_id]
+            # A column of sqlite holds values of any type.
+            if (type(topic), type(type_name), type(log_ns), type(raw)) != SQLITE_TYPES:
+                problem(f'{file}: topic {topic}: damaged message skipped (types of columns)')
+                continue
             yield RawMessage(topic, type_name, log_ns, raw, definitions.get(type_name, ''))
-    except sqlite3.Error as error:
+    # What sqlite quotes of a damaged schema need not be text.
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         problem(f'{file}: damaged database, the rest is lost ({error})')
 
 
@@ -332,6 +374,8 @@ def _sqlite_definitions(connection: sqlite3.Connection) -> dict[str, str]:
         rows = connection.execute(
             'SELECT topic_type, encoded_message_definition FROM message_definitions'
         )
-        return dict(rows.fetchall())
+        return {
+            kind: text for kind, text in rows if isinstance(kind, str) and isinstance(text, str)
+        }
     except sqlite3.OperationalError:  # bags before ROS 2 Iron hold no definitions
         return {}

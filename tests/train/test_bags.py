@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
+import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import zstandard
+from mcap.writer import CompressionType
 from mcap.writer import Writer as McapWriter
 from rosbags.rosbag2 import StoragePlugin
 
 from train.bags import BagReport, read_bag
-from train.storage import bag_files, read_marks
+from train.storage import bag_files, bag_span_ns, bag_topics, read_marks
 
 MOMENTS = [{'hot(stove)': index % 2 == 0} for index in range(60)]
 TRUTH_TOPIC = 'ground_truth/predicates'
@@ -132,3 +136,76 @@ def test_what_is_no_bag_is_named(tmp_path: Path) -> None:
     text.write_text('no bag')
     with pytest.raises(ValueError, match='unknown storage format'):
         list(read_bag(text))
+
+
+def mcap_of(path: Path, name: str, definition: bytes, raw: bytes, **options: Any) -> Path:
+    """A bag of one message."""
+    with path.open('wb') as stream:
+        writer = McapWriter(stream, enable_crcs=False, **options)
+        writer.start(profile='ros2')
+        schema = writer.register_schema(name, 'ros2msg', definition)
+        channel = writer.register_channel('/a', 'cdr', schema)
+        writer.add_message(channel, log_time=5, data=raw, publish_time=5)
+        writer.finish()
+    return path
+
+
+def test_lengths_that_lie_cost_only_the_rest_and_no_memory(tmp_path: Path) -> None:
+    none = CompressionType.NONE
+    bag = mcap_of(tmp_path / 'a.mcap', 'std_msgs/msg/Bool', b'', b'\0\1\0\0\1', compression=none)
+    content = bag.read_bytes()
+    # Each number of eight bytes becomes huge in turn; one is the length of
+    # the chunk, one that of what is in it.
+    for at in range(8, len(content) - 8, 4):
+        bag.write_bytes(content[:at] + b'\xff' * 7 + b'\x7f' + content[at + 8 :])
+        report = BagReport(bag)
+        list(read_bag(bag, report=report))
+        bag_topics(bag)
+        bag_span_ns(bag)
+        read_marks(bag)
+
+
+@pytest.mark.parametrize('says_so', ['frame', 'chunk'])
+def test_a_chunk_that_claims_terabytes_is_skipped_unread(tmp_path: Path, says_so: str) -> None:
+    small = zstandard.ZstdCompressor(write_content_size=False).compress(b'')
+    bomb = b'\x28\xb5\x2f\xfd\xe0' + struct.pack('<Q', 1 << 40) + bytes(8)
+    data, size = (bomb, 0) if says_so == 'frame' else (small, 1 << 40)
+    chunk = struct.pack('<QQQII4sQ', 0, 0, size, 0, 4, b'zstd', len(data)) + data
+    bag = tmp_path / 'bomb.mcap'
+    magic = b'\x89MCAP0\r\n'
+    bag.write_bytes(magic + struct.pack('<BQ', 6, len(chunk)) + chunk + magic)
+    report = BagReport(bag)
+    assert list(read_bag(bag, report=report)) == []
+    assert 'damaged chunk at 0.000 s skipped (ValueError)' in report.problems[0]
+
+
+def test_a_header_without_a_time_has_the_time_of_recording(tmp_path: Path) -> None:
+    odd = b'uint8 stamp'
+    definition = b'maker_msgs/Header header\n' + b'=' * 80 + b'\nMSG: maker_msgs/Header\n' + odd
+    bag = mcap_of(tmp_path / 'odd.mcap', 'maker_msgs/msg/Odd', definition, b'\0\1\0\0\7')
+    (message,) = read_bag(bag)
+    assert (message.message.header.stamp, message.stamp_ns) == (7, 5)
+
+
+@pytest.mark.parametrize(
+    ('change', 'says'),
+    [
+        ("UPDATE topics SET name = x'ff00'", 'types of columns'),
+        ("UPDATE topics SET type = x'05'", 'types of columns'),
+        ("UPDATE messages SET timestamp = 'late'", 'types of columns'),
+        ('UPDATE messages SET data = 5', 'types of columns'),
+        ('UPDATE messages SET topic_id = 77', 'description is lost'),
+        ("UPDATE topics SET name = CAST(x'b5' AS TEXT)", 'damaged database'),
+        ('DROP TABLE messages', 'damaged database'),
+    ],
+)
+def test_a_damaged_database_is_one_line_of_the_report(
+    drawn: Any, tmp_path: Path, change: str, says: str
+) -> None:
+    bag = drawn.write(tmp_path / 'bag', MOMENTS[:1], storage=StoragePlugin.SQLITE3)
+    (file,) = bag_files(bag)
+    with sqlite3.connect(file) as database:
+        database.execute(change)
+    report = BagReport(bag)
+    assert list(read_bag(bag, report=report)) == []
+    assert any(says in line for line in report.problems), report.problems
