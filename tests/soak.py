@@ -28,6 +28,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 
+from lb_ros.bench.environment import environment
 from lb_ros.msg import AudioChunk, PredicateStates
 from lb_ros.qos import LATCHED
 from lb_ros.stamps import to_stamp
@@ -271,6 +272,7 @@ def measured(node: Sensors, *, minutes: float) -> dict[str, Any]:
         'resident_first_mib': round(first_kib / 1024, 1),
         'resident_last_mib': round(last_kib / 1024, 1),
         'resident_change_percent': round((last_kib - first_kib) / first_kib * 100, 2),
+        'resident_mib_each_minute': [round(kib / 1024, 1) for kib in node.resident_kib[::60]],
         'engine': node.engine,
     }
 
@@ -287,7 +289,8 @@ def main() -> int:
     found = soak(args.minutes, model=args.model, seed=args.seed)
     print(json.dumps(found, indent=2))
     if args.json:
-        args.json.write_text(json.dumps(found, indent=2) + '\n')
+        whole = {**environment(), **found}
+        args.json.write_text(json.dumps(whole, indent=2) + '\n')
     failed = (
         not found['alive']
         or found['missed_recoveries']
