@@ -102,15 +102,21 @@ def bootstrap(
 
 
 def expected_calibration_error(
-    probability: Floats, truth: NDArray[np.bool_], *, bins: int = ECE_BINS
+    probability: Floats,
+    truth: NDArray[np.bool_],
+    *,
+    weights: Floats | None = None,
+    bins: int = ECE_BINS,
 ) -> float:
-    """Mean gap between probability and frequency over equal bins (Guo et al. 2017, eq. 3)."""
+    """Mean gap between probability and frequency over equal bins (Guo et al. 2017, eq. 3).
+
+    Args:
+        probability: `[N]`, in 0..1.
+        truth: bool `[N]`.
+        weights: `[N]` of the cases; alike where None.
+        bins: Of equal width.
+    """
+    share = np.ones(len(truth)) if weights is None else np.asarray(weights)
     where = np.minimum((np.asarray(probability) * bins).astype(int), bins - 1)
-    gap = 0.0
-    for number in range(bins):
-        inside = where == number
-        if inside.any():
-            gap += abs(float(truth[inside].mean()) - float(probability[inside].mean())) * float(
-                inside.mean()
-            )
-    return gap
+    gaps = np.bincount(where, weights=share * (truth - np.asarray(probability, np.float64)))
+    return float(np.abs(gaps).sum() / share.sum())

@@ -16,6 +16,7 @@ from scipy.special import expit
 from encoders.calibration import Calibration
 from encoders.encoder import EncoderSet
 from train.calibrate import fused_scores
+from train.calibration_error import CalibrationError, Predictions, calibration_error
 from train.evaluate import (
     PredicateResult,
     Vectors,
@@ -29,7 +30,6 @@ from train.language import fact_vectors
 from train.metrics import Retrieval, retrieval
 from train.phrasings import Phrasings, relation_of
 from train.samples import Samples
-from train.thresholds import balanced_error
 
 WORDINGS = ('trained', 'unseen')
 MIN_COUNT = 5
@@ -65,8 +65,8 @@ class Evaluation:
         reversed_predicates: By wording, those whose best modality is below 0.5.
         fused_worse: By wording, those that fused read worse than in their best modality, by more
             than `FUSION_MARGIN`.
-        calibration_error: By wording, median expected calibration error of the fused
-            probabilities, both truths weighted alike; empty without a calibration.
+        calibration_error: By wording, of the fused probabilities of predicates with at least 5
+            of both truths; empty without a calibration.
         emergent: `depth -> infrared` and so on: retrieval of the same moment by another sensor,
             which training never compared with the first.
     """
@@ -82,7 +82,7 @@ class Evaluation:
     relations: dict[str, list[RelationResult]]
     reversed_predicates: dict[str, list[str]]
     fused_worse: dict[str, list[str]]
-    calibration_error: dict[str, float]
+    calibration_error: dict[str, CalibrationError]
     emergent: dict[str, Retrieval]
 
 
@@ -99,7 +99,7 @@ def evaluate_model_set(encoders: EncoderSet, vectors: Vectors, samples: Samples)
     """
     embed, calibration = encoders.text.embed, encoders.calibration
     results: dict[str, list[PredicateResult]] = {}
-    errors: dict[str, float] = {}
+    errors: dict[str, CalibrationError] = {}
     for wording in WORDINGS:
         phrasings = Phrasings.load(wording)
         scores = contrast_scores(vectors, samples.predicates, embed, phrasings)
@@ -135,14 +135,14 @@ def chosen(calibration: Calibration) -> dict[str, str]:
     return {r: calibration.modalities[int(total.argmax())] for r, total in sums.items()}
 
 
-def _calibration_error(odds: NDArray[np.float32], samples: Samples) -> float:
-    errors = []
+def _calibration_error(odds: NDArray[np.float32], samples: Samples) -> CalibrationError:
+    predicates = []
     for column in range(len(samples.predicates)):
         known = samples.truth[:, column] >= 0
         truth = samples.truth[known, column] == 1
         if min(truth.sum(), (~truth).sum()) >= MIN_COUNT:
-            errors.append(balanced_error(expit(odds[known, column]), truth))
-    return round(median(errors), 3) if errors else float('nan')
+            predicates.append(Predictions(expit(odds[known, column]), truth))
+    return calibration_error(predicates)
 
 
 def emergent_retrieval(vectors: Vectors, *, limit: int = EMERGENT_MOMENTS) -> dict[str, Retrieval]:
@@ -229,7 +229,10 @@ def print_evaluation(evaluation: Evaluation) -> None:
             f'median rank {found.median_rank.value:.0f} of {found.candidates}'
         )
     for wording, error in evaluation.calibration_error.items():
-        console.print(f'{wording}: median calibration error of fused probabilities {error}')
+        console.print(
+            f'{wording}: calibration error of fused probabilities {error.pooled} over all '
+            f'predicates; median of each {error.per_predicate} (by luck alone {error.by_luck})'
+        )
     for wording in WORDINGS:
         for line in evaluation.relations[wording]:
             console.print(

@@ -26,7 +26,7 @@ from encoders.calibration import Calibration
 from encoders.metrics import auroc
 from train.atomic import write_atomically
 from train.calibrate import MIN_COUNT, Floats, Labelled, fit_together
-from train.metrics import expected_calibration_error
+from train.calibration_error import Predictions, balanced_error
 from train.phrasings import Phrasings
 
 METHODS = ('platt', 'isotonic', 'auto')
@@ -212,20 +212,12 @@ def _decided(
         false_negatives=wrong_false,
         cost=paid / len(truth),
         ece={
-            'platt': balanced_error(platt, truth),
-            'isotonic': balanced_error(isotonic, truth),
+            'platt': balanced_error(Predictions(platt, truth)),
+            'isotonic': balanced_error(Predictions(isotonic, truth)),
         },
         auroc=auroc(truth, odds) or 0.5,
         probe_auroc=probe,
     )
-
-
-def balanced_error(probability: Floats, truth: NDArray[np.bool_]) -> float:
-    """Calibration error with both truths as frequent as each other, as they are fitted."""
-    size = int(max(truth.sum(), (~truth).sum()))
-    rows = [np.resize(np.flatnonzero(side), size) for side in (truth, ~truth)]
-    chosen = np.concatenate(rows)
-    return expected_calibration_error(probability[chosen], truth[chosen])
 
 
 def _held_out_isotonic(
