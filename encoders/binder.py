@@ -13,8 +13,10 @@ from torch import Tensor
 from encoders.encoder import EncoderSet, no_encoder
 from encoders.packed import encode_together
 from encoders.precision import dtype_of, name_of
+from encoders.prepacked import prepack
 from encoders.sources import Source, load_encoders
 from encoders.space import SpaceError
+from encoders.towers import TowerEncoder
 
 Vectors = NDArray[np.float32]
 
@@ -75,6 +77,7 @@ class Binder:
         encoder_set = load_encoders(
             source, modalities=modalities, options=options, device=device, dtype=chosen
         )
+        prepack(e.tower for e in encoder_set.encoders.values() if isinstance(e, TowerEncoder))
         return cls(encoder_set, precision=name_of(chosen))
 
     def preprocess(self, modality: str, raw: Any) -> Tensor:

@@ -50,7 +50,7 @@ def encode_together(
     """Unit vectors float32 `[B, D]` by modality, of preprocessed inputs `[B, ...]`.
 
     Equal to `Encoder.encode` of each but for the rounding of other matrix sizes. Encoders that are
-    no towers, or alone of their shape, are run by themselves.
+    no towers are run by themselves.
 
     Raises:
         ValueError: An input has another shape than its tower is made for.
@@ -62,8 +62,7 @@ def encode_together(
         if isinstance(encoder, TowerEncoder):
             packs.setdefault(_shape(encoder.tower), {})[name] = encoder.tower
     for towers in packs.values():
-        if len(towers) > 1:
-            vectors |= _encode_pack(towers, {name: inputs[name] for name in towers})
+        vectors |= _encode_pack(towers, {name: inputs[name] for name in towers})
     return {
         name: vectors[name] if name in vectors else encoders[name].encode(batch)
         for name, batch in inputs.items()
@@ -87,31 +86,56 @@ def _encode_pack(
         segments[name] = Segment(tower, start, stop, tokens.shape[1])
         parts.append(tokens.flatten(0, 1))
         start = stop
-    rows, order = torch.cat(parts), list(segments.values())
-    for index in range(order[0].tower.config.layers):
-        rows = _through_layer(rows, order, index)
+    rows, packed = torch.cat(parts), list(segments.values())
+    last = packed[0].tower.config.layers - 1
+    for index in range(last):
+        rows = _through_layer(rows, packed, index)
+    rows = _through_layer(rows, packed, last, only_class=True)
     return {
         name: F.normalize(segment.tower.pool(segment.of(rows)).float(), dim=-1)
-        for name, segment in segments.items()
+        for name, segment in zip(segments, _class_segments(packed), strict=True)
     }
 
 
-def _through_layer(rows: Tensor, segments: Segments, index: int) -> Tensor:
-    """As `Layer.forward` for the rows of all segments, `[rows, width]` to the same."""
-    layers = {id(s): _layer(s, index) for s in segments}
+def _through_layer(
+    rows: Tensor, segments: Segments, index: int, *, only_class: bool = False
+) -> Tensor:
+    """As `Layer.forward` for the rows of all segments, `[rows, width]` to the same.
 
-    def run(rows: Tensor, part: Callable[[Layer], nn.Module]) -> Tensor:
-        return _run(rows, segments, [part(layers[id(s)]) for s in segments])
+    With `only_class`, only the rows of `_class_segments` come out: of the last layer nothing else
+    is read (`VisionTower.pool`), so all but the keys and values is computed for them alone.
+    """
+    layers = [_layer(segment, index) for segment in segments]
+    asking = _class_segments(segments) if only_class else segments
+
+    def run(rows: Tensor, part: Callable[[Layer], nn.Module], *, of: Segments = asking) -> Tensor:
+        return _run(rows, of, [part(layer) for layer in layers])
 
     rows = _across_frames(rows, segments, index)
-    normed = run(rows, lambda layer: layer.layer_norm1)
+    normed = run(rows, lambda layer: layer.layer_norm1, of=segments)
+    key = run(normed, lambda layer: layer.self_attn.k_proj, of=segments)
+    value = run(normed, lambda layer: layer.self_attn.v_proj, of=segments)
+    if only_class:
+        rows, normed = _class_rows(rows, segments), _class_rows(normed, segments)
     query = run(normed, lambda layer: layer.self_attn.q_proj)
-    key = run(normed, lambda layer: layer.self_attn.k_proj)
-    value = run(normed, lambda layer: layer.self_attn.v_proj)
-    mixed = _attended(query, key, value, segments)
+    mixed = _attended(query, key, value, asking=asking, segments=segments)
     rows = rows + run(mixed, lambda layer: layer.self_attn.out_proj)
     hidden = run(run(rows, lambda layer: layer.layer_norm2), lambda layer: layer.mlp.fc1)
-    return rows + run(layers[id(segments[0])].mlp.activate(hidden), lambda layer: layer.mlp.fc2)
+    return rows + run(layers[0].mlp.activate(hidden), lambda layer: layer.mlp.fc2)
+
+
+def _class_segments(segments: Segments) -> list[Segment]:
+    """Where the class tokens of the segments lie when there are no others."""
+    found, start = [], 0
+    for segment in segments:
+        stop = start + (segment.stop - segment.start) // segment.count
+        found.append(Segment(segment.tower, start, stop, 1))
+        start = stop
+    return found
+
+
+def _class_rows(rows: Tensor, segments: Segments) -> Tensor:
+    return torch.cat([segment.of(rows)[:, 0] for segment in segments])
 
 
 def _layer(segment: Segment, index: int) -> Layer:
@@ -145,16 +169,24 @@ def _neighbours(
         yield list(group)
 
 
-def _attended(query: Tensor, key: Tensor, value: Tensor, segments: Segments) -> Tensor:
-    """Attention within each frame of each segment; neighbours of equal length at once."""
+def _attended(
+    query: Tensor, key: Tensor, value: Tensor, *, asking: Segments, segments: Segments
+) -> Tensor:
+    """Attention within each frame of each segment; neighbours of equal length at once.
+
+    Rows of `query` are those of `asking`, rows of `key` and `value` those of `segments`.
+    """
     parts = []
-    for count, group in groupby(segments, key=lambda segment: segment.count):
+    pairs = zip(asking, segments, strict=True)
+    for _, group in groupby(pairs, key=lambda pair: pair[1].count):
         members = list(group)
-        chosen = slice(members[0].start, members[-1].stop)
-        heads = members[0].tower.config.heads
+        first, last = members[0], members[-1]
+        heads = first[0].tower.config.heads
         split = [
-            rows[chosen].view(-1, count, heads, rows.shape[-1] // heads).transpose(1, 2)
-            for rows in (query, key, value)
+            rows[first[side].start : last[side].stop]
+            .view(-1, first[side].count, heads, rows.shape[-1] // heads)
+            .transpose(1, 2)
+            for rows, side in ((query, 0), (key, 1), (value, 1))
         ]
         parts.append(attend(*split).transpose(1, 2).flatten(2).flatten(0, 1))
     return parts[0] if len(parts) == 1 else torch.cat(parts)

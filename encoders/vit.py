@@ -41,6 +41,22 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return mixed
 
 
+def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`W x + b`, also where `encoders.prepacked` has rearranged the weight."""
+    if weight.is_mkldnn:
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, 'none', [], '')
+        return product
+    return F.linear(inputs, weight, bias)
+
+
+class Linear(nn.Linear):
+    """A linear layer whose weight may be rearranged."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """`[..., in_features]` to `[..., out_features]`."""
+        return linear(inputs, self.weight, self.bias)
+
+
 class LoraLinear(nn.Module):
     """A linear layer with a low-rank update beside it: `W x + b + alpha / r * B A x`.
 
@@ -64,7 +80,7 @@ class LoraLinear(nn.Module):
 
     def base(self, inputs: Tensor) -> Tensor:
         """The linear layer alone."""
-        return F.linear(inputs, self.weight, self.bias)
+        return linear(inputs, self.weight, self.bias)
 
     def update(self, inputs: Tensor) -> Tensor:
         """What is beside it."""
@@ -100,8 +116,8 @@ class Mlp(nn.Module):
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.quick = config.activation == 'quick_gelu'
-        self.fc1 = nn.Linear(config.width, config.mlp_width)
-        self.fc2 = nn.Linear(config.mlp_width, config.width)
+        self.fc1 = Linear(config.width, config.mlp_width)
+        self.fc2 = Linear(config.mlp_width, config.width)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """`[..., width]` to the same."""
@@ -277,7 +293,7 @@ def _keep(tokens: Tensor, kept: Tensor) -> Tensor:
 def _projection(config: VisionConfig, rank: int) -> nn.Module:
     if rank:
         return LoraLinear(config.width, rank, config.lora_alpha)
-    return nn.Linear(config.width, config.width)
+    return Linear(config.width, config.width)
 
 
 def _layer_norm(config: VisionConfig) -> nn.LayerNorm:

@@ -14,6 +14,8 @@ from torch import Tensor
 from encoders import Binder
 from encoders.golden import golden_input
 from encoders.packed import encode_together
+from encoders.precision import cpu_has_bf16
+from encoders.prepacked import can_prepack, prepack
 from encoders.preprocess import depth
 from encoders.towers import TowerEncoder
 from encoders.vision_config import VisionConfig
@@ -96,6 +98,36 @@ def test_half_precision_keeps_the_direction() -> None:
     for name, vectors in rough.items():
         assert vectors.dtype == torch.float32
         assert (vectors * exact[name]).sum(-1).min() > 0.9995
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize(
+    'dtype',
+    [
+        torch.float32,
+        pytest.param(
+            torch.bfloat16,
+            marks=pytest.mark.skipif(not cpu_has_bf16(), reason='no bfloat16 on this processor'),
+        ),
+    ],
+)
+def test_rearranged_weights_are_shared_and_give_the_same(dtype: torch.dtype) -> None:
+    if not can_prepack(torch.empty(0)):
+        pytest.skip('no oneDNN for this processor')
+    encoders, inputs = encoders_of(SHAPES, dtype), inputs_of(SHAPES, 2)
+    plain = {name: encoder.encode(inputs[name]) for name, encoder in encoders.items()}
+    towers = [encoder.tower for encoder in encoders.values()]
+    before = len({id(p) for tower in towers for p in tower.parameters()})
+    prepack(towers)
+    parameters = {id(p): p for tower in towers for p in tower.parameters()}
+    assert len(parameters) == before
+    assert sum(p.is_mkldnn for p in parameters.values()) >= 6 * CONFIG.layers
+    together = encode_together(encoders, inputs)
+    for name, encoder in encoders.items():
+        for found in (together[name], encoder.encode(inputs[name])):
+            if dtype == torch.float32:
+                torch.testing.assert_close(found, plain[name], atol=1e-5, rtol=0)
+            assert (found * plain[name]).sum(-1).min() > 0.9995
 
 
 @torch.inference_mode()
