@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,9 +16,11 @@ from rich.table import Table
 
 from encoders import ModelSetError
 from encoders.precision import PRECISIONS
+from lb_ros.bench.engine import engine
 from lb_ros.bench.environment import environment
 from lb_ros.bench.measure import Measurement, read, write
-from lb_ros.bench.suites import RANDOM, SUITES
+from lb_ros.bench.subjects import RANDOM
+from lb_ros.bench.suites import SUITES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--precision', choices=PRECISIONS, default='auto')
     parser.add_argument('--repeats', type=int, default=15, help='interleaved runs of every case')
     parser.add_argument('--threads', type=int, help='of the encoders; as many as cores by default')
+    parser.add_argument('--device', default='cpu', help='torch device of the engine')
+    parser.add_argument('--batch', type=int, default=1, help='samples per modality of the engine')
     parser.add_argument('--out', type=Path, help='folder for NAME.json and NAME.csv')
     parser.add_argument('--name', default='bench', help='of the files')
     parser.add_argument('--json', action='store_true', help='print as JSON')
@@ -53,8 +58,9 @@ def run(args: argparse.Namespace) -> int:
         for name in args.suites:
             if name not in SUITES:
                 raise ValueError(f'unknown suite {name!r}, expected some of {", ".join(SUITES)}')
-        if args.repeats < 1:
-            raise ValueError(f'--repeats must be at least 1, not {args.repeats}')
+        for name in ('repeats', 'batch'):
+            if getattr(args, name) < 1:
+                raise ValueError(f'--{name} must be at least 1, not {getattr(args, name)}')
         return _measure(args)
     except (ModelSetError, OSError, ValueError) as error:
         print(f'lb-ros bench: {error}', file=sys.stderr)
@@ -69,11 +75,14 @@ def _measure(args: argparse.Namespace) -> int:
         'model': args.model,
         'precision': args.precision,
         'threads': torch.get_num_threads(),
+        'device': _device_name(args.device),
     }
+    on_device = partial(engine, device=args.device, batch=args.batch)
+    suites = SUITES | {'engine': on_device}
     found: list[Measurement] = []
     console = Console(stderr=True)
     for name in track(args.suites or list(SUITES), 'measuring', console=console):
-        found += SUITES[name](args.model, args.precision, args.repeats)
+        found += suites[name](args.model, args.precision, args.repeats)
     if args.out:
         for path in write(args.out, facts, found, name=args.name):
             print(f'written to {path}', file=sys.stderr)
@@ -89,6 +98,10 @@ def _measure(args: argparse.Namespace) -> int:
         table.add_row(one.suite, one.case, *numbers)
     Console().print(table)
     return 0
+
+
+def _device_name(device: str) -> str:
+    return torch.cuda.get_device_name(device) if device.startswith('cuda') else device
 
 
 def _compare(first: Path, second: Path, *, as_json: bool) -> int:

@@ -5,82 +5,23 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from encoders import Binder, Predicate, PredicateBank
-from encoders.encoder import Encoder
-from encoders.golden import golden_input
-from encoders.languagebind.preprocess import released_config
-from encoders.packed import encode_together
-from encoders.precision import DTYPES, dtype_of
 from encoders.scoring import Evaluation, Scoring
-from encoders.sources import load_encoders, parse_source
-from encoders.towers import TowerEncoder
-from encoders.vision_config import VisionConfig
-from encoders.vit import VisionTower, tie
+from encoders.sources import parse_source
+from lb_ros.bench.engine import engine
 from lb_ros.bench.measure import Measurement, measure
+from lb_ros.bench.memory import memory
+from lb_ros.bench.subjects import LARGE, RANDOM, open_encoders
 
-# The trunk of languagebind-large with random weights: as fast as the real one.
-RANDOM = 'random:vit-l-14'
-LARGE = VisionConfig(
-    width=1024, layers=24, heads=16, mlp_width=4096, patch_size=14, image_size=(224, 224),
-    projection=768,
-)  # fmt: skip
-SHAPES = {
-    'image': LARGE,
-    'depth': replace(LARGE, lora_rank=2),
-    'infrared': replace(LARGE, lora_rank=2),
-    'audio': replace(LARGE, image_size=(112, 1036)),
-}
 PREDICATES = (10, 100, 1000, 10_000)
 SENSORS = ('image', 'depth', 'audio')
-
-
-def engine(model: str, precision: str, repeats: int) -> list[Measurement]:
-    """All modalities at batch 1: each alone, one after the other, and packed, also in float32.
-
-    Besides, the first linear layer of the MLP on as many tokens: what the machine can do.
-    """
-    dtypes = {'fp32': torch.float32}
-    chosen = dtype_of(precision)
-    dtypes |= {name: dtype for name, dtype in DTYPES.items() if dtype == chosen}
-    cases: dict[str, Callable[[], object]] = {}
-    vectors: dict[str, dict[str, torch.Tensor]] = {}
-    with torch.inference_mode():
-        for name, dtype in dtypes.items():
-            encoders, inputs = _encoders(model, dtype)
-            cases |= _engine_cases(name, encoders, inputs)
-            cases |= _matrix_product(name, encoders, dtype)
-            vectors[name] = encode_together(encoders, inputs)
-        found = measure('engine', cases, repeats=repeats, facts={'batch': 1})
-    return [replace(one, facts={**one.facts, **_facts(one.case, vectors)}) for one in found]
-
-
-def _engine_cases(
-    name: str, encoders: Mapping[str, Encoder], inputs: Mapping[str, torch.Tensor]
-) -> dict[str, Callable[[], object]]:
-    cases: dict[str, Callable[[], object]] = {
-        f'{m} {name}': lambda m=m: encoders[m].encode(inputs[m]) for m in encoders
-    }
-    cases[f'all {name} one by one'] = lambda: [encoders[m].encode(inputs[m]) for m in encoders]
-    cases[f'all {name} packed'] = lambda: encode_together(encoders, inputs)
-    return cases
-
-
-def _facts(case: str, vectors: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, Any]:
-    """Precision of a case, and the lowest cosine to float32 of its vectors."""
-    name = next(name for name in vectors if name in case.split())
-    if not case.startswith('all'):
-        return {'precision': name}
-    cosines = [float((z * vectors['fp32'][m]).sum()) for m, z in vectors[name].items()]
-    return {'precision': name, 'cosine_to_fp32': round(min(cosines), 6)}
 
 
 def preprocessing(model: str, precision: str, repeats: int) -> list[Measurement]:
@@ -92,7 +33,7 @@ def preprocessing(model: str, precision: str, repeats: int) -> list[Measurement]
         'infrared': rng.integers(0, 255, (480, 848), dtype=np.uint8),
         'audio': (rng.normal(0, 0.1, 160_000).astype(np.float32), 16_000),
     }
-    encoders, _ = _encoders(model, torch.float32)
+    encoders, _ = open_encoders(model, torch.float32)
     cases = {m: lambda m=m: encoders[m].preprocess(raw[m]) for m in encoders if m in raw}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -216,6 +157,7 @@ def _live(name: str) -> Suite:
 
 SUITES: dict[str, Suite] = {
     'engine': engine,
+    'memory': memory,
     'preprocessing': preprocessing,
     'text': text,
     'scoring': scoring,
@@ -223,38 +165,6 @@ SUITES: dict[str, Suite] = {
     'end_to_end': _live('end_to_end'),
     'idle': _live('idle'),
 }
-
-
-def _encoders(
-    model: str, dtype: torch.dtype
-) -> tuple[Mapping[str, Encoder], dict[str, torch.Tensor]]:
-    """Encoders of a set, and an input for each."""
-    if not model.startswith(RANDOM):
-        loaded = load_encoders(parse_source(model), dtype=dtype).encoders
-        inputs = {m: e.preprocess(golden_input(m))[0].unsqueeze(0) for m, e in loaded.items()}
-        return loaded, inputs
-    torch.manual_seed(0)
-    layers = int(model.removeprefix(f'{RANDOM}:')) if model != RANDOM else LARGE.layers
-    towers = {m: VisionTower(replace(config, layers=layers)) for m, config in SHAPES.items()}
-    tie(towers)
-    for tower in towers.values():
-        tower.to(dtype).eval().requires_grad_(False)
-    encoders = {
-        m: TowerEncoder(tower, released_config(m, tower.config, {})) for m, tower in towers.items()
-    }
-    return encoders, {m: torch.randn(1, 3, *SHAPES[m].image_size) for m in SHAPES}
-
-
-def _matrix_product(
-    name: str, encoders: Mapping[str, Encoder], dtype: torch.dtype
-) -> dict[str, Callable[[], object]]:
-    towers = [e.tower for e in encoders.values() if isinstance(e, TowerEncoder)]
-    if not towers:
-        return {}
-    width, hidden = towers[0].config.width, towers[0].config.mlp_width
-    rows = sum((1 + t.config.patches) * t.config.frames for t in towers)
-    inputs, weight = torch.randn(rows, width).to(dtype), torch.randn(hidden, width).to(dtype)
-    return {f'linear {rows}x{width}x{hidden} {name}': lambda: F.linear(inputs, weight)}
 
 
 def _unit(rng: np.random.Generator, count: int, *, size: int) -> NDArray[np.float32]:

@@ -24,7 +24,16 @@ def test_cases_run_in_turn_and_the_first_round_does_not_count() -> None:
 def test_results_are_written_and_compared(
     tiny_model_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ['engine', 'preprocessing', 'text', '--model', str(tiny_model_set), '--repeats', '2']
+    words = [
+        'engine',
+        'memory',
+        'preprocessing',
+        'text',
+        '--model',
+        str(tiny_model_set),
+        '--repeats',
+        '2',
+    ]
     words += ['--precision', 'bf16', '--threads', '1', '--out', str(tmp_path), '--json']
     for name in ('before', 'after'):
         assert main(['bench', *words, '--name', name]) == 0
@@ -34,8 +43,16 @@ def test_results_are_written_and_compared(
     assert stored['machine']['cores'] >= 1 and stored['versions']['torch']
     found = {(row['suite'], row['case']): row for row in stored['measurements']}
     packed = found['engine', 'all bf16 packed']['facts']
-    assert packed['precision'] == 'bf16' and 0.999 < packed['cosine_to_fp32'] <= 1.0
+    assert packed['precision'] == 'bf16' and 0.999 < packed['cosine_to_plain'] <= 1.0001
     assert found['engine', 'depth fp32']['facts']['precision'] == 'fp32'
+    plain, fast = (found['engine', f'all {case}'] for case in ('fp32 plain', 'bf16 packed'))
+    ratio = plain['median_ms'] / fast['median_ms']
+    assert packed['times_faster_than_plain'] == pytest.approx(ratio, abs=0.01)
+    trunk = found['engine', 'trunk bf16 linear layers']['facts']
+    assert trunk['gflop_per_s'] > 0 and trunk['share_of_product_rate'] > 0
+    half, full = (found['memory', f'all {name} packed']['facts'] for name in ('bf16', 'fp32'))
+    assert half['parameters_mib'] == pytest.approx(full['parameters_mib'] / 2, abs=0.2)
+    assert half['peak_mib'] >= half['loaded_mib'] > half['parameters_mib']
     known, new = (found['text', f'1 {kind} sentence']['cpu_ms'] for kind in ('known', 'new'))
     assert known < new
     with (tmp_path / 'before.csv').open() as stream:
@@ -54,6 +71,7 @@ def test_results_are_written_and_compared(
         (['speed'], "unknown suite 'speed', expected some of engine"),
         (['text', '--model', 'nowhere'], "no model set 'nowhere'"),
         (['--repeats', '0'], 'at least 1'),
+        (['engine', '--batch', '0'], 'at least 1'),
         (['--compare', 'missing.json', 'missing.json'], 'missing.json'),
     ],
 )

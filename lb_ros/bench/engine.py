@@ -1,0 +1,130 @@
+"""How fast encoders run, beside plain PyTorch, OpenCLIP and this machine's matrix products."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from encoders.encoder import Encoder
+from encoders.packed import encode_together
+from encoders.precision import DTYPES, dtype_of
+from encoders.prepacked import prepack
+from lb_ros.bench.measure import Measurement, measure
+from lb_ros.bench.products import Cases, linear_flops, product_cases
+from lb_ros.bench.subjects import RANDOM, open_clip_tower, open_encoders, towers_of
+
+Inputs = Mapping[str, Tensor]
+
+
+def engine(
+    model: str, precision: str, repeats: int, *, device: str = 'cpu', batch: int = 1
+) -> list[Measurement]:
+    """All modalities, `batch` samples of each, in one packed call, and what that is to beat.
+
+    `plain` is the reference, as LanguageBind runs: float32, one tower after the other, layer by
+    layer in PyTorch. Then the engine, in float32 and in `precision`: every modality by itself,
+    all one after the other, and packed. OpenCLIP's image tower is of the same shape. The linear
+    layers of the trunk, each with its own weights, stand beside products of matrices of the same
+    shapes whose weights stay in the cache.
+    """
+    chosen = dtype_of(precision, device=device)
+    names = {'fp32': torch.float32} | {n: d for n, d in DTYPES.items() if d == chosen}
+    vectors: dict[str, dict[str, Tensor]] = {}
+    with torch.inference_mode():
+        plain, inputs = open_encoders(model, torch.float32, device=device, batch=batch)
+        cases = _plain_cases(plain, inputs)
+        for name, dtype in names.items():
+            encoders, _ = open_encoders(model, dtype, device=device, batch=batch)
+            prepack(towers_of(encoders).values())
+            cases |= _engine_cases(name, encoders, inputs)
+            cases |= product_cases(name, towers_of(encoders), batch=batch)
+            vectors[name] = _encode(encoders, inputs)
+        if model.startswith(RANDOM):
+            cases |= _open_clip_case(model, chosen, inputs['image'])
+        exact = {m: plain[m].encode(inputs[m]).cpu() for m in plain}
+        found = measure('engine', cases, repeats=repeats, facts={'batch': batch, 'device': device})
+    medians = {one.case: one.median_ms for one in found}
+    flops = linear_flops(towers_of(plain), batch=batch)
+    return [
+        replace(one, facts=one.facts | _facts(one.case, medians, vectors, exact, flops=flops))
+        for one in found
+    ]
+
+
+def _encode(encoders: Mapping[str, Encoder], inputs: Inputs) -> dict[str, Tensor]:
+    """Vectors on the CPU, so that a GPU has finished."""
+    return {name: vectors.cpu() for name, vectors in encode_together(encoders, inputs).items()}
+
+
+def _plain_cases(encoders: Mapping[str, Encoder], inputs: Inputs) -> Cases:
+    cases: Cases = {
+        f'{m} fp32 plain': lambda m=m: encoders[m].encode(inputs[m]).cpu() for m in encoders
+    }
+    cases['all fp32 plain'] = lambda: [encoders[m].encode(inputs[m]).cpu() for m in encoders]
+    return cases
+
+
+def _engine_cases(name: str, encoders: Mapping[str, Encoder], inputs: Inputs) -> Cases:
+    def alone(modality: str) -> object:
+        return _encode(encoders, {modality: inputs[modality]})
+
+    cases: Cases = {f'{m} {name}': lambda m=m: alone(m) for m in encoders}
+    cases[f'all {name} one by one'] = lambda: [alone(m) for m in encoders]
+    cases[f'all {name} packed'] = lambda: _encode(encoders, inputs)
+    return cases
+
+
+def _open_clip_case(model: str, dtype: torch.dtype, images: Tensor) -> Cases:
+    tower = open_clip_tower(model, dtype, device=images.device)
+    name = next(name for name, known in DTYPES.items() if known == dtype)
+
+    def run() -> Tensor:
+        return F.normalize(tower(images.to(dtype)).float(), dim=-1).cpu()
+
+    return {f'image {name} open_clip': run}
+
+
+def _facts(
+    case: str,
+    medians: Mapping[str, float],
+    vectors: Mapping[str, Mapping[str, Tensor]],
+    exact: Mapping[str, Tensor],
+    *,
+    flops: float,
+) -> dict[str, Any]:
+    """What a case's name says, and how it compares with others of this run."""
+    what, name, *_ = case.split()
+    facts: dict[str, Any] = {'precision': name}
+    if case == f'all {name} packed':
+        cosines = [float((z * exact[m]).sum(-1).min()) for m, z in vectors[name].items()]
+        facts['cosine_to_plain'] = round(min(cosines), 7)
+    if what in ('trunk', 'products'):
+        facts['gflop_per_s'] = round(flops / medians[case] * 1e-6, 1)
+    for key, rival in _rivals(case, medians).items():
+        if rival in medians:
+            facts[key] = round(medians[rival] / medians[case], 3)
+    return facts
+
+
+def _rivals(case: str, medians: Mapping[str, float]) -> dict[str, str]:
+    """What a case is to beat, by the fact that says how many times faster than that it is."""
+    what, name, *_ = case.split()
+    if case == f'all {name} packed':
+        return {
+            'times_faster_than_plain': 'all fp32 plain',
+            'times_faster_than_one_by_one': f'all {name} one by one',
+        }
+    if case == f'{what} {name}':
+        return {
+            'times_faster_than_plain': f'{what} fp32 plain',
+            'times_faster_than_open_clip': f'{what} {name} open_clip',
+        }
+    if what == 'trunk':
+        bare = [other for other in medians if other.startswith(f'products {name} ')]
+        return {'share_of_product_rate': min(bare, key=lambda other: medians[other])}
+    return {}

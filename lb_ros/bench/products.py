@@ -1,0 +1,75 @@
+"""The linear layers of a trunk beside the matrix products that this machine can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from encoders.prepacked import can_prepack, rearranged
+from encoders.vit import VisionTower, linear
+
+Cases = dict[str, Callable[[], object]]
+
+
+def product_cases(name: str, towers: Mapping[str, VisionTower], *, batch: int) -> Cases:
+    """All linear layers of the blocks on the rows of a packed call, and bare matrix products.
+
+    The latter run over one layer's weights again and again: in rows, in columns, and rearranged;
+    which of them is the fastest differs by machine.
+    """
+    if not towers:
+        return {}
+    tower = next(iter(towers.values()))
+    config, like, rows = tower.config, tower.logit_scale, rows_of(towers, batch=batch)
+    inputs = {size: torch.randn(rows, size).to(like) for size in (config.width, config.mlp_width)}
+    shapes = [(config.width, config.width)] * 4
+    shapes += [(config.mlp_width, config.width), (config.width, config.mlp_width)]
+    weights = [torch.randn(shape).to(like) for shape in shapes]
+
+    def trunk() -> None:
+        for module in tower.encoder.layers.modules():
+            weight = getattr(module, 'weight', None)
+            if weight is not None and weight.ndim == 2:
+                linear(inputs[weight.shape[1]], weight, getattr(module, 'bias', None))
+        _wait_for(like.device)
+
+    def products(product: Callable[[Tensor, Tensor], Tensor], held: Sequence[Tensor]) -> None:
+        for _ in range(config.layers):
+            for weight, (_, size) in zip(held, shapes, strict=True):
+                product(inputs[size], weight)
+        _wait_for(like.device)
+
+    columns = [weight.T.contiguous() for weight in weights]
+    cases: Cases = {
+        f'trunk {name} linear layers': trunk,
+        f'products {name} in rows': lambda: products(F.linear, weights),
+        f'products {name} in columns': lambda: products(torch.mm, columns),
+    }
+    if can_prepack(weights[0]):
+        blocks = [rearranged(weight) for weight in weights]
+        cases[f'products {name} rearranged'] = lambda: products(
+            lambda rows, weight: linear(rows, weight, None), blocks
+        )
+    return cases
+
+
+def linear_flops(towers: Mapping[str, VisionTower], *, batch: int) -> float:
+    """Operations of what `product_cases` runs."""
+    if not towers:
+        return 0.0
+    config = next(iter(towers.values())).config
+    size = 4 * config.width**2 + 2 * config.width * config.mlp_width
+    return 2.0 * rows_of(towers, batch=batch) * size * config.layers
+
+
+def rows_of(towers: Mapping[str, VisionTower], *, batch: int) -> int:
+    """Tokens of a packed call."""
+    return batch * sum((1 + t.config.patches) * t.config.frames for t in towers.values())
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)

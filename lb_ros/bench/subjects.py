@@ -1,0 +1,84 @@
+"""What the engine is measured on: model sets, and the trunk of a large one with random weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from encoders.encoder import Encoder
+from encoders.golden import golden_input
+from encoders.languagebind.preprocess import released_config
+from encoders.sources import load_encoders, parse_source
+from encoders.towers import TowerEncoder
+from encoders.vision_config import VisionConfig
+from encoders.vit import VisionTower, tie
+
+# The trunk of languagebind-large with random weights: as fast as the real one.
+RANDOM = 'random:vit-l-14'
+LARGE = VisionConfig(
+    width=1024, layers=24, heads=16, mlp_width=4096, patch_size=14, image_size=(224, 224),
+    projection=768,
+)  # fmt: skip
+SHAPES = {
+    'image': LARGE,
+    'depth': replace(LARGE, lora_rank=2),
+    'infrared': replace(LARGE, lora_rank=2),
+    'audio': replace(LARGE, image_size=(112, 1036)),
+}
+
+
+def open_encoders(
+    model: str, dtype: torch.dtype, *, device: str = 'cpu', batch: int = 1
+) -> tuple[Mapping[str, Encoder], dict[str, Tensor]]:
+    """Encoders of a set, or random ones, and `batch` inputs for each."""
+    if not model.startswith(RANDOM):
+        loaded = load_encoders(parse_source(model), device=device, dtype=dtype).encoders
+        inputs = {m: e.preprocess(golden_input(m))[0].unsqueeze(0) for m, e in loaded.items()}
+        return loaded, {m: x.repeat(batch, *[1] * (x.ndim - 1)) for m, x in inputs.items()}
+    torch.manual_seed(0)
+    towers: dict[str, VisionTower] = {}
+    for modality, config in SHAPES.items():
+        tower = VisionTower(replace(config, layers=layers_of(model)))
+        for name, parameter in tower.named_parameters():
+            if name.endswith('lora_B'):
+                nn.init.normal_(parameter, std=0.02)
+        towers[modality] = tower.to(device, dtype).eval().requires_grad_(False)
+        tie(towers)  # one after the other, so that never more than two whole ones are held
+    encoders = {
+        m: TowerEncoder(tower, released_config(m, tower.config, {})) for m, tower in towers.items()
+    }
+    inputs = {m: torch.randn(batch, 3, *SHAPES[m].image_size) for m in SHAPES}
+    return encoders, {m: x.to(device) for m, x in inputs.items()}
+
+
+def towers_of(encoders: Mapping[str, Encoder]) -> dict[str, VisionTower]:
+    """The towers among encoders."""
+    return {m: e.tower for m, e in encoders.items() if isinstance(e, TowerEncoder)}
+
+
+def open_clip_tower(model: str, dtype: torch.dtype, *, device: torch.device) -> nn.Module:
+    """OpenCLIP's own image tower of the random model's shape, random too."""
+    from open_clip.transformer import VisionTransformer
+
+    with torch.device('meta'):
+        tower = VisionTransformer(
+            image_size=LARGE.image_size[0],
+            patch_size=LARGE.patch_size,
+            width=LARGE.width,
+            layers=layers_of(model),
+            heads=LARGE.heads,
+            mlp_ratio=LARGE.mlp_width / LARGE.width,
+            output_dim=LARGE.projection,
+        )
+    placed: nn.Module = tower.to(dtype).to_empty(device=device).eval().requires_grad_(False)
+    for parameter in placed.parameters():
+        nn.init.normal_(parameter, std=0.02)
+    return placed
+
+
+def layers_of(model: str) -> int:
+    """Layers of `random:vit-l-14` or `random:vit-l-14:LAYERS`."""
+    return int(model.removeprefix(f'{RANDOM}:')) if model != RANDOM else LARGE.layers
