@@ -1,4 +1,4 @@
-"""`lb-ros models`: list, pull, convert, inspect and verify model sets."""
+"""`lb-ros models`: list, pull, convert, inspect, verify and export model sets."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from encoders import MODALITIES, Binder, ModelSetError, SpaceError
+from encoders.export import INPUT, deviation, export_tower
+from encoders.golden import golden_input
 from encoders.languagebind.convert import convert
 from encoders.languagebind.hub import HUB_SETS, pull
 from encoders.languagebind.openclip import PREFIX, find_weights, split_name
 from encoders.languagebind.released import read_released
 from encoders.model_set import MANIFEST, SHIPPED, read_manifest
 from encoders.preprocess import config_to_dict
-from encoders.sources import find_set, is_released, store
-from encoders.store import verify
+from encoders.sources import find_set, is_released, load_encoders, parse_source, store
+from encoders.store import TOLERANCE, verify
+from encoders.towers import TowerEncoder
 from encoders.vision_config import VisionConfig
 
 FAILURES = (ModelSetError, SpaceError, KeyError, OSError, ValueError, ModuleNotFoundError)
@@ -48,6 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one = actions.add_parser('verify', help='recompute hashes and run a golden input')
     one.add_argument('model', help='name or folder')
     _json(one)
+    one = actions.add_parser('export', help='towers as ONNX files, compared with PyTorch')
+    one.add_argument('model', help='name or folder')
+    one.add_argument('--modalities', nargs='+', choices=tuple(MODALITIES), help='all by default')
+    one.add_argument('--out', type=Path, required=True, help='folder for MODALITY.onnx')
+    _json(one)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -58,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
         'convert': _convert,
         'inspect': _inspect,
         'verify': _verify,
+        'export': _export,
     }
     try:
         return actions[args.action](args)
@@ -186,6 +195,28 @@ def _verify(args: argparse.Namespace) -> int:
         return 0
     golden = ', '.join(f'{name} {value:.0e}' for name, value in deviations.items())
     print(f'{folder} is intact; golden vectors within {golden}')
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    encoders = load_encoders(parse_source(args.model), modalities=args.modalities).encoders
+    args.out.mkdir(parents=True, exist_ok=True)
+    entries = []
+    for name, encoder in encoders.items():
+        if not isinstance(encoder, TowerEncoder):
+            raise ValueError(f'{name} of {args.model} is no tower of encoders/vit.py')
+        path = args.out / f'{name}.onnx'
+        export_tower(encoder.tower, path)
+        inputs = encoder.preprocess(golden_input(name))[0].unsqueeze(0)
+        found = deviation(encoder.tower, path, inputs)
+        if not found <= TOLERANCE:
+            raise ModelSetError(f'{path}: its vector of the golden input is off by {found:.1e}')
+        shape = [-1, *inputs.shape[1:]]
+        entries.append({'modality': name, 'file': str(path), 'input': shape, 'deviation': found})
+        if not args.json:
+            print(f'{path}  {INPUT} {shape}, within {found:.0e} of PyTorch')
+    if args.json:
+        print(json.dumps(entries, indent=2))
     return 0
 
 
