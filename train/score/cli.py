@@ -27,6 +27,8 @@ from encoders.shipped import shipped
 from train.bags import BagReport
 from train.samples import find_bags
 from train.score.embed import BagSource
+from train.score.lerobot_export import DEFAULT_FPS
+from train.score.lerobot_format import LerobotWriter
 from train.score.rerun_export import rerun_module
 from train.score.score import Outputs, outputs_for, score_bag
 from train.score.windows import DEFAULT_MAX_RATE_HZ, SensorTopics
@@ -77,6 +79,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--mcap', action='store_true', help='a copy of the bag with the scores')
     parser.add_argument('--rerun', action='store_true', help="a recording for Rerun's viewer")
+    parser.add_argument(
+        '--lerobot', type=Path, metavar='FOLDER', help='all bags as a new LeRobot data set'
+    )
+    parser.add_argument(
+        '--lerobot-fps', type=int, default=DEFAULT_FPS, help='frames per second of it'
+    )
     parser.add_argument('--no-timeline', action='store_true', help='neither PNG nor HTML')
     parser.add_argument('--json', action='store_true', help='print what was done as JSON')
     add_reading_arguments(parser)
@@ -148,16 +156,27 @@ def run(args: argparse.Namespace) -> int:
             drawn=not args.no_timeline,
             rerun=args.rerun,
         )
+        dataset = _new_dataset(args)
         binder = load_binder(args)
         done = []
         with progress_bar() as bar:
             for source, out in zip(sources_of(args, bags, binder), outputs, strict=True):
-                done.append(_score_one(binder, predicates, source, out, bar))
+                done.append(_score_one(binder, predicates, source, out, bar, dataset))
+        if dataset is not None:
+            dataset.finish()
     except ERRORS as error:
         print(f'lb-ros score: {reason_of(error)}', file=sys.stderr)
         return 2
     _tell(done, as_json=args.json)
     return 0
+
+
+def _new_dataset(args: argparse.Namespace) -> LerobotWriter | None:
+    if args.lerobot is None:
+        return None
+    if args.lerobot_fps < 1:
+        raise ValueError(f'--lerobot-fps must be at least 1, not {args.lerobot_fps}')
+    return LerobotWriter(args.lerobot, fps=args.lerobot_fps)
 
 
 def reason_of(error: Exception) -> str:
@@ -201,11 +220,18 @@ def _score_one(
     source: BagSource,
     out: Outputs,
     bar: Progress,
+    dataset: LerobotWriter | None,
 ) -> ScoredBag:
     began_s = time.monotonic()
     report = BagReport(source.path)
     result = score_bag(
-        binder, predicates, source, out=out, report=report, progress=follow(bar, source)
+        binder,
+        predicates,
+        source,
+        out=out,
+        report=report,
+        dataset=dataset,
+        progress=follow(bar, source),
     )
     took_s = time.monotonic() - began_s
     for line in report.problems:

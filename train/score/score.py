@@ -11,6 +11,8 @@ from train.bags import BagReport
 from train.phrasings import Phrasings
 from train.score.annotate import write_annotated
 from train.score.embed import BagSource, embed_bag
+from train.score.lerobot_export import add_episode
+from train.score.lerobot_format import LerobotWriter
 from train.score.picture import write_picture
 from train.score.rerun_export import write_rerun
 from train.score.table import write_scores
@@ -87,6 +89,7 @@ def score_bag(
     *,
     out: Outputs,
     report: BagReport,
+    dataset: LerobotWriter | None = None,
     progress: Callable[[int], None] = lambda log_ns: None,
 ) -> Result:
     """Score a bag with what the live nodes run.
@@ -97,6 +100,7 @@ def score_bag(
         source: The bag.
         out: Where the results go.
         report: Filled with what could not be used.
+        dataset: The bag becomes an episode of it, unless its sensors are not those of the others.
         progress: Called with the time of recording that was reached.
 
     Raises:
@@ -126,6 +130,11 @@ def score_bag(
         write_annotated(source.path, moments, space=binder.space, to=out.annotated)
     if out.rerun is not None:
         write_rerun(source, moments, truth=truth, about=about, to=out.rerun)
+    if dataset is not None:
+        try:
+            add_episode(dataset, source, embeddings, moments, truth=truth)
+        except ValueError as error:
+            report.problem(f'{source.path}: not in the LeRobot data set: {error}')
     if out.picture is not None and out.page is not None:
         pictures = thumbnails_of(source, seconds)
         timeline = make_timeline(f'{title} · {binder.model}', moments, truth, pictures)
