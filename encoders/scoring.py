@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,9 @@ class Evidence:
 
     vector: Vector
     stamp_ns: int
+
+
+Found = Sequence[tuple[tuple[str, str], Evidence]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +143,6 @@ class Scoring:
         with self._lock:
             self._lock.wait_for(has_all, timeout_s)
 
-    def newest(self, now_ns: int) -> Moment:
-        """The newest evidence of every sensor, with its age."""
-        with self._lock:
-            newest = [(key, kept[-1]) for key, kept in self._sensors.items()]
-        return _moment(newest, now_ns)
-
     def at(self, at_ns: int, *, max_age_ms: float) -> Moment:
         """What was the newest evidence of every sensor at a moment, where it was not older."""
         found = []
@@ -161,13 +158,13 @@ class Scoring:
         with self._lock:
             newest = [(key, kept[-1]) for key, kept in self._sensors.items()]
             bank, before = self.bank, self._states
-        moment = _moment(newest, now_ns)
+        ages_ms, newest_ns = _ages(newest, now_ns)
         rows: dict[str, list[Vector]] = {}
         for key, evidence in newest:
             if key[0] in bank.table.columns:
                 rows.setdefault(key[0], []).append(self._resembles(bank, key, evidence.vector))
         similarities = {modality: np.stack(found) for modality, found in rows.items()}
-        scores = bank.weigh(similarities, ages_ms=moment.ages_ms)
+        scores = bank.weigh(similarities, ages_ms=ages_ms)
         states, changed = before.updated(now_ns * 1e-6, scores)
         with self._lock:
             if self._states is before:  # neither reset nor replaced meanwhile
@@ -176,10 +173,10 @@ class Scoring:
             space=bank.space,
             scores=scores,
             states=states,
-            ages_ms={m: min(ages) for m, ages in moment.ages_ms.items()},
-            newest_ns=max(moment.newest_ns.values(), default=0),
+            ages_ms={m: min(ages) for m, ages in ages_ms.items()},
+            newest_ns=max(newest_ns.values(), default=0),
             changed=changed,
-            due_ns=_due_ns(bank, states, moment, now_ns),
+            due_ns=_due_ns(bank, states, ages_ms, now_ns),
         )
 
     def _resembles(self, bank: PredicateBank, key: tuple[str, str], vector: Vector) -> Vector:
@@ -191,23 +188,31 @@ class Scoring:
         return seen[2]
 
 
-def _moment(found: Sequence[tuple[tuple[str, str], Evidence]], at_ns: int) -> Moment:
-    vectors: dict[str, list[Vector]] = {}
+def _ages(found: Found, at_ns: int) -> tuple[dict[str, list[float]], dict[str, int]]:
+    """By modality: age of every sensor's evidence in milliseconds, and stamp of the newest."""
     ages_ms: dict[str, list[float]] = {}
     newest_ns: dict[str, int] = {}
     for (modality, _), evidence in found:
-        vectors.setdefault(modality, []).append(evidence.vector)
         ages_ms.setdefault(modality, []).append((at_ns - evidence.stamp_ns) * 1e-6)
         newest_ns[modality] = max(newest_ns.get(modality, 0), evidence.stamp_ns)
-    return Moment({m: np.stack(rows) for m, rows in vectors.items()}, ages_ms, newest_ns)
+    return ages_ms, newest_ns
 
 
-def _due_ns(bank: PredicateBank, states: Tracks, moment: Moment, now_ns: int) -> int | None:
+def _moment(found: Found, at_ns: int) -> Moment:
+    vectors: dict[str, list[Vector]] = {}
+    for (modality, _), evidence in found:
+        vectors.setdefault(modality, []).append(evidence.vector)
+    return Moment({m: np.stack(rows) for m, rows in vectors.items()}, *_ages(found, at_ns))
+
+
+def _due_ns(
+    bank: PredicateBank, states: Tracks, ages_ms: Mapping[str, Sequence[float]], now_ns: int
+) -> int | None:
     """The next end of a dwell time or of the life of evidence."""
     now_ms = now_ns * 1e-6
     due_ms = states.due_ms
     moments = [] if due_ms is None else [due_ms]
     for limit_ms in bank.table.limits_ms.tolist():
-        for ages in moment.ages_ms.values():
+        for ages in ages_ms.values():
             moments += [now_ms - age + limit_ms for age in ages if age <= limit_ms]
     return round(min(moments) * 1e6) + 1 if moments else None
