@@ -12,6 +12,7 @@ from rclpy.node import Node
 
 from lb_ros.encoding import EncodingWorker
 from lb_ros.health import Level, Status
+from lb_ros.timers import every
 
 PERIOD = 'diagnostics_period_s'
 READ_ONLY = ParameterDescriptor(read_only=True, description='Seconds between entries')
@@ -40,7 +41,7 @@ def publish_diagnostics(node: Node, collect: Callable[[], Sequence[Status | None
     period_s = node.get_parameter(PERIOD).value
     if not isinstance(period_s, float) or period_s <= 0:
         raise ValueError(f'parameter {PERIOD}: must be a positive number, not {period_s!r}')
-    node.create_timer(period_s, publish)
+    every(node, period_s, publish)
 
 
 def status_message(status: Status, owner: str) -> DiagnosticStatus:

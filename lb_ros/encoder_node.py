@@ -23,6 +23,7 @@ from lb_ros.qos import ALIVE, LIVELINESS_S
 from lb_ros.sensor_input import SensorInput
 from lb_ros.shared import SharedModel
 from lb_ros.stamps import to_stamp
+from lb_ros.timers import every
 
 LOAD_ERRORS = (ModelSetError, SpaceError, KeyError, ValueError, ModuleNotFoundError, OSError)
 # `deactivate` waits this long for what is being encoded.
@@ -54,7 +55,7 @@ class EncoderNode(LifecycleNode):
         self._sensor_inputs: tuple[SensorInput, ...] = ()
         self._microphone: OwnMicrophone | None = None
         publish_diagnostics(self, self.statuses)
-        self.create_timer(LIVELINESS_S / 3, self._assert_liveliness)
+        every(self, LIVELINESS_S / 4, self._assert_liveliness)
 
     def connect(self, model: SharedModel, settings: Settings, *, inputs: Sequence[str]) -> None:
         """Say who encodes and where messages come from; before the first transition.

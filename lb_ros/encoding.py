@@ -33,6 +33,7 @@ class EncodingWorker:
     Args:
         binder: The encoders.
         publish: Called from the worker's thread with every embedding.
+        served: Called from there after those of all that were encoded together.
         log: Takes warnings, at most one per sensor and kind of fault every few seconds.
         max_rate_hz: Upper limit per sensor; 0 for none.
         max_age_ms: Messages that waited longer than this are dropped as stale.
@@ -53,6 +54,7 @@ class EncodingWorker:
         binder: Binder,
         *,
         publish: Callable[[Encoded], None],
+        served: Callable[[], None] = lambda: None,
         log: Log,
         max_rate_hz: float = 0.0,
         max_age_ms: float = 1000.0,
@@ -61,7 +63,8 @@ class EncodingWorker:
         wanted: Callable[[str], bool] = lambda modality: True,
     ) -> None:
         self.binder, self.stages = binder, StageTimes()
-        self._publish, self._log, self._on_fatal, self._wanted = publish, log, on_fatal, wanted
+        self._publish, self._served = publish, served
+        self._log, self._on_fatal, self._wanted = log, on_fatal, wanted
         self.limit(max_rate_hz=max_rate_hz, max_age_ms=max_age_ms)
         self.memory = MemoryPolicy(max_batch=max_batch, log=log)
         self._wake = threading.Condition()
@@ -223,6 +226,7 @@ class EncodingWorker:
                 self._serve(due)
             except Exception as error:
                 self._not_expected(due, error)
+            self._served()
             with self._wake:
                 self._encoding = ()
                 self._wake.notify_all()

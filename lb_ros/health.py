@@ -158,11 +158,11 @@ class InputHealth:
         if latency_ms > self._expectation.latency_budget_ms:
             self.note('slow', f'the embedding came {latency_ms:.0f} ms after the message')
 
-    def watch_silence(self, why: str) -> None:
+    def watch_silence(self, why: Callable[[], str]) -> None:
         """Log once when the input falls silent and once when it comes back; call now and then.
 
         Args:
-            why: What is known of its publishers.
+            why: Asked what is known of its publishers.
         """
         silent_s = self._silent_s()
         is_silent = silent_s > self._expectation.silent_after_s
@@ -170,16 +170,16 @@ class InputHealth:
             return
         self._was_silent = is_silent
         if is_silent:
-            self._log(f'{self.name}: topic {self.topic}: silent for {silent_s:.1f} s: {why}')
+            self._log(f'{self.name}: topic {self.topic}: silent for {silent_s:.1f} s: {why()}')
         else:
             self._log(f'{self.name}: topic {self.topic}: messages arrive again')
 
-    def status(self, counters: Counters, *, why_silent: str) -> Status:
+    def status(self, counters: Counters, *, why_silent: Callable[[], str]) -> Status:
         """The entry of `/diagnostics`, with the keys that greenwave_monitor reads.
 
         Args:
             counters: What became of its messages.
-            why_silent: What is known of its publishers.
+            why_silent: Asked what is known of its publishers.
         """
         silent_s = self._silent_s()
         with self._lock:
@@ -201,7 +201,7 @@ class InputHealth:
             }
         level, message = Level.OK, 'ok'
         if silent_s > self._expectation.silent_after_s:
-            level, message = Level.STALE, f'silent for {silent_s:.1f} s: {why_silent}'
+            level, message = Level.STALE, f'silent for {silent_s:.1f} s: {why_silent()}'
         elif active:
             level = Level.ERROR if 'shed' in active else Level.WARN
             message = '; '.join(f'{FAULTS[fault]}: {lines[fault]}' for fault in active)

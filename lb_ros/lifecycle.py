@@ -13,9 +13,10 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.task import Future
+
+from lb_ros.timers import every
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 ERROR = TransitionCallbackReturn.ERROR
@@ -61,9 +62,7 @@ class Transitions:
         service.callback_group.add_entity(service)
         service.callback = self._answer
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 1)
-        node.create_timer(
-            DIAGNOSTICS_PERIOD_S, self.report, clock=Clock(clock_type=ClockType.STEADY_TIME)
-        )
+        every(node, DIAGNOSTICS_PERIOD_S, self.report)
 
     @property
     def state(self) -> str:
@@ -120,7 +119,13 @@ class Transitions:
             recovered = self._run(self._machine.current_state[0], self.state, before)
             self._machine.trigger_transition_by_label(recovered.to_label(), True)
         self.report()
+        self.wake()
         return outcome is SUCCESS
+
+    def wake(self) -> None:
+        """Let those who wait until it is `settled` look again."""
+        if self._node.executor is not None:
+            self._node.executor.wake()
 
     def _run(self, state_id: int, label: str, before: LifecycleState) -> TransitionCallbackReturn:
         self.activity, self._began_s = self.activity or label, time.monotonic()
@@ -139,6 +144,7 @@ class Transitions:
 
         async def undo() -> None:
             self._rising -= 1
+            self.wake()
             if work.result() is SUCCESS or self._configurations != configuration:
                 return
             failure = self.failure

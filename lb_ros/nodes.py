@@ -34,7 +34,7 @@ NODES = (
     'microphone',
     *(f'{MODALITIES[name].sensor}_encoder' for name in SENSED),
 )
-WAKE_S = 0.2
+WAKE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +125,7 @@ async def _autostart(started: Started) -> None:
     finally:
         for node in started.nodes:
             node.transitions.starting = False
+        leader.transitions.wake()
     leader.get_logger().info(f'{leader.get_name()} is ready')
 
 
@@ -199,6 +200,7 @@ def _bringup() -> Started:
         leave(status, line)
 
     model.on_encoded, model.on_failure = publish, leader.get_logger().warning
+    model.on_served = predicates.evaluate_news
     model.on_fatal = fatal
     model.wanted = lambda m: predicates.needs(m) or encoders[m].is_heard
     publish_diagnostics(leader, lambda: [model.status()])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from lb_ros.capture import Capture
@@ -38,10 +39,11 @@ class OwnMicrophone:
             sample_rate_hz=node.get_parameter('audio_rate_hz').value,
             channels=node.get_parameter('audio_channels').value,
         )
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = node.create_timer(POLL_S, self._poll, clock=steady, autostart=False)
         node.add_on_set_parameters_callback(self._switch)
         description = 'Record from a device of this machine; false closes it'
         declare_parameter(node, SWITCH, False, ParameterDescriptor(description=description))
-        node.create_timer(POLL_S, self._poll)
 
     @property
     def gaps(self) -> int:
@@ -53,6 +55,7 @@ class OwnMicrophone:
         if self._capture is not None:
             self._capture.close()
         self._capture = None
+        self._timer.cancel()
 
     def open(self, is_open: bool) -> None:
         """Whether the node is active: the device is closed while it is not.
@@ -70,6 +73,9 @@ class OwnMicrophone:
     def _start(self) -> None:
         self._capture = open_capture(self._node, self._parameters)
         self._capture.start()
+        self._timer.reset()
+        if self._node.executor is not None:
+            self._node.executor.wake()
 
     def _switch(self, changed: list[Any]) -> SetParametersResult:
         for parameter in changed:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
-from rclpy.clock import Clock, ClockType, JumpThreshold
+from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from encoders import SENSED, PredicateBank, PredicateError, SpaceError, load_predicates
@@ -23,6 +25,7 @@ from lb_ros.lifecycle import FAILURE, SUCCESS, Transitions, attempt, elsewhere
 from lb_ros.messages import scores_message, states_message, unknown_states
 from lb_ros.model_service import Followers
 from lb_ros.msg import Embedding, PredicateScores, PredicateStates
+from lb_ros.pacing import Deadlines, Pacing
 from lb_ros.parameters import Parameters, Settings, predicates_file
 from lb_ros.predicate_services import PredicateServices
 from lb_ros.qos import LATCHED, NEWEST
@@ -51,26 +54,28 @@ class PredicatesNode(LifecycleNode):
         self._source = ''
         self._followers: Followers | None = None
         self._scoring: Scoring | None = None
-        self._is_open = self._is_loading = self._dirty = False
-        self._due_ns: int | None = None
-        self._next_s = self._quiet_s = 0.0
+        self._is_open = self._is_loading = self._has_news = False
         self._recently_asked = RecentlyAsked()
         self._announced: tuple[str, ...] | None = None
         self._told: set[str] = set()
-        self._scores = self.create_lifecycle_publisher(PredicateScores, 'predicates/scores', 10)
+        self._pacing = Pacing(
+            self,
+            self._evaluate,
+            period_s=self._values().evaluate_period_ms * 1e-3,
+            busy_share=BUSY_SHARE,
+        )
+        # Whoever begins to listen is told at once, also while nothing new comes.
+        matched = PublisherEventCallbacks(matched=lambda info: self._pacing.ask())
+        self._scores = self.create_lifecycle_publisher(
+            PredicateScores, 'predicates/scores', 10, event_callbacks=matched
+        )
         self._states = self.create_lifecycle_publisher(
             PredicateStates, 'predicates/state', LATCHED
         )
         self._changes = background_pool('predicate change')
         self._questions = ThreadPoolExecutor(1, 'query')
         self._offer_services()
-        self._waiting = Waiting(self, known=self._known, evaluate=self._mark_dirty)
-        # Of steady time: simulated time may stand still, and waiting has an end all the same.
-        self._timer = self.create_timer(
-            self._values().evaluate_period_ms * 1e-3,
-            self._tick,
-            clock=Clock(clock_type=ClockType.STEADY_TIME),
-        )
+        self._waiting = Waiting(self, known=self._known, evaluate=self._pacing.ask)
         back = JumpThreshold(
             min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True
         )
@@ -101,7 +106,7 @@ class PredicatesNode(LifecycleNode):
         self._predicate_services = PredicateServices(
             self,
             scoring=lambda: self._scoring,
-            changed=self._mark_dirty,
+            changed=self._pacing.ask,
             pool=self._changes,
             changes=changes,
             any_time=any_time,
@@ -131,7 +136,8 @@ class PredicatesNode(LifecycleNode):
             return FAILURE
         outcome = super().on_activate(state)
         self._scoring.reset()
-        self._announced, self._dirty, self._is_open = None, True, True
+        self._announced, self._is_open = None, True
+        self._pacing.ask()
         return outcome
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -169,7 +175,7 @@ class PredicatesNode(LifecycleNode):
 
     def changed(self, values: Parameters) -> None:
         """Take over parameters that have changed."""
-        self._timer.timer_period_ns = round(values.evaluate_period_ms * 1e6)
+        self._pacing.period_s = values.evaluate_period_ms * 1e-3
         if self._scoring is not None:
             self._scoring.history_s = values.history_s
 
@@ -180,16 +186,16 @@ class PredicatesNode(LifecycleNode):
             return None
         return {predicate.name for predicate in scoring.bank.predicates}
 
-    def _mark_dirty(self) -> None:
-        self._dirty = True
-
     def _jumped(self, jump: Any) -> None:
         if self._scoring is not None:
             self._scoring.reset()
-        self._mark_dirty()
+        self._pacing.ask()
 
     def receive(self, encoded: Encoded) -> None:
-        """Take an embedding from the same process; called from the worker's thread."""
+        """Take an embedding from the same process; from the worker's thread.
+
+        Call `evaluate_news` after all that were encoded together.
+        """
         scoring = self._scoring
         if scoring is None or encoded.space != scoring.bank.space:
             return  # the model set has just been replaced, and this was still made by the old one
@@ -200,6 +206,12 @@ class PredicatesNode(LifecycleNode):
             space=encoded.space,
             source=encoded.source,
         )
+
+    def evaluate_news(self) -> None:
+        """Evaluate soon, where `receive` took anything; from any thread."""
+        if self._has_news:
+            self._has_news = False
+            self._pacing.ask()
 
     def needs(self, modality: str) -> bool:
         """Whether a predicate, or a question of the last seconds, asks a modality."""
@@ -225,6 +237,7 @@ class PredicatesNode(LifecycleNode):
             space=message.language_space,
             source=message.source,
         )
+        self.evaluate_news()
 
     def _take(self, modality: str, vector: Any, **origin: Any) -> None:
         scoring = self._scoring
@@ -238,35 +251,26 @@ class PredicatesNode(LifecycleNode):
                 self._told.add(str(error))
                 self.get_logger().error(str(error))
             return
-        self._dirty = True
+        self._has_news = True
 
-    def _tick(self) -> None:
-        now_s = time.monotonic()
-        if not self._is_open or now_s < self._next_s:
-            return
-        now_ns = self.get_clock().now().nanoseconds
-        is_due = self._due_ns is not None and now_ns >= self._due_ns
-        if self._dirty or is_due or now_s >= self._quiet_s or self._waiting.expires:
-            self._dirty = False
-            self._evaluate(now_ns)
-            took_s = time.monotonic() - now_s
-            self._next_s = now_s + took_s / BUSY_SHARE
-            self._quiet_s = now_s + QUIET_PERIOD_S
-
-    def _evaluate(self, now_ns: int) -> None:
+    def _evaluate(self, now_ns: int) -> Deadlines:
         scoring = self._scoring
-        if scoring is None:
-            return
+        if scoring is None or not self._is_open:
+            return Deadlines()
         started_s = time.perf_counter()
         evaluation = scoring.evaluate(now_ns)
         score_ms = (time.perf_counter() - started_s) * 1e3
         if self._model is not None:
             self._model.scored(score_ms)
-        self._due_ns = evaluation.due_ns
         self._waiting.serve(evaluation.states)
         self._announce(evaluation, now_ns)
-        if evaluation.newest_ns and self._scores.get_subscription_count():
+        is_heard = evaluation.newest_ns > 0 and self._scores.get_subscription_count() > 0
+        if is_heard:
             self._scores.publish(scores_message(evaluation, now_ns=now_ns, score_ms=score_ms))
+        # Evidence that lives fades, and so may change a state before its end.
+        moves = is_heard or evaluation.due_ns is not None
+        quiet_s = time.monotonic() + QUIET_PERIOD_S if moves else math.inf
+        return Deadlines(evaluation.due_ns, min(quiet_s, self._waiting.limit_s))
 
     def _announce(self, evaluation: Evaluation, now_ns: int) -> None:
         # The latched message must list what is scored now, also before the first evidence.
@@ -338,6 +342,6 @@ class PredicatesNode(LifecycleNode):
         # First the side that refuses vectors of the other space, then the side that makes them.
         self._scoring, self._source = scoring, request.model
         model.use(scoring.bank.binder)
-        self._mark_dirty()
+        self._pacing.ask()
         response.success, response.language_space = True, scoring.bank.space
         return response

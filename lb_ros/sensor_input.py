@@ -19,6 +19,7 @@ from lb_ros.msg import AudioChunk
 from lb_ros.qos import CHUNKS, NEWEST, mismatch_line, publishers_line, subscribe
 from lb_ros.stamp_check import StampCheck
 from lb_ros.stamps import to_ns
+from lb_ros.timers import every
 
 LOOK_S = 0.5
 SOUND_TYPES = (
@@ -65,7 +66,7 @@ class SensorInput:
         self._info: Any = None
         for form, kind in self._forms():
             self._subscribe(form, kind)
-        node.create_timer(LOOK_S, self._look)
+        every(node, LOOK_S, self._look)
 
     def attach(self, worker: EncodingWorker) -> str:
         """Feed a worker from now on; returns the name it knows the sensor by.
@@ -94,7 +95,7 @@ class SensorInput:
         if worker is None or not self.is_open:
             return None
         health = worker.health(self._sensor)
-        status = health.status(worker.counters()[self._sensor], why_silent=self._why_silent())
+        status = health.status(worker.counters()[self._sensor], why_silent=self._why_silent)
         if self._modality != 'infrared':
             return status
         images = self._parameters.images
@@ -161,7 +162,7 @@ class SensorInput:
             self._follow_type()
         if self._worker is not None and self.is_open:
             self._tell_mismatches(self._worker)
-            self._worker.health(self._sensor).watch_silence(self._why_silent())
+            self._worker.health(self._sensor).watch_silence(self._why_silent)
 
     def _why_silent(self) -> str:
         kinds = [type_name(s.msg_type) for s in self._subscriptions.values()]

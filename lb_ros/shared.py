@@ -32,6 +32,7 @@ class SharedModel:
 
     Attributes:
         on_encoded: Called from the worker's thread with every embedding; set before the first use.
+        on_served: Called from there after the embeddings of all that were encoded together.
         on_failure: Takes warnings about what sensors send.
         wanted: Asked from the worker's thread whether anybody listens to a modality.
         on_fatal: Called when the device has failed for good, with an exit status and a line.
@@ -42,6 +43,7 @@ class SharedModel:
     ) -> None:
         self._parameters, self._modalities = parameters, modalities
         self.on_encoded: Callable[[Encoded], None] = lambda encoded: None
+        self.on_served: Callable[[], None] = lambda: None
         self.on_failure: Log = print
         self.wanted: Callable[[str], bool] = lambda modality: True
         self.on_fatal: Callable[[int, str], object] = leave
@@ -88,6 +90,7 @@ class SharedModel:
                 self._worker = EncodingWorker(
                     self._binder,
                     publish=self.on_encoded,
+                    served=self.on_served,
                     log=self.on_failure,
                     max_rate_hz=parameters.max_rate_hz,
                     max_age_ms=parameters.max_age_ms,

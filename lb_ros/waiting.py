@@ -79,10 +79,9 @@ class Waiting:
         return result
 
     @property
-    def expires(self) -> bool:
-        """Whether a goal has run out of time or was cancelled."""
-        now_s = time.monotonic()
-        return any(g.limit_s <= now_s or g.handle.is_cancel_requested for g in self._goals)
+    def limit_s(self) -> float:
+        """When the next goal runs out of time, monotonic seconds; infinite where none does."""
+        return min((goal.limit_s for goal in self._goals), default=math.inf)
 
     def serve(self, states: Mapping[str, TrackedState]) -> None:
         """End the goals whose state is there or whose time is over; tell the others."""

@@ -20,7 +20,7 @@ class Rig:
         )  # fmt: skip
 
     def status(self):
-        return self.health.status(Counters(), why_silent='no publisher')
+        return self.health.status(Counters(), why_silent=lambda: 'no publisher')
 
 
 @given(st.lists(st.tuples(st.sampled_from(sorted(FAULTS)), st.floats(0, 3)), max_size=80))
