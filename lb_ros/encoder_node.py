@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from lb_ros.health import Status
 from lb_ros.input_parameters import declare_input_parameters
 from lb_ros.lifecycle import FAILURE, SUCCESS, Transitions, attempt
 from lb_ros.msg import Embedding
+from lb_ros.overlay import Overlay
 from lb_ros.own_microphone import OwnMicrophone
 from lb_ros.parameters import Settings
 from lb_ros.qos import ALIVE, LIVELINESS_S
@@ -53,6 +54,7 @@ class EncoderNode(LifecycleNode):
         )
         self._input_parameters = declare_input_parameters(self, modality)
         self._sensor_inputs: tuple[SensorInput, ...] = ()
+        self._overlays: list[Overlay] = []
         self._microphone: OwnMicrophone | None = None
         publish_diagnostics(self, self.statuses)
         every(self, LIVELINESS_S / 4, self._assert_liveliness)
@@ -74,11 +76,20 @@ class EncoderNode(LifecycleNode):
                 topic=topic,
                 parameters=self._input_parameters,
                 source=topic if several else '',
+                look=self._overlay(topic),
             )
             for topic in self._inputs
         )
         if self.modality.kind == 'sound':
             self._microphone = OwnMicrophone(self, self._sensor_inputs[0].store)
+
+    def _overlay(self, topic: str) -> Callable[[Any], None]:
+        if self.modality.kind == 'sound':
+            return lambda message: None
+        options = self._input_parameters.images
+        overlay = Overlay(self, self.modality.name, topic=topic, options=options)
+        self._overlays.append(overlay)
+        return overlay.look
 
     def _answer_within_s(self) -> float:
         return 0.0 if self._settings is None else self._settings.values.answer_within_s
@@ -175,6 +186,8 @@ class EncoderNode(LifecycleNode):
 
     def destroy_node(self) -> None:
         """Let go of the sound device as well."""
+        for overlay in self._overlays:
+            overlay.close()
         if self._microphone is not None:
             self._microphone.close()
         super().destroy_node()

@@ -19,6 +19,7 @@ from encoders.scoring import Evaluation, Scoring
 from lb_ros.answering import DEFAULT_MAX_AGE_MS, WAIT_S, RecentlyAsked, answer
 from lb_ros.arrival import Encoded
 from lb_ros.background import background_pool
+from lb_ros.classification import Classifications
 from lb_ros.confinement import check_confined
 from lb_ros.encoder_node import LOAD_ERRORS
 from lb_ros.lifecycle import FAILURE, SUCCESS, Transitions, attempt, elsewhere
@@ -72,6 +73,7 @@ class PredicatesNode(LifecycleNode):
         self._states = self.create_lifecycle_publisher(
             PredicateStates, 'predicates/state', LATCHED
         )
+        self._classifications = Classifications(self)
         self._changes = background_pool('predicate change')
         self._questions = ThreadPoolExecutor(1, 'query')
         self._offer_services()
@@ -267,6 +269,8 @@ class PredicatesNode(LifecycleNode):
         is_heard = evaluation.newest_ns > 0 and self._scores.get_subscription_count() > 0
         if is_heard:
             self._scores.publish(scores_message(evaluation, now_ns=now_ns, score_ms=score_ms))
+        if evaluation.newest_ns:
+            is_heard |= self._classifications.tell(evaluation)
         # Evidence that lives fades, and so may change a state before its end.
         moves = is_heard or evaluation.due_ns is not None
         quiet_s = time.monotonic() + QUIET_PERIOD_S if moves else math.inf

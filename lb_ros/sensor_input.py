@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -42,6 +43,7 @@ class SensorInput:
         topic: Relative name; images are also taken from its compressed forms.
         parameters: How it is read and judged.
         source: Tells several sensors of one modality apart.
+        look: Called with every message while it is open.
     """
 
     def __init__(
@@ -52,9 +54,11 @@ class SensorInput:
         topic: str,
         parameters: InputParameters,
         source: str = '',
+        look: Callable[[Any], None] = lambda message: None,
     ) -> None:
         self._node, self._modality, self._source = node, modality, source
         self.topic = self._topic = topic
+        self._look_at = look
         self._parameters = parameters
         self._stamps = StampCheck(max_future_ms=self._parameters.max_future_ms)
         self._worker: EncodingWorker | None = None
@@ -107,6 +111,7 @@ class SensorInput:
         worker = self._worker
         if worker is None or not self.is_open:
             return
+        self._look_at(message)
         now_ns = self._node.get_clock().now().nanoseconds
         header = getattr(message, 'header', None)
         if header is None:  # a message type without stamps, which is not its sender's fault

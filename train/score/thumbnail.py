@@ -26,18 +26,22 @@ def thumbnail(modality: str, raw: Any, *, side: int = SIDE) -> bytes:
         raw: As `Binder.preprocess` takes it.
         side: Longest side, pixels.
     """
-    if MODALITIES[modality].kind == 'sound':
-        picture = _spectrogram(*raw)
-    elif modality == 'image':
-        picture = cv2.cvtColor(raw, cv2.COLOR_RGB2BGR)
-    else:
-        picture = _coloured(np.asarray(raw), COLOURS[modality])
+    picture = picture_of(modality, raw)
     scale = side / max(picture.shape[:2])
     if scale < 1:
         size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     coded = cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
     return bytes(coded.tobytes())
+
+
+def picture_of(modality: str, raw: Any) -> NDArray[np.uint8]:
+    """What a sensor saw or heard as a picture, uint8 BGR `[H, W, 3]`; see `thumbnail`."""
+    if MODALITIES[modality].kind == 'sound':
+        return _spectrogram(*raw)
+    if modality not in COLOURS:
+        return np.asarray(cv2.cvtColor(raw, cv2.COLOR_RGB2BGR), np.uint8)
+    return _coloured(np.asarray(raw), COLOURS[modality])
 
 
 def _coloured(plane: NDArray[Any], colours: int) -> NDArray[np.uint8]:
