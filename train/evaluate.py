@@ -16,6 +16,7 @@ from encoders.encoder import Encoder
 from encoders.metrics import auroc, average_precision
 from encoders.preprocess import MINI, Config, family_of, from_stored
 from train.augment import stored_tensor
+from train.intervals import Interval, Resampled
 from train.language import Embed, fact_vectors
 from train.phrasings import Phrasings, relation_of
 from train.samples import TOPICS, LoadReport, Samples, load_samples
@@ -40,7 +41,10 @@ BATCH = 64
 
 @dataclass(frozen=True, slots=True)
 class PredicateResult:
-    """How one predicate reads in one modality (or `fused`)."""
+    """How one predicate reads in one modality (or `fused`).
+
+    `interval` is that of the AUROC, 95 %, over bags; None where it was not asked for.
+    """
 
     name: str
     modality: str
@@ -48,6 +52,7 @@ class PredicateResult:
     average_precision: float
     positives: int
     negatives: int
+    interval: Interval | None = None
 
 
 def embed_samples(
@@ -112,7 +117,10 @@ def score_predicates(
 
 
 def results_of(
-    scores: Mapping[str, NDArray[np.float32]], samples: Samples
+    scores: Mapping[str, NDArray[np.float32]],
+    samples: Samples,
+    *,
+    resampled: Resampled | None = None,
 ) -> list[PredicateResult]:
     """Results from scores `[N, P]` by modality; predicates with one truth only are left out."""
     results = []
@@ -126,7 +134,13 @@ def results_of(
                 positives = int(truth.sum())
                 results.append(
                     PredicateResult(
-                        name, modality, area, precision, positives, len(truth) - positives
+                        name=name,
+                        modality=modality,
+                        auroc=area,
+                        average_precision=precision,
+                        positives=positives,
+                        negatives=len(truth) - positives,
+                        interval=resampled.interval(name, modality) if resampled else None,
                     )
                 )
     return results
@@ -138,13 +152,13 @@ def group_of(predicate: str) -> str:
     return next((group for group, members in GROUPS.items() if relation in members), 'other')
 
 
-def group_medians(
+def group_members(
     results: Sequence[PredicateResult],
     *,
     best: Mapping[str, str] | None = None,
     min_count: int = 5,
-) -> dict[str, float]:
-    """Median AUROC per group, each predicate in the modality that can tell.
+) -> dict[str, list[PredicateResult]]:
+    """Results per group, each predicate in the modality that can tell; empty groups are left out.
 
     Args:
         results: Of one data set.
@@ -154,16 +168,23 @@ def group_medians(
     """
     solid = [r for r in results if min(r.positives, r.negatives) >= min_count]
     chosen = best or best_modalities(solid)
-    medians = {}
-    for group in GROUPS:
-        values = [
-            r.auroc
+    members = {
+        group: [
+            r
             for r in solid
             if group_of(r.name) == group and chosen.get(relation_of(r.name)) == r.modality
         ]
-        if values:
-            medians[group] = round(median(values), 3)
-    return medians
+        for group in GROUPS
+    }
+    return {group: found for group, found in members.items() if found}
+
+
+def group_medians(
+    results: Sequence[PredicateResult], *, best: Mapping[str, str] | None = None
+) -> dict[str, float]:
+    """Median AUROC of the members of each group, see `group_members`."""
+    members = group_members(results, best=best)
+    return {group: round(median(r.auroc for r in found), 3) for group, found in members.items()}
 
 
 def best_modalities(results: Sequence[PredicateResult]) -> dict[str, str]:

@@ -45,12 +45,19 @@ class Retrieval:
     chance: float
 
 
-def retrieval(similarity: Floats, relevant: NDArray[np.bool_], *, seed: int = 0) -> Retrieval:
+def retrieval(
+    similarity: Floats,
+    relevant: NDArray[np.bool_],
+    *,
+    clusters: NDArray[np.int64] | None = None,
+    seed: int = 0,
+) -> Retrieval:
     """Measure retrieval of columns by rows.
 
     Args:
         similarity: `[Q, C]`.
         relevant: bool `[Q, C]`; a query without a right answer does not count.
+        clusters: `[Q]`, see `bootstrap`.
         seed: Of the bootstrap.
 
     Raises:
@@ -60,9 +67,14 @@ def retrieval(similarity: Floats, relevant: NDArray[np.bool_], *, seed: int = 0)
     if not asked.any():
         raise ValueError('no query has a right answer among the candidates')
     ranks = first_ranks(similarity[asked], relevant[asked])
+    drawn = None if clusters is None else clusters[asked]
+
+    def measured(cases: Floats, measure: Callable[[Floats], Any]) -> Measured:
+        return bootstrap(cases.astype(float), measure, clusters=drawn, seed=seed)
+
     return Retrieval(
-        recall={k: bootstrap((ranks <= k).astype(float), np.mean, seed=seed) for k in RECALLS},
-        median_rank=bootstrap(ranks.astype(float), np.median, seed=seed),
+        recall={k: measured(ranks <= k, np.mean) for k in RECALLS},
+        median_rank=measured(ranks, np.median),
         candidates=similarity.shape[1],
         chance=float(relevant[asked].mean()),
     )
@@ -91,14 +103,35 @@ def confusion(scores: Floats, labels: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def bootstrap(
-    cases: Floats, measure: Callable[[Floats], Any], *, seed: int = 0, resamples: int = RESAMPLES
+    cases: Floats,
+    measure: Callable[[Floats], Any],
+    *,
+    clusters: NDArray[np.int64] | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> Measured:
-    """A measure of cases `[N, ...]` with its 95 % percentile interval (Efron 1979)."""
+    """A measure of cases `[N, ...]` with its 95 % percentile interval (Efron 1979).
+
+    Args:
+        cases: What is measured.
+        measure: Some of the cases to a number.
+        clusters: `[N]`, cases that belong together and are drawn together, as moments of a bag;
+            every case for itself where None.
+        seed: Of the draws.
+        resamples: How many draws.
+    """
     rng = np.random.default_rng(seed)
-    count = len(cases)
-    values = [float(measure(cases[rng.integers(0, count, count)])) for _ in range(resamples)]
+    together = np.arange(len(cases)) if clusters is None else clusters
+    order = np.argsort(together, kind='stable')
+    parts = np.split(order, np.flatnonzero(np.diff(together[order])) + 1)
+
+    def draw() -> Floats:
+        chosen = [parts[k] for k in rng.integers(0, len(parts), len(parts))]
+        return np.asarray(cases[np.concatenate(chosen)])
+
+    values = [float(measure(draw())) for _ in range(resamples)]
     low, high = np.quantile(values, [0.025, 0.975])
-    return Measured(float(measure(cases)), float(low), float(high), count)
+    return Measured(float(measure(cases)), float(low), float(high), len(cases))
 
 
 def expected_calibration_error(

@@ -23,9 +23,11 @@ from train.evaluate import (
     best_modalities,
     contrast_scores,
     group_medians,
+    group_members,
     group_of,
     results_of,
 )
+from train.intervals import Interval, Resampled, resample
 from train.language import fact_vectors
 from train.metrics import Retrieval, retrieval
 from train.phrasings import Phrasings, relation_of
@@ -41,7 +43,7 @@ EMERGENT_MOMENTS = 1000
 class RelationResult:
     """Median AUROC of a relation's predicates in the modality that can tell, and fused.
 
-    Only predicates with at least 5 of both truths count.
+    Only predicates with at least 5 of both truths count. Intervals are 95 %, over bags.
     """
 
     relation: str
@@ -49,6 +51,8 @@ class RelationResult:
     predicates: int
     auroc: float
     fused: float | None
+    interval: Interval | None
+    fused_interval: Interval | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class Evaluation:
         results: By wording, one per predicate and modality, `fused` included.
         best: Relation to the modality that can tell, chosen on the calibration data.
         medians: By wording and group, over predicates with at least 5 of both truths.
+        median_intervals, fused_median_intervals: Their 95 % intervals, over bags.
         relations: By wording, one line per relation.
         reversed_predicates: By wording, those whose best modality is below 0.5.
         fused_worse: By wording, those that fused read worse than in their best modality, by more
@@ -79,6 +84,8 @@ class Evaluation:
     best: dict[str, str]
     medians: dict[str, dict[str, float]]
     fused_medians: dict[str, dict[str, float]]
+    median_intervals: dict[str, dict[str, Interval | None]]
+    fused_median_intervals: dict[str, dict[str, Interval | None]]
     relations: dict[str, list[RelationResult]]
     reversed_predicates: dict[str, list[str]]
     fused_worse: dict[str, list[str]]
@@ -99,6 +106,7 @@ def evaluate_model_set(encoders: EncoderSet, vectors: Vectors, samples: Samples)
     """
     embed, calibration = encoders.text.embed, encoders.calibration
     results: dict[str, list[PredicateResult]] = {}
+    resampled: dict[str, Resampled] = {}
     errors: dict[str, CalibrationError] = {}
     for wording in WORDINGS:
         phrasings = Phrasings.load(wording)
@@ -107,7 +115,8 @@ def evaluate_model_set(encoders: EncoderSet, vectors: Vectors, samples: Samples)
             contrasts = fact_vectors(samples.predicates, phrasings, embed).contrasts().numpy()
             scores = {**scores, 'fused': fused_scores(scores, contrasts, calibration)}
             errors[wording] = _calibration_error(scores['fused'], samples)
-        results[wording] = results_of(scores, samples)
+        resampled[wording] = resample(scores, samples)
+        results[wording] = results_of(scores, samples, resampled=resampled[wording])
     best = best_modalities(results['trained']) if calibration is None else chosen(calibration)
     return Evaluation(
         model=encoders.name,
@@ -117,12 +126,16 @@ def evaluate_model_set(encoders: EncoderSet, vectors: Vectors, samples: Samples)
         results=results,
         best=best,
         medians={w: group_medians(r, best=best) for w, r in results.items()},
-        fused_medians={w: _fused_medians(r) for w, r in results.items()},
-        relations={w: _relations(r, best) for w, r in results.items()},
+        fused_medians={w: group_medians(r, best=_all_fused(r)) for w, r in results.items()},
+        median_intervals={w: _group_intervals(r, best, resampled[w]) for w, r in results.items()},
+        fused_median_intervals={
+            w: _group_intervals(r, _all_fused(r), resampled[w]) for w, r in results.items()
+        },
+        relations={w: _relations(r, best, resampled[w]) for w, r in results.items()},
         reversed_predicates={w: _reversed(r, best) for w, r in results.items()},
         fused_worse={w: _fused_worse(r, best) for w, r in results.items()},
         calibration_error=errors,
-        emergent=emergent_retrieval(vectors),
+        emergent=emergent_retrieval(vectors, samples.bag),
     )
 
 
@@ -145,10 +158,13 @@ def _calibration_error(odds: NDArray[np.float32], samples: Samples) -> Calibrati
     return calibration_error(predicates)
 
 
-def emergent_retrieval(vectors: Vectors, *, limit: int = EMERGENT_MOMENTS) -> dict[str, Retrieval]:
+def emergent_retrieval(
+    vectors: Vectors, bags: NDArray[np.int64], *, limit: int = EMERGENT_MOMENTS
+) -> dict[str, Retrieval]:
     """Retrieval of a moment by one sensor among those of another, in all directions.
 
     At most `limit` moments, evenly spread; one that a sensor did not record counts against it.
+    Intervals are over the bags `[N]` of the moments.
     """
     tables = {}
     for one, other in permutations(vectors, 2):
@@ -156,33 +172,51 @@ def emergent_retrieval(vectors: Vectors, *, limit: int = EMERGENT_MOMENTS) -> di
         rows = np.unique(np.linspace(0, count - 1, min(count, limit)).astype(int))
         if len(rows) > 1:
             cosines = vectors[one][rows] @ vectors[other][rows].T
-            tables[f'{one} -> {other}'] = retrieval(cosines, np.eye(len(rows), dtype=bool))
+            own = np.eye(len(rows), dtype=bool)
+            tables[f'{one} -> {other}'] = retrieval(cosines, own, clusters=bags[rows])
     return tables
 
 
-def _fused_medians(results: list[PredicateResult]) -> dict[str, float]:
-    relations = {relation_of(r.name) for r in results}
-    return group_medians(results, best=dict.fromkeys(relations, 'fused'))
+def _all_fused(results: list[PredicateResult]) -> dict[str, str]:
+    return dict.fromkeys((relation_of(r.name) for r in results), 'fused')
 
 
-def _relations(results: list[PredicateResult], best: Mapping[str, str]) -> list[RelationResult]:
+def _group_intervals(
+    results: list[PredicateResult], best: Mapping[str, str], resampled: Resampled
+) -> dict[str, Interval | None]:
+    members = group_members(results, best=best)
+    return {group: _median_interval(found, resampled) for group, found in members.items()}
+
+
+def _relations(
+    results: list[PredicateResult], best: Mapping[str, str], resampled: Resampled
+) -> list[RelationResult]:
     solid = [r for r in results if min(r.positives, r.negatives) >= MIN_COUNT]
     lines = []
     for relation in sorted({relation_of(r.name) for r in solid} & set(best)):
-        mine = [r for r in solid if relation_of(r.name) == relation]
-        areas = [r.auroc for r in mine if r.modality == best[relation]]
-        fused = [r.auroc for r in mine if r.modality == 'fused']
-        if areas:
+        own, fused = (
+            [r for r in solid if relation_of(r.name) == relation and r.modality == modality]
+            for modality in (best[relation], 'fused')
+        )
+        if own:
             lines.append(
                 RelationResult(
-                    relation,
-                    best[relation],
-                    len(areas),
-                    round(median(areas), 3),
-                    round(median(fused), 3) if fused else None,
+                    relation=relation,
+                    modality=best[relation],
+                    predicates=len(own),
+                    auroc=round(median(r.auroc for r in own), 3),
+                    fused=round(median(r.auroc for r in fused), 3) if fused else None,
+                    interval=_median_interval(own, resampled),
+                    fused_interval=_median_interval(fused, resampled),
                 )
             )
     return lines
+
+
+def _median_interval(results: list[PredicateResult], resampled: Resampled) -> Interval | None:
+    if not results:
+        return None
+    return resampled.median_interval([(r.name, r.modality) for r in results])
 
 
 def _reversed(results: list[PredicateResult], best: Mapping[str, str]) -> list[str]:
@@ -237,9 +271,22 @@ def print_evaluation(evaluation: Evaluation) -> None:
         for line in evaluation.relations[wording]:
             console.print(
                 f'{wording}: {line.relation} ({line.predicates}) {line.modality} '
-                f'{line.auroc:.3f}, fused {line.fused}'
+                f'{line.auroc:.3f}{_shown(line.interval)}, '
+                f'fused {line.fused}{_shown(line.fused_interval)}'
             )
-        console.print(f'{wording}: best modality {evaluation.medians[wording]}')
-        console.print(f'{wording}: fused {evaluation.fused_medians[wording]}')
+        kinds = {
+            'best modality': (evaluation.medians, evaluation.median_intervals),
+            'fused': (evaluation.fused_medians, evaluation.fused_median_intervals),
+        }
+        for kind, (medians, intervals) in kinds.items():
+            shown = [
+                f'{group} {value:.3f}{_shown(intervals[wording][group])}'
+                for group, value in medians[wording].items()
+            ]
+            console.print(f'{wording}: {kind}: {", ".join(shown)}')
         console.print(f'{wording}: fused worse {evaluation.fused_worse[wording] or "none"}')
         console.print(f'{wording}: reversed {evaluation.reversed_predicates[wording] or "none"}')
+
+
+def _shown(interval: Interval | None) -> str:
+    return '' if interval is None else f' [{interval[0]:.3f}, {interval[1]:.3f}]'
