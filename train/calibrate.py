@@ -47,27 +47,13 @@ def calibrate(
     Raises:
         ValueError: No predicate has enough of both truths.
     """
-    modalities = tuple(scores)
-    labelled = _labelled(scores, samples)
-    solid = {name: one for name, one in labelled.items() if one.rarer >= MIN_COUNT}
-    if not solid:
+    fits = fit_predicates(labelled_predicates(scores, samples.truth, samples.predicates))
+    if not fits:
         raise ValueError(f'no predicate has {MIN_COUNT} moments of both truths')
-    relations: dict[str, list[Labelled]] = {}
-    for name, one in labelled.items():
-        relations.setdefault(relation_of(name), []).append(one)
-    shared = {
-        relation: fit_together(relations[relation], told)
-        for relation, told in useful_modalities(solid).items()
-    }
-    names = [name for name in labelled if relation_of(name) in shared]
-    rows = []
-    for name in names:
-        lines, weights = shared[relation_of(name)]
-        own = fit_lines([solid[name]]) if name in solid else lines
-        rows.append((own.slopes, own.offsets, weights))
-    contrasts = fact_vectors(names, phrasings, embed).contrasts().numpy()
+    rows = [(lines.slopes, lines.offsets, weights) for lines, weights in fits.values()]
+    contrasts = fact_vectors(list(fits), phrasings, embed).contrasts().numpy()
     tables = (np.array([row[k] for row in rows], np.float32) for k in range(3))
-    return Calibration(space, tuple(names), modalities, contrasts, *tables)
+    return Calibration(space, tuple(fits), tuple(scores), contrasts, *tables)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +76,44 @@ class Labelled:
         return weights
 
 
-def _labelled(scores: Mapping[str, NDArray[np.float32]], samples: Samples) -> dict[str, Labelled]:
-    """The predicates of which both truths occur."""
+def labelled_predicates(
+    scores: Mapping[str, NDArray[np.float32]],
+    truth: NDArray[np.int8],
+    predicates: Sequence[str],
+) -> dict[str, Labelled]:
+    """The predicates of which both truths occur, from scores and truth `[N, P]`."""
     found = {}
-    for column, name in enumerate(samples.predicates):
-        known = samples.truth[:, column] >= 0
+    for column, name in enumerate(predicates):
+        known = truth[:, column] >= 0
         columns = {m: table[known, column].astype(np.float64) for m, table in scores.items()}
-        one = Labelled(columns, samples.truth[known, column] == 1)
+        one = Labelled(columns, truth[known, column] == 1)
         if one.rarer > 0:
             found[name] = one
     return found
+
+
+def fit_predicates(
+    labelled: Mapping[str, Labelled],
+) -> dict[str, tuple[Lines, list[float]]]:
+    """The lines and the fusion weights of each predicate, as `calibrate` says.
+
+    Returns:
+        Those of relations of which some predicate has `MIN_COUNT` moments of both truths.
+    """
+    solid = {name: one for name, one in labelled.items() if one.rarer >= MIN_COUNT}
+    relations: dict[str, list[Labelled]] = {}
+    for name, one in labelled.items():
+        relations.setdefault(relation_of(name), []).append(one)
+    shared = {
+        relation: fit_together(relations[relation], told)
+        for relation, told in useful_modalities(solid).items()
+    }
+    fits = {}
+    for name in labelled:
+        if relation_of(name) in shared:
+            lines, weights = shared[relation_of(name)]
+            fits[name] = (fit_lines([solid[name]]) if name in solid else lines, weights)
+    return fits
 
 
 def useful_modalities(predicates: Mapping[str, Labelled]) -> dict[str, NDArray[np.bool_]]:

@@ -1,11 +1,11 @@
 """Thresholds by the cost of errors, from predictions on bags that were held out, per predicate.
 
 The robot's probability of a predicate is the fused one of the model set's calibration (Platt 1999,
-a line from cosine to log-odds per modality). Here each predicate is fitted anew without each part
-of the bags in turn, so that no probability is judged on what it was fitted to; with weights of its
-own, where the model set has those of its relation. Where isotonic
-regression (Zadrozny & Elkan 2002) of these held-out probabilities tells better, the threshold is
-put where the isotonic curve, not the probability itself, crosses the cost ratio.
+a line from cosine to log-odds per modality, with the fusion weights of its relation). Here all of
+that is fitted anew without each part of the bags in turn, so that no probability is judged on what
+it was fitted to. Where isotonic regression (Zadrozny & Elkan 2002) of these held-out probabilities
+tells better, the threshold is put where the isotonic curve, not the probability itself, crosses
+the cost ratio.
 """
 
 from __future__ import annotations
@@ -25,7 +25,13 @@ from sklearn.linear_model import LogisticRegression
 from encoders.calibration import Calibration
 from encoders.metrics import auroc
 from train.atomic import write_atomically
-from train.calibrate import MIN_COUNT, Floats, Labelled, fit_together
+from train.calibrate import (
+    MIN_COUNT,
+    Floats,
+    Labelled,
+    fit_predicates,
+    labelled_predicates,
+)
 from train.calibration_error import Predictions, balanced_error
 from train.phrasings import Phrasings
 
@@ -89,7 +95,7 @@ def fit_thresholds(
     folds: int = 5,
     vectors: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> list[ThresholdFit]:
-    """Fit every predicate that has enough of both truths in every part.
+    """Fit every predicate that has enough of both truths, and both also without any one part.
 
     Args:
         scores: Modality to cosines with the predicates' contrasts, `[N, P]`.
@@ -109,23 +115,22 @@ def fit_thresholds(
         raise ValueError(f'unknown method {method!r}, expected {", ".join(METHODS)}')
     if folds < 2 or len(np.unique(bags)) < 2:
         raise ValueError('cross-validation needs at least two folds and two bags')
+    parts = split_bags(bags, folds)
+    odds = held_out_odds(scores, truth, predicates, parts)
     fits = []
     for column, name in enumerate(predicates):
         known = truth[:, column] >= 0
-        labels = truth[known, column] == 1
-        if min(labels.sum(), (~labels).sum()) < MIN_COUNT or name not in useful:
-            continue
-        columns = {m: table[known, column].astype(np.float64) for m, table in scores.items()}
-        parts = split_bags(bags[known], folds)
-        held_out = held_out_odds(columns, labels, parts, useful[name])
-        if held_out is None:
+        labels, held_out, own = truth[known, column] == 1, odds[known, column], parts[known]
+        enough = min(labels.sum(), (~labels).sum()) >= MIN_COUNT
+        if not enough or name not in useful or np.isnan(held_out).any():
             continue
         probe = None
         if vectors is not None:
-            best = max(columns, key=lambda m: auroc(labels, columns[m]) or 0.0)
-            probe = probe_auroc(vectors[best][known], labels, parts)
+            areas = {m: auroc(labels, table[known, column]) or 0.0 for m, table in scores.items()}
+            best = max(areas, key=lambda m: areas[m])
+            probe = probe_auroc(vectors[best][known], labels, own)
         telling = tuple(m for m, tells in zip(scores, useful[name], strict=True) if tells)
-        fits.append(_decided(name, telling, held_out, labels, parts, costs, method, probe))
+        fits.append(_decided(name, telling, held_out, labels, own, costs, method, probe))
     return fits
 
 
@@ -142,27 +147,28 @@ def split_bags(bags: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
 
 
 def held_out_odds(
-    columns: Mapping[str, Floats],
-    truth: NDArray[np.bool_],
+    scores: Mapping[str, NDArray[np.float32]],
+    truth: NDArray[np.int8],
+    predicates: Sequence[str],
     parts: NDArray[np.int64],
-    useful: NDArray[np.bool_],
-) -> Floats | None:
-    """Fused log-odds `[N]`, each from a fit that did not see its bag.
+) -> Floats:
+    """Fused log-odds `[N, P]`, each from a calibration that did not see its part.
 
-    Returns:
-        None where the rest of some part has one truth only.
+    NaN where the other parts do not calibrate a predicate.
     """
-    odds = np.zeros(len(truth))
+    odds = np.full(truth.shape, np.nan)
     for part in np.unique(parts):
         rest, inside = parts != part, parts == part
-        if truth[rest].all() or not truth[rest].any():
-            return None
-        own = Labelled({m: values[rest] for m, values in columns.items()}, truth[rest])
-        lines, weights = fit_together([own], useful)
-        for values, slope, offset, weight in zip(
-            columns.values(), lines.slopes, lines.offsets, weights, strict=True
-        ):
-            odds[inside] += weight * (slope * values[inside] + offset)
+        others = {m: table[rest] for m, table in scores.items()}
+        fits = fit_predicates(labelled_predicates(others, truth[rest], predicates))
+        for column, name in enumerate(predicates):
+            if name in fits:
+                lines, weights = fits[name]
+                terms = zip(scores.values(), lines.slopes, lines.offsets, weights, strict=True)
+                odds[inside, column] = sum(
+                    weight * (slope * table[inside, column] + offset)
+                    for table, slope, offset, weight in terms
+                )
     return odds
 
 

@@ -10,8 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders.predicate_file import load_predicates
+from encoders.text_tower import text_tower
+from train.calibrate import calibrate
 from train.phrasings import Phrasings
-from train.thresholds import Costs, ThresholdFit, fit_thresholds, split_bags, write_predicates
+from train.samples import Samples
+from train.thresholds import (
+    Costs,
+    ThresholdFit,
+    fit_thresholds,
+    held_out_odds,
+    split_bags,
+    write_predicates,
+)
 
 NAME = 'open(top drawer)'
 EVEN = Costs()
@@ -56,6 +66,60 @@ def test_probabilities_of_held_out_bags_are_calibrated(method: str) -> None:
     assert found.ece['isotonic'] < 0.09
     assert found.method == method or method == 'auto'
     assert (found.false_positives + found.false_negatives) / found.moments < 0.25
+
+
+def test_held_out_odds_are_those_of_the_calibration_without_the_part() -> None:
+    """Lines and weights alike: a predicate's weights are those of its relation."""
+    rng = np.random.default_rng(4)
+    names = ['open(top drawer)', 'open(microwave)', 'hot(stove)']
+    truth = (rng.random((300, 3)) < 0.4).astype(np.int8)
+    truth[rng.random((300, 3)) < 0.1] = -1
+    scores = {
+        m: (0.1 * gap * (truth == 1) + rng.normal(0, 0.06, (300, 3))).astype(np.float32)
+        for m, gap in {'depth': 1.0, 'image': 0.5, 'audio': 0.0}.items()
+    }
+    parts = np.arange(300) // 60
+    odds = held_out_odds(scores, truth, names, parts)
+    rest, inside = parts != 2, parts == 2
+    samples = Samples(
+        inputs={},
+        truth=truth[rest],
+        predicates=tuple(names),
+        bag=parts[rest],
+        times_s=np.zeros(rest.sum()),
+        bags=('a',) * 5,
+        regions=np.zeros((rest.sum(), 64, 64), np.uint8),
+        region_names=(),
+    )
+    others = {m: table[rest] for m, table in scores.items()}
+    embed = text_tower('minilm-l6-v2').embed
+    fitted = calibrate(
+        others, samples, space='s', embed=embed, phrasings=Phrasings.load('trained')
+    )
+    assert list(fitted.names) == names
+    np.testing.assert_array_equal(fitted.weights[0], fitted.weights[1])
+    for row, _ in enumerate(names):
+        wanted = sum(
+            fitted.weights[row, k]
+            * (fitted.slopes[row, k] * scores[m][inside, row] + fitted.offsets[row, k])
+            for k, m in enumerate(fitted.modalities)
+        )
+        np.testing.assert_allclose(odds[inside, row], wanted, atol=1e-4)
+
+
+def test_what_the_other_parts_do_not_know_gets_no_threshold() -> None:
+    truth = np.zeros((80, 1), np.int8)
+    truth[:20:2] = 1  # true in the first bag alone
+    found = fit_thresholds(
+        {'depth': truth.astype(np.float32)},
+        truth,
+        [NAME],
+        bags=np.arange(80) // 20,
+        useful={NAME: np.array([True])},
+        costs=EVEN,
+        folds=4,
+    )
+    assert found == []
 
 
 @given(st.lists(st.integers(0, 9), min_size=2, max_size=80), st.integers(2, 6))
