@@ -75,6 +75,7 @@ def _add_bind(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--max-minutes', type=float, help='instead of the one in the recipe')
     parser.add_argument('--resume', action='store_true', help='go on from the checkpoint in --out')
+    parser.add_argument('--tensorboard', action='store_true', help='write event files as well')
     _add_common(parser)
 
 
@@ -95,7 +96,15 @@ def _run_bind(args: argparse.Namespace) -> int:
         data = _load(bags, recipe.modalities, args)
         val = _load(find_bags(args.val), recipe.modalities, args) if args.val else None
         provenance = {'bags': len(data.bags), 'moments': len(data), 'seed': recipe.seed}
-        folder = bind(recipe, data, args.out, val=val, resume=args.resume, provenance=provenance)
+        folder = bind(
+            recipe,
+            data,
+            args.out,
+            val=val,
+            resume=args.resume,
+            tensorboard=args.tensorboard,
+            provenance=provenance,
+        )
     except (RecipeError, EvaluationDataError, ModelSetError, OSError, ValueError) as error:
         return _fail('train', error)
     except (CheckpointError, DivergedError) as error:

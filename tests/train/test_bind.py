@@ -155,9 +155,11 @@ def test_calibrate_writes_thresholds_that_the_robot_loads(
 
 def test_the_log_and_the_manifest_say_what_was_done(trained: Path) -> None:
     records = [json.loads(line) for line in (trained / LOG).read_text().splitlines()]
-    steps = [r for r in records if 'image' in r]
-    assert [r['step'] for r in steps] == [20, 40, 60, 80, 100, 120]
-    assert all(np.isfinite(r[name]) for r in steps for name in ('image', 'audio'))
+    steps = [r for r in records if 'losses' in r]
+    assert [r['step'] for r in steps] == list(range(1, 121))
+    assert all(np.isfinite(r['losses'][name]) for r in steps for name in ('image', 'audio'))
+    assert 0.01 <= steps[-1]['temperature']['depth'] < 0.1
+    assert all(r['samples_per_s'] > 0 < r['learning_rate'] for r in steps)
     assert records[-1]['auroc']['sensor scale'] > 0.9
     provenance = read_manifest(trained / 'drawn').manifest.provenance
     assert (provenance['bags'], provenance['moments'], provenance['steps']) == (6, 120, 120)

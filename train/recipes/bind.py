@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
 from encoders.model_set import Manifest
 from encoders.sources import find_set
 from encoders.store import ModelSet, load_model_set, save_model_set
 from encoders.text_tower import text_tower
-from encoders.vit import VisionTower, is_own, tie
+from encoders.vit import LOGIT_SCALE_MAX, VisionTower, is_own, tie
 from train.checkpoint import (
     CHECKPOINT,
     LOG,
@@ -40,6 +39,7 @@ from train.checkpoint import (
 from train.evaluate import embed_samples, group_medians, score_predicates
 from train.objective import Targets, draw_batch, make_targets, modality_loss
 from train.phrasings import Phrasings
+from train.progress import TrainingProgress
 from train.recipes.config import Recipe
 from train.samples import Samples
 
@@ -67,6 +67,7 @@ def bind(
     *,
     val: Samples | None = None,
     resume: bool = False,
+    tensorboard: bool = False,
     provenance: Mapping[str, object] | None = None,
 ) -> Path:
     """Train and write a model set to `out`; returns its folder.
@@ -77,6 +78,7 @@ def bind(
         out: Folder for checkpoint, log and the model set.
         val: Moments to report AUROC on while training.
         resume: Go on from the checkpoint in `out`.
+        tensorboard: Write event files for TensorBoard into `out`.
         provenance: Facts about the data for the manifest.
 
     Raises:
@@ -95,7 +97,8 @@ def bind(
         (out / LOG).unlink(missing_ok=True)
     targets = make_targets(recipe, data)
     _announce(recipe, run.model, data)
-    _loop(recipe, run, data, targets, out, val=val)
+    with TrainingProgress(out, start=run.step, shown=True, tensorboard=tensorboard) as progress:
+        _loop(recipe, run, data, targets, out, val=val, progress=progress)
     described = {
         **(provenance or {}),
         'steps': run.step,
@@ -177,32 +180,32 @@ def _loop(
     out: Path,
     *,
     val: Samples | None,
+    progress: TrainingProgress,
 ) -> None:
-    columns = (TextColumn('{task.description}'), BarColumn(), TimeRemainingColumn())
     began_s, before_s = time.monotonic(), run.elapsed_s
     validated_s = run.elapsed_s
-    with Progress(*columns) as progress:
-        bar = progress.add_task('training', total=1.0)
-        while (done := _progress(recipe, run)) < 1.0:
-            losses = _step(recipe, run, data, targets, done)
-            run.step += 1
-            run.elapsed_s = before_s + time.monotonic() - began_s
-            if run.step % 20 == 0:
-                rate = run.step * sum(recipe.batch.values()) / max(run.elapsed_s, 1e-9)
-                text = ' '.join(f'{k} {v:.3f}' for k, v in losses.items())
-                progress.update(bar, completed=done, description=f'{text} | {rate:.0f} samples/s')
-                _log(out, {'step': run.step, 'elapsed_s': round(run.elapsed_s, 1), **losses})
-            if run.elapsed_s - validated_s > 60 * recipe.validate_every_minutes:
-                validated_s = run.elapsed_s
-                _save(run, recipe, data, out)
-                if val is not None:
-                    _validate(recipe, run, val, out)
+    while (done := _done(recipe, run)) < 1.0:
+        losses = _step(recipe, run, data, targets, done)
+        run.step += 1
+        run.elapsed_s = before_s + time.monotonic() - began_s
+        progress.step(
+            run.step,
+            done=done,
+            losses=losses,
+            temperatures={name: _temperature(_tower(run.model, name)) for name in recipe.batch},
+            learning_rate=run.optimizer.param_groups[0]['lr'],
+            samples_per_s=run.step * sum(recipe.batch.values()) / max(run.elapsed_s, 1e-9),
+        )
+        if run.elapsed_s - validated_s > 60 * recipe.validate_every_minutes:
+            validated_s = run.elapsed_s
+            _save(run, recipe, data, out)
+            _validate(recipe, run, val, progress)
     _save(run, recipe, data, out)
-    if val is not None:
-        _validate(recipe, run, val, out)
+    _validate(recipe, run, val, progress)
 
 
-def _progress(recipe: Recipe, run: Run) -> float:
+def _done(recipe: Recipe, run: Run) -> float:
+    """Share of the training that is behind, by steps or by the clock."""
     return max(run.step / recipe.max_steps, run.elapsed_s / (60 * recipe.max_minutes))
 
 
@@ -256,15 +259,15 @@ def _follow(recipe: Recipe, run: Run) -> None:
         slow.lerp_(fast, 1 - keep)
 
 
-def _validate(recipe: Recipe, run: Run, val: Samples, out: Path) -> None:
+def _validate(recipe: Recipe, run: Run, val: Samples | None, progress: TrainingProgress) -> None:
+    if val is None:
+        return
     model_set = _as_model_set(recipe, run.average, {})
     vectors = embed_samples(model_set.encoders(), val)
     scored = score_predicates(
         vectors, val, text_tower(recipe.text_tower).embed, Phrasings.load(recipe.phrasings)
     )
-    medians = group_medians(scored)
-    _log(out, {'step': run.step, 'elapsed_s': round(run.elapsed_s, 1), 'auroc': medians})
-    print(f'{run.elapsed_s / 60:.0f} min, step {run.step}: median AUROC {json.dumps(medians)}')
+    progress.validated(run.step, elapsed_s=run.elapsed_s, auroc=group_medians(scored))
 
 
 def _as_model_set(
@@ -280,6 +283,10 @@ def _tower(towers: nn.ModuleDict, name: str) -> VisionTower:
     tower = towers[name]
     assert isinstance(tower, VisionTower)
     return tower
+
+
+def _temperature(tower: VisionTower) -> float:
+    return float((-tower.logit_scale.detach().clamp(max=LOGIT_SCALE_MAX)).exp())
 
 
 def _described(recipe: Recipe) -> dict[str, Any]:
@@ -317,8 +324,3 @@ def _restore(run: Run, recipe: Recipe, data: Samples, out: Path) -> None:
     torch.set_rng_state(state['torch'])
     run.step, run.elapsed_s = state['step'], state['elapsed_s']
     forget_later_steps(out / LOG, run.step)
-
-
-def _log(out: Path, record: dict[str, object]) -> None:
-    with (out / LOG).open('a') as stream:
-        stream.write(json.dumps(record) + '\n')

@@ -245,7 +245,7 @@ def _loop(
 ) -> None:
     samples = recipe.batch * len(run.towers)
     with TrainingProgress(
-        out, steps, start=run.step, shown=ranks.first, tensorboard=tensorboard
+        out, start=run.step, shown=ranks.first, tensorboard=tensorboard
     ) as progress:
         while run.step < steps:
             began_s = time.monotonic()
@@ -253,6 +253,7 @@ def _loop(
             losses = training_step(recipe, run, trained, data, steps=steps, ranks=ranks)
             progress.step(
                 run.step,
+                done=run.step / steps,
                 losses=losses,
                 temperatures={name: t.temperature for name, t in run.towers.items()},
                 learning_rate=rate,
