@@ -33,7 +33,10 @@ class Lora:
 
 
 def trainable_tower(found: ReleasedTensors, *, lora: Lora | None) -> VisionTower:
-    """A tower with parameters of its own, those that learn marked, in training mode.
+    """A tower to train, what learns of it marked, in training mode.
+
+    What does not learn lies in the memory of the start's own tensors, so that encoders which share
+    a trunk go on sharing it; what learns is copied.
 
     Args:
         found: Where it starts. Its low-rank updates go on if it has any of the same rank.
@@ -42,12 +45,13 @@ def trainable_tower(found: ReleasedTensors, *, lora: Lora | None) -> VisionTower
     Raises:
         ValueError: The start has low-rank updates of another rank than asked for.
     """
-    own = {k: v for k, v in found.vision.items() if not k.endswith(('.lora_A', '.lora_B'))}
+    updates = ('.lora_A', '.lora_B')
+    own = {k: v.float() for k, v in found.vision.items() if not k.endswith(updates)}
     rank = found.config.vision.lora_rank
     if rank and (lora is None or lora.rank != rank):
         raise ValueError(f'{found.path}: has low-rank updates of rank {rank}; merge them first')
     tower = VisionTower(replace(found.config.vision, lora_rank=0))
-    tower.load_state_dict(own, strict=True)
+    tower.load_state_dict(own, strict=True, assign=True)
     if lora is not None:
         _add_lora(tower, lora)
         if rank:
@@ -62,6 +66,8 @@ def trainable_tower(found: ReleasedTensors, *, lora: Lora | None) -> VisionTower
     for name, parameter in tower.named_parameters():
         learns = name.startswith(OWN) or any(part in name for part in chosen)
         parameter.requires_grad_(learns)
+        if learns:
+            parameter.data = parameter.data.clone()
     return tower.train()
 
 

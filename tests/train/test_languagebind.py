@@ -87,6 +87,14 @@ def test_what_learns(name: str, lora: Lora | None, part: str) -> None:
     assert tower.embeddings.class_embedding in set(plain['params'])
 
 
+def test_what_does_not_learn_is_not_copied() -> None:
+    found = read_released(ORACLE / 'depth')
+    tower = trainable_tower(found, lora=Lora(rank=2))
+    start = {found.vision[k].data_ptr() for k in found.vision}
+    for name, parameter in tower.named_parameters():
+        assert (parameter.data_ptr() in start) != parameter.requires_grad, name
+
+
 def test_low_rank_updates_must_go_on_or_be_merged() -> None:
     with pytest.raises(ValueError, match='rank 2; merge them first'):
         trainable_tower(read_released(ORACLE / 'depth'), lora=Lora(rank=4))

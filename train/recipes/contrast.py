@@ -87,7 +87,7 @@ def contrast(
         temperature=recipe.temperature,
         learn_temperature=recipe.learn_temperature,
     )
-    run = _new_run(recipe, trained, ranks)
+    run = new_run(recipe, trained, ranks)
     steps = total_steps(recipe, data)
     out.mkdir(parents=True, exist_ok=True)
     if resume:
@@ -219,7 +219,8 @@ def _refuse_infinite(run: Run) -> None:
                 )
 
 
-def _new_run(recipe: ContrastRecipe, trained: TrainedSet, ranks: Ranks) -> Run:
+def new_run(recipe: ContrastRecipe, trained: TrainedSet, ranks: Ranks) -> Run:
+    """Towers on their device, and their optimiser, before the first step."""
     for tower in trained.towers.values():
         tower.module.to(ranks.device)
         if recipe.gradient_checkpointing:
