@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
 
 from encoders.modalities import MODALITIES
-from train.pairs.make import PairPlan, manifest_of, plan_pairs, stream_pairs
+from train.cluster import Spread, add_ray_argument, ray_cluster
+from train.pairs.make import PairPlan, manifest_of, plan_pairs, spread_pairs, stream_pairs
 from train.pairs.options import (
     ANNOTATION_TOPICS,
     NOTE_TOPICS,
@@ -20,7 +22,6 @@ from train.pairs.options import (
     PairOptions,
     PairsReport,
 )
-from train.pairs.record import Pair
 from train.pairs.shards import DEFAULT_PAIRS, MANIFEST, write_manifest, write_shards
 from train.pairs.sidecar import read_sidecar
 from train.pairs.views import Views, load_callable, read_paraphrases, read_templates
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--pairs-per-shard', type=int, default=DEFAULT_PAIRS, metavar='N')
     parser.add_argument('--json', action='store_true', help='print the report as JSON')
+    add_ray_argument(parser)
     add_pair_arguments(parser)
 
 
@@ -164,12 +166,9 @@ def run(args: argparse.Namespace) -> int:
             raise ValueError(f'{args.out}: already holds pairs; give --overwrite to replace them')
         if args.pairs_per_shard < 1:
             raise ValueError('--pairs-per-shard must be at least 1')
-        plan = plan_from_arguments(args, report=report)
-        _clear(args.out)
-        split = 'evaluation' if args.evaluation else 'train'
-        pairs = _counted(plan, report)
-        shards = write_shards(args.out, pairs, pairs_per_shard=args.pairs_per_shard)
-        write_manifest(args.out, shards, manifest_of(plan, report, split=split))
+        with contextlib.ExitStack() as stack:
+            spread = stack.enter_context(ray_cluster(args.ray)) if args.ray else None
+            _make(args, report, spread)
     except (EvaluationDataError, OSError, ValueError) as error:
         print(f'lb-ros train pairs: {error}', file=sys.stderr)
         return 2
@@ -185,7 +184,23 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def plan_from_arguments(args: argparse.Namespace, *, report: PairsReport) -> PairPlan:
+def _make(args: argparse.Namespace, report: PairsReport, spread: Spread | None) -> None:
+    plan = plan_from_arguments(args, report=report, spread=spread or map)
+    _clear(args.out)
+    split = 'evaluation' if args.evaluation else 'train'
+    if spread is None:
+        pairs = stream_pairs(plan, report=report)
+    else:
+        pairs = spread_pairs(plan, spread, report=report)
+    total = sum(len(windows) for windows in plan.windows)
+    counted = track(pairs, 'cutting windows', total=total, console=STDERR)
+    shards = write_shards(args.out, counted, pairs_per_shard=args.pairs_per_shard)
+    write_manifest(args.out, shards, manifest_of(plan, report, split=split))
+
+
+def plan_from_arguments(
+    args: argparse.Namespace, *, report: PairsReport, spread: Spread = map
+) -> PairPlan:
     """Read what the options ask for.
 
     Raises:
@@ -221,7 +236,10 @@ def plan_from_arguments(args: argparse.Namespace, *, report: PairsReport) -> Pai
         views=_views(args),
         vocabulary=_vocabulary(args.vocabulary),
         max_per_entry=args.max_per_entry,
-        progress=lambda paths: iter(track(paths, 'reading texts', console=STDERR)),
+        spread=spread,
+        progress=lambda plans: iter(
+            track(plans, 'reading texts', total=len(bags), console=STDERR)
+        ),
     )
 
 
@@ -256,13 +274,6 @@ def _views(args: argparse.Namespace) -> Views:
         captioners={name: load_callable(name) for name in args.captioner},
         refiners={name: load_callable(name) for name in args.refiner},
         generators=generators,
-    )
-
-
-def _counted(plan: PairPlan, report: PairsReport) -> Iterator[Pair]:
-    total = sum(len(windows) for windows in plan.windows)
-    yield from track(
-        stream_pairs(plan, report=report), 'cutting windows', total=total, console=STDERR
     )
 
 

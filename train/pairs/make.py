@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from train.cluster import Spread
 from train.pairs.balance import balanced
 from train.pairs.cut import cut_bag
 from train.pairs.options import PairOptions, PairsReport
@@ -17,6 +19,7 @@ from train.pairs.sidecar import SidecarRow
 from train.pairs.views import Views, with_views
 
 HELD_BAGS = 4
+Planned = tuple[list[Window], PairsReport]
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ def plan_pairs(
     views: Views | None = None,
     vocabulary: Sequence[str] = (),
     max_per_entry: int | None = None,
-    progress: Callable[[Sequence[Path]], Iterator[Path]] = iter,
+    spread: Spread = map,
+    progress: Callable[[Iterator[Planned]], Iterator[Planned]] = iter,
 ) -> PairPlan:
     """Read what is said in every bag and choose windows.
 
@@ -59,22 +63,16 @@ def plan_pairs(
         views: What is added to every pair.
         vocabulary: Entries to balance over; every sentence is one where empty.
         max_per_entry: Windows per entry; all where None.
+        spread: Where bags are read.
         progress: Wraps the bags while they are read.
     """
     _report_unknown_bags(bags, sidecar, report)
     found: list[tuple[Path, list[Window]]] = []
-    for bag in progress(bags):
-        rows = [row for row in sidecar if row.bag in ('', bag.name, bag.stem)]
-        try:
-            windows = plan_bag(bag, options, sidecar=rows, report=report)
-        except (OSError, ValueError) as error:
-            report.problem(f'{bag}: {error}; the bag is skipped')
-            windows = []
+    plan = partial(_windows_of, options=options, sidecar=tuple(sidecar))
+    for bag, (windows, own) in zip(bags, progress(spread(plan, bags)), strict=True):
+        report.add(own)
         if windows:
             found.append((bag, windows))
-        else:
-            report.bags_skipped += 1
-            report.problem(f'{bag}: nothing is said in it; the bag is skipped')
     entries: Mapping[str, int] = {}
     if max_per_entry is not None:
         flat = [window for _, windows in found for window in windows]
@@ -88,6 +86,21 @@ def plan_pairs(
         views=views or Views(),
         entries=entries,
     )
+
+
+def _windows_of(bag: Path, *, options: PairOptions, sidecar: Sequence[SidecarRow]) -> Planned:
+    """The windows of one bag; none where it cannot be read or nothing is said."""
+    report = PairsReport()
+    rows = [row for row in sidecar if row.bag in ('', bag.name, bag.stem)]
+    windows: list[Window] = []
+    try:
+        windows = plan_bag(bag, options, sidecar=rows, report=report)
+    except (OSError, ValueError) as error:
+        report.problem(f'{bag}: {error}; the bag is skipped')
+    if not windows:
+        report.bags_skipped += 1
+        report.problem(f'{bag}: nothing is said in it; the bag is skipped')
+    return windows, report
 
 
 def _report_unknown_bags(
@@ -151,6 +164,22 @@ def stream_pairs(plan: PairPlan, *, report: PairsReport) -> Iterator[Pair]:
     """All pairs of a plan, bag by bag, straight from the bags."""
     for number in range(len(plan.bags)):
         yield from pairs_of_bag(plan, number, report=report)
+
+
+def spread_pairs(plan: PairPlan, spread: Spread, *, report: PairsReport) -> Iterator[Pair]:
+    """As `stream_pairs`, with bags cut elsewhere; all pairs of a bag come at once."""
+    alone = (
+        replace(plan, bags=(bag,), windows=(windows,), entries={})
+        for bag, windows in zip(plan.bags, plan.windows, strict=True)
+    )
+    for pairs, own in spread(_pairs_alone, alone):
+        report.add(own)
+        yield from pairs
+
+
+def _pairs_alone(plan: PairPlan) -> tuple[list[Pair], PairsReport]:
+    report = PairsReport()
+    return list(stream_pairs(plan, report=report)), report
 
 
 @dataclass

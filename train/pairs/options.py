@@ -137,6 +137,13 @@ class PairsReport:
         if line not in self.problems:
             self.problems.append(line)
 
+    def add(self, other: PairsReport) -> None:
+        """Count what another one counted, as of other bags."""
+        for name in (f.name for f in fields(self) if f.name != 'problems'):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for line in other.problems:
+            self.problem(line)
+
     def described(self) -> dict[str, Any]:
         """As JSON takes it."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -7,8 +7,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -19,12 +20,14 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
+    track,
 )
 
 from encoders import SENSED, Binder, ModelSetError, Predicate, PredicateError, load_predicates
 from encoders.precision import PRECISIONS
 from encoders.shipped import shipped
 from train.bags import BagReport
+from train.cluster import add_ray_argument, ray_cluster
 from train.samples import find_bags
 from train.score.embed import BagSource
 from train.score.lerobot_export import DEFAULT_FPS
@@ -42,6 +45,15 @@ ERRORS = (
     ValueError,
     KeyError,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One bag to score: the predicates, how it is read, and where its results go."""
+
+    predicates: Sequence[Predicate]
+    source: BagSource
+    out: Outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--no-timeline', action='store_true', help='neither PNG nor HTML')
     parser.add_argument('--json', action='store_true', help='print what was done as JSON')
+    add_ray_argument(parser)
     add_reading_arguments(parser)
 
 
@@ -158,10 +171,17 @@ def run(args: argparse.Namespace) -> int:
         )
         dataset = _new_dataset(args)
         binder = load_binder(args)
+        sources = sources_of(args, bags, binder)
+        jobs = [Job(predicates, *both) for both in zip(sources, outputs, strict=True)]
+        if args.ray:
+            scored = _scored_by_ray(args, binder, jobs)
+        else:
+            scored = _scored_here(binder, jobs, dataset)
         done = []
-        with progress_bar() as bar:
-            for source, out in zip(sources_of(args, bags, binder), outputs, strict=True):
-                done.append(_score_one(binder, predicates, source, out, bar, dataset))
+        for bag in scored:
+            for line in bag.problems:
+                print(f'lb-ros score: {line}', file=sys.stderr)
+            done.append(bag)
         if dataset is not None:
             dataset.finish()
     except ERRORS as error:
@@ -174,6 +194,8 @@ def run(args: argparse.Namespace) -> int:
 def _new_dataset(args: argparse.Namespace) -> LerobotWriter | None:
     if args.lerobot is None:
         return None
+    if args.ray:
+        raise ValueError('--lerobot writes all bags into one data set; leave out --ray')
     if args.lerobot_fps < 1:
         raise ValueError(f'--lerobot-fps must be at least 1, not {args.lerobot_fps}')
     return LerobotWriter(args.lerobot, fps=args.lerobot_fps)
@@ -214,31 +236,28 @@ def follow(bar: Progress, source: BagSource) -> Callable[[int], None]:
     return tell
 
 
-def _score_one(
+def _score(
     binder: Binder,
-    predicates: Sequence[Predicate],
-    source: BagSource,
-    out: Outputs,
-    bar: Progress,
-    dataset: LerobotWriter | None,
+    job: Job,
+    progress: Callable[[int], None],
+    *,
+    dataset: LerobotWriter | None = None,
 ) -> ScoredBag:
     began_s = time.monotonic()
-    report = BagReport(source.path)
+    report = BagReport(job.source.path)
     result = score_bag(
         binder,
-        predicates,
-        source,
-        out=out,
+        job.predicates,
+        job.source,
+        out=job.out,
         report=report,
         dataset=dataset,
-        progress=follow(bar, source),
+        progress=progress,
     )
     took_s = time.monotonic() - began_s
-    for line in report.problems:
-        print(f'lb-ros score: {line}', file=sys.stderr)
     return ScoredBag(
-        bag=str(source.path),
-        scores=str(out.scores),
+        bag=str(job.source.path),
+        scores=str(job.out.scores),
         rows=result.rows,
         windows=result.windows,
         seconds=round(result.seconds, 3),
@@ -247,6 +266,33 @@ def _score_one(
         precision=binder.precision,
         problems=report.problems,
     )
+
+
+def _scored_here(
+    binder: Binder, jobs: Sequence[Job], dataset: LerobotWriter | None
+) -> Iterator[ScoredBag]:
+    with progress_bar() as bar:
+        for job in jobs:
+            yield _score(binder, job, follow(bar, job.source), dataset=dataset)
+
+
+def _scored_by_ray(
+    args: argparse.Namespace, binder: Binder, jobs: Sequence[Job]
+) -> Iterator[ScoredBag]:
+    """Score bags on a cluster, where every process loads the model once."""
+    again = partial(_binder_of, args.model, binder.modalities, args.device, binder.precision)
+    with ray_cluster(args.ray, gpus=float(args.device.startswith('cuda'))) as spread:
+        scored = spread(partial(_score_there, again), jobs)
+        yield from track(scored, 'scoring bags', total=len(jobs), console=Console(stderr=True))
+
+
+def _score_there(binder: Callable[[], Binder], job: Job) -> ScoredBag:
+    return _score(binder(), job, lambda log_ns: None)
+
+
+@lru_cache(maxsize=1)
+def _binder_of(model: str, modalities: tuple[str, ...], device: str, precision: str) -> Binder:
+    return Binder.load(model, modalities=modalities, device=device, dtype=precision)
 
 
 def _tell(done: Sequence[ScoredBag], *, as_json: bool) -> None:
