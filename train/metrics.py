@@ -44,6 +44,10 @@ class Retrieval:
     candidates: int
     chance: float
 
+    def times_chance(self, k: int) -> float:
+        """How many times the recall of a random order that at k is, with one right answer each."""
+        return self.recall[k].value / min(1.0, k * self.chance)
+
 
 def retrieval(
     similarity: Floats,

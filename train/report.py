@@ -258,10 +258,11 @@ def print_evaluation(evaluation: Evaluation) -> None:
         table.add_row(name, group_of(name), str(one.positives), str(one.negatives), *cells)
     console.print(table)
     for name, found in evaluation.emergent.items():
-        console.print(
-            f'emergent {name}: R@1 {found.recall[1]}, chance {found.chance:.4f}, '
-            f'median rank {found.median_rank.value:.0f} of {found.candidates}'
+        recalls = ', '.join(
+            f'R@{k} {recall} ({found.times_chance(k):.1f} x chance)'
+            for k, recall in found.recall.items()
         )
+        console.print(f'emergent {name} of {found.candidates}: {recalls}')
     for wording, error in evaluation.calibration_error.items():
         console.print(
             f'{wording}: calibration error of fused probabilities {error.pooled} over all '
