@@ -51,19 +51,28 @@ def to_unit(raw: NDArray[Any], config: DepthConfig) -> tuple[NDArray[np.uint16],
             f'a depth image must be uint16 millimetres or float metres [H, W], '
             f'not {raw.dtype} {list(raw.shape)}'
         )
-    if raw.dtype == np.uint16:
-        metres = raw.astype(np.float32) * 1e-3
-    else:
-        metres = np.nan_to_num(raw.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    valid = (metres > 0).astype(np.float32)
+    limited, valid = _limited(raw, config.max_depth_m)
     side = (config.size, config.size)
-    limited = np.minimum(metres, config.max_depth_m) * valid
-    total = cv2.resize(limited, side, interpolation=cv2.INTER_AREA)
-    weight = cv2.resize(valid, side, interpolation=cv2.INTER_AREA)
+    # Depth and weight in one pass over the pixels.
+    both = cv2.resize(cv2.merge([limited, valid]), side, interpolation=cv2.INTER_AREA)
+    total, weight = both[..., 0], both[..., 1]
     far = np.full_like(total, config.max_depth_m)
     filled = np.divide(total, weight, out=far, where=weight > 1e-3)
     millimetres = np.clip(np.round(filled * 1000), 0, 65535).astype(np.uint16)
-    return millimetres, float(valid.mean())
+    return millimetres, cv2.countNonZero(valid) / raw.size
+
+
+def _limited(
+    raw: NDArray[Any], max_depth_m: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Metres up to a limit, 0 in holes; and 1 where there is depth, 0 in holes."""
+    metres = raw.astype(np.float32)
+    if raw.dtype == np.uint16:
+        metres *= 1e-3
+    else:
+        metres[~(np.isfinite(metres) & (metres > 0))] = 0
+    valid = (metres > 0).astype(np.float32)
+    return np.minimum(metres, max_depth_m, out=metres), valid
 
 
 def stored_form(config: DepthConfig) -> tuple[tuple[int, ...], type[np.generic]]:
