@@ -77,6 +77,7 @@ def engine_status(worker: EncodingWorker) -> Status:
         'received': str(sum(c.received for c in counters)),
         'encoded': str(sum(c.encoded for c in counters)),
         'dropped': str(sum(c.dropped for c in counters)),
+        'capped': str(sum(c.capped for c in counters)),
         'stale': str(sum(c.stale for c in counters)),
         'failed': str(sum(c.failed for c in counters)),
         'unheard': ', '.join(worker.unheard()),

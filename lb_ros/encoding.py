@@ -15,6 +15,7 @@ from encoders.audio_window import WINDOW_S
 from lb_ros.arrival import Arrival, Encoded
 from lb_ros.content_check import ContentCheck
 from lb_ros.health import Expectation, InputHealth, Log
+from lb_ros.limits import Limits
 from lb_ros.overload import MemoryPolicy, fatal_line, is_fatal
 from lb_ros.sample import Ready, Sensor, decode, encode
 from lb_ros.slot import Counters, NewestSlot
@@ -24,7 +25,7 @@ from lb_ros.watchdog import EXIT_DEVICE, leave
 
 MAX_BATCH = 4
 
-PLAIN_IMAGES, PLAIN_SOUND = ImageOptions(), AudioOptions()
+PLAIN_IMAGES, PLAIN_SOUND, UNLIMITED = ImageOptions(), AudioOptions(), Limits()
 
 
 class EncodingWorker:
@@ -35,8 +36,7 @@ class EncodingWorker:
         publish: Called from the worker's thread with every embedding.
         served: Called from there after those of all that were encoded together.
         log: Takes warnings, at most one per sensor and kind of fault every few seconds.
-        max_rate_hz: Upper limit per sensor; 0 for none.
-        max_age_ms: Messages that waited longer than this are dropped as stale.
+        limits: Of rate and age, and priorities.
         max_batch: Samples that are encoded in one call.
         on_fatal: Called with an exit status and a line when the device has failed for good; ends
             the process.
@@ -45,7 +45,7 @@ class EncodingWorker:
 
     Attributes:
         memory: What was done about lack of memory.
-        max_age_ms: See above; `limit` changes it.
+        limits: See above; `limit` changes them.
         stages: How long messages took in each stage.
     """
 
@@ -56,8 +56,7 @@ class EncodingWorker:
         publish: Callable[[Encoded], None],
         served: Callable[[], None] = lambda: None,
         log: Log,
-        max_rate_hz: float = 0.0,
-        max_age_ms: float = 1000.0,
+        limits: Limits = UNLIMITED,
         max_batch: int = MAX_BATCH,
         on_fatal: Callable[[int, str], object] = leave,
         wanted: Callable[[str], bool] = lambda modality: True,
@@ -65,7 +64,7 @@ class EncodingWorker:
         self.binder, self.stages = binder, StageTimes()
         self._publish, self._served = publish, served
         self._log, self._on_fatal, self._wanted = log, on_fatal, wanted
-        self.limit(max_rate_hz=max_rate_hz, max_age_ms=max_age_ms)
+        self.limits = limits
         self.memory = MemoryPolicy(max_batch=max_batch, log=log)
         self._wake = threading.Condition()
         self._sensors: dict[str, Sensor] = {}
@@ -90,7 +89,7 @@ class EncodingWorker:
         """Begin to accept messages of a modality; returns the name to `put` them under.
 
         Args:
-            modality: Of the model set. Sensors that come first are shed last.
+            modality: Of the model set. Of one priority, sensors that come first are shed last.
             source: Topic they come from; tells several sensors of one modality apart.
             topic: As log and diagnostics name it; the modality's where empty.
             images: How its images are read.
@@ -119,8 +118,8 @@ class EncodingWorker:
             stream = SoundInput(WINDOW_S, sound)
             content = ContentCheck(modality)
             self._next_s[name] = self._served_s[name] = 0.0
-            self.memory.priorities.append(name)
             self._sensors[name] = Sensor(modality, source, slot, health, content, stream, images)
+            self.memory.priorities = sorted(self._sensors, key=self._rank)
         return name
 
     def drop_waiting(self, sensor: str, *, timeout_s: float) -> bool:
@@ -139,10 +138,20 @@ class EncodingWorker:
         """Encode with another model set from the next message on."""
         self.binder = binder
 
-    def limit(self, *, max_rate_hz: float, max_age_ms: float) -> None:
+    def limit(self, limits: Limits) -> None:
         """Take other limits from the next message on."""
-        self._period_s = 1.0 / max_rate_hz if max_rate_hz > 0 else 0.0
-        self.max_age_ms = max_age_ms
+        with self._wake:
+            self.limits = limits
+            now_s = time.monotonic()
+            for name, sensor in self._sensors.items():  # not those of a longer period before
+                latest_s = now_s + limits.period_s(sensor.modality)
+                self._next_s[name] = min(self._next_s[name], latest_s)
+            self.memory.priorities = sorted(self._sensors, key=self._rank)
+            self._wake.notify_all()
+
+    def _rank(self, sensor: str) -> int:
+        """The lower, the earlier."""
+        return -self.limits.priority(self._sensors[sensor].modality)
 
     def counters(self) -> dict[str, Counters]:
         """What became of the messages so far, by sensor."""
@@ -176,7 +185,8 @@ class EncodingWorker:
             if fault:
                 entry.health.note(*fault)
             arrival = Arrival(window, end_ns, arrival.frame_id, arrival.arrived_s)
-        entry.slot.put(arrival)
+        is_capped = time.monotonic() < self._next_s[sensor]
+        entry.slot.put(arrival, replaced='capped' if is_capped else 'dropped')
 
     def forget_past(self, sensor: str) -> None:
         """Begin anew with a sensor whose time has jumped."""
@@ -251,15 +261,19 @@ class EncodingWorker:
         ]
 
     def _due(self) -> dict[str, Arrival]:
-        """Take a message of every sensor that may go, the one served longest ago first."""
+        """Take a message of every sensor that may go.
+
+        Those of the highest priority first, and of these the one served longest ago.
+        """
         now_s = time.monotonic()
         waiting = [name for name in self._waiting() if self._next_s[name] <= now_s]
-        waiting.sort(key=lambda name: self._served_s[name])
+        waiting.sort(key=lambda name: (self._rank(name), self._served_s[name]))
         due: dict[str, Arrival] = {}
         for name in waiting[: self.memory.batch]:
             self._served_s[name] = now_s
             arrival = self._sensors[name].slot.take()
-            self._next_s[name] = max(self._next_s[name] + self._period_s, now_s - self._period_s)
+            period_s = self.limits.period_s(self._sensors[name].modality)
+            self._next_s[name] = max(self._next_s[name] + period_s, now_s - period_s)
             if arrival is not None:
                 due[name] = arrival
         return due
@@ -295,7 +309,7 @@ class EncodingWorker:
     def _prepare(self, binder: Binder, name: str, arrival: Arrival) -> Ready | None:
         sensor, started_s = self._sensors[name], time.monotonic()
         wait_ms = (started_s - arrival.arrived_s) * 1e3
-        if wait_ms > self.max_age_ms:
+        if wait_ms > self.limits.max_age_ms:
             sensor.slot.count('stale')
             sensor.health.note('stale', f'a message waited {wait_ms:.0f} ms: the machine is busy')
             return None

@@ -21,13 +21,15 @@ from rclpy.parameter import Parameter
 from encoders import MODALITIES, SENSED, STANDARD
 from encoders.precision import PRECISIONS
 from encoders.shipped import shipped
+from lb_ros.limits import Limits
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
     """Values of a node's parameters; `DESCRIPTIONS` says what each is.
 
-    `inputs` are the topics of each modality, parameters `<sensor>_inputs`.
+    By modality: `inputs` are its topics, parameters `<sensor>_inputs`; for `rates_hz` and
+    `priorities` see `PER_SENSOR`.
     """
 
     model: str = 'lb-mini'
@@ -36,6 +38,8 @@ class Parameters:
     inputs: Mapping[str, tuple[str, ...]] = field(
         default_factory=lambda: {name: (MODALITIES[name].topic,) for name in SENSED}
     )
+    rates_hz: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(SENSED, 0.0))
+    priorities: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(SENSED, 0))
     device: str = 'cpu'
     precision: str = 'auto'
     threads: int = 0
@@ -77,8 +81,30 @@ RANGES = {
     'max_batch': (0, 64),
     'worker_timeout_s': (0.0, 3600.0),
 }
+# Those that every kind of sensor has: field of `Parameters` to the end of the parameter's name.
+PER_SENSOR = {'rates_hz': 'max_rate_hz', 'priorities': 'priority'}
+
+
+def sensor_parameter(field_name: str, modality: str) -> str:
+    """Name of the parameter for one kind of sensor, for example `camera_priority`."""
+    return f'{MODALITIES[modality].sensor}_{PER_SENSOR[field_name]}'
+
+
+for _name in SENSED:
+    _rate, _priority = (sensor_parameter(each, _name) for each in PER_SENSOR)
+    DESCRIPTIONS[_rate] = f'Upper limit for {_name} alone; 0: that of max_rate_hz'
+    DESCRIPTIONS[_priority] = f'Of {_name}; the highest is encoded first and shed last'
+    RANGES |= {_rate: RANGES['max_rate_hz'], _priority: (-100, 100)}
+
 # The others are read-only. These take effect at once ...
-LIVE = ('max_rate_hz', 'max_age_ms', 'evaluate_period_ms', 'history_s', 'answer_within_s')
+LIVE = (
+    'max_rate_hz',
+    'max_age_ms',
+    'evaluate_period_ms',
+    'history_s',
+    'answer_within_s',
+    *(sensor_parameter(each, name) for each in PER_SENSOR for name in SENSED),
+)
 # ... and these when the node is configured.
 AT_CONFIGURE = ('model', 'predicates', 'device', 'precision', 'threads')
 
@@ -112,6 +138,10 @@ class Settings:
     def _take(self, changed: Sequence[Parameter]) -> None:
         ours = {p.name: p.value for p in changed if p.name in LIVE + AT_CONFIGURE}
         if ours:
+            for each in PER_SENSOR:
+                names = {sensor_parameter(each, name): name for name in SENSED}
+                new = {names[key]: ours.pop(key) for key in names if key in ours}
+                ours[each] = {**getattr(self.values, each), **new}
             self.values = replace(self.values, **ours)
             self.on_change(self.values)
 
@@ -126,6 +156,8 @@ def declare_parameters(node: Node) -> Parameters:
     for each in fields(Parameters):
         if each.name == 'inputs':
             values[each.name] = {name: _declare_inputs(node, name) for name in SENSED}
+        elif each.name in PER_SENSOR:
+            values[each.name] = _declare_per_sensor(node, each.name)
         elif isinstance(each.default, tuple):
             values[each.name] = _declare_list(
                 node,
@@ -151,6 +183,15 @@ def _declare_inputs(node: Node, modality: str) -> tuple[str, ...]:
     entry = MODALITIES[modality]
     about = f'Topics of {modality}; several share the trunk'
     return _declare_list(node, f'{entry.sensor}_inputs', (entry.topic,), what='topic', about=about)
+
+
+def _declare_per_sensor(node: Node, field_name: str) -> dict[str, Any]:
+    defaults = getattr(Parameters(), field_name)
+    names = {modality: sensor_parameter(field_name, modality) for modality in SENSED}
+    return {
+        modality: declare_parameter(node, name, defaults[modality], _descriptor(name))
+        for modality, name in names.items()
+    }
 
 
 def _declare_list(
@@ -192,6 +233,16 @@ def batch_limit(parameters: Parameters) -> int:
     """Samples that are encoded in one call: of all sensors, where nothing else is configured."""
     return parameters.max_batch or sum(
         len(inputs_of(parameters, name)) for name in parameters.modalities
+    )
+
+
+def limits_of(parameters: Parameters) -> Limits:
+    """What sensors may use, and who comes first."""
+    return Limits(
+        max_rate_hz=parameters.max_rate_hz,
+        max_age_ms=parameters.max_age_ms,
+        rates_hz=parameters.rates_hz,
+        priorities=parameters.priorities,
     )
 
 

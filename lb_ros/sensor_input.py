@@ -120,7 +120,7 @@ class SensorInput:
             worker.put(self._sensor, arrival)
             return
         stamp_ns = to_ns(header.stamp)
-        checked = self._stamps.check(stamp_ns, now_ns, max_age_ms=worker.max_age_ms)
+        checked = self._stamps.check(stamp_ns, now_ns, max_age_ms=worker.limits.max_age_ms)
         health = worker.health(self._sensor)
         health.arrived(stamp_ns=checked.stamp_ns, now_ns=now_ns)
         if not checked.usable:

@@ -17,7 +17,7 @@ from lb_ros.diagnostics import engine_status
 from lb_ros.encoding import EncodingWorker
 from lb_ros.health import Log, Status
 from lb_ros.overload import fatal_line, is_fatal
-from lb_ros.parameters import Parameters, batch_limit, thread_count
+from lb_ros.parameters import Parameters, batch_limit, limits_of, thread_count
 from lb_ros.watchdog import EXIT_DEVICE, Watchdog, leave
 
 WARM_UP_RUNS = 2
@@ -92,8 +92,7 @@ class SharedModel:
                     publish=self.on_encoded,
                     served=self.on_served,
                     log=self.on_failure,
-                    max_rate_hz=parameters.max_rate_hz,
-                    max_age_ms=parameters.max_age_ms,
+                    limits=limits_of(parameters),
                     max_batch=batch_limit(parameters),
                     on_fatal=self.on_fatal,
                     wanted=self.wanted,
@@ -186,9 +185,7 @@ class SharedModel:
     def limit(self, parameters: Parameters) -> None:
         """Take over limits that have changed."""
         if self._worker is not None:
-            self._worker.limit(
-                max_rate_hz=parameters.max_rate_hz, max_age_ms=parameters.max_age_ms
-            )
+            self._worker.limit(limits_of(parameters))
 
 
 def warm_up(binder: Binder) -> None:

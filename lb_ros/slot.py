@@ -16,6 +16,7 @@ class Counters:
     Attributes:
         received: Arrived.
         dropped: Replaced by a newer one before they were looked at, or waiting at the end.
+        capped: Replaced by a newer one while the sensor's rate limit did not let them go.
         stale: Too old, when they came or when they were looked at.
         failed: Could not be decoded or encoded.
         encoded: Became an embedding.
@@ -23,13 +24,14 @@ class Counters:
 
     received: int = 0
     dropped: int = 0
+    capped: int = 0
     stale: int = 0
     failed: int = 0
     encoded: int = 0
 
 
 class NewestSlot(Generic[Item]):
-    """Holds at most one item; a newer one replaces it and the older one counts as dropped."""
+    """Holds at most one item; a newer one replaces it and the older one is counted."""
 
     def __init__(self, wake: threading.Condition) -> None:
         self._wake = wake
@@ -42,12 +44,12 @@ class NewestSlot(Generic[Item]):
         with self._wake:
             return self._counters
 
-    def put(self, item: Item) -> None:
-        """Store the newest item and wake the worker."""
+    def put(self, item: Item, *, replaced: str = 'dropped') -> None:
+        """Store the newest item and wake the worker; the one before counts as `replaced`."""
         with self._wake:
             lost = int(self._item is not None)
             self._item = item
-            self._add(received=1, dropped=lost)
+            self._add(received=1, **{replaced: lost})
             self._wake.notify_all()
 
     @property

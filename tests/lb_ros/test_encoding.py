@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ import pytest
 from encoders import Binder
 from lb_ros.arrival import Arrival, Encoded
 from lb_ros.encoding import EncodingWorker
+from lb_ros.limits import Limits
 
 LIMIT_S = 60.0
 Start = Callable[..., EncodingWorker]
@@ -97,7 +99,7 @@ def test_a_failing_sensor_is_told_once_and_the_others_go_on(
 def test_messages_that_waited_too_long_are_stale(
     start: Start, encoded: queue.Queue[Encoded]
 ) -> None:
-    worker = start(max_age_ms=500.0)
+    worker = start(limits=Limits(max_age_ms=500.0))
     worker.put('image', arrival(image(), age_s=2.0))
     worker.put('infrared', arrival(image('mono16')))
     assert encoded.get(timeout=LIMIT_S).modality == 'infrared'
@@ -122,7 +124,7 @@ def test_no_sensor_starves(start: Start, encoded: queue.Queue[Encoded]) -> None:
 
 
 def test_a_rate_limit_keeps_the_newest(start: Start, encoded: queue.Queue[Encoded]) -> None:
-    worker = start(max_rate_hz=4.0)
+    worker = start(limits=Limits(max_rate_hz=4.0))
     began_s = time.monotonic()
     stamps: list[int] = []
     stamp_ns = 0
@@ -136,7 +138,46 @@ def test_a_rate_limit_keeps_the_newest(start: Start, encoded: queue.Queue[Encode
     # Two may go at once; from then on a quarter of a second lies between.
     assert time.monotonic() - began_s > 0.2
     assert stamps == sorted(stamps)
-    assert worker.counters()['image'].dropped > 0
+    counters = worker.counters()['image']
+    assert counters.capped > 0
+    waiting = worker._sensors['image'].slot.waiting is not None
+    ended = counters.capped + counters.dropped + counters.encoded
+    assert counters.received == ended + waiting
+
+
+def test_a_kind_of_sensor_has_a_rate_limit_of_its_own(
+    start: Start, encoded: queue.Queue[Encoded]
+) -> None:
+    worker = start(limits=Limits(max_rate_hz=2.0, rates_hz={'infrared': 500.0}))
+    count: Counter[str] = Counter()
+    limit_s = time.monotonic() + LIMIT_S
+    while count['infrared'] < 10 * max(count['depth'], 1):
+        assert time.monotonic() < limit_s, count
+        worker.put('depth', arrival(image('16UC1')))
+        worker.put('infrared', arrival(image('mono16')))
+        count[encoded.get(timeout=LIMIT_S).modality] += 1
+    assert worker.counters()['depth'].capped > 0
+    # A shorter period takes effect at once, not after the longer one.
+    worker.limit(Limits(rates_hz={'depth': 0.001, 'infrared': 0.001}))
+    worker.limit(Limits())
+    worker.put('depth', arrival(image('16UC1'), stamp_ns=99))
+    while encoded.get(timeout=LIMIT_S).stamp_ns != 99:
+        pass
+
+
+def test_sensors_of_a_higher_priority_go_first(
+    start: Start, encoded: queue.Queue[Encoded]
+) -> None:
+    priorities = {'image': -1, 'infrared': 5, 'depth': 1}
+    worker = start(limits=Limits(priorities=priorities), max_batch=1)
+    assert worker.memory.priorities == ['infrared', 'depth', 'audio', 'image']
+    with worker._wake:  # all three are there when the worker looks
+        for name, kind in (('image', 'rgb8'), ('depth', '16UC1'), ('infrared', 'mono16')):
+            worker.put(name, arrival(image(kind)))
+    found = [encoded.get(timeout=LIMIT_S).modality for _ in range(3)]
+    assert found == ['infrared', 'depth', 'image']
+    worker.limit(Limits(priorities={'audio': 1}))
+    assert worker.memory.priorities[0] == 'audio'
 
 
 def test_an_unknown_sensor_is_an_error(start: Start) -> None:

@@ -13,12 +13,18 @@ rclpy = pytest.importorskip('rclpy')
 
 from rclpy.context import Context  # noqa: E402
 from rclpy.node import Node  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
 
 from encoders import SENSED  # noqa: E402
 from lb_ros.bringup_node import BringupNode  # noqa: E402
 from lb_ros.encoder_node import EncoderNode  # noqa: E402
 from lb_ros.microphone import MicrophoneNode  # noqa: E402
-from lb_ros.parameters import Parameters, Settings, declare_parameters  # noqa: E402
+from lb_ros.parameters import (  # noqa: E402
+    Parameters,
+    Settings,
+    declare_parameters,
+    limits_of,
+)
 from lb_ros.predicates_node import PredicatesNode  # noqa: E402
 
 pytestmark = pytest.mark.ros
@@ -54,6 +60,7 @@ def test_the_defaults_are_those_of_the_record(node: NewNode) -> None:
     [
         ('max_rate_hz:=fast', "parameter max_rate_hz: .*'fast'"),
         ('precision:=int3', 'parameter precision: must be one of auto'),
+        ('camera_priority:=101', 'parameter camera_priority: .*out of range'),
         ('threads:=-3', 'parameter threads: .*out of range'),
         ('modalities:=[smell]', "parameter modalities: unknown 'smell'"),
         ('modalities:=[]', 'parameter modalities: needs at least one of image'),
@@ -62,6 +69,17 @@ def test_the_defaults_are_those_of_the_record(node: NewNode) -> None:
 def test_a_wrong_value_is_named(node: NewNode, setting: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         declare_parameters(node(setting))
+
+
+def test_a_limit_of_one_kind_of_sensor_changes_at_run_time(node: NewNode) -> None:
+    made = node('depth_max_rate_hz:=5.0')
+    settings = Settings(made)
+    (set_now,) = made.set_parameters([Parameter('depth_priority', value=3)])
+    assert set_now.successful
+    limits = limits_of(settings.values)
+    assert limits.period_s('depth') == 0.2
+    assert limits.period_s('image') == 1 / Parameters().max_rate_hz
+    assert (limits.priority('depth'), limits.priority('image')) == (3, 0)
 
 
 def test_the_file_lists_all_parameters_of_all_nodes_with_their_defaults(ros_domain: int) -> None:
