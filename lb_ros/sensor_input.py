@@ -64,7 +64,7 @@ class SensorInput:
         self._worker: EncodingWorker | None = None
         self._sensor = ''
         self.is_open = False
-        self._mismatches: dict[str, str] = {}
+        self._mismatches: dict[str, tuple[str, float]] = {}
         self._untyped: set[str] = set()
         self._subscriptions: dict[str, Any] = {}
         self._info: Any = None
@@ -152,14 +152,17 @@ class SensorInput:
         )
 
     def _mismatch(self, topic: str, policy: str) -> None:
-        self._mismatches[topic] = policy
+        self._mismatches[topic] = (policy, time.monotonic())
 
     def _tell_mismatches(self, worker: EncodingWorker) -> None:
-        for topic, policy in self._mismatches.items():
+        # The name of a publisher is known a moment after the publisher.
+        latest_s = time.monotonic() - LOOK_S
+        due = [t for t, (_, heard_s) in self._mismatches.items() if heard_s <= latest_s]
+        for topic in due:
+            policy, _ = self._mismatches.pop(topic)
             wanted = self._subscriptions[topic].qos_profile
             line = mismatch_line(self._node, topic, wanted, policy)
             worker.health(self._sensor).note('qos', line)
-        self._mismatches.clear()
 
     def _look(self) -> None:
         """Now and then: is the sound of another type, has the input fallen silent?"""
