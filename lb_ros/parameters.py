@@ -38,12 +38,12 @@ class Parameters:
     inputs: Mapping[str, tuple[str, ...]] = field(
         default_factory=lambda: {name: (MODALITIES[name].topic,) for name in SENSED}
     )
-    rates_hz: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(SENSED, 0.0))
-    priorities: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(SENSED, 0))
     device: str = 'cpu'
     precision: str = 'auto'
     threads: int = 0
     max_rate_hz: float = 15.0
+    rates_hz: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(SENSED, 0.0))
+    priorities: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(SENSED, 0))
     max_age_ms: float = 1000.0
     evaluate_period_ms: float = 20.0
     history_s: float = 30.0

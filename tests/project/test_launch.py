@@ -101,37 +101,43 @@ def test_the_dds_profile_of_the_user_is_kept() -> None:
 
 def test_the_parameters_of_the_process_come_first_in_their_order() -> None:
     pytest.importorskip('rclpy')
-    from lb_ros.parameters import DESCRIPTIONS, Parameters
+    from lb_ros.parameters import DESCRIPTIONS, PER_SENSOR, Parameters, sensor_parameter
 
     names = []
     for field in fields(Parameters):
-        sensors = [f'{MODALITIES[name].sensor}_inputs' for name in SENSED]
-        names += sensors if field.name == 'inputs' else [field.name]
+        if field.name in PER_SENSOR:
+            names += [sensor_parameter(field.name, name) for name in SENSED]
+        elif field.name == 'inputs':
+            names += [f'{MODALITIES[name].sensor}_inputs' for name in SENSED]
+        else:
+            names.append(field.name)
     written = yaml.safe_load(PARAMETERS.read_text())['/**']['ros__parameters']
     assert list(written)[: len(names)] == names
-    assert set(DESCRIPTIONS) == {field.name for field in fields(Parameters)} - {'inputs'}
+    assert set(DESCRIPTIONS) == {name for name in names if not name.endswith('_inputs')}
+
+
+def comments() -> dict[str, str]:
+    """What is said above every parameter; those of one kind for several sensors share it."""
+    comment, kind, found = '', '', {}
+    for line in PARAMETERS.read_text().split('ros__parameters:\n')[1].splitlines():
+        if line.lstrip().startswith('#'):
+            comment, kind = ('' if kind else comment) + line, ''
+        elif match := re.match(r' {4}(\w+):', line):
+            own = match[1].partition('_')[2]
+            found[match[1]] = comment if kind in ('', own) else ''
+            kind = own or match[1]
+    return found
 
 
 def test_every_parameter_is_commented() -> None:
-    commented = False
-    for line in PARAMETERS.read_text().splitlines():
-        if re.match(r' {4}\w+:', line):
-            assert commented or '_inputs' in line, line
-            commented = '_inputs' in line
-        elif line.lstrip().startswith('#'):
-            commented = True
+    assert all(comments().values()), comments()
 
 
 def test_ranges_and_moments_in_the_file_are_those_of_the_code() -> None:
     pytest.importorskip('rclpy')
     from lb_ros.parameters import AT_CONFIGURE, LIVE, RANGES
 
-    comment, found = '', {}
-    for line in PARAMETERS.read_text().split('ros__parameters:\n')[1].splitlines():
-        if line.lstrip().startswith('#'):
-            comment += line
-        elif match := re.match(r' {4}(\w+):', line):
-            found[match[1]], comment = comment, ''
+    found = comments()
     for name, text in found.items():
         assert ('[live]' in text) == (name in LIVE), name
         assert ('[configure]' in text) == (name in AT_CONFIGURE), name
