@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 
 from lb_ros.slot import Counters
+from lb_ros.throttle import Clock, Throttle
 
 Log = Callable[[str], None]
-Clock = Callable[[], float]
 
 # Every kind of fault there is; counters and log throttles are therefore bounded.
 FAULTS: dict[str, str] = {
@@ -39,7 +39,6 @@ FAULTS: dict[str, str] = {
     'shed': 'shed for want of memory',
     'internal': 'an error of this program',
 }
-LOG_PERIOD_S = 10.0
 HOLD_S = 5.0  # a fault shows this long after it was last seen
 WINDOW = 100  # messages that rates are counted over
 REPAIRED = frozenset({'no_stamp', 'backwards', 'flat', 'saturated', 'frozen', 'clipping', 'gap',
@@ -106,10 +105,9 @@ class InputHealth:
         self._log, self._clock = log, clock
         self._expectation = expectation or Expectation()
         self._lock = threading.Lock()
-        self._faults: Counter[str] = Counter()
+        self._faults = Throttle(clock)
         self._seen_s: dict[str, float] = {}
         self._lines: dict[str, str] = {}
-        self._logged: dict[str, tuple[float, int]] = {}
         self._arrivals_s: deque[float] = deque(maxlen=WINDOW)
         self._stamps_s: deque[float] = deque(maxlen=WINDOW)
         self._delay_ms = self._latency_ms = math.nan
@@ -120,7 +118,7 @@ class InputHealth:
     def faults(self) -> dict[str, int]:
         """How often each kind of fault was seen."""
         with self._lock:
-            return dict(self._faults)
+            return dict(self._faults.counts)
 
     def arrived(self, *, stamp_ns: int, now_ns: int) -> None:
         """Note a message that came, whatever becomes of it."""
@@ -136,19 +134,14 @@ class InputHealth:
             fault: One of `FAULTS`.
             line: What was found, and what would do.
         """
-        now_s = self._clock()
         with self._lock:
             if fault not in FAULTS:
                 raise KeyError(f'no such fault: {fault!r}')
-            self._faults[fault] += 1
-            self._seen_s[fault], self._lines[fault] = now_s, line
-            logged_s, count = self._logged.get(fault, (-math.inf, 0))
-            if now_s - logged_s < LOG_PERIOD_S:
-                return
-            more = self._faults[fault] - count - 1
-            self._logged[fault] = (now_s, self._faults[fault])
+            self._seen_s[fault], self._lines[fault] = self._clock(), line
+            again = self._faults.note(fault)
+        if again is None:
+            return
         end = '' if fault in REPAIRED else '; such messages are skipped and counted'
-        again = f' ({more} more of the kind since the last line)' if more and count else ''
         self._log(f'{self.name}: topic {self.topic}: {line}{end}{again}')
 
     def delivered(self, latency_ms: float) -> None:
@@ -197,7 +190,7 @@ class InputHealth:
                 'sensor': self.name,
                 'silent_s': f'{silent_s:.1f}',
                 **{name: str(count) for name, count in asdict(counters).items()},
-                **{f'fault_{name}': str(count) for name, count in self._faults.items()},
+                **{f'fault_{name}': str(count) for name, count in self._faults.counts.items()},
             }
         level, message = Level.OK, 'ok'
         if silent_s > self._expectation.silent_after_s:

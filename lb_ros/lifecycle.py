@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -38,6 +38,7 @@ class Transitions:
     Args:
         node: It gets its `change_state` service from here; its callbacks stay as in rclpy.
         answer_within_s: 0 to wait for the work however long it takes.
+        more: What else the node's entry in `/diagnostics` holds.
 
     Attributes:
         failure: Why the last `configure` or `activate` failed; empty where it did not.
@@ -46,8 +47,14 @@ class Transitions:
         leader: Transitions of the node that passes its own on to this one; None without.
     """
 
-    def __init__(self, node: LifecycleNode, *, answer_within_s: Callable[[], float]) -> None:
-        self._node, self._answer_within_s = node, answer_within_s
+    def __init__(
+        self,
+        node: LifecycleNode,
+        *,
+        answer_within_s: Callable[[], float],
+        more: Callable[[], Mapping[str, str]] = dict,
+    ) -> None:
+        self._node, self._answer_within_s, self._more = node, answer_within_s, more
         self._machine = node._state_machine
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=f'{node.get_name()} transition')
         self._began_s = 0.0
@@ -192,6 +199,7 @@ class Transitions:
             KeyValue(key='state', value=self.state),
             KeyValue(key='activity', value=activity),
             KeyValue(key='failure', value=self.failure),
+            *(KeyValue(key=key, value=value) for key, value in self._more().items()),
         ]
         message = DiagnosticArray(status=[status])
         message.header.stamp = self._node.get_clock().now().to_msg()

@@ -14,6 +14,7 @@ from lb_ros.background import on_one_core
 from lb_ros.lifecycle import elsewhere
 from lb_ros.messages import predicate_message, predicates_from_messages
 from lb_ros.msg import Predicate as PredicateMsg
+from lb_ros.refusals import Serve
 from lb_ros.srv import AddPredicates, ListPredicates, RemovePredicates, SetPredicates
 
 
@@ -22,6 +23,7 @@ class PredicateServices:
 
     Args:
         node: Node `predicates`.
+        watched: Wraps the callback of a service, given its name.
         scoring: What is scored now; None where the node is not configured.
         changed: Called after every change.
         pool: Embeds new sentences.
@@ -33,6 +35,7 @@ class PredicateServices:
         self,
         node: Any,
         *,
+        watched: Callable[[str, Serve], Serve],
         scoring: Callable[[], Scoring | None],
         changed: Callable[[], None],
         pool: ThreadPoolExecutor,
@@ -46,7 +49,8 @@ class PredicateServices:
             (AddPredicates, 'add', self._add, changes),
             (RemovePredicates, 'remove', self._remove, changes),
         ):
-            node.create_service(kind, f'predicates/{name}', callback, callback_group=group)
+            serve = watched(f'predicates/{name}', callback)
+            node.create_service(kind, f'predicates/{name}', serve, callback_group=group)
 
     async def _configured(self, response: Any) -> Scoring | None:
         """What is scored, after a transition under way; where nothing is, the response says so."""

@@ -30,6 +30,7 @@ from lb_ros.pacing import Deadlines, Pacing
 from lb_ros.parameters import Parameters, Settings, predicates_file
 from lb_ros.predicate_services import PredicateServices
 from lb_ros.qos import LATCHED, NEWEST
+from lb_ros.refusals import Refusals
 from lb_ros.shared import SharedModel
 from lb_ros.srv import LoadModel, QueryText
 from lb_ros.stamps import to_ns
@@ -49,8 +50,11 @@ class PredicatesNode(LifecycleNode):
         super().__init__('predicates', **node_options)
         self._model: SharedModel | None = None
         self._settings: Settings | None = None
+        self._refusals = Refusals(self.get_logger().warning)
         self.transitions = Transitions(
-            self, answer_within_s=lambda: self._values().answer_within_s
+            self,
+            answer_within_s=lambda: self._values().answer_within_s,
+            more=self._refusals.values,
         )
         self._source = ''
         self._followers: Followers | None = None
@@ -103,10 +107,13 @@ class PredicatesNode(LifecycleNode):
     def _offer_services(self) -> None:
         # Changes one after the other; questions and the rest at any time.
         changes, any_time = MutuallyExclusiveCallbackGroup(), ReentrantCallbackGroup()
-        self.create_service(QueryText, 'query', self._query, callback_group=any_time)
-        self.create_service(LoadModel, 'load_model', self._load_model, callback_group=changes)
+        watched = self._refusals.watched
+        query, load_model = watched('query', self._query), watched('load_model', self._load_model)
+        self.create_service(QueryText, 'query', query, callback_group=any_time)
+        self.create_service(LoadModel, 'load_model', load_model, callback_group=changes)
         self._predicate_services = PredicateServices(
             self,
+            watched=watched,
             scoring=lambda: self._scoring,
             changed=self._pacing.ask,
             pool=self._changes,

@@ -48,7 +48,7 @@ SENSORS = {'camera_encoder': 'image', 'depth_encoder': 'depth', 'infrared_encode
 TOPICS = {'image': 'camera/image', 'depth': 'depth/image', 'infrared': 'infrared/image',
           'audio': 'microphone/audio'}  # fmt: skip
 NODES = ('bringup', 'predicates', *SENSORS)
-STEPS_PER_CYCLE = 60
+STEPS_PER_CYCLE = 30
 PREDICATES = """predicates:
   seen:
     positive: [the drawer is open]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import os
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,15 +16,18 @@ from typing import BinaryIO
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """A binary file that takes the place of `path` only once it is complete and on disk.
 
-    Whatever fails, also the disk being full, leaves what was at `path` and no partial file.
+    Whatever fails, also the disk being full, leaves what was at `path` and no partial file. What a
+    writer that was killed has left beside `path` is removed by the next one.
     """
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    _remove_abandoned(path)
+    temporary = path.with_name(f'.{path.name}.{secrets.token_hex(4)}.tmp')
     try:
-        with temporary.open('wb') as file:
+        with _created(temporary) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+            # While it is locked, so that nobody takes it for abandoned.
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -32,6 +38,25 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write a whole file (see `atomic_file`)."""
     with atomic_file(path) as file:
         file.write(content)
+
+
+def _created(path: Path) -> BinaryIO:
+    """A new file, locked for as long as it is open: the kernel lets go however a process ends."""
+    while True:
+        file = path.open('wb')
+        with suppress(OSError):  # a file system without locks: others cannot lock it either
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()  # another writer removed it before it was locked
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove the partial files of writers of `path` that have ended: nobody locks those."""
+    for left in path.parent.glob(f'.{glob.escape(path.name)}.*.tmp'):
+        with suppress(OSError), left.open('r+b') as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

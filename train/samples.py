@@ -19,6 +19,7 @@ from rich.progress import track
 from encoders.decode import DecodeError, decode_audio, decode_image
 from encoders.modalities import MODALITIES
 from encoders.preprocess import MINI, Config, family_of, stored_form, to_stored, window_s
+from train.atomic import atomic_file
 from train.bags import BagMessage, BagReport, read_bag
 from train.storage import read_marks
 
@@ -227,9 +228,8 @@ def _extract(task: tuple[Path, dict[str, Config], Path | None]) -> dict[str, Any
     part = extract_bag(bag, configs)
     if stored is not None:
         stored.parent.mkdir(parents=True, exist_ok=True)
-        temporary = stored.with_suffix('.tmp.npz')
-        np.savez(temporary, **part)
-        temporary.rename(stored)
+        with atomic_file(stored) as file:
+            np.savez(file, **part)
     return part
 
 

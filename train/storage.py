@@ -189,7 +189,7 @@ def _span_ns(file: Path) -> tuple[int, int] | None:
         connection = sqlite3.connect(f'file:{file}?mode=ro', uri=True)
         row = connection.execute('SELECT min(timestamp), max(timestamp) FROM messages').fetchone()
         return None if row[0] is None else (int(row[0]), int(row[1]))
-    except (McapError, OSError, ValueError, struct.error, sqlite3.Error):
+    except (McapError, OSError, ValueError, struct.error, sqlite3.Error, MemoryError):
         return None
 
 
@@ -364,8 +364,8 @@ def _read_sqlite(file: Path, problem: Problem) -> Iterator[RawMessage]:
                 problem(f'{file}: topic {topic}: damaged message skipped (types of columns)')
                 continue
             yield RawMessage(topic, type_name, log_ns, raw, definitions.get(type_name, ''))
-    # What sqlite quotes of a damaged schema need not be text.
-    except (sqlite3.Error, UnicodeDecodeError) as error:
+    # What sqlite quotes of a damaged schema need not be text; a damaged length asks for memory.
+    except (sqlite3.Error, UnicodeDecodeError, MemoryError) as error:
         problem(f'{file}: damaged database, the rest is lost ({error})')
 
 

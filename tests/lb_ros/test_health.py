@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lb_ros.health import FAULTS, HOLD_S, LOG_PERIOD_S, Expectation, InputHealth, Level
+from lb_ros.health import FAULTS, HOLD_S, Expectation, InputHealth, Level
 from lb_ros.slot import Counters
 from lb_ros.stamp_check import StampCheck
+from lb_ros.throttle import LOG_PERIOD_S
 
 
 class Rig:

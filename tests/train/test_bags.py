@@ -209,3 +209,10 @@ def test_a_damaged_database_is_one_line_of_the_report(
     report = BagReport(bag)
     assert list(read_bag(bag, report=report)) == []
     assert any(says in line for line in report.problems), report.problems
+
+
+def test_a_damaged_length_in_a_database_is_one_line() -> None:
+    report = BagReport(Path(__file__).parents[1] / 'data' / 'damaged_length.db3')
+    assert list(read_bag(report.path, report=report)) == []
+    assert len(report.problems) == 1
+    assert 'damaged database' in report.problems[0]
