@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import warnings
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +164,46 @@ def test_the_approximate_index_finds_what_the_exact_search_finds(
         exact = {e.stamp_ns for e in store.nearest(query, 'depth', limit=20, exact=True)}
         shares.append(len(near & exact) / 20)
     assert np.mean(shares) >= 0.9
+
+
+def test_a_sentence_nearer_to_another_sensor_is_found_in_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from train.search import store as storing
+
+    monkeypatch.setattr(storing, 'MIN_ROWS_TO_APPROXIMATE', 1000)
+    monkeypatch.setattr(storing, 'PROBED_SHARE', 0.3)
+    rng = np.random.default_rng(3)
+    middles = {name: unit(rng.normal(size=DIMENSIONS)) for name in ('depth', 'audio')}
+    store = MomentStore(str(tmp_path / 'i'), About('space', 'model', DIMENSIONS))
+    for name, middle in middles.items():
+        drawn = middle + 0.5 / np.sqrt(DIMENSIONS) * rng.normal(size=(2000, DIMENSIONS))
+        add(store, unit(drawn), name, bag=f'/{name}')
+    store.optimise()
+    query = unit(middles['audio'] + 0.2 * unit(rng.normal(size=DIMENSIONS)))
+    found = store.nearest(query, 'depth', limit=20)
+    exact = store.nearest(query, 'depth', limit=20, exact=True)
+    assert {e.modality for e in found} == {'depth'}
+    assert len({e.stamp_ns for e in found} & {e.stamp_ns for e in exact}) >= 10
+
+
+def test_what_is_stored_is_what_was_embedded_and_little_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from train.search import store as storing
+
+    monkeypatch.setattr(storing, 'KEPT_VERSIONS', timedelta(0))
+    vectors = unit(np.random.default_rng(4).normal(size=(4000, DIMENSIONS)))
+    for begin in range(0, len(vectors), 500):
+        store = stored(tmp_path / 'i', vectors[begin : begin + 500], bag=f'/{begin}')
+    with warnings.catch_warnings(action='ignore'):  # nobody else reads this index
+        store.optimise()
+    found = store.nearest(vectors[1234], 'depth', limit=1)[0]
+    assert (found.bag, found.stamp_ns) == ('/1000', 234 * 1_000_000_000)
+    np.testing.assert_allclose(found.vector, vectors[1234], atol=1e-3)
+    assert found.cosine == pytest.approx(1, abs=1e-3)
+    size = sum(file.stat().st_size for file in (tmp_path / 'i').rglob('*') if file.is_file())
+    assert size < 1.3 * vectors.nbytes
 
 
 def test_commands_from_bags_to_answers(

@@ -1,4 +1,10 @@
-"""Moments in LanceDB: vectors with bag, topic and time, all of one language space."""
+"""Moments in LanceDB: vectors with bag, topic and time, all of one language space.
+
+A stored vector is an embedding with `CODE_SIZE` more dimensions that say which sensor it is of,
+and so is a query: within a sensor the order of cosines stays as it is, but the cells of the
+approximate index hold one sensor each, and a search looks into those of its sensor alone.
+Without, a sentence, which is far from all sensors, is looked for in cells of the wrong one.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +12,8 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +21,29 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from encoders import SpaceError
+from encoders import SENSED, SpaceError
 from train.score.embed import Embeddings
 
-FORMAT = 1
+FORMAT = 2
 MOMENTS, THUMBNAILS = 'moments', 'thumbnails'
 ABOUT = b'lb_ros'
 # Below this an exact search takes milliseconds, and needs no approximate index.
 MIN_ROWS_TO_APPROXIMATE = 100_000
 PLACE = ('bag', 'modality', 'topic', 'stamp_ns', 'start_ns', 'time_s')
 METRIC = 'cosine'
+CODE_SIZE, CODE_VALUE = 8, 0.4
+# What a coded vector is longer than the embedding in it: nothing of another sensor comes close.
+CODED_LENGTH = math.sqrt(1 + CODE_SIZE * CODE_VALUE**2)
 # Cells need not be exact: more are looked into than hold the answers.
 KMEANS_ITERATIONS, KMEANS_SAMPLE_RATE = 8, 32
-# Of an approximate search; measured by benchmarks/search.py. A byte for each dimension is almost
-# exact, so that few candidates are compared again; product quantisation in 48 bytes compared forty
-# times the answers again and still missed one in ten.
-PROBED_SHARE = 0.25
-REFINE_FACTOR = 2
+# Of an approximate search. Sentences need a larger share of the cells than examples. A byte for
+# each dimension is not quite exact, so that some candidates are compared again.
+PROBED_SHARE = 0.32
+REFINE_FACTOR = 5
+# An open index notices within this time what another process has added or merged.
+REFRESH = timedelta(seconds=1)
+# Versions that another process may still read or write are younger than this.
+KEPT_VERSIONS = timedelta(seconds=10)
 
 
 class NoIndexError(ValueError):
@@ -75,7 +89,8 @@ class MomentStore:
 
     def __init__(self, uri: str, about: About | None = None) -> None:
         self.uri = uri
-        self._db = _lancedb().connect(uri)
+        self._db = _lancedb().connect(uri, read_consistency_interval=REFRESH)
+        self._shares: dict[tuple[int, str], float] = {}
         names = set(self._db.list_tables().tables)
         if MOMENTS not in names:
             if about is None:
@@ -85,7 +100,7 @@ class MomentStore:
         self._thumbnails = self._db.open_table(THUMBNAILS)
         stored = json.loads((self._moments.schema.metadata or {}).get(ABOUT, b'{}'))
         if stored.pop('format', None) != FORMAT:
-            raise NoIndexError(f'{uri}: not an index of format {FORMAT}')
+            raise NoIndexError(f'{uri}: not an index of format {FORMAT}; make it anew')
         self.about = About(**stored)
 
     def _create(self, about: About) -> None:
@@ -97,7 +112,7 @@ class MomentStore:
         }
         text = pa.string()
         moments = [
-            ('vector', pa.list_(pa.float32(), about.dimensions)),
+            ('vector', pa.list_(pa.float16(), about.dimensions + CODE_SIZE)),
             ('bag', text), ('bag_key', text), ('modality', text), ('topic', text),
             ('stamp_ns', pa.int64()), ('start_ns', pa.int64()), ('time_s', pa.float64()),
         ]  # fmt: skip
@@ -156,10 +171,11 @@ class MomentStore:
                        'jpeg': jpegs}  # fmt: skip
             self._thumbnails.add(pa.table(columns, schema=self._thumbnails.schema))
         rows = len(embeddings)
-        flat = pa.array(embeddings.vectors.astype(np.float32).ravel())
+        coded = _coded(embeddings.vectors, embeddings.modality) / CODED_LENGTH
+        flat = pa.array(coded.astype(np.float16).ravel())
         table = pa.table(
             {
-                'vector': pa.FixedSizeListArray.from_arrays(flat, self.about.dimensions),
+                'vector': pa.FixedSizeListArray.from_arrays(flat, coded.shape[1]),
                 'bag': [bag] * rows,
                 'bag_key': [key] * rows,
                 'modality': embeddings.modality,
@@ -175,35 +191,48 @@ class MomentStore:
             self._moments.delete(f'{named} AND bag_key != {_quoted(key)}')
 
     def optimise(self) -> None:
-        """Merge small files, and bring the indices up to date where there is much to search."""
-        self._thumbnails.optimize()
+        """Merge small files, and bring the indices up to date where there is much to search.
+
+        Older versions, which take as much room again, are deleted.
+        """
+        self._thumbnails.optimize(cleanup_older_than=KEPT_VERSIONS)
         self._moments.optimize()
         rows = len(self)
         indexed = {name for index in self._moments.list_indices() for name in index.columns}
         if 'modality' not in indexed and rows:
             self._moments.create_index('modality', config=_lancedb().index.Bitmap())
-        if rows < MIN_ROWS_TO_APPROXIMATE or 'vector' in indexed:
-            return
-        config = _lancedb().index.IvfSq(
-            distance_type=METRIC,
-            num_partitions=partitions(rows),
-            max_iterations=KMEANS_ITERATIONS,
-            sample_rate=KMEANS_SAMPLE_RATE,
-        )
-        self._moments.create_index('vector', config=config)
+        if rows >= MIN_ROWS_TO_APPROXIMATE and 'vector' not in indexed:
+            config = _lancedb().index.IvfSq(
+                distance_type=METRIC,
+                num_partitions=partitions(rows),
+                max_iterations=KMEANS_ITERATIONS,
+                sample_rate=KMEANS_SAMPLE_RATE,
+            )
+            self._moments.create_index('vector', config=config)
+        self._moments.optimize(cleanup_older_than=KEPT_VERSIONS)
 
     def nearest(
         self, query: NDArray[np.float32], modality: str, *, limit: int, exact: bool = False
     ) -> list[Entry]:
         """The windows of a modality whose vectors have the largest product with a query `[D]`."""
-        search = self._moments.search(query.astype(np.float32), vector_column_name='vector')
+        coded = _coded(query[None].astype(np.float32), np.array([modality]))[0]
+        search = self._moments.search(coded, vector_column_name='vector')
         search = search.distance_type(METRIC).where(_is(modality), prefilter=True).limit(limit)
         if exact:
             search = search.bypass_vector_index()
         else:
-            probes = max(1, math.ceil(PROBED_SHARE * partitions(len(self))))
-            search = search.nprobes(probes).refine_factor(REFINE_FACTOR)
-        return _entries(search.to_arrow(), query)
+            search = search.nprobes(self._probes(modality)).refine_factor(REFINE_FACTOR)
+        return self._entries(search.to_arrow(), query)
+
+    def _probes(self, modality: str) -> int:
+        """How many cells to look into: a share of those that hold the modality."""
+        rows = len(self)
+        if (rows, modality) not in self._shares:
+            count = self._moments.count_rows(_is(modality))
+            self._shares = {k: v for k, v in self._shares.items() if k[0] == rows}
+            self._shares[rows, modality] = count / max(rows, 1)
+        share = self._shares[rows, modality]
+        return max(1, math.ceil(PROBED_SHARE * share * partitions(rows)))
 
     def around(
         self, moments: Sequence[tuple[str, int]], *, within_ns: int, modalities: Sequence[str]
@@ -218,20 +247,35 @@ class MomentStore:
         )
         listed = ', '.join(_quoted(m) for m in modalities)
         search = self._moments.search().where(f'({near}) AND modality IN ({listed})')
-        return _entries(search.to_arrow(), None)
+        return self._entries(search.to_arrow(), None)
 
     def at(self, bag: str, time_s: float, *, within_s: float) -> list[Entry]:
         """All windows of a bag near a moment of it."""
         low, high = time_s - within_s, time_s + within_s
         where = f'bag = {_quoted(bag)} AND time_s >= {low} AND time_s <= {high}'
-        return _entries(self._moments.search().where(where).to_arrow(), None)
+        return self._entries(self._moments.search().where(where).to_arrow(), None)
 
     def sample(self, modality: str, *, count: int = 2000) -> NDArray[np.float32]:
         """Vectors of a modality, spread over the index, `[<= count, D]`."""
         stride = max(1, len(self) // (4 * count))
         where = f'{_is(modality)} AND (stamp_ns / 1000000) % {stride} = 0'
         found = self._moments.search().where(where).select(['vector']).limit(count).to_arrow()
-        return _matrix(found)
+        return self._embeddings(found)
+
+    def _entries(self, table: pa.Table, query: NDArray[np.float32] | None) -> list[Entry]:
+        vectors = self._embeddings(table)
+        cosines = np.zeros(len(vectors)) if query is None else vectors @ query
+        rows = table.drop_columns(['vector']).to_pylist()
+        return [
+            Entry(**{name: row[name] for name in PLACE}, vector=vector, cosine=float(cosine))
+            for row, vector, cosine in zip(rows, vectors, cosines, strict=True)
+        ]
+
+    def _embeddings(self, table: pa.Table) -> NDArray[np.float32]:
+        column = table['vector'].combine_chunks()
+        stored = np.asarray(column.flatten(), np.float32)
+        stored = stored.reshape(len(column), column.type.list_size)
+        return stored[:, : self.about.dimensions] * np.float32(CODED_LENGTH)
 
     def thumbnail(self, bag: str, modality: str, stamp_ns: int) -> bytes | None:
         """The picture nearest to a moment; None where there is none within 2 s."""
@@ -246,23 +290,24 @@ class MomentStore:
 
 
 def partitions(rows: int) -> int:
-    """Cells of the approximate index: half the square root of the number of rows."""
-    return max(1, round(math.sqrt(rows) / 2))
+    """Cells of the approximate index: the square root of the number of rows."""
+    return max(1, round(math.sqrt(rows)))
 
 
-def _entries(table: pa.Table, query: NDArray[np.float32] | None) -> list[Entry]:
-    vectors = _matrix(table)
-    cosines = np.zeros(len(vectors)) if query is None else vectors @ query
-    rows = table.drop_columns(['vector']).to_pylist()
-    return [
-        Entry(**{name: row[name] for name in PLACE}, vector=vector, cosine=float(cosine))
-        for row, vector, cosine in zip(rows, vectors, cosines, strict=True)
-    ]
+def _coded(vectors: NDArray[np.float32], modalities: NDArray[np.str_]) -> NDArray[np.float32]:
+    """Vectors `[N, D]` with the code of their sensor, `[N, D + CODE_SIZE]`."""
+    codes = np.stack([_code(str(name)) for name in modalities]) if len(modalities) else None
+    if codes is None:
+        codes = np.zeros((0, CODE_SIZE), np.float32)
+    return np.concatenate([vectors, codes], axis=1, dtype=np.float32)
 
 
-def _matrix(table: pa.Table) -> NDArray[np.float32]:
-    column = table['vector'].combine_chunks()
-    return np.asarray(column.flatten(), np.float32).reshape(len(column), column.type.list_size)
+@lru_cache(maxsize=64)
+def _code(modality: str) -> NDArray[np.float32]:
+    """Signs that are orthogonal to those of other sensors; a row of Hadamard's matrix."""
+    row = 1 + SENSED.index(modality) % (CODE_SIZE - 1) if modality in SENSED else 0
+    signs = [(-1) ** bin(row & column).count('1') for column in range(CODE_SIZE)]
+    return CODE_VALUE * np.array(signs, np.float32)
 
 
 def _is(modality: str) -> str:
