@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,21 +15,41 @@ MAX_UNSTAMPED_GAP_S = 0.5
 FOLLOW_SHARE = 0.05
 # What a sound encoder is given at most; longer than the stretch any of them uses.
 WINDOW_S = 2.5
+# Windows end on this grid of their stream, at most so much before its newest sample: every sound
+# encoder hears in steps of it, and a step that two windows have in common is computed once.
+GRID_MS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """`wave` `[channels, samples]`; `start_ns` is the time of its first sample."""
+    """`wave` `[channels, samples]`; `start_ns` is the time of its first sample.
+
+    `first` is the number of that sample in its stream. Numbers go on where the stream starts anew:
+    none is used twice.
+    """
 
     wave: NDArray[Any]
     rate_hz: int
     start_ns: int
+    first: int = 0
 
     @property
     def end_ns(self) -> int:
         """Time after the last sample."""
         duration_ns: int = round(self.wave.shape[1] * 1e9 / self.rate_hz)
         return self.start_ns + duration_ns
+
+    @property
+    def end(self) -> int:
+        """Number of the sample after the last one."""
+        return self.first + self.wave.shape[1]
+
+    def part(self, start: int, stop: int) -> Window:
+        """Its samples from number `start` to before `stop`, as far as it has them; a view."""
+        skipped = max(0, start - self.first)
+        wave = self.wave[:, skipped : stop - self.first]
+        start_ns = self.start_ns + round(skipped * 1e9 / self.rate_hz)
+        return Window(wave, self.rate_hz, start_ns, self.first + skipped)
 
 
 class AudioWindow:
@@ -48,7 +68,8 @@ class AudioWindow:
         if length_s <= 0:
             raise ValueError(f'length_s must be positive, not {length_s}')
         self._length_s = length_s
-        self._window: Window | None = None
+        self._heard: Window | None = None
+        self._unused = 0
         self.restarts = 0
         self.why = ''
 
@@ -56,22 +77,33 @@ class AudioWindow:
         self, wave: NDArray[Any], *, rate_hz: int, start_ns: int, stamped: bool = True
     ) -> Window:
         """Add a chunk `[channels, samples]` from `start_ns` on; returns the window so far."""
-        window = self._window
-        why = '' if window is None else _why_not(window, wave, rate_hz, start_ns, stamped)
-        if window is not None and not why:
-            off_ns = start_ns - window.end_ns
-            start_ns = window.start_ns + round(FOLLOW_SHARE * off_ns)
-            wave = np.concatenate([window.wave, wave], axis=1)
-        elif window is not None:
+        heard, step = self._heard, _grid(rate_hz)
+        why = '' if heard is None else _why_not(heard, wave, rate_hz, start_ns, stamped)
+        first = -(-self._unused // step) * step
+        if heard is not None and not why:
+            off_ns = start_ns - heard.end_ns
+            start_ns = heard.start_ns + round(FOLLOW_SHARE * off_ns)
+            wave, first = np.concatenate([heard.wave, wave], axis=1), heard.first
+        elif heard is not None:
             self.restarts += 1
             self.why = why
-        extra = wave.shape[1] - round(self._length_s * rate_hz)
-        if extra > 0:
-            # A copy: a view would keep the longer wave alive.
-            wave = wave[:, extra:].copy()
-            start_ns += round(extra * 1e9 / rate_hz)
-        self._window = Window(wave, rate_hz, start_ns)
-        return self._window
+        heard = Window(wave, rate_hz, start_ns, first)
+        self._unused = heard.end
+        stop = heard.end - heard.end % step
+        kept = heard.part(stop - round(self._length_s * rate_hz), heard.end)
+        # A copy: a view would keep the longer wave alive.
+        self._heard = kept if kept.first == first else replace(kept, wave=kept.wave.copy())
+        return self._heard.part(kept.first, stop) if stop > kept.first else self._heard
+
+    def forget(self) -> None:
+        """Begin anew with the next chunk, without calling it a gap."""
+        self._heard = None
+
+
+def _grid(rate_hz: int) -> int:
+    """Samples of `GRID_MS`; 1 where that is no whole number."""
+    samples, rest = divmod(rate_hz * GRID_MS, 1000)
+    return samples if samples and not rest else 1
 
 
 def _why_not(

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders.columns import Columns
 from encoders.encoder import EncoderSet, no_encoder
 from encoders.packed import encode_together
 from encoders.precision import dtype_of, name_of
@@ -89,8 +90,13 @@ class Binder:
         """
         return self.preprocess_with_validity(modality, raw)[0]
 
-    def preprocess_with_validity(self, modality: str, raw: Any) -> tuple[Tensor, float]:
+    def preprocess_with_validity(
+        self, modality: str, raw: Any, *, columns: Columns | None = None
+    ) -> tuple[Tensor, float]:
         """As `preprocess`, with the valid share of the sample, 0..1.
+
+        Of a window of a stream of sound, `columns` may know what earlier ones had in common with
+        it (see `encoders.columns`).
 
         Raises:
             KeyError: The set has no encoder for this modality.
@@ -98,7 +104,7 @@ class Binder:
         """
         if modality not in self._encoders:
             raise no_encoder(modality, self.model, self._encoders)
-        inputs, valid = self._encoders[modality].preprocess(raw)
+        inputs, valid = self._encoders[modality].preprocess(raw, columns=columns)
         return inputs.unsqueeze(0), valid
 
     @torch.inference_mode()

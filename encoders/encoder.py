@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders.calibration import Calibration
+from encoders.columns import Columns
 from encoders.preprocess import Config
 
 
@@ -27,8 +28,10 @@ class Encoder(Protocol):
         """The factor that its cosines with sentences were trained with."""
         ...
 
-    def preprocess(self, raw: Any) -> tuple[Tensor, float]:
+    def preprocess(self, raw: Any, *, columns: Columns | None = None) -> tuple[Tensor, float]:
         """The network's input for one sample, without batch dimension, and its valid share, 0..1.
+
+        Of a sound, `columns` may know columns of its spectrogram already.
 
         Raises:
             ValueError: The array has a shape or dtype that this modality does not take.

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from encoders.columns import Columns
 from encoders.preprocess import Config, preprocess
 from encoders.sharing import TensorPool
 from encoders.vision_config import VisionConfig
@@ -32,9 +33,10 @@ class TowerEncoder:
         """The factor this modality's cosines were trained with: exp of its parameter."""
         return float(self.tower.logit_scale.detach().float().exp())
 
-    def preprocess(self, raw: Any) -> tuple[Tensor, float]:
+    def preprocess(self, raw: Any, *, columns: Columns | None = None) -> tuple[Tensor, float]:
         """The network's input, float32 on the tower's device, and the valid share."""
-        return preprocess(raw, self.config, device=self.tower.logit_scale.device)
+        device = self.tower.logit_scale.device
+        return preprocess(raw, self.config, device=device, columns=columns)
 
     def encode(self, inputs: Tensor) -> Tensor:
         """Unit vectors `[B, D]` of inputs `[B, 3, H, W]` or `[B, 3, T, H, W]`."""

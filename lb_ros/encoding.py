@@ -17,7 +17,7 @@ from lb_ros.content_check import ContentCheck
 from lb_ros.health import Expectation, InputHealth, Log
 from lb_ros.limits import Limits
 from lb_ros.overload import MemoryPolicy, fatal_line, is_fatal
-from lb_ros.sample import Ready, Sensor, decode, encode
+from lb_ros.sample import Ready, Sensor, decode, encode, preprocess
 from lb_ros.slot import Counters, NewestSlot
 from lb_ros.sound_input import SoundInput
 from lb_ros.stage_times import StageTimes
@@ -323,7 +323,7 @@ class EncodingWorker:
                 if not finding.usable:
                     raise DecodeError(finding.line, fault=finding.fault)
                 sensor.health.note(finding.fault, finding.line)
-            inputs, valid = binder.preprocess_with_validity(sensor.modality, raw)
+            inputs, valid = preprocess(binder, sensor, arrival, raw)
         except DecodeError as error:
             self._fail(name, error.fault, str(error))
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders import MODALITIES, Binder, ImageOptions, decode_image
+from encoders.columns import ColumnStore
 from lb_ros.arrival import Arrival
 from lb_ros.content_check import ContentCheck
 from lb_ros.health import InputHealth
@@ -30,6 +31,7 @@ class Sensor:
     content: ContentCheck
     sound: SoundInput
     images: ImageOptions
+    columns: ColumnStore = field(default_factory=ColumnStore)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,18 @@ def decode(sensor: Sensor, arrival: Arrival) -> tuple[Any, int]:
         return (window.wave, window.rate_hz), window.start_ns
     image = decode_image(arrival.message, modality=sensor.modality, options=sensor.images)
     return image.array, arrival.stamp_ns
+
+
+def preprocess(binder: Binder, sensor: Sensor, arrival: Arrival, raw: Any) -> tuple[Tensor, float]:
+    """The network's input `[1, ...]` of a raw sample, and its valid share, 0..1.
+
+    Of sound, what the window before has in common with this one is not computed again.
+
+    Raises what `Binder.preprocess_with_validity` raises.
+    """
+    is_sound = MODALITIES[sensor.modality].kind == 'sound'
+    columns = sensor.columns.until(arrival.message.end) if is_sound else None
+    return binder.preprocess_with_validity(sensor.modality, raw, columns=columns)
 
 
 def encode(binder: Binder, samples: Sequence[Ready]) -> list[NDArray[np.float32]]:

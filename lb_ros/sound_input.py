@@ -13,7 +13,6 @@ class SoundInput:
     """Decodes chunks and joins them. Safe to use from several threads."""
 
     def __init__(self, length_s: float, options: AudioOptions) -> None:
-        self._length_s = length_s
         self.options = options
         self._window = AudioWindow(length_s)
         self._lock = threading.Lock()
@@ -56,4 +55,4 @@ class SoundInput:
     def forget(self) -> None:
         """Begin anew with the next chunk, without calling it a gap."""
         with self._lock:
-            self._window = AudioWindow(self._length_s)
+            self._window.forget()

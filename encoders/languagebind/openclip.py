@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from encoders.columns import Columns
 from encoders.encoder import EncoderSet
 from encoders.languagebind.configuration import TextConfig
 from encoders.languagebind.preprocess import image
@@ -32,7 +33,7 @@ class OpenClipEncoder:
     device: torch.device
     dtype: torch.dtype
 
-    def preprocess(self, raw: Any) -> tuple[Tensor, float]:
+    def preprocess(self, raw: Any, *, columns: Columns | None = None) -> tuple[Tensor, float]:
         """float32 `[3, size, size]` and the valid share."""
         return image.preprocess(raw, self.config, device=self.device)
 

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders.columns import Columns
 from encoders.languagebind import preprocess as languagebind
 from encoders.modalities import MODALITIES
 
@@ -77,9 +78,19 @@ _FOUND = {entry.config: (family, entry) for (family, _), entry in _ENTRIES.items
 
 
 def preprocess(
-    raw: Any, config: Config, *, device: str | torch.device = 'cpu'
+    raw: Any,
+    config: Config,
+    *,
+    device: str | torch.device = 'cpu',
+    columns: Columns | None = None,
 ) -> tuple[Tensor, float]:
     """Preprocess one sample.
+
+    Args:
+        raw: As the module of its modality takes it.
+        config: Constants.
+        device: Where the result lies.
+        columns: May know columns of a sound's spectrogram already; of no use to other modalities.
 
     Returns:
         float32 `[3, H, W]` (video: `[3, T, H, W]`) on the device, and the valid share of the
@@ -89,9 +100,10 @@ def preprocess(
         ValueError: The array has a shape or dtype that this modality does not take.
     """
     family, entry = _FOUND[type(config)]
+    known = {} if columns is None else {'columns': columns}
     if family == LANGUAGEBIND:
-        return entry.preprocess(raw, config, device=device)
-    inputs, valid = entry.preprocess(raw, config)
+        return entry.preprocess(raw, config, device=device, **known)
+    inputs, valid = entry.preprocess(raw, config, **known)
     return inputs.to(device), valid
 
 

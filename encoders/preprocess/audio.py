@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders.columns import Columns, computed
+
 
 @dataclass(frozen=True, slots=True)
 class AudioConfig:
@@ -50,13 +52,14 @@ class AudioConfig:
 
 
 def to_unit(
-    raw: tuple[NDArray[Any], int], config: AudioConfig
+    raw: tuple[NDArray[Any], int], config: AudioConfig, *, columns: Columns = computed
 ) -> tuple[NDArray[np.float16], float]:
     """Log-mel energies, float16 `[mel_bins, frames]`, and the share that is not padding.
 
     Args:
         raw: (wave, rate): int16 or float `[samples]` or `[channels, samples]`, and hertz.
         config: Window and filter bank.
+        columns: May know columns of the spectrogram already (see `encoders.columns`).
 
     Raises:
         ValueError: The wave has another shape or dtype, or the rate is not positive.
@@ -66,15 +69,20 @@ def to_unit(
         raise ValueError(f'the sampling rate must be positive, not {rate_hz}')
     mono = _mono(np.asarray(wave))
     if rate_hz != config.rate_hz:
-        mono = resample(mono, rate_hz, config.rate_hz)
+        # Every sample of it depends on the whole window.
+        mono, columns = resample(mono, rate_hz, config.rate_hz), computed
     missing = config.samples - len(mono)
     valid = min(1.0, len(mono) / config.samples)
-    mono = F.pad(mono, (missing, 0)) if missing > 0 else mono[-config.samples :]
-    return log_mel(mono, config).to(torch.float16).numpy(), valid
+    if missing > 0:
+        mono, columns = F.pad(mono, (missing, 0)), computed
+    mel = log_mel(mono[-config.samples :], config, columns=columns)
+    return mel.to(torch.float16).numpy(), valid
 
 
 def _mono(wave: NDArray[Any]) -> Tensor:
-    if wave.ndim == 2:
+    if wave.ndim == 2 and len(wave) == 1:
+        wave = wave[0]
+    elif wave.ndim == 2:
         wave = (
             wave.mean(axis=0) if wave.dtype.kind == 'f' else wave.mean(axis=0).astype(wave.dtype)
         )
@@ -83,8 +91,9 @@ def _mono(wave: NDArray[Any]) -> Tensor:
             f'a wave must be int16 or float [samples] or [channels, samples], '
             f'not {wave.dtype} {list(wave.shape)}'
         )
-    scale = 1 / 32768 if wave.dtype == np.int16 else 1.0
-    return torch.from_numpy(np.nan_to_num(wave.astype(np.float32)) * np.float32(scale))
+    if wave.dtype == np.int16:
+        return torch.from_numpy(wave.astype(np.float32)) / 32768
+    return torch.from_numpy(np.nan_to_num(wave.astype(np.float32)))
 
 
 def resample(wave: Tensor, from_hz: int, to_hz: int) -> Tensor:
@@ -99,16 +108,31 @@ def resample(wave: Tensor, from_hz: int, to_hz: int) -> Tensor:
     return resampled
 
 
-def log_mel(wave: Tensor, config: AudioConfig) -> Tensor:
-    """Natural log of mel energies, float32 `[mel_bins, frames]`."""
+def log_mel(wave: Tensor, config: AudioConfig, *, columns: Columns = computed) -> Tensor:
+    """Natural log of mel energies, float32 `[mel_bins, frames]`; silence comes before the wave."""
     size = round(config.window_ms * config.rate_hz / 1000)
     hop = round(config.hop_ms * config.rate_hz / 1000)
-    transform = 1 << (size - 1).bit_length()
+
+    def compute(wave: Tensor) -> Tensor:
+        return _mel_columns(wave, config, size=size, hop=hop)
+
     padded = F.pad(wave, (size - hop, 0))
-    frames = padded.unfold(0, size, hop)[: config.frames] * torch.hann_window(size)
+    if columns is computed:
+        return compute(padded)[: config.frames].T.contiguous()
+    # The first columns reach into the silence, which the window brings with it.
+    own = math.ceil((size - hop) / hop)
+    parts = [compute(padded[: (own - 1) * hop + size])] if own else []
+    following = padded[own * hop :]
+    parts.append(columns(following, compute, size=size, hop=hop, what=config))
+    return torch.cat(parts)[: config.frames].T.contiguous()
+
+
+def _mel_columns(wave: Tensor, config: AudioConfig, *, size: int, hop: int) -> Tensor:
+    transform = 1 << (size - 1).bit_length()
+    frames = wave.unfold(0, size, hop) * torch.hann_window(size)
     power: Tensor = torch.fft.rfft(frames, n=transform).abs().square()
     energies: Tensor = mel_filters(config, transform) @ power.T
-    return (energies + 1e-7).log()
+    return (energies + 1e-7).log().T
 
 
 @lru_cache(maxsize=8)
@@ -137,7 +161,9 @@ def normalise(stored: Tensor, config: AudioConfig) -> Tensor:
     return plane.unsqueeze(-3).expand(*plane.shape[:-2], 3, *plane.shape[-2:])
 
 
-def preprocess(raw: tuple[NDArray[Any], int], config: AudioConfig) -> tuple[Tensor, float]:
-    """float32 `[3, mel_bins, frames]` and the share that is not padding."""
-    stored, valid = to_unit(raw, config)
+def preprocess(
+    raw: tuple[NDArray[Any], int], config: AudioConfig, *, columns: Columns = computed
+) -> tuple[Tensor, float]:
+    """float32 `[3, mel_bins, frames]` and the share that is not padding; see `to_unit`."""
+    stored, valid = to_unit(raw, config, columns=columns)
     return normalise(torch.from_numpy(stored), config), valid

@@ -13,6 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from encoders import Binder, Predicate, PredicateBank
+from encoders.audio_window import WINDOW_S, AudioWindow, Window
+from encoders.columns import ColumnStore
+from encoders.encoder import Encoder
 from encoders.scoring import Evaluation, Scoring
 from encoders.sources import parse_source
 from lb_ros.bench.engine import engine
@@ -22,10 +25,15 @@ from lb_ros.bench.subjects import LARGE, RANDOM, open_encoders
 
 PREDICATES = (10, 100, 1000, 10_000)
 SENSORS = ('image', 'depth', 'audio')
+SOUND_HZ = 16_000
 
 
 def preprocessing(model: str, precision: str, repeats: int) -> list[Measurement]:
-    """One sample of every modality, on one thread."""
+    """One sample of every modality, on one thread.
+
+    Of sound also a window as a node hears it, 100 ms later in every run: alone, and with the
+    columns of the spectrogram that it has in common with the window before.
+    """
     rng = np.random.default_rng(0)
     raw: dict[str, Any] = {
         'image': rng.integers(0, 255, (720, 1280, 3), dtype=np.uint8),
@@ -34,13 +42,40 @@ def preprocessing(model: str, precision: str, repeats: int) -> list[Measurement]
         'audio': (rng.normal(0, 0.1, 160_000).astype(np.float32), 16_000),
     }
     encoders, _ = open_encoders(model, torch.float32)
+    cases: dict[str, Callable[[], object]]
     cases = {m: lambda m=m: encoders[m].preprocess(raw[m]) for m in encoders if m in raw}
+    if 'audio' in encoders:
+        cases |= {
+            'audio window, alone': _Heard(encoders['audio'], rng, keeps=False).run,
+            'audio window, kept columns': _Heard(encoders['audio'], rng, keeps=True).run,
+        }
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         return measure('preprocessing', cases, repeats=repeats, facts={'threads': 1})
     finally:
         torch.set_num_threads(threads)
+
+
+class _Heard:
+    """A stream of sound whose window is preprocessed anew after every chunk."""
+
+    def __init__(self, encoder: Encoder, rng: np.random.Generator, *, keeps: bool) -> None:
+        self._encoder, self._columns, self._keeps = encoder, ColumnStore(), keeps
+        self._window, self._start_ns = AudioWindow(WINDOW_S), 0
+        self._chunk = rng.normal(0, 3000, (1, SOUND_HZ // 10)).astype(np.int16)
+        for _ in range(round(10 * WINDOW_S)):
+            self._hear()
+
+    def _hear(self) -> Window:
+        start_ns, self._start_ns = self._start_ns, self._start_ns + 100_000_000
+        return self._window.add(self._chunk, rate_hz=SOUND_HZ, start_ns=start_ns)
+
+    def run(self) -> object:
+        """One window."""
+        window = self._hear()
+        columns = self._columns.until(window.end) if self._keeps else None
+        return self._encoder.preprocess((window.wave, SOUND_HZ), columns=columns)
 
 
 def text(model: str, precision: str, repeats: int) -> list[Measurement]:

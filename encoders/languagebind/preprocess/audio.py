@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders.columns import Columns, computed
 from encoders.languagebind.preprocess.resample import resample
 
 # Kaldi's defaults, at 16 kHz: 25 ms every 10 ms, padded to a power of two.
@@ -68,7 +69,11 @@ class AudioConfig:
 
 
 def preprocess(
-    raw: tuple[NDArray[Any], int], config: AudioConfig, *, device: str | torch.device = 'cpu'
+    raw: tuple[NDArray[Any], int],
+    config: AudioConfig,
+    *,
+    device: str | torch.device = 'cpu',
+    columns: Columns = computed,
 ) -> tuple[Tensor, float]:
     """float32 `[3, mel_bins, frames]`, and the share that is neither repeated nor not finite.
 
@@ -78,6 +83,7 @@ def preprocess(
             LanguageBind does. Numbers that are not finite become 0.
         config: Constants.
         device: Where to compute.
+        columns: May know columns of the spectrogram already.
 
     Raises:
         ValueError: The wave has another shape or dtype, the rate is not positive, or the clip is
@@ -90,13 +96,17 @@ def preprocess(
     finite = samples.isfinite()
     share = float(finite.float().mean()) if samples.numel() else 0.0
     samples = torch.where(finite, samples, samples.new_zeros(()))
-    samples = resample(samples, before_hz=int(rate_hz), after_hz=config.rate_hz)
+    if rate_hz != config.rate_hz:
+        # What is resampled near an end of the window depends on where it ends.
+        samples = resample(samples, before_hz=int(rate_hz), after_hz=config.rate_hz)
+        columns = computed
     if samples.shape[1] < config.window:
         raise ValueError(
             f'a sound must last at least {FRAME_MS} ms, but {samples.shape[1]} samples at '
             f'{config.rate_hz} Hz last {1000 * samples.shape[1] / config.rate_hz:.1f} ms'
         )
-    mel = log_mel((samples - samples.mean())[0], config)
+    # The mean of the window changes no column but for rounding: each loses its own as well.
+    mel = log_mel((samples - samples.mean())[0], config, columns=columns)
     valid = share * min(1.0, len(mel) / config.frames)
     return audio_inputs(mel, config), valid
 
@@ -118,7 +128,7 @@ def as_samples(wave: NDArray[Any], *, device: str | torch.device) -> Tensor:
     return torch.from_numpy(np.array(channels, np.float32)).to(device) * scale
 
 
-def log_mel(wave: Tensor, config: AudioConfig) -> Tensor:
+def log_mel(wave: Tensor, config: AudioConfig, *, columns: Columns = computed) -> Tensor:
     """Natural log of mel energies: float32 `[samples]` to `[columns, mel_bins]`.
 
     Povey et al. 2011 (Kaldi), compute-fbank-feats without dither, energy and its 16-bit scale.
@@ -127,6 +137,14 @@ def log_mel(wave: Tensor, config: AudioConfig) -> Tensor:
     the reference did, this is the reference bit by bit; elsewhere it is computed in float64, which
     is nearer to it than another float32 (docs/models.md).
     """
+
+    def compute(wave: Tensor) -> Tensor:
+        return _mel_columns(wave, config)
+
+    return columns(wave, compute, size=config.window, hop=config.hop, what=config)
+
+
+def _mel_columns(wave: Tensor, config: AudioConfig) -> Tensor:
     window = torch.hann_window(config.window, periodic=False, device=wave.device)
     transform = 1 << (config.window - 1).bit_length()
     frames = wave.unfold(0, config.window, config.hop)
