@@ -42,7 +42,7 @@ class Window:
     @property
     def end(self) -> int:
         """Number of the sample after the last one."""
-        return self.first + self.wave.shape[1]
+        return self.first + int(self.wave.shape[1])
 
     def part(self, start: int, stop: int) -> Window:
         """Its samples from number `start` to before `stop`, as far as it has them; a view."""
