@@ -1,4 +1,4 @@
-"""What happens when the accelerator runs out of memory: smaller batches, then fewer sensors.
+"""What happens when a device runs out of memory: smaller batches, then fewer sensors.
 
 And how an error after which no CUDA call can succeed is told from one that passes.
 """
@@ -18,12 +18,21 @@ Encode = Callable[[list[Sample]], list[Result]]
 
 RECOVER_S = 30.0
 MAX_RECOVER_S = 600.0
+# PyTorch has no class of its own for the CPU's.
+CPU_WORDS = "DefaultCPUAllocator: can't allocate memory"
 FATAL_WORDS = ('CUDA error', 'device-side assert', 'cuDNN error', 'CUBLAS_STATUS', 'HIP error')
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an allocation failed, on an accelerator or on the CPU."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and CPU_WORDS in str(error)
 
 
 def is_fatal(error: BaseException) -> bool:
     """Whether the process can do no more with its device after this error."""
-    if isinstance(error, torch.OutOfMemoryError):
+    if lacks_memory(error):
         return False
     accelerator = getattr(torch, 'AcceleratorError', None)
     if accelerator is not None and isinstance(error, accelerator):
@@ -84,7 +93,7 @@ class MemoryPolicy:
         Args:
             sensors: Whose each sample is.
             samples: As many.
-            encode: Called with some of the samples; may raise torch.OutOfMemoryError.
+            encode: Called with some of the samples; may raise what `lacks_memory` knows.
         """
         self._recover()
         results: list[Result | None] = [None] * len(samples)
@@ -94,7 +103,9 @@ class MemoryPolicy:
             part = waiting[: self.batch]
             try:
                 found = encode([samples[index] for index in part])
-            except torch.OutOfMemoryError as error:
+            except (MemoryError, RuntimeError) as error:
+                if not lacks_memory(error):
+                    raise
                 self._free(error)
                 if len(part) > 1:
                     self._halve(len(part))
@@ -111,7 +122,7 @@ class MemoryPolicy:
             waiting = waiting[len(part) :]
         return results
 
-    def _free(self, error: torch.OutOfMemoryError) -> None:
+    def _free(self, error: Exception) -> None:
         self.out_of_memory += 1
         if self._on_trial:
             self._recover_s = min(2 * self._recover_s, MAX_RECOVER_S)

@@ -16,7 +16,7 @@ import torch
 from encoders import Binder
 from lb_ros.arrival import Arrival, Encoded
 from lb_ros.encoding import EncodingWorker
-from lb_ros.overload import MemoryPolicy, is_fatal
+from lb_ros.overload import MemoryPolicy, is_fatal, lacks_memory
 from lb_ros.watchdog import EXIT_DEVICE
 
 LIMIT_S = 60.0
@@ -168,6 +168,15 @@ def test_an_embedding_that_is_not_finite_is_never_published(
 )
 def test_what_a_device_survives_is_told_apart(error: Exception, fatal: bool) -> None:
     assert is_fatal(error) is fatal
+
+
+@pytest.mark.parametrize('more_than_there_is', [torch.empty, np.empty])
+def test_the_cpu_lacks_memory_in_words_of_its_own(more_than_there_is: Callable[..., Any]) -> None:
+    with pytest.raises((MemoryError, RuntimeError)) as failed:
+        more_than_there_is(1 << 58)
+    assert lacks_memory(failed.value)
+    assert not is_fatal(failed.value)
+    assert not lacks_memory(RuntimeError('shapes do not match'))
 
 
 def test_a_measure_that_is_taken_back_too_early_waits_longer_the_next_time() -> None:
