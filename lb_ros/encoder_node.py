@@ -12,7 +12,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from encoders import MODALITIES, ModelSetError, SpaceError
 from lb_ros.arrival import Encoded
 from lb_ros.diagnostics import publish_diagnostics
-from lb_ros.encoding import EncodingWorker
+from lb_ros.encoding import STOP_S, EncodingWorker
 from lb_ros.health import Status
 from lb_ros.input_parameters import declare_input_parameters
 from lb_ros.lifecycle import FAILURE, SUCCESS, Transitions, attempt
@@ -27,8 +27,6 @@ from lb_ros.stamps import to_stamp
 from lb_ros.timers import every
 
 LOAD_ERRORS = (ModelSetError, SpaceError, KeyError, ValueError, ModuleNotFoundError, OSError)
-# `deactivate` waits this long for what is being encoded.
-STOP_S = 2.0
 
 
 class EncoderNode(LifecycleNode):
@@ -147,7 +145,7 @@ class EncoderNode(LifecycleNode):
         self._open(False)
         for sensor in self._sensors.values():
             assert self._worker is not None
-            if not self._worker.drop_waiting(sensor, timeout_s=STOP_S):
+            if not self._worker.drop_waiting(sensor):
                 self.get_logger().warning(f'{sensor} is still being encoded after {STOP_S} s')
 
     def publish(self, encoded: Encoded) -> None:

@@ -24,6 +24,8 @@ from lb_ros.stage_times import StageTimes
 from lb_ros.watchdog import EXIT_DEVICE, leave
 
 MAX_BATCH = 4
+# Whoever stops waits this long for what is being encoded.
+STOP_S = 2.0
 
 PLAIN_IMAGES, PLAIN_SOUND, UNLIMITED = ImageOptions(), AudioOptions(), Limits()
 
@@ -72,7 +74,7 @@ class EncodingWorker:
         self._served_s: dict[str, float] = {}
         self._encoding: tuple[str, ...] = ()
         self._busy_since_s = 0.0
-        self._running = True
+        self._running, self._left_behind = True, False
         self._thread = threading.Thread(target=self._work, name='encoding', daemon=True)
         self._thread.start()
 
@@ -122,17 +124,19 @@ class EncodingWorker:
             self.memory.priorities = sorted(self._sensors, key=self._rank)
         return name
 
-    def drop_waiting(self, sensor: str, *, timeout_s: float) -> bool:
+    def drop_waiting(self, sensor: str) -> bool:
         """Forget what waits of a sensor, and wait for what is being encoded of it.
 
         Returns:
-            False where that took longer than `timeout_s`.
+            False where that has been going on for more than `STOP_S`, so that sensors which are
+            encoded together wait no longer than one of them.
         """
         with self._wake:
             if sensor in self._sensors:
                 self._sensors[sensor].slot.discard()
                 self._sensors[sensor].sound.forget()
-            return self._wake.wait_for(lambda: sensor not in self._encoding, timeout_s)
+            left_s = max(0.0, self._busy_since_s + STOP_S - time.monotonic())
+            return self._wake.wait_for(lambda: sensor not in self._encoding, left_s)
 
     def use(self, binder: Binder) -> None:
         """Encode with another model set from the next message on."""
@@ -216,11 +220,15 @@ class EncodingWorker:
         self._sensors[sensor].health.note(fault, line)
 
     def close(self) -> None:
-        """Stop the thread and wait for it."""
+        """Stop the thread and wait for it.
+
+        What takes longer than `STOP_S` is left behind, and its result is not published.
+        """
         with self._wake:
             self._running = False
             self._wake.notify_all()
-        self._thread.join()
+        self._thread.join(STOP_S)
+        self._left_behind = self._thread.is_alive()
 
     def _work(self) -> None:
         while True:
@@ -298,6 +306,8 @@ class EncodingWorker:
             [sample.sensor for sample in ready], ready, partial(encode, binder)
         )
         encode_ms = (time.monotonic() - started_s) * 1e3
+        if self._left_behind:
+            return
         for sample, vector in zip(ready, vectors, strict=True):
             if vector is None:
                 self._lack_memory(sample.sensor)
