@@ -4,22 +4,28 @@ After every kill a node is started again and must answer within five seconds of 
 message; a training run must go on from an intact checkpoint, and end with the very weights of a
 run that was never killed.
 
+A cycle of a node has two kills: one at any moment of its start, and one at work, a moment after it
+has answered. Nodes can be killed side by side, each in a ROS domain of its own.
+
     python tests/kill_cycles.py --cycles 200 --json killed.json
     python tests/kill_cycles.py --cycles 10 --only bringup --only training
+    nice python tests/kill_cycles.py --cycles 200 --jobs 2 --minutes 30 --json killed.json
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import rclpy
@@ -36,13 +42,14 @@ sys.path.insert(0, str(ROOT))
 
 from encoders import Binder  # noqa: E402
 from encoders.model_set import WEIGHTS  # noqa: E402
+from lb_ros.bench.environment import environment  # noqa: E402
 from lb_ros.msg import AudioChunk, Embedding, PredicateStates  # noqa: E402
 from lb_ros.qos import LATCHED  # noqa: E402
 from lb_ros.stamps import to_stamp  # noqa: E402
 from tests.train.conftest import RECIPE, DrawnBag, random_moments  # noqa: E402
 from train.checkpoint import CHECKPOINT, LOG  # noqa: E402
 
-START_S, RECOVERY_S = 180.0, 5.0
+START_S, RECOVERY_S, WORK_S = 180.0, 5.0, 0.5
 SENSORS = {'camera_encoder': 'image', 'depth_encoder': 'depth', 'infrared_encoder': 'infrared',
            'microphone_encoder': 'audio'}  # fmt: skip
 TOPICS = {'image': 'camera/image', 'depth': 'depth/image', 'infrared': 'infrared/image',
@@ -110,8 +117,13 @@ class Robot(Node):
         self._sender.publish(message)
 
 
-def kill_node(target: str, cycles: int, *, rng: np.random.Generator) -> dict[str, Any]:
-    """Kill a node at random moments of its start and of its work; returns what was measured."""
+def kill_node(
+    target: str, cycles: int, *, rng: np.random.Generator, end_s: float
+) -> dict[str, Any]:
+    """Kill a node at random moments of its start and of its work; returns what was measured.
+
+    Begins no cycle after `end_s` (monotonic).
+    """
     folder = Path(tempfile.mkdtemp())
     (folder / 'predicates.yaml').write_text(PREDICATES)
     words = [sys.executable, '-m', 'lb_ros.start', target, '--ros-args', '-p', 'threads:=1']
@@ -129,27 +141,30 @@ def kill_node(target: str, cycles: int, *, rng: np.random.Generator) -> dict[str
             executor.spin_once(timeout_sec=0.03)
         return time.monotonic() - began_s
 
+    def cycle(log: TextIO, longest_s: float) -> tuple[float | None, float | None]:
+        victim = subprocess.Popen(words, stdout=log, stderr=log)
+        until(lambda: False, float(rng.uniform(0, longest_s)), sends=True)
+        victim.kill()
+        victim.wait()
+        until(lambda: False, 0.3)  # what it had sent is read before it is forgotten
+        robot.is_active = robot.has_answered = False
+        process = subprocess.Popen(words, stdout=log, stderr=log)
+        start_s = until(lambda: robot.is_active, START_S)
+        robot.has_answered = False
+        recovery_s = until(lambda: robot.has_answered, RECOVERY_S, sends=True)
+        until(lambda: False, float(rng.uniform(0, WORK_S)), sends=True)
+        process.kill()
+        process.wait()
+        return start_s, recovery_s
+
     starts_s: list[float] = []
     recoveries_s: list[float] = []
-    missed = 0
-    for _ in range(cycles):
-        # One that is killed at any moment of its start, and the one that must follow it.
+    done = 0
+    while done < cycles and time.monotonic() < end_s:
         with (folder / 'log.txt').open('w') as log:
-            victim = subprocess.Popen(words, stdout=log, stderr=log)
-            longest_s = 1.5 * max(starts_s, default=6.0)
-            until(lambda: False, float(rng.uniform(0, longest_s)), sends=True)
-            victim.kill()
-            victim.wait()
-            until(lambda: False, 0.3)  # what it had sent is read before it is forgotten
-            robot.is_active = robot.has_answered = False
-            process = subprocess.Popen(words, stdout=log, stderr=log)
-            start_s = until(lambda: robot.is_active, START_S)
-            robot.has_answered = False
-            recovery_s = until(lambda: robot.has_answered, RECOVERY_S, sends=True)
-            process.kill()
-            process.wait()
+            start_s, recovery_s = cycle(log, max(starts_s, default=6.0))
+        done += 1
         if start_s is None or recovery_s is None:
-            missed += 1
             print((folder / 'log.txt').read_text()[-1000:], file=sys.stderr)
         else:
             starts_s.append(start_s)
@@ -157,11 +172,23 @@ def kill_node(target: str, cycles: int, *, rng: np.random.Generator) -> dict[str
     executor.shutdown()
     robot.destroy_node()
     return {
-        'cycles': cycles,
-        'missed': missed,
-        'start_s': _median_and_max(starts_s),
-        'recovery_s': _median_and_max(recoveries_s),
+        'cycles': done,
+        'kills': 2 * done,
+        'missed': done - len(recoveries_s),
+        'start_s': _quantiles(starts_s),
+        'recovery_s': _quantiles(recoveries_s),
     }
+
+
+def kill_apart(target: str, domain: int, args: argparse.Namespace) -> dict[str, Any]:
+    """As `kill_node`, in a process and a ROS domain of its own."""
+    report = Path(tempfile.mkdtemp()) / 'report.json'
+    words = [sys.executable, __file__, '--only', target, '--cycles', str(args.cycles)]
+    words += ['--seed', str(args.seed + domain), '--minutes', str(args.minutes)]
+    apart = {**os.environ, 'ROS_DOMAIN_ID': str(domain)}
+    subprocess.run([*words, '--json', str(report)], env=apart, stdout=subprocess.DEVNULL)
+    found: dict[str, Any] = json.loads(report.read_text())[target]
+    return found
 
 
 def kill_training(cycles: int, *, rng: np.random.Generator) -> dict[str, Any]:
@@ -196,14 +223,14 @@ def kill_training(cycles: int, *, rng: np.random.Generator) -> dict[str, Any]:
         ]
 
     def finish(words: list[str]) -> None:
-        subprocess.run(words, cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(words, cwd=ROOT, env=one_thread, check=True, stdout=subprocess.DEVNULL)
 
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    one_thread = {**os.environ, 'OMP_NUM_THREADS': '1'}
     out, whole, damaged, killed, steps_seen = folder / 'out', folder / 'whole', 0, 0, [0]
     while killed < cycles and steps_seen[-1] < steps:
         resume = ['--resume'] if (out / CHECKPOINT).exists() else []
         process = subprocess.Popen(
-            command('often.yaml', out, *resume), cwd=ROOT, env=environment,
+            command('often.yaml', out, *resume), cwd=ROOT, env=one_thread,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         _await_change(out / CHECKPOINT, process)
@@ -243,12 +270,34 @@ def _await_change(path: Path, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.02)
 
 
-def _median_and_max(values: list[float]) -> dict[str, float]:
-    return (
-        {'median': round(float(np.median(values)), 2), 'max': round(max(values), 2)}
-        if values
-        else {}
-    )
+def _quantiles(values: list[float]) -> dict[str, float]:
+    if not values:
+        return {}
+    found = {f'p{q}': round(float(np.percentile(values, q)), 2) for q in (50, 95)}
+    return found | {'max': round(max(values), 2)}
+
+
+def _measured(args: argparse.Namespace) -> dict[str, Any]:
+    """What was measured, by what was killed."""
+    targets = args.only or (*NODES, 'training')
+    found: dict[str, Any] = {}
+    if args.jobs > 1:
+        nodes = [name for name in targets if name in NODES]
+        first = int(os.environ.get('ROS_DOMAIN_ID', '0')) + 1
+        with ThreadPoolExecutor(args.jobs) as pool:
+            apart = pool.map(lambda n: kill_apart(n[1], n[0], args), enumerate(nodes, start=first))
+            found |= dict(zip(nodes, apart, strict=True))
+    rng = np.random.default_rng(args.seed)
+    rclpy.init()
+    for name in targets:
+        if name == 'training':
+            found[name] = kill_training(args.cycles, rng=rng)
+        elif name not in found:
+            end_s = time.monotonic() + 60 * args.minutes
+            found[name] = kill_node(name, args.cycles, rng=rng, end_s=end_s)
+        print(json.dumps({name: found[name]}), flush=True)
+    rclpy.try_shutdown()
+    return found
 
 
 def main() -> int:
@@ -256,22 +305,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--cycles', type=int, default=10)
     parser.add_argument('--only', action='append', choices=(*NODES, 'training'))
+    parser.add_argument('--jobs', type=int, default=1, help='nodes that are killed side by side')
+    parser.add_argument('--minutes', type=float, default=math.inf, help='limit for each node')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--json', type=Path)
     args = parser.parse_args()
-    rng, found = np.random.default_rng(args.seed), {}
-    rclpy.init()
-    for what in args.only or (*NODES, 'training'):
-        is_node = what in NODES
-        found[what] = (
-            kill_node(what, args.cycles, rng=rng)
-            if is_node
-            else kill_training(args.cycles, rng=rng)
-        )
-        print(json.dumps({what: found[what]}), flush=True)
-    rclpy.try_shutdown()
+    found = _measured(args)
     if args.json:
-        args.json.write_text(json.dumps(found, indent=2) + '\n')
+        args.json.write_text(json.dumps({**environment(), **found}, indent=2) + '\n')
     failed = any(
         each.get('missed') or each.get('damaged_checkpoints')
         or not each.get('same_weights_as_unbroken_run', True)
