@@ -31,8 +31,8 @@ class Transitions:
     """Runs the transition callbacks of a node on a thread and answers `change_state`.
 
     While a callback works, the node answers all its other services. `configure` and `activate` are
-    answered as successful after `answer_within_s` at the latest, because a lifecycle manager gives
-    up on a slow node (nav2's after 5 s); the work goes on, in order. Should it fail after all, the
+    answered as successful after `answer_within_s` at the latest, because whoever
+    waits may give up on a slow node; the work goes on, in order. Should it fail after all, the
     node returns to `unconfigured`, and `failure` and the diagnostics say why.
 
     Args:
