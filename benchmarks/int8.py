@@ -109,8 +109,9 @@ def layers(model: str, *, repeats: int) -> list[Measurement]:
         product = Int8Product(part.weight, part.bias)
         packed = rearranged(part.weight)
         cases[f'{model} {name} bf16'] = lambda x=inputs, w=packed, b=part.bias: linear(x, w, b)
-        # A copy each time, or it would be rounded only once.
+        # A copy each time, or it would be rounded only once, as in the last case.
         cases[f'{model} {name} int8'] = lambda x=inputs, p=product: p(x.clone())
+        cases[f'{model} {name} int8, inputs rounded before'] = lambda x=inputs, p=product: p(x)
     return measure('layers', cases, repeats=repeats)
 
 
@@ -120,7 +121,7 @@ def times_faster(found: list[Measurement]) -> dict[str, dict[str, float]]:
     ratios: dict[str, dict[str, float]] = defaultdict(dict)
     for case, one in by_case.items():
         if 'int8' in case:
-            rival = by_case[case.replace('int8', 'bf16')]
+            rival = by_case[case.replace('int8', 'bf16').removesuffix(', inputs rounded before')]
             ratios[case] = {
                 'clock': round(rival.median_ms / one.median_ms, 3),
                 'processor': round(rival.cpu_ms / one.cpu_ms, 3),
