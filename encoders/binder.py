@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders.columns import Columns
+from encoders.compiled import ReadyCalls, is_compiled, usual
 from encoders.encoder import EncoderSet, no_encoder
 from encoders.packed import encode_together
 from encoders.precision import dtype_of, name_of
@@ -33,13 +34,17 @@ class Binder:
         logit_scales: By modality, the factor its cosines were trained with. Cosines of two sensors
             carry none: only a sensor and a sentence were compared in training.
         precision: Number format of the weights at work: `fp32`, `bf16` or `fp16`.
+        is_compiled: Whether `prepare` makes calls ready.
         held_bytes: Memory of all parameters.
         saved_bytes: What one model per modality would take more.
     """
 
-    def __init__(self, encoder_set: EncoderSet, *, precision: str = 'fp32') -> None:
+    def __init__(
+        self, encoder_set: EncoderSet, *, precision: str = 'fp32', is_compiled: bool = False
+    ) -> None:
         self.model, self.calibration = encoder_set.name, encoder_set.calibration
-        self.precision = precision
+        self.precision, self.is_compiled = precision, is_compiled
+        self._calls: ReadyCalls | None = None
         self.held_bytes, self.saved_bytes = encoder_set.held_bytes, encoder_set.saved_bytes
         self._encoders, self._tower = encoder_set.encoders, encoder_set.text
         self.space = self._tower.space
@@ -55,6 +60,7 @@ class Binder:
         options: Mapping[str, Mapping[str, Any]] | None = None,
         device: str = 'cpu',
         dtype: torch.dtype | str = torch.float32,
+        compilation: str = 'never',
     ) -> Binder:
         """Load a model set.
 
@@ -68,18 +74,42 @@ class Binder:
             device: A torch device.
             dtype: Of the weights at work; also `fp32`, `bf16`, `fp16`, or `auto`: bfloat16 where
                 the hardware multiplies it, which costs a little exactness, else float32.
+            compilation: Whether `prepare` makes calls ready: `always`, `never`, or `auto`: on a
+                GPU (see `encoders.compiled`).
 
         Raises:
             ModelSetError: There is no such set, or it is damaged.
             SpaceError: Its encoders lie in different language spaces.
             KeyError: The set has no encoder for one of `modalities`.
+            ValueError: There is no such precision or choice of compilation.
         """
+        compiles = is_compiled(compilation, device=device)
         chosen = dtype_of(dtype, device=device) if isinstance(dtype, str) else dtype
         encoder_set = load_encoders(
             source, modalities=modalities, options=options, device=device, dtype=chosen
         )
-        prepack(e.tower for e in encoder_set.encoders.values() if isinstance(e, TowerEncoder))
-        return cls(encoder_set, precision=name_of(chosen))
+        if not compiles:  # a compiler cannot read rearranged weights
+            prepack(e.tower for e in encoder_set.encoders.values() if isinstance(e, TowerEncoder))
+        return cls(encoder_set, precision=name_of(chosen), is_compiled=compiles)
+
+    def prepare(
+        self,
+        counts: Mapping[str, int],
+        *,
+        log: Callable[[str], object] = print,
+        progress: Callable[[str], object] = lambda text: None,
+    ) -> None:
+        """Make the usual calls of `encode` ready, where it `is_compiled`; takes its time.
+
+        Args:
+            counts: Samples of each modality that may come together.
+            log: Takes a line, once, for what runs as it is, and why.
+            progress: Told what is being done.
+        """
+        if self.is_compiled and any(counts.values()):
+            calls = ReadyCalls(self._encoders, log=log)
+            calls.prepare(usual(counts), progress=progress)
+            self._calls = calls
 
     def preprocess(self, modality: str, raw: Any) -> Tensor:
         """The network's input for one raw sample: float32 `[1, 3, H, W]`, a clip with its frames.
@@ -116,7 +146,8 @@ class Binder:
         for name in inputs:
             if name not in self._encoders:
                 raise no_encoder(name, self.model, self._encoders)
-        vectors = encode_together(self._encoders, inputs)
+        calls = self._calls
+        vectors = encode_together(self._encoders, inputs) if calls is None else calls(inputs)
         return {name: z.float().cpu().numpy() for name, z in vectors.items()}
 
     def embed(self, **raw: Any) -> dict[str, Vectors]:

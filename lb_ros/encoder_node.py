@@ -101,8 +101,7 @@ class EncoderNode(LifecycleNode):
 
     def _configure(self) -> None:
         assert self._model is not None, 'connect comes first'
-        self.transitions.activity = 'loading the model set'
-        self._model.acquire(self.get_name())
+        self._model.acquire(self.get_name(), progress=self.transitions.tell)
         worker = self._model.worker_for(self.get_name())
         self._sensors = {each.topic: each.attach(worker) for each in self._sensor_inputs}
         self._worker = worker

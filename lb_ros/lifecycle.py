@@ -183,6 +183,10 @@ class Transitions:
         response.success = await self.change(transition_id)
         return response
 
+    def tell(self, activity: str) -> None:
+        """Say what a callback is doing right now; until it returns."""
+        self.activity = activity
+
     def report(self) -> None:
         """Publish the state, what is being done and since when, and the last failure."""
         name = self._node.get_fully_qualified_name()

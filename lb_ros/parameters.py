@@ -19,6 +19,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from encoders import MODALITIES, SENSED, STANDARD
+from encoders.compiled import COMPILATIONS
 from encoders.precision import PRECISIONS
 from encoders.shipped import shipped
 from lb_ros.limits import Limits
@@ -40,6 +41,7 @@ class Parameters:
     )
     device: str = 'cpu'
     precision: str = 'auto'
+    compilation: str = 'auto'
     threads: int = 0
     max_rate_hz: float = 15.0
     rates_hz: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(SENSED, 0.0))
@@ -60,6 +62,7 @@ DESCRIPTIONS = {
     'modalities': 'Encoders to run (bringup only)',
     'device': 'Torch device of the encoders, for example cpu or cuda:0',
     'precision': 'fp32, bf16, fp16, or auto: bf16 where the device multiplies it, else fp32',
+    'compilation': 'Make the usual calls ready at configure: always, never, or auto: on a GPU',
     'threads': 'CPU threads of the encoders; 0 for one per core',
     'max_rate_hz': 'Upper limit of embeddings per second and sensor; 0 for none',
     'max_age_ms': 'Messages that waited longer are dropped as stale, milliseconds',
@@ -106,7 +109,7 @@ LIVE = (
     *(sensor_parameter(each, name) for each in PER_SENSOR for name in SENSED),
 )
 # ... and these when the node is configured.
-AT_CONFIGURE = ('model', 'predicates', 'device', 'precision', 'threads')
+AT_CONFIGURE = ('model', 'predicates', 'device', 'precision', 'compilation', 'threads')
 
 
 class Settings:
@@ -169,9 +172,10 @@ def declare_parameters(node: Node) -> Parameters:
         else:
             descriptor = _descriptor(each.name)
             values[each.name] = declare_parameter(node, each.name, each.default, descriptor)
-    if values['precision'] not in PRECISIONS:
-        expected, found = ', '.join(PRECISIONS), values['precision']
-        raise ValueError(f'parameter precision: must be one of {expected}, not {found!r}')
+    for name, choices in (('precision', PRECISIONS), ('compilation', COMPILATIONS)):
+        if values[name] not in choices:
+            expected, found = ', '.join(choices), values[name]
+            raise ValueError(f'parameter {name}: must be one of {expected}, not {found!r}')
     known = ', '.join(SENSED)
     for name in values['modalities']:
         if name not in SENSED:

@@ -133,8 +133,7 @@ class PredicatesNode(LifecycleNode):
         assert self._model is not None, 'connect comes first'
         values = self._values()
         predicates = load_predicates(predicates_file(values))
-        self.transitions.activity = 'loading the model set'
-        binder = self._model.acquire(self.get_name())
+        binder = self._model.acquire(self.get_name(), progress=self.transitions.tell)
         self._source = values.model
         self.transitions.activity = f'embedding the sentences of {len(predicates)} predicates'
         self._scoring = Scoring(PredicateBank(predicates, binder), history_s=values.history_s)

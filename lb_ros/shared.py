@@ -17,10 +17,11 @@ from lb_ros.diagnostics import engine_status
 from lb_ros.encoding import EncodingWorker
 from lb_ros.health import Log, Status
 from lb_ros.overload import fatal_line, is_fatal
-from lb_ros.parameters import Parameters, batch_limit, limits_of, thread_count
+from lb_ros.parameters import Parameters, batch_limit, inputs_of, limits_of, thread_count
 from lb_ros.watchdog import EXIT_DEVICE, Watchdog, leave
 
 WARM_UP_RUNS = 2
+Progress = Callable[[str], object]
 
 
 class SharedModel:
@@ -68,8 +69,12 @@ class SharedModel:
         """Whether it has a user, and so a model set."""
         return self._binder is not None
 
-    def acquire(self, user: str) -> Binder:
+    def acquire(self, user: str, *, progress: Progress = lambda activity: None) -> Binder:
         """The model set for one more user; loads it where it is the first. Blocks.
+
+        Args:
+            user: Name of a node.
+            progress: Told what is being done.
 
         Raises:
             ModelSetError, SpaceError, KeyError: It cannot be loaded.
@@ -77,7 +82,7 @@ class SharedModel:
         """
         with self._lock:
             if self._binder is None:
-                self._binder = self.load(self._parameters().model)
+                self._binder = self.load(self._parameters().model, progress=progress)
             self._users.add(user)
             return self._binder
 
@@ -118,7 +123,7 @@ class SharedModel:
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
 
-    def load(self, model: str) -> Binder:
+    def load(self, model: str, *, progress: Progress = lambda activity: None) -> Binder:
         """A model set on this process's device, warmed up; what is at work is not touched.
 
         Calls `on_fatal` where the device fails for good meanwhile.
@@ -132,14 +137,19 @@ class SharedModel:
         except (RuntimeError, AssertionError) as error:  # a build without CUDA fails an assertion
             reason = str(error).splitlines()[0]
             raise ValueError(f'parameter device: {parameters.device!r}: {reason}') from error
+        progress('loading the model set')
         try:
             binder = Binder.load(
                 model,
                 modalities=self._modalities,
                 device=parameters.device,
                 dtype=parameters.precision,
+                compilation=parameters.compilation,
             )
             warm_up(binder)
+            encoded = self._modalities or ()  # none where another process encodes
+            counts = {name: len(inputs_of(parameters, name)) for name in encoded}
+            binder.prepare(counts, log=self.on_failure, progress=progress)
         except Exception as error:
             if is_fatal(error):
                 self.on_fatal(EXIT_DEVICE, fatal_line(error))

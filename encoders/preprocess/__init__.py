@@ -99,12 +99,8 @@ def preprocess(
     Raises:
         ValueError: The array has a shape or dtype that this modality does not take.
     """
-    family, entry = _FOUND[type(config)]
     known = {} if columns is None else {'columns': columns}
-    if family == LANGUAGEBIND:
-        return entry.preprocess(raw, config, device=device, **known)
-    inputs, valid = entry.preprocess(raw, config, **known)
-    return inputs.to(device), valid
+    return _FOUND[type(config)][1].preprocess(raw, config, device=device, **known)
 
 
 def to_stored(raw: Any, config: Config) -> NDArray[Any]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders.columns import Columns, computed
+from encoders.upload import upload
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +163,12 @@ def normalise(stored: Tensor, config: AudioConfig) -> Tensor:
 
 
 def preprocess(
-    raw: tuple[NDArray[Any], int], config: AudioConfig, *, columns: Columns = computed
+    raw: tuple[NDArray[Any], int],
+    config: AudioConfig,
+    *,
+    device: str | torch.device = 'cpu',
+    columns: Columns = computed,
 ) -> tuple[Tensor, float]:
-    """float32 `[3, mel_bins, frames]` and the share that is not padding; see `to_unit`."""
+    """float32 `[3, mel_bins, frames]` on the device, and the share that is not padding."""
     stored, valid = to_unit(raw, config, columns=columns)
-    return normalise(torch.from_numpy(stored), config), valid
+    return normalise(upload(stored, device), config), valid

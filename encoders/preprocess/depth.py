@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders.upload import upload_as_float
+
 MIN_DEPTH_M = 0.05
 MAX_SLOPE = 3.0
 
@@ -100,7 +102,9 @@ def _slope(metres: Tensor, dim: int) -> Tensor:
     return (change * metres.shape[dim] / metres).clamp(-MAX_SLOPE, MAX_SLOPE)
 
 
-def preprocess(raw: NDArray[Any], config: DepthConfig) -> tuple[Tensor, float]:
-    """float32 `[3, size, size]` and the valid share."""
+def preprocess(
+    raw: NDArray[Any], config: DepthConfig, *, device: str | torch.device = 'cpu'
+) -> tuple[Tensor, float]:
+    """float32 `[3, size, size]` on the device, and the valid share."""
     stored, valid = to_unit(raw, config)
-    return normalise(torch.from_numpy(stored.astype(np.int32)), config), valid
+    return normalise(upload_as_float(stored, device), config), valid

@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders.upload import upload
+
 
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
@@ -51,6 +53,8 @@ def normalise(stored: Tensor, config: ImageConfig) -> Tensor:
     return ((stored.float() - mean) / std).movedim(-1, -3).contiguous()
 
 
-def preprocess(raw: NDArray[np.uint8], config: ImageConfig) -> tuple[Tensor, float]:
-    """float32 `[3, size, size]`; an image is always wholly valid."""
-    return normalise(torch.from_numpy(np.ascontiguousarray(to_unit(raw, config))), config), 1.0
+def preprocess(
+    raw: NDArray[np.uint8], config: ImageConfig, *, device: str | torch.device = 'cpu'
+) -> tuple[Tensor, float]:
+    """float32 `[3, size, size]` on the device; an image is always wholly valid."""
+    return normalise(upload(to_unit(raw, config), device), config), 1.0

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders.upload import upload_as_float
+
 
 @dataclass(frozen=True, slots=True)
 class InfraredConfig:
@@ -70,8 +72,9 @@ def normalise(stored: Tensor, config: InfraredConfig) -> Tensor:
     return plane.unsqueeze(-3).expand(*plane.shape[:-2], 3, *plane.shape[-2:])
 
 
-def preprocess(raw: NDArray[Any], config: InfraredConfig) -> tuple[Tensor, float]:
-    """float32 `[3, size, size]` and the share of live pixels."""
+def preprocess(
+    raw: NDArray[Any], config: InfraredConfig, *, device: str | torch.device = 'cpu'
+) -> tuple[Tensor, float]:
+    """float32 `[3, size, size]` on the device, and the share of live pixels."""
     valid = 1.0 if raw.dtype == np.uint8 else float((raw > 0).mean())
-    stored = to_unit(raw, config).astype(np.int32)
-    return normalise(torch.from_numpy(stored), config), valid
+    return normalise(upload_as_float(to_unit(raw, config), device), config), valid

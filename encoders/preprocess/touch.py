@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders.upload import upload
+
 GRID = 8  # the light behind a gel changes slowly: so many cells a side hold an untouched picture
 ZERO = 128  # the stored value of no difference
 
@@ -93,9 +95,11 @@ def normalise(stored: Tensor, config: TouchConfig) -> Tensor:
     return ((stored.float() - ZERO) * 2 / 255 / config.std).movedim(-1, -3).contiguous()
 
 
-def preprocess(raw: NDArray[np.uint8], config: TouchConfig) -> tuple[Tensor, float]:
-    """float32 `[3, size, size]`; a gel is always wholly valid."""
-    return normalise(torch.from_numpy(to_unit(raw, config)), config), 1.0
+def preprocess(
+    raw: NDArray[np.uint8], config: TouchConfig, *, device: str | torch.device = 'cpu'
+) -> tuple[Tensor, float]:
+    """float32 `[3, size, size]` on the device; a gel is always wholly valid."""
+    return normalise(upload(to_unit(raw, config), device), config), 1.0
 
 
 def _check(raw: NDArray[Any]) -> None:

@@ -15,6 +15,7 @@ from rich.progress import track
 from rich.table import Table
 
 from encoders import ModelSetError
+from encoders.compiled import COMPILATIONS
 from encoders.precision import PRECISIONS
 from lb_ros.bench.engine import engine
 from lb_ros.bench.environment import environment
@@ -42,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--threads', type=int, help='of the encoders; as many as cores by default')
     parser.add_argument('--device', default='cpu', help='torch device of the engine')
     parser.add_argument('--batch', type=int, default=1, help='samples per modality of the engine')
+    parser.add_argument(
+        '--compilation',
+        choices=COMPILATIONS,
+        default='auto',
+        help='of the engine: also the call as nodes make it ready; auto: on a GPU',
+    )
     parser.add_argument('--out', type=Path, help='folder for NAME.json and NAME.csv')
     parser.add_argument('--name', default='bench', help='of the files')
     parser.add_argument('--json', action='store_true', help='print as JSON')
@@ -77,7 +84,7 @@ def _measure(args: argparse.Namespace) -> int:
         'threads': torch.get_num_threads(),
         'device': _device_name(args.device),
     }
-    on_device = partial(engine, device=args.device, batch=args.batch)
+    on_device = partial(engine, device=args.device, batch=args.batch, compilation=args.compilation)
     suites = SUITES | {'engine': on_device}
     found: list[Measurement] = []
     console = Console(stderr=True)

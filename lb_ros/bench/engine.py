@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from encoders.compiled import ReadyCalls, is_compiled
 from encoders.encoder import Encoder
 from encoders.packed import encode_together
 from encoders.precision import DTYPES, dtype_of
@@ -22,7 +24,13 @@ Inputs = Mapping[str, Tensor]
 
 
 def engine(
-    model: str, precision: str, repeats: int, *, device: str = 'cpu', batch: int = 1
+    model: str,
+    precision: str,
+    repeats: int,
+    *,
+    device: str = 'cpu',
+    batch: int = 1,
+    compilation: str = 'auto',
 ) -> list[Measurement]:
     """All modalities, `batch` samples of each, in one packed call, and what that is to beat.
 
@@ -30,7 +38,8 @@ def engine(
     layer in PyTorch. Then the engine, in float32 and in `precision`: every modality by itself,
     all one after the other, and packed. OpenCLIP's image tower is of the same shape. The linear
     layers of the trunk, each with its own weights, stand beside products of matrices of the same
-    shapes whose weights stay in the cache.
+    shapes whose weights stay in the cache. `ready` is the packed call as nodes make it ready,
+    where `compilation` says so.
     """
     chosen = dtype_of(precision, device=device)
     names = {'fp32': torch.float32} | {n: d for n, d in DTYPES.items() if d == chosen}
@@ -40,10 +49,15 @@ def engine(
         cases = _plain_cases(plain, inputs)
         for name, dtype in names.items():
             encoders, _ = open_encoders(model, dtype, device=device, batch=batch)
-            prepack(towers_of(encoders).values())
+            if is_compiled(compilation, device=device):
+                ready = _ready_case(name, encoders, inputs)
+                vectors |= {case: run() for case, run in ready.items()}
+                cases |= ready
+            else:  # a compiler cannot read rearranged weights
+                prepack(towers_of(encoders).values())
             cases |= _engine_cases(name, encoders, inputs)
             cases |= product_cases(name, towers_of(encoders), batch=batch)
-            vectors[name] = _encode(encoders, inputs)
+            vectors[f'all {name} packed'] = _encode(encoders, inputs)
         if model.startswith(RANDOM):
             cases |= _open_clip_case(model, chosen, inputs['image'])
         exact = {m: plain[m].encode(inputs[m]).cpu() for m in plain}
@@ -57,8 +71,12 @@ def engine(
 
 
 def _encode(encoders: Mapping[str, Encoder], inputs: Inputs) -> dict[str, Tensor]:
-    """Vectors on the CPU, so that a GPU has finished."""
-    return {name: vectors.cpu() for name, vectors in encode_together(encoders, inputs).items()}
+    return _on_cpu(encode_together(encoders, inputs))
+
+
+def _on_cpu(vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """So that a GPU has finished."""
+    return {name: rows.cpu() for name, rows in vectors.items()}
 
 
 def _plain_cases(encoders: Mapping[str, Encoder], inputs: Inputs) -> Cases:
@@ -77,6 +95,17 @@ def _engine_cases(name: str, encoders: Mapping[str, Encoder], inputs: Inputs) ->
     cases[f'all {name} one by one'] = lambda: [alone(m) for m in encoders]
     cases[f'all {name} packed'] = lambda: _encode(encoders, inputs)
     return cases
+
+
+def _ready_case(
+    name: str, encoders: Mapping[str, Encoder], inputs: Inputs
+) -> dict[str, Callable[[], dict[str, Tensor]]]:
+    """The packed call made ready; none where that is not possible."""
+    calls = ReadyCalls(encoders, log=lambda line: print(f'{name}: {line}', file=sys.stderr))
+    calls.prepare([{modality: len(batch) for modality, batch in inputs.items()}])
+    if not calls.ready:
+        return {}
+    return {f'all {name} ready': lambda: _on_cpu(calls(inputs))}
 
 
 def _open_clip_case(model: str, dtype: torch.dtype, images: Tensor) -> Cases:
@@ -100,10 +129,11 @@ def _facts(
     """What a case's name says, and how it compares with others of this run."""
     what, name, *_ = case.split()
     facts: dict[str, Any] = {'precision': name}
-    if case == f'all {name} packed':
-        cosines = [float((z * exact[m]).sum(-1).min()) for m, z in vectors[name].items()]
+    if case in vectors:
+        cosines = [float((z * exact[m]).sum(-1).min()) for m, z in vectors[case].items()]
         facts['cosine_to_plain'] = round(min(cosines), 7)
-    if what in ('trunk', 'products'):
+    if what in ('trunk', 'products') or case in vectors:
+        # Of whole calls the linear layers of the blocks alone are counted.
         facts['gflop_per_s'] = round(flops / medians[case] * 1e-6, 1)
     for key, rival in _rivals(case, medians).items():
         if rival in medians:
@@ -114,10 +144,13 @@ def _facts(
 def _rivals(case: str, medians: Mapping[str, float]) -> dict[str, str]:
     """What a case is to beat, by the fact that says how many times faster than that it is."""
     what, name, *_ = case.split()
-    if case == f'all {name} packed':
+    bare = [other for other in medians if other.startswith(f'products {name} ')]
+    fastest = min(bare, key=lambda other: medians[other]) if bare else ''
+    if case in (f'all {name} packed', f'all {name} ready'):
         return {
             'times_faster_than_plain': 'all fp32 plain',
             'times_faster_than_one_by_one': f'all {name} one by one',
+            'share_of_product_rate': fastest,
         }
     if case == f'{what} {name}':
         return {
@@ -125,6 +158,5 @@ def _rivals(case: str, medians: Mapping[str, float]) -> dict[str, str]:
             'times_faster_than_open_clip': f'{what} {name} open_clip',
         }
     if what == 'trunk':
-        bare = [other for other in medians if other.startswith(f'products {name} ')]
-        return {'share_of_product_rate': min(bare, key=lambda other: medians[other])}
+        return {'share_of_product_rate': fastest}
     return {}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lb_ros.bench.engine import engine
 from lb_ros.bench.measure import measure
 from lb_ros.cli import main
 
@@ -63,6 +64,14 @@ def test_results_are_written_and_compared(
     assert main(['bench', '--compare', *files, '--json']) == 0
     ratios = json.loads(capsys.readouterr().out)
     assert len(ratios) == len(found) and all(row['ratio'] > 0 for row in ratios)
+
+
+@pytest.mark.slow
+def test_the_ready_call_is_measured_beside_the_others(tiny_model_set: Path) -> None:
+    found = engine(str(tiny_model_set), 'fp32', 1, compilation='always')
+    facts = {one.case: one.facts for one in found}['all fp32 ready']
+    assert facts['cosine_to_plain'] == pytest.approx(1.0, abs=1e-5)
+    assert facts['times_faster_than_plain'] > 0 and facts['share_of_product_rate'] > 0
 
 
 @pytest.mark.parametrize(

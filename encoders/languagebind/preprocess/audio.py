@@ -17,6 +17,7 @@ from torch import Tensor
 
 from encoders.columns import Columns, computed
 from encoders.languagebind.preprocess.resample import resample
+from encoders.upload import upload_as_float
 
 # Kaldi's defaults, at 16 kHz: 25 ms every 10 ms, padded to a power of two.
 FRAME_MS, HOP_MS = 25, 10
@@ -125,7 +126,7 @@ def as_samples(wave: NDArray[Any], *, device: str | torch.device) -> Tensor:
             f'{MAX_CHANNELS} channels, not {wave.dtype} {list(wave.shape)}'
         )
     scale = 1.0 if wave.dtype.kind == 'f' else 2.0 ** (1 - 8 * wave.dtype.itemsize)
-    return torch.from_numpy(np.array(channels, np.float32)).to(device) * scale
+    return upload_as_float(channels, device) * scale
 
 
 def log_mel(wave: Tensor, config: AudioConfig, *, columns: Columns = computed) -> Tensor:

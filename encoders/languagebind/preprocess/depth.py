@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders.languagebind.preprocess import pixels
+from encoders.upload import upload_as_float
 
 MIN_DEPTH_M = 0.01
 HOLES = ('near', 'filled')
@@ -79,7 +79,7 @@ def as_metres(raw: NDArray[Any], *, device: str | torch.device) -> Tensor:
             f'a depth image must be uint16 millimetres or float metres [H, W], '
             f'not {raw.dtype} {list(raw.shape)}'
         )
-    values = torch.from_numpy(np.array(plane, np.float32)).to(device)
+    values = upload_as_float(plane, device)
     return values / 1000 if whole else values
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from encoders.languagebind.preprocess import pixels
 from encoders.languagebind.preprocess.bytes import resize_bytes
+from encoders.upload import upload
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,7 @@ def as_planes(raw: NDArray[Any], *, device: str | torch.device) -> Tensor:
     grey = raw[..., None] if raw.ndim == 2 else raw
     if grey.ndim != 3 or grey.shape[2] not in (1, 3, 4) or raw.dtype != np.uint8 or not raw.size:
         raise ValueError(f'an image must be uint8 [H, W, 3], not {raw.dtype} {list(raw.shape)}')
-    planes = torch.from_numpy(np.array(grey[..., :3])).to(device)
-    return planes.permute(2, 0, 1).expand(3, -1, -1).unsqueeze(0)
+    return upload(grey[..., :3], device).permute(2, 0, 1).expand(3, -1, -1).unsqueeze(0)
 
 
 def image_inputs(planes: Tensor, config: ImageConfig) -> Tensor:

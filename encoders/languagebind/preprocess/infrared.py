@@ -12,6 +12,7 @@ from torch import Tensor
 
 from encoders.languagebind.preprocess import pixels
 from encoders.languagebind.preprocess.image import as_planes
+from encoders.upload import upload_as_float
 
 STRETCHES = ('frame', 'fixed')
 
@@ -99,5 +100,5 @@ def _counts(raw: NDArray[Any], *, device: str | torch.device) -> tuple[Tensor, T
             f'an infrared image must be uint8, uint16 or float [H, W], '
             f'not {raw.dtype} {list(raw.shape)}'
         )
-    counts = torch.from_numpy(np.array(plane, np.float32)).to(device)
+    counts = upload_as_float(plane, device)
     return counts, counts > 0 if raw.dtype == np.uint16 else counts.isfinite()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders.languagebind.preprocess import pixels
+from encoders.upload import upload
 
 SELECTIONS = ('uniform',)
 
@@ -56,8 +57,8 @@ def preprocess(
     """
     if raw.ndim != 4 or raw.shape[3] != 3 or raw.dtype != np.uint8 or not raw.size:
         raise ValueError(f'a clip must be uint8 [T, H, W, 3], not {raw.dtype} {list(raw.shape)}')
-    chosen = np.ascontiguousarray(raw[frame_indices(len(raw), config.frames)])
-    frames = torch.from_numpy(chosen).to(device).permute(0, 3, 1, 2)
+    chosen = raw[frame_indices(len(raw), config.frames)]
+    frames = upload(chosen, device).permute(0, 3, 1, 2)
     return video_inputs(frames, config).transpose(0, 1), 1.0
 
 
