@@ -134,8 +134,13 @@ class Transitions:
         if self._node.executor is not None:
             self._node.executor.wake()
 
+    def begin(self, activity: str) -> None:
+        """Say what is done from now on, unless something is already."""
+        if not self.activity:
+            self.activity, self._began_s = activity, time.monotonic()
+
     def _run(self, state_id: int, label: str, before: LifecycleState) -> TransitionCallbackReturn:
-        self.activity, self._began_s = self.activity or label, time.monotonic()
+        self.begin(label)
         try:
             callback = self._node._callbacks.get(state_id)
             return SUCCESS if callback is None else callback(before)
@@ -225,6 +230,9 @@ def attempt(
     node: LifecycleNode, transitions: Transitions, work: Callable[[], None], *errors: type
 ) -> TransitionCallbackReturn:
     """Outcome of a transition's work: FAILURE, with the reason told, for one of `errors`."""
+    # A leader calls without going through `Transitions`.
+    transitions.begin(transitions.state)
+    transitions.failure = ''
     try:
         work()
     except errors as error:
@@ -232,6 +240,8 @@ def attempt(
         transitions.failure = reason
         node.get_logger().error(reason)
         return FAILURE
+    finally:
+        transitions.activity = ''
     return SUCCESS
 
 

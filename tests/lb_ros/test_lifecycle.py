@@ -136,6 +136,8 @@ def test_a_manager_brings_nodes_up_and_down(
         manager.see()
     assert manager.change('bringup', ACTIVATE)
     assert manager.state('camera_encoder') == 'active'
+    for name in ('bringup', 'camera_encoder', 'predicates'):
+        manager.until(lambda n=name: manager.reports.get(f'/{n}: lifecycle') == 'active')
     assert not manager.heard
     manager.until(lambda: manager.heard and manager.states, see=True)
 
