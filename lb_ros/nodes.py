@@ -78,7 +78,7 @@ def main(name: str, args: list[str] | None = None) -> None:
         # Both ways of being stopped leave through the same door, so that everything is closed.
         for signum in STOP_SIGNALS:
             signal.signal(signum, _interrupt)
-        started = _build(name)
+        started = _build_or_tell(name)
         _run(started, executor)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
@@ -145,6 +145,13 @@ def _interrupt(signum: int, frame: object) -> None:
     for each in STOP_SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+def _build_or_tell(name: str) -> Started:
+    try:
+        return _build(name)
+    except RuntimeError as error:  # RCLError: the middleware refuses
+        raise StartError(' '.join(str(error).split('\n'))) from error
 
 
 def _build(name: str) -> Started:

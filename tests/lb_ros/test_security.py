@@ -109,3 +109,17 @@ def test_nothing_is_asked_of_the_network(ros_domain: int, program: str, connects
     )
     assert done.returncode == 0, done.stderr
     assert (done.stdout.splitlines()[-1] != '[]') == connects, done.stdout
+
+
+def test_a_node_that_must_be_secure_does_not_start_without_its_keys(
+    ros_domain: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('ROS_SECURITY_ENABLE', 'true')
+    monkeypatch.setenv('ROS_SECURITY_STRATEGY', 'Enforce')
+    monkeypatch.setenv('ROS_SECURITY_KEYSTORE', str(tmp_path))
+    command = [sys.executable, '-m', 'lb_ros.start', 'bringup', '--ros-args']
+    command += ['--enclave', '/lb_ros']
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 1
+    assert 'SECURITY ERROR' in ended.stderr
+    assert 'Traceback' not in ended.stderr
