@@ -176,5 +176,9 @@ class Binder:
         """
         return self._tower.embed(texts)
 
+    def unread(self, text: str) -> int:
+        """How many tokens at the end of a sentence `embed_text` leaves out: it is too long."""
+        return self._tower.unread(text)
+
 
 __all__ = ['Binder', 'SpaceError', 'Vectors']

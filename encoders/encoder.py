@@ -64,6 +64,10 @@ class TextTower(Protocol):
         """
         ...
 
+    def unread(self, text: str) -> int:
+        """How many tokens at the end of a sentence are beyond what it reads."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class EncoderSet:

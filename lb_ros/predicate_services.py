@@ -17,6 +17,8 @@ from lb_ros.msg import Predicate as PredicateMsg
 from lb_ros.refusals import Serve
 from lb_ros.srv import AddPredicates, ListPredicates, RemovePredicates, SetPredicates
 
+MAX_PREDICATES = 10_000
+
 
 class PredicateServices:
     """Offers `predicates/list`, `set`, `add` and `remove`; a change is made as a whole or not.
@@ -84,6 +86,12 @@ class PredicateServices:
         scoring = await self._configured(response)
         if scoring is None:
             return response
+        new = {message.name for message in messages}
+        kept = [p.name for p in scoring.bank.predicates if p.name not in new] if keep else []
+        count = len(kept) + len(messages)
+        if count > MAX_PREDICATES:
+            response.message = f'{count} predicates are more than {MAX_PREDICATES}'
+            return self._conclude(response, {})
 
         def prepare() -> tuple[PredicateBank, dict[str, str]]:
             predicates, refused = predicates_from_messages(messages)

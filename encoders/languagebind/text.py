@@ -20,6 +20,7 @@ from torch import Tensor
 
 from encoders.languagebind.configuration import TextConfig
 from encoders.model_set import ModelSetError
+from encoders.text_tower import ENDS, KEPT, forget_first
 
 START, END = 49406, 49407  # also the padding is END
 VOCABULARY = 49408
@@ -97,7 +98,16 @@ class ClipText:
                 rows = self.embed_tokens(tokenize(batch, context=self.context))
                 self._known.update(zip(batch, rows, strict=True))
             found = [self._known[text] for text in texts]
+            forget_first(self._known, KEPT)
         return np.stack(found) if found else np.zeros((0, self.size), np.float32)
+
+    def unread(self, text: str) -> int:
+        """How many codes at the end of a sentence are beyond what it reads."""
+        room = self.context - ENDS
+        if len(text.encode()) <= room:  # a code has at least one byte
+            return 0
+        with self._lock:
+            return max(0, len(_tokenizer().encode(text)) - room)
 
     @torch.inference_mode()
     def embed_tokens(self, tokens: Tensor) -> NDArray[np.float32]:
@@ -115,7 +125,7 @@ def tokenize(texts: Sequence[str], *, context: int = 77) -> Tensor:
     tokenizer = _tokenizer()
     rows = torch.full((len(texts), context), END, dtype=torch.int64)
     for row, text in zip(rows, texts, strict=True):
-        codes = [START, *tokenizer.encode(text)[: context - 2]]
+        codes = [START, *tokenizer.encode(text)[: context - ENDS]]
         row[: len(codes)] = torch.tensor(codes)
     return rows
 
