@@ -8,9 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import struct
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,137 +19,34 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy')
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
-from rcl_interfaces.msg import Log  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
 from rclpy.duration import Duration  # noqa: E402
 from rclpy.event_handler import SubscriptionEventCallbacks  # noqa: E402
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
-from rclpy.node import Node  # noqa: E402
 from rclpy.qos import (  # noqa: E402
     LivelinessPolicy,
     QoSProfile,
     ReliabilityPolicy,
-    qos_profile_sensor_data,
 )
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
-from encoders import State  # noqa: E402
-from lb_ros.msg import AudioChunk, Embedding, PredicateStates  # noqa: E402
-from lb_ros.qos import LATCHED, LIVELINESS_S  # noqa: E402
+from lb_ros.msg import AudioChunk, Embedding  # noqa: E402
+from lb_ros.qos import LIVELINESS_S  # noqa: E402
 from lb_ros.stamps import to_stamp  # noqa: E402
+from tests.lb_ros.robot import (  # noqa: E402
+    LIMIT_S,
+    RNG,
+    TOPICS,
+    Robot,
+    bringup,
+    colours,
+    depth_mm,
+    good,
+    picture,
+    wait_until_all_are_known,
+    warm,
+)
 
 pytestmark = pytest.mark.ros
-
-START_S, LIMIT_S = 120.0, 20.0
-TOPICS = {
-    'image': 'camera/image',
-    'depth': 'depth/image',
-    'infrared': 'infrared/image',
-    'audio': 'microphone/audio',
-}
-# Any probability at all makes these TRUE or FALSE, so a state says whether there is evidence.
-PREDICATES = 'predicates:\n' + ''.join(
-    f"""  {name} has evidence:
-    positive: [the drawer is open]
-    negative: [the drawer is closed]
-    modalities: [{name}]
-    threshold_on: 0.5
-    threshold_off: 0.49999
-    dwell_ms: 0
-    max_age_ms: 800
-"""
-    for name in TOPICS
-)
-RNG = np.random.default_rng(0)
-
-
-class Robot(Node):
-    """Publishes what it is told to, and keeps what comes back."""
-
-    def __init__(self, pid: int) -> None:
-        super().__init__('robot')
-        self.pid = pid
-        reliable = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
-        self.senders = {
-            name: self.create_publisher(AudioChunk if name == 'audio' else Image, topic, reliable)
-            for name, topic in TOPICS.items()
-        }
-        self.compressed = {
-            topic: self.create_publisher(CompressedImage, topic, reliable)
-            for topic in ('camera/image/compressed', 'depth/image/compressedDepth')
-        }
-        self.inputs: dict[str, DiagnosticStatus] = {}
-        self.logs: list[Log] = []
-        self.states: dict[str, int] = {}
-        self.heard: list[Embedding] = []
-        self.create_subscription(DiagnosticArray, '/diagnostics', self._diagnostics, 10)
-        self.create_subscription(Log, '/rosout', self.logs.append, 100)
-        self.create_subscription(PredicateStates, 'predicates/state', self._states, LATCHED)
-        for name in TOPICS:
-            self.create_subscription(
-                Embedding, f'embeddings/{name}', self.heard.append, qos_profile_sensor_data
-            )
-        self.executor_ = SingleThreadedExecutor()
-        self.executor_.add_node(self)
-
-    def _diagnostics(self, message: DiagnosticArray) -> None:
-        self.inputs |= {status.name: status for status in message.status}
-
-    def _states(self, message: PredicateStates) -> None:
-        self.states = {s.name.split()[0]: s.state for s in message.states}
-
-    def now_ns(self) -> int:
-        return self.get_clock().now().nanoseconds
-
-    def count(self, modality: str, key: str) -> int:
-        status = self.inputs.get(f'/{TOPICS[modality]}')
-        return int(self.values(status).get(key, '0')) if status else 0
-
-    def values(self, status: DiagnosticStatus) -> dict[str, str]:
-        return {pair.key: pair.value for pair in status.values}
-
-    def lines(self, text: str) -> list[str]:
-        return [log.msg for log in self.logs if text in log.msg]
-
-    def knows(self, modality: str) -> bool:
-        return self.states.get(modality, State.UNKNOWN) != State.UNKNOWN
-
-    def until(
-        self, holds: Callable[[], Any], send: Callable[[], None] = lambda: None, *, limit_s: float
-    ) -> None:
-        end_s = time.monotonic() + limit_s
-        while not holds():
-            assert time.monotonic() < end_s, {
-                'states': self.states,
-                'diagnostics': {n: (s.level, s.message) for n, s in self.inputs.items()},
-            }
-            send()
-            self.executor_.spin_once(timeout_sec=0.05)
-
-
-def picture(robot: Robot, array: np.ndarray, encoding: str, **changes: Any) -> Image:
-    rows = array.reshape(len(array), -1)
-    message = Image(encoding=encoding, height=array.shape[0], width=array.shape[1])
-    message.data = rows.tobytes()
-    message.step = rows.shape[1] * rows.itemsize
-    message.header.stamp = to_stamp(robot.now_ns() + int(changes.pop('shift_ns', 0)))
-    if changes.pop('unstamped', False):
-        message.header.stamp = to_stamp(0)
-    for name, value in changes.items():
-        setattr(message, name, value)
-    return message
-
-
-def depth_mm() -> np.ndarray:
-    return RNG.integers(500, 2000, (48, 64), dtype=np.uint16)
-
-
-def warm() -> np.ndarray:
-    return RNG.integers(29_000, 31_000, (48, 64), dtype=np.uint16)
-
-
-def colours() -> np.ndarray:
-    return RNG.integers(0, 255, (48, 64, 3), dtype=np.uint8)
 
 
 class Microphone:
@@ -173,46 +67,14 @@ class Microphone:
         return message
 
 
-def good(robot: Robot, modality: str) -> Any:
-    if modality == 'audio':
-        return AudioChunk(
-            sample_rate_hz=16_000, channels=1, samples=RNG.integers(-9, 9, 1600).astype(np.int16),
-            header=picture(robot, depth_mm(), '16UC1').header,
-        )  # fmt: skip
-    make = {
-        'image': (colours, 'rgb8'), 'depth': (depth_mm, '16UC1'), 'infrared': (warm, 'mono16')
-    }[modality]  # fmt: skip
-    return picture(robot, make[0](), make[1])
-
-
 @pytest.fixture(scope='module')
 def robot(tiny_model_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Robot]:
-    predicates = tmp_path_factory.mktemp('predicates') / 'predicates.yaml'
-    predicates.write_text(PREDICATES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('ROS_DOMAIN_ID', str(1 + (os.getpid() * 7 + 53) % 100))
         patch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-        command = [sys.executable, '-m', 'lb_ros.start', 'bringup', '--ros-args']
-        command += ['-p', f'model:={tiny_model_set}', '-p', f'predicates:={predicates}']
-        command += ['-p', 'silent_after_s:=1.0', '-p', 'max_rate_hz:=0.0']
-        command += ['-p', 'diagnostics_period_s:=0.1']
-        process = subprocess.Popen(command)
-        rclpy.init()
-        node = Robot(process.pid)
-        try:
-            node.until(lambda: len(node.inputs) == 5, limit_s=START_S)
-            for name in ('image', 'depth', 'infrared'):
-                node.until(
-                    lambda name=name: node.knows(name),
-                    lambda name=name: node.senders[name].publish(good(node, name)),
-                    limit_s=START_S,
-                )
+        with bringup(tiny_model_set, tmp_path_factory.mktemp('predicates')) as node:
+            wait_until_all_are_known(node, 'image', 'depth', 'infrared')
             yield node
-        finally:
-            process.kill()
-            process.wait()
-            node.destroy_node()
-            rclpy.try_shutdown()
 
 
 @dataclass(frozen=True)
@@ -474,10 +336,10 @@ def test_readers_learn_when_the_process_hangs_and_when_it_goes_on(robot: Robot) 
     # The middleware counts a writer as alive from its first message on.
     send = lambda: robot.senders['depth'].publish(good(robot, 'depth'))  # noqa: E731
     robot.until(lambda: alive[-1:] == [1], send, limit_s=LIMIT_S)
-    os.kill(robot.pid, signal.SIGSTOP)
+    os.kill(robot.process.pid, signal.SIGSTOP)
     try:
         robot.until(lambda: alive[-1:] == [0], limit_s=LIMIT_S)
     finally:
-        os.kill(robot.pid, signal.SIGCONT)
+        os.kill(robot.process.pid, signal.SIGCONT)
     robot.until(lambda: alive[-1:] == [1], send, limit_s=LIMIT_S)
     robot.destroy_subscription(subscription)
