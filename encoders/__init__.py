@@ -7,13 +7,14 @@ from encoders.bank import PredicateBank
 from encoders.binder import Binder, SpaceError
 from encoders.decode import AudioOptions, DecodeError, ImageOptions, decode_audio, decode_image
 from encoders.fusion import PredicateScore
-from encoders.modalities import MODALITIES, SENSED, STANDARD, Modality
+from encoders.modalities import LIVE, MODALITIES, SENSED, STANDARD, Modality
 from encoders.model_set import ModelSetError
 from encoders.predicate_file import load_predicates
 from encoders.predicates import Line, Predicate, PredicateError
 from encoders.tracker import PredicateTracker, State, TrackedState
 
 __all__ = [
+    'LIVE',
     'MODALITIES',
     'SENSED',
     'STANDARD',

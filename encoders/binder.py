@@ -16,6 +16,7 @@ from encoders.encoder import EncoderSet, no_encoder
 from encoders.packed import encode_together
 from encoders.precision import dtype_of, name_of
 from encoders.prepacked import prepack
+from encoders.preprocess import preprocess_picture
 from encoders.sources import Source, load_encoders
 from encoders.space import SpaceError
 from encoders.towers import TowerEncoder
@@ -31,6 +32,7 @@ class Binder:
         space: Identity of the language space; only vectors with equal spaces may be compared.
         modalities: Names of the modalities that can be embedded.
         calibration: From cosines to probabilities, or None where the set has not been calibrated.
+        preprocessing: Its constants by modality.
         logit_scales: By modality, the factor its cosines were trained with. Cosines of two sensors
             carry none: only a sensor and a sentence were compared in training.
         precision: Number format of the weights at work: `fp32`, `bf16` or `fp16`.
@@ -49,6 +51,7 @@ class Binder:
         self._encoders, self._tower = encoder_set.encoders, encoder_set.text
         self.space = self._tower.space
         self.modalities = tuple(self._encoders)
+        self.preprocessing = {name: e.config for name, e in self._encoders.items()}
         self.logit_scales = {name: e.logit_scale for name, e in self._encoders.items()}
 
     @classmethod
@@ -136,6 +139,18 @@ class Binder:
             raise no_encoder(modality, self.model, self._encoders)
         inputs, valid = self._encoders[modality].preprocess(raw, columns=columns)
         return inputs.unsqueeze(0), valid
+
+    def preprocess_picture(self, modality: str, raw: Any) -> Tensor:
+        """One picture of a clip, float32 `[3, H, W]`; a clip is a stack of them (`frames`).
+
+        Raises:
+            KeyError: The set has no encoder for this modality.
+            ValueError: The array is not uint8 `[H, W, 3]`, or the modality has no clips.
+        """
+        if modality not in self._encoders:
+            raise no_encoder(modality, self.model, self._encoders)
+        encoder = self._encoders[modality]
+        return preprocess_picture(raw, encoder.config, device=encoder.device)
 
     @torch.inference_mode()
     def encode(self, inputs: dict[str, Tensor]) -> dict[str, Vectors]:

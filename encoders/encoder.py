@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,6 +22,11 @@ class Encoder(Protocol):
     @property
     def config(self) -> Config:
         """Constants of its preprocessing."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where its inputs lie."""
         ...
 
     @property

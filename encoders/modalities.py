@@ -11,8 +11,8 @@ class Modality:
 
     Attributes:
         name: As used in every API, topic and file.
-        kind: `image` (an array of pixels per sample), `clip` (several of them) or `sound` (a wave
-            per sample).
+        kind: `image` (an array of pixels per sample), `clip` (the pictures of some seconds) or
+            `sound` (a wave per sample).
         sensor: What a robot calls it; the node is `<sensor>_encoder`. Empty where no node feeds
             it, only arrays.
         topic: Relative name of its input topic; empty as well.
@@ -43,14 +43,16 @@ MODALITIES: dict[str, Modality] = {
         Modality('depth', 'image', 'depth', 'depth/image', 'depth'),
         Modality('infrared', 'image', 'infrared', 'infrared/image', 'infrared'),
         Modality('audio', 'sound', 'microphone', 'microphone/audio', ''),
-        Modality('video', 'clip', '', '', 'colour'),
         Modality('touch', 'image', 'touch', 'touch/image', 'colour', standard=False),
+        Modality('video', 'clip', 'video', 'camera/image', 'colour', standard=False),
     )
 }
 
-# Those that nodes feed from topics, and those of them that run unless others are named.
-SENSED: tuple[str, ...] = tuple(m.name for m in MODALITIES.values() if m.sensor)
-STANDARD: tuple[str, ...] = tuple(name for name in SENSED if MODALITIES[name].standard)
+# Those that nodes feed from topics; those of them that run unless others are named; and those that
+# are read from bags message by message.
+LIVE: tuple[str, ...] = tuple(m.name for m in MODALITIES.values() if m.sensor)
+STANDARD: tuple[str, ...] = tuple(name for name in LIVE if MODALITIES[name].standard)
+SENSED: tuple[str, ...] = tuple(name for name in LIVE if MODALITIES[name].kind != 'clip')
 
 
 def modality(name: str) -> Modality:

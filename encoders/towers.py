@@ -29,14 +29,18 @@ class TowerEncoder:
     config: Config
 
     @property
+    def device(self) -> torch.device:
+        """Of its parameters."""
+        return self.tower.logit_scale.device
+
+    @property
     def logit_scale(self) -> float:
         """The factor this modality's cosines were trained with: exp of its parameter."""
         return float(self.tower.logit_scale.detach().float().exp())
 
     def preprocess(self, raw: Any, *, columns: Columns | None = None) -> tuple[Tensor, float]:
         """The network's input, float32 on the tower's device, and the valid share."""
-        device = self.tower.logit_scale.device
-        return preprocess(raw, self.config, device=device, columns=columns)
+        return preprocess(raw, self.config, device=self.device, columns=columns)
 
     def encode(self, inputs: Tensor) -> Tensor:
         """Unit vectors `[B, D]` of inputs `[B, 3, H, W]` or `[B, 3, T, H, W]`."""

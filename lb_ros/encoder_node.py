@@ -82,7 +82,7 @@ class EncoderNode(LifecycleNode):
             self._microphone = OwnMicrophone(self, self._sensor_inputs[0].store)
 
     def _overlay(self, topic: str) -> Callable[[Any], None]:
-        if self.modality.kind == 'sound':
+        if self.modality.kind != 'image':  # of a camera's pictures its own node draws
             return lambda message: None
         options = self._input_parameters.images
         overlay = Overlay(self, self.modality.name, topic=topic, options=options)

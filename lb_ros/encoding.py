@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from encoders import MODALITIES, AudioOptions, Binder, DecodeError, ImageOptions
 from encoders.audio_window import WINDOW_S
 from lb_ros.arrival import Arrival, Encoded
+from lb_ros.clip_input import DEFAULT_WINDOW_S, ClipInput
 from lb_ros.content_check import ContentCheck
 from lb_ros.health import Expectation, InputHealth, Log
 from lb_ros.limits import Limits
 from lb_ros.overload import MemoryPolicy, fatal_line, is_fatal
-from lb_ros.sample import Ready, Sensor, decode, encode, preprocess
+from lb_ros.sample import Ready, Sensor, decode, encode, findings, preprocess, put_together
 from lb_ros.slot import Counters, NewestSlot
 from lb_ros.sound_input import SoundInput
 from lb_ros.stage_times import StageTimes
@@ -87,6 +88,7 @@ class EncodingWorker:
         images: ImageOptions = PLAIN_IMAGES,
         sound: AudioOptions = PLAIN_SOUND,
         expectation: Expectation | None = None,
+        video_window_s: float = DEFAULT_WINDOW_S,
     ) -> str:
         """Begin to accept messages of a modality; returns the name to `put` them under.
 
@@ -97,6 +99,7 @@ class EncodingWorker:
             images: How its images are read.
             sound: What its sound messages are, where they do not say.
             expectation: What is asked of the input.
+            video_window_s: How long its clips are, where it gives clips.
 
         Raises:
             KeyError: The model set has no encoder for it.
@@ -120,7 +123,10 @@ class EncodingWorker:
             stream = SoundInput(WINDOW_S, sound)
             content = ContentCheck(modality)
             self._next_s[name] = self._served_s[name] = 0.0
-            self._sensors[name] = Sensor(modality, source, slot, health, content, stream, images)
+            pictures = ClipInput(video_window_s)
+            self._sensors[name] = Sensor(
+                modality, source, slot, health, content, stream, images, pictures
+            )
             self.memory.priorities = sorted(self._sensors, key=self._rank)
         return name
 
@@ -134,7 +140,7 @@ class EncodingWorker:
         with self._wake:
             if sensor in self._sensors:
                 self._sensors[sensor].slot.discard()
-                self._sensors[sensor].sound.forget()
+                self.forget_past(sensor)
             left_s = max(0.0, self._busy_since_s + STOP_S - time.monotonic())
             return self._wake.wait_for(lambda: sensor not in self._encoding, left_s)
 
@@ -175,26 +181,24 @@ class EncodingWorker:
     def put(self, sensor: str, arrival: Arrival) -> None:
         """Hand a message over; returns at once.
 
-        Sound is put together here, because a dropped chunk would tear a hole into the window.
+        Sound and clips are put together here, because what is dropped would tear a hole into
+        their windows.
         """
         entry = self._sensors[sensor]
-        if MODALITIES[entry.modality].kind == 'sound':
-            try:
-                window, end_ns, fault = entry.sound.add(
-                    arrival.message, stamp_ns=arrival.stamp_ns, stamped=arrival.stamped
-                )
-            except DecodeError as error:
-                self.refuse(sensor, 'failed', error.fault, str(error))
-                return
-            if fault:
-                entry.health.note(*fault)
-            arrival = Arrival(window, end_ns, arrival.frame_id, arrival.arrived_s)
+        try:
+            arrival, fault = put_together(entry, arrival)
+        except DecodeError as error:
+            self.refuse(sensor, 'failed', error.fault, str(error))
+            return
+        if fault:
+            entry.health.note(*fault)
         is_capped = time.monotonic() < self._next_s[sensor]
         entry.slot.put(arrival, replaced='capped' if is_capped else 'dropped')
 
     def forget_past(self, sensor: str) -> None:
         """Begin anew with a sensor whose time has jumped."""
         self._sensors[sensor].sound.forget()
+        self._sensors[sensor].pictures.forget()
 
     def describe_sound(self, sensor: str, sound: AudioOptions) -> None:
         """Say what sound messages without a description are, from the next one on."""
@@ -327,9 +331,9 @@ class EncodingWorker:
             self._lack_memory(name)
             return None
         try:
-            raw, start_ns = decode(sensor, arrival)
+            raw, start_ns = decode(binder, sensor, arrival)
             decoded_s = time.monotonic()
-            for finding in sensor.content.check(raw):
+            for finding in findings(sensor, raw):
                 if not finding.usable:
                     raise DecodeError(finding.line, fault=finding.fault)
                 sensor.health.note(finding.fault, finding.line)

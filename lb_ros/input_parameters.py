@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from rcl_interfaces.msg import ParameterDescriptor
+from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
 from rclpy.node import Node
 
-from encoders import AudioOptions, ImageOptions
+from encoders import MODALITIES, AudioOptions, ImageOptions
+from lb_ros.clip_input import DEFAULT_WINDOW_S
 from lb_ros.health import Expectation
 from lb_ros.parameters import declare_parameter
 
@@ -28,6 +29,7 @@ OF_AUDIO = {
     'audio_sample_format': 'sample_format',
 }
 DEFAULT_MAX_FUTURE_MS = 250.0
+WINDOW_RANGE_S = FloatingPointRange(from_value=0.1, to_value=60.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,14 @@ class InputParameters:
         sound: What sound messages without a description are.
         expectation: Rate, silence and latency.
         max_future_ms: Stamps further in the future are refused.
+        video_window_s: How long clips are.
     """
 
     images: ImageOptions
     sound: AudioOptions
     expectation: Expectation
     max_future_ms: float
+    video_window_s: float = DEFAULT_WINDOW_S
 
 
 def declare_input_parameters(node: Node, modality: str) -> InputParameters:
@@ -77,12 +81,17 @@ def declare_input_parameters(node: Node, modality: str) -> InputParameters:
     future_ms = declare_parameter(
         node, 'max_future_ms', DEFAULT_MAX_FUTURE_MS, ParameterDescriptor(read_only=True)
     )
+    window_s = DEFAULT_WINDOW_S
+    if MODALITIES[modality].kind == 'clip':
+        descriptor = ParameterDescriptor(read_only=True, floating_point_range=[WINDOW_RANGE_S])
+        window_s = declare_parameter(node, 'video_window_s', DEFAULT_WINDOW_S, descriptor)
     try:
         return InputParameters(
             images=ImageOptions(**declared(image_names, ImageOptions())),
             sound=AudioOptions(**declared(sound_names, AudioOptions())),
             expectation=Expectation(**declared(expectation_names, Expectation())),
             max_future_ms=future_ms,
+            video_window_s=window_s,
         )
     except ValueError as error:
         raise ValueError(f'{node.get_name()}: {error}') from error

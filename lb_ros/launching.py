@@ -12,13 +12,13 @@ from typing import Any
 
 import yaml
 
-from encoders.modalities import MODALITIES, SENSED, STANDARD
+from encoders.modalities import LIVE, MODALITIES, STANDARD
 from encoders.shipped import shipped
 from lb_ros.dds_profile import VARIABLES
 
 TRUTHS = ('true', 'false')
 SEVERITIES = ('debug', 'info', 'warn', 'error', 'fatal')
-ENCODERS = tuple(f'{MODALITIES[name].sensor}_encoder' for name in SENSED)
+ENCODERS = tuple(f'{MODALITIES[name].sensor}_encoder' for name in LIVE)
 NODES = ('bringup', *ENCODERS, 'predicates', 'microphone')
 
 # Topics of drivers with their default names, relative, so that a namespace moves them as well.
@@ -74,7 +74,7 @@ ARGUMENTS: tuple[Argument, ...] = (
             '',
             f'topics of {name}, separated by commas; instead of a preset',
         )
-        for name in SENSED
+        for name in LIVE
     ),
     Argument('microphone', 'false', 'record from a sound device of this machine', TRUTHS),
     Argument('dds_profile', 'shipped', 'Fast DDS profile: shipped, none, or a file'),
@@ -114,7 +114,7 @@ def plan(given: Mapping[str, str]) -> list[Process]:
             raise ValueError(
                 f'argument {argument.name}: {values[argument.name]!r} is none of {known}'
             )
-    modalities = _names('modalities', values['modalities'], SENSED)
+    modalities = _names('modalities', values['modalities'], LIVE)
     parameters = _parameters(values, modalities)
     return [
         Process(name, parameters if name != 'microphone' else _own(parameters))
@@ -138,9 +138,10 @@ def _parameters(values: Mapping[str, str], modalities: tuple[str, ...]) -> dict[
     if modalities:
         parameters['modalities'] = list(modalities)
     topics = CAMERAS.get(values['camera'], {}) | INFRAREDS.get(values['infrared'], {})
-    for modality in SENSED:
+    for modality in LIVE:
         sensor = MODALITIES[modality].sensor
-        listed = _split(values[f'{sensor}_inputs']) or _split(topics.get(sensor, ''))
+        driver = 'camera' if MODALITIES[modality].kind == 'clip' else sensor
+        listed = _split(values[f'{sensor}_inputs']) or _split(topics.get(driver, ''))
         if listed:
             parameters[f'{sensor}_inputs'] = list(listed)
     return parameters
@@ -169,7 +170,7 @@ def _configured_modalities(path: Path) -> tuple[str, ...]:
         raise ValueError(f'argument params_file: {path}: {error}') from error
     found = loaded.get('/**', {}) if isinstance(loaded, dict) else {}
     listed = found.get('ros__parameters', {}).get('modalities') or STANDARD
-    return _names('modalities', ','.join(listed), SENSED)
+    return _names('modalities', ','.join(listed), LIVE)
 
 
 def _names(argument: str, text: str, known: tuple[str, ...]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode
 from rclpy.signals import SignalHandlerOptions
 
-from encoders import MODALITIES, SENSED
+from encoders import LIVE, MODALITIES
 from lb_ros.arrival import Encoded
 from lb_ros.bringup_node import BringupNode
 from lb_ros.dds_profile import use_dds_profile
@@ -32,7 +32,7 @@ NODES = (
     'bringup',
     'predicates',
     'microphone',
-    *(f'{MODALITIES[name].sensor}_encoder' for name in SENSED),
+    *(f'{MODALITIES[name].sensor}_encoder' for name in LIVE),
 )
 WAKE_S = 0.5
 
@@ -162,7 +162,7 @@ def _build(name: str) -> Started:
     if name == 'microphone':
         microphone = MicrophoneNode()
         return Started((microphone,), microphone, microphone.parameters.autostart, None)
-    modality = next(m for m in SENSED if f'{MODALITIES[m].sensor}_encoder' == name)
+    modality = next(m for m in LIVE if f'{MODALITIES[m].sensor}_encoder' == name)
     return _encoder_alone(modality)
 
 

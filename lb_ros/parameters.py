@@ -18,7 +18,7 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from encoders import MODALITIES, SENSED, STANDARD
+from encoders import LIVE, MODALITIES, STANDARD
 from encoders.compiled import COMPILATIONS
 from encoders.precision import PRECISIONS
 from encoders.shipped import shipped
@@ -37,15 +37,15 @@ class Parameters:
     predicates: str = ''
     modalities: tuple[str, ...] = STANDARD
     inputs: Mapping[str, tuple[str, ...]] = field(
-        default_factory=lambda: {name: (MODALITIES[name].topic,) for name in SENSED}
+        default_factory=lambda: {name: (MODALITIES[name].topic,) for name in LIVE}
     )
     device: str = 'cpu'
     precision: str = 'auto'
     compilation: str = 'auto'
     threads: int = 0
     max_rate_hz: float = 15.0
-    rates_hz: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(SENSED, 0.0))
-    priorities: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(SENSED, 0))
+    rates_hz: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(LIVE, 0.0))
+    priorities: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(LIVE, 0))
     max_age_ms: float = 1000.0
     evaluate_period_ms: float = 20.0
     history_s: float = 30.0
@@ -93,20 +93,20 @@ def sensor_parameter(field_name: str, modality: str) -> str:
     return f'{MODALITIES[modality].sensor}_{PER_SENSOR[field_name]}'
 
 
-for _name in SENSED:
+for _name in LIVE:
     _rate, _priority = (sensor_parameter(each, _name) for each in PER_SENSOR)
     DESCRIPTIONS[_rate] = f'Upper limit for {_name} alone; 0: that of max_rate_hz'
     DESCRIPTIONS[_priority] = f'Of {_name}; the highest is encoded first and shed last'
     RANGES |= {_rate: RANGES['max_rate_hz'], _priority: (-100, 100)}
 
 # The others are read-only. These take effect at once ...
-LIVE = (
+AT_ONCE = (
     'max_rate_hz',
     'max_age_ms',
     'evaluate_period_ms',
     'history_s',
     'answer_within_s',
-    *(sensor_parameter(each, name) for each in PER_SENSOR for name in SENSED),
+    *(sensor_parameter(each, name) for each in PER_SENSOR for name in LIVE),
 )
 # ... and these when the node is configured.
 AT_CONFIGURE = ('model', 'predicates', 'device', 'precision', 'compilation', 'threads')
@@ -139,10 +139,10 @@ class Settings:
         return SetParametersResult(successful=True)
 
     def _take(self, changed: Sequence[Parameter]) -> None:
-        ours = {p.name: p.value for p in changed if p.name in LIVE + AT_CONFIGURE}
+        ours = {p.name: p.value for p in changed if p.name in AT_ONCE + AT_CONFIGURE}
         if ours:
             for each in PER_SENSOR:
-                names = {sensor_parameter(each, name): name for name in SENSED}
+                names = {sensor_parameter(each, name): name for name in LIVE}
                 new = {names[key]: ours.pop(key) for key in names if key in ours}
                 ours[each] = {**getattr(self.values, each), **new}
             self.values = replace(self.values, **ours)
@@ -158,7 +158,7 @@ def declare_parameters(node: Node) -> Parameters:
     values: dict[str, Any] = {}
     for each in fields(Parameters):
         if each.name == 'inputs':
-            values[each.name] = {name: _declare_inputs(node, name) for name in SENSED}
+            values[each.name] = {name: _declare_inputs(node, name) for name in LIVE}
         elif each.name in PER_SENSOR:
             values[each.name] = _declare_per_sensor(node, each.name)
         elif isinstance(each.default, tuple):
@@ -166,7 +166,7 @@ def declare_parameters(node: Node) -> Parameters:
                 node,
                 each.name,
                 each.default,
-                what=', '.join(SENSED),
+                what=', '.join(LIVE),
                 about=DESCRIPTIONS[each.name],
             )
         else:
@@ -176,9 +176,9 @@ def declare_parameters(node: Node) -> Parameters:
         if values[name] not in choices:
             expected, found = ', '.join(choices), values[name]
             raise ValueError(f'parameter {name}: must be one of {expected}, not {found!r}')
-    known = ', '.join(SENSED)
+    known = ', '.join(LIVE)
     for name in values['modalities']:
-        if name not in SENSED:
+        if name not in LIVE:
             raise ValueError(f'parameter modalities: unknown {name!r}, expected some of {known}')
     return Parameters(**values)
 
@@ -191,7 +191,7 @@ def _declare_inputs(node: Node, modality: str) -> tuple[str, ...]:
 
 def _declare_per_sensor(node: Node, field_name: str) -> dict[str, Any]:
     defaults = getattr(Parameters(), field_name)
-    names = {modality: sensor_parameter(field_name, modality) for modality in SENSED}
+    names = {modality: sensor_parameter(field_name, modality) for modality in LIVE}
     return {
         modality: declare_parameter(node, name, defaults[modality], _descriptor(name))
         for modality, name in names.items()
@@ -259,7 +259,7 @@ def predicates_file(parameters: Parameters) -> Path:
 
 def _descriptor(name: str) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(
-        description=DESCRIPTIONS[name], read_only=name not in LIVE + AT_CONFIGURE
+        description=DESCRIPTIONS[name], read_only=name not in AT_ONCE + AT_CONFIGURE
     )
     if name in AT_CONFIGURE:
         descriptor.additional_constraints = 'changes only while the node is unconfigured'

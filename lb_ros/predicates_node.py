@@ -14,7 +14,7 @@ from rclpy.duration import Duration
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from encoders import SENSED, PredicateBank, PredicateError, SpaceError, load_predicates
+from encoders import LIVE, PredicateBank, PredicateError, SpaceError, load_predicates
 from encoders.scoring import Evaluation, Scoring
 from lb_ros.answering import DEFAULT_MAX_AGE_MS, WAIT_S, RecentlyAsked, answer
 from lb_ros.arrival import Encoded
@@ -98,7 +98,7 @@ class PredicatesNode(LifecycleNode):
         self._model, self._settings = model, settings
         self.changed(settings.values)
         self._followers = Followers(self) if listen else None
-        for name in SENSED if listen else ():
+        for name in LIVE if listen else ():
             self.create_subscription(Embedding, f'embeddings/{name}', self._store, NEWEST)
 
     def _values(self) -> Parameters:

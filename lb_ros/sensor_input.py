@@ -85,6 +85,7 @@ class SensorInput:
             images=self._parameters.images,
             sound=self._parameters.sound,
             expectation=self._parameters.expectation,
+            video_window_s=self._parameters.video_window_s,
         )
         self._worker = worker
         return self._sensor

@@ -10,7 +10,7 @@ from dataclasses import asdict
 import numpy as np
 import torch
 
-from encoders import MODALITIES, SENSED, Binder
+from encoders import LIVE, MODALITIES, Binder
 from encoders.text_tower import text_tower
 from lb_ros.arrival import Encoded
 from lb_ros.diagnostics import engine_status
@@ -200,7 +200,7 @@ class SharedModel:
 
 def warm_up(binder: Binder) -> None:
     """Encode something with every part once, so that the first real sample is not a slow one."""
-    samples = {name: _sample(name) for name in binder.modalities if name in SENSED}
+    samples = {name: _sample(name) for name in binder.modalities if name in LIVE}
     for name, sample in samples.items():
         for _ in range(WARM_UP_RUNS):
             binder.embed(**{name: sample})
@@ -213,5 +213,6 @@ def _sample(modality: str) -> object:
     if MODALITIES[modality].kind == 'sound':
         return np.zeros((1, 16_000), np.float32), 16_000
     if MODALITIES[modality].pixels == 'colour':
-        return np.zeros((64, 64, 3), np.uint8)
+        is_clip = MODALITIES[modality].kind == 'clip'
+        return np.zeros((1, 64, 64, 3) if is_clip else (64, 64, 3), np.uint8)
     return np.full((64, 64), 1000, np.uint16)

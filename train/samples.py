@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from encoders.decode import DecodeError, decode_audio, decode_image
-from encoders.modalities import MODALITIES
+from encoders.modalities import MODALITIES, SENSED
 from encoders.preprocess import MINI, Config, family_of, stored_form, to_stored, window_s
 from train.atomic import atomic_file
 from train.bags import BagMessage, BagReport, read_bag
@@ -26,7 +26,7 @@ from train.storage import read_marks
 TRUTH_TOPIC = 'ground_truth/predicates'
 REGION_TOPIC = 'ground_truth/regions'
 REGION_SIZE = 64
-TOPICS = {name: entry.topics for name, entry in MODALITIES.items() if entry.topic}
+TOPICS = {name: MODALITIES[name].topics for name in SENSED}
 MAX_OFFSET_S = 0.1
 MIN_SOUND_S = 0.025  # a spectrum needs as much
 # Applied to stored inputs when they are used; they do not change what is stored.

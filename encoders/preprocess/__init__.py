@@ -103,6 +103,17 @@ def preprocess(
     return _FOUND[type(config)][1].preprocess(raw, config, device=device, **known)
 
 
+def preprocess_picture(raw: Any, config: Config, *, device: str | torch.device = 'cpu') -> Tensor:
+    """One picture of a clip, float32 `[3, H, W]`, as `preprocess` makes it of a whole one.
+
+    Raises:
+        ValueError: The array has a shape or dtype that clips do not have, or this is no clip.
+    """
+    if not isinstance(config, languagebind.video.VideoConfig):
+        raise ValueError(f'{type(config).__name__} is not the preprocessing of a clip')
+    return languagebind.video.preprocess_picture(raw, config, device=device)
+
+
 def to_stored(raw: Any, config: Config) -> NDArray[Any]:
     """A sample in the form in which it is kept before training, as small as it can be.
 

@@ -16,6 +16,9 @@ from encoders import Binder, Predicate, PredicateBank
 from encoders.audio_window import WINDOW_S, AudioWindow, Window
 from encoders.columns import ColumnStore
 from encoders.encoder import Encoder
+from encoders.frames import FrameStore, evenly
+from encoders.languagebind.preprocess.video import VideoConfig
+from encoders.preprocess import preprocess, preprocess_picture
 from encoders.scoring import Evaluation, Scoring
 from encoders.sources import parse_source
 from lb_ros.bench.engine import engine
@@ -26,13 +29,15 @@ from lb_ros.bench.subjects import LARGE, RANDOM, open_encoders
 PREDICATES = (10, 100, 1000, 10_000)
 SENSORS = ('image', 'depth', 'audio')
 SOUND_HZ = 16_000
+CLIP_PICTURES = 29  # of two seconds at 14 Hz: every fourth is one of eight frames
 
 
 def preprocessing(model: str, precision: str, repeats: int) -> list[Measurement]:
     """One sample of every modality, on one thread.
 
     Of sound also a window as a node hears it, 100 ms later in every run: alone, and with the
-    columns of the spectrogram that it has in common with the window before.
+    columns of the spectrogram that it has in common with the window before. Of video a clip of
+    eight pictures of 1280x720 that one more picture ends: alone, and with the other seven kept.
     """
     rng = np.random.default_rng(0)
     raw: dict[str, Any] = {
@@ -48,6 +53,12 @@ def preprocessing(model: str, precision: str, repeats: int) -> list[Measurement]
         cases |= {
             'audio window, alone': _Heard(encoders['audio'], rng, keeps=False).run,
             'audio window, kept columns': _Heard(encoders['audio'], rng, keeps=True).run,
+        }
+    if model.startswith(RANDOM) or 'video' in encoders:
+        config: Any = encoders['video'].config if 'video' in encoders else VideoConfig()
+        cases |= {
+            'video, alone': _Filmed(config, raw['image'], keeps=False).run,
+            'video, kept pictures': _Filmed(config, raw['image'], keeps=True).run,
         }
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -76,6 +87,26 @@ class _Heard:
         window = self._hear()
         columns = self._columns.until(window.end) if self._keeps else None
         return self._encoder.preprocess((window.wave, SOUND_HZ), columns=columns)
+
+
+class _Filmed:
+    """A camera at 14 Hz whose clip of two seconds is preprocessed anew after every picture."""
+
+    def __init__(self, config: VideoConfig, picture: NDArray[np.uint8], *, keeps: bool) -> None:
+        self._config, self._picture, self._keeps = config, picture, keeps
+        self._clip, self._frames, self._now = np.stack([picture] * config.frames), FrameStore(), 0
+        for _ in range(CLIP_PICTURES):
+            self.run()
+
+    def run(self) -> object:
+        """One clip."""
+        if not self._keeps:
+            return preprocess(self._clip, self._config)
+        self._now += 1
+        stamps = range(max(0, self._now - CLIP_PICTURES), self._now)
+        self._frames.keep(stamps, what=self._config)
+        self._frames.add(stamps[-1], preprocess_picture(self._picture, self._config))
+        return self._frames.clip([stamps[i] for i in evenly(stamps, self._config.frames)])
 
 
 def text(model: str, precision: str, repeats: int) -> list[Measurement]:

@@ -15,7 +15,7 @@ from rclpy.context import Context  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 
-from encoders import SENSED  # noqa: E402
+from encoders import LIVE  # noqa: E402
 from lb_ros.bringup_node import BringupNode  # noqa: E402
 from lb_ros.encoder_node import EncoderNode  # noqa: E402
 from lb_ros.microphone import MicrophoneNode  # noqa: E402
@@ -86,7 +86,7 @@ def test_the_file_lists_all_parameters_of_all_nodes_with_their_defaults(ros_doma
     context = Context()
     context.init()
     options: dict[str, Any] = {'context': context}
-    encoders = [EncoderNode(name, **options) for name in SENSED]
+    encoders = [EncoderNode(name, **options) for name in LIVE]
     nodes = [BringupNode(**options), PredicatesNode(**options), *encoders]
     for node in nodes[1:]:
         Settings(node)

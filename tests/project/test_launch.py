@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from encoders import MODALITIES, SENSED, STANDARD
+from encoders import LIVE, MODALITIES, STANDARD
 from lb_ros.launching import ARGUMENTS, CAMERAS, ENCODERS, INFRAREDS, plan, profile_to_set
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,6 +69,7 @@ def test_the_modalities_apart_are_those_of_the_parameters(tmp_path: Path) -> Non
 def test_presets_name_topics_and_lists_replace_them() -> None:
     parameters = plan({'camera': 'realsense', 'infrared': 'boson', 'camera_inputs': 'a, b'})[0]
     assert parameters.parameters['camera_inputs'] == ['a', 'b']
+    assert parameters.parameters['video_inputs'] == [CAMERAS['realsense']['camera']]
     assert parameters.parameters['depth_inputs'] == [CAMERAS['realsense']['depth']]
     assert parameters.parameters['infrared_inputs'] == [INFRAREDS['boson']['infrared']]
     for topics in (*CAMERAS.values(), *INFRAREDS.values()):
@@ -106,9 +107,9 @@ def test_the_parameters_of_the_process_come_first_in_their_order() -> None:
     names = []
     for field in fields(Parameters):
         if field.name in PER_SENSOR:
-            names += [sensor_parameter(field.name, name) for name in SENSED]
+            names += [sensor_parameter(field.name, name) for name in LIVE]
         elif field.name == 'inputs':
-            names += [f'{MODALITIES[name].sensor}_inputs' for name in SENSED]
+            names += [f'{MODALITIES[name].sensor}_inputs' for name in LIVE]
         else:
             names.append(field.name)
     written = yaml.safe_load(PARAMETERS.read_text())['/**']['ros__parameters']
@@ -135,11 +136,11 @@ def test_every_parameter_is_commented() -> None:
 
 def test_ranges_and_moments_in_the_file_are_those_of_the_code() -> None:
     pytest.importorskip('rclpy')
-    from lb_ros.parameters import AT_CONFIGURE, LIVE, RANGES
+    from lb_ros.parameters import AT_CONFIGURE, AT_ONCE, RANGES
 
     found = comments()
     for name, text in found.items():
-        assert ('[live]' in text) == (name in LIVE), name
+        assert ('[live]' in text) == (name in AT_ONCE), name
         assert ('[configure]' in text) == (name in AT_CONFIGURE), name
         if name in RANGES:
             low, high = RANGES[name]
@@ -159,4 +160,4 @@ def test_the_real_launch_finds_every_argument(path: Path) -> None:
     description = PythonLaunchDescriptionSource(str(path)).get_launch_description(LaunchContext())
     names = {argument.name for argument in description.get_launch_arguments()}
     assert names >= NEEDED
-    assert len(SENSED) == len(ENCODERS)
+    assert len(LIVE) == len(ENCODERS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -60,6 +60,22 @@ def preprocess(
     chosen = raw[frame_indices(len(raw), config.frames)]
     frames = upload(chosen, device).permute(0, 3, 1, 2)
     return video_inputs(frames, config).transpose(0, 1), 1.0
+
+
+def preprocess_picture(
+    raw: NDArray[np.uint8], config: VideoConfig, *, device: str | torch.device = 'cpu'
+) -> Tensor:
+    """One picture of a clip, float32 `[3, size, size]`: what `preprocess` makes of it.
+
+    Args:
+        raw: uint8 `[H, W, 3]` RGB.
+        config: Constants.
+        device: Where to compute.
+
+    Raises:
+        ValueError: The array has another shape or dtype.
+    """
+    return preprocess(raw[None], replace(config, frames=1), device=device)[0][:, 0]
 
 
 def frame_indices(available: int, wanted: int) -> NDArray[np.int64]:

@@ -1,0 +1,49 @@
+"""Clips of a live camera: stacks of its pictures, each of which is preprocessed once."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Hashable, Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+
+def evenly(stamps_ns: Sequence[int], count: int) -> list[int]:
+    """Indices of the pictures that were the newest at `count` even times, first to last.
+
+    Of a steady camera, those that LanguageBind takes of a clip of as many pictures.
+
+    Args:
+        stamps_ns: Rising, at least one.
+        count: How many; pictures are repeated where there are fewer.
+    """
+    first, span = stamps_ns[0], stamps_ns[-1] - stamps_ns[0]
+    parts = max(1, count - 1)
+    times = [first + span * part // parts for part in range(parts + 1)]
+    return [bisect_right(stamps_ns, time) - 1 for time in times[-count:]]
+
+
+class FrameStore:
+    """Preprocessed pictures of one camera, by their stamp. Not for several threads."""
+
+    def __init__(self) -> None:
+        self._what: Hashable = None
+        self._frames: dict[int, Tensor] = {}
+
+    def __contains__(self, stamp_ns: int) -> bool:
+        return stamp_ns in self._frames
+
+    def keep(self, stamps_ns: Iterable[int], *, what: Hashable) -> None:
+        """Forget all but these, and those that were preprocessed in another way than `what`."""
+        wanted = set(stamps_ns) if what == self._what else set()
+        self._what = what
+        self._frames = {stamp: frame for stamp, frame in self._frames.items() if stamp in wanted}
+
+    def add(self, stamp_ns: int, frame: Tensor) -> None:
+        """Keep a preprocessed picture, float `[3, H, W]`."""
+        self._frames[stamp_ns] = frame
+
+    def clip(self, stamps_ns: Sequence[int]) -> Tensor:
+        """Pictures that are kept as a clip `[3, T, H, W]`; one may be named several times."""
+        return torch.stack([self._frames[stamp] for stamp in stamps_ns], dim=1)
