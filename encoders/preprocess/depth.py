@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders.preprocess.area import shrink, shrinks_there
 from encoders.upload import upload_as_float
 
 MIN_DEPTH_M = 0.05
@@ -48,11 +49,7 @@ def to_unit(raw: NDArray[Any], config: DepthConfig) -> tuple[NDArray[np.uint16],
     Raises:
         ValueError: The array is neither uint16 nor float `[H, W]`.
     """
-    if raw.ndim != 2 or (raw.dtype != np.uint16 and raw.dtype.kind != 'f'):
-        raise ValueError(
-            f'a depth image must be uint16 millimetres or float metres [H, W], '
-            f'not {raw.dtype} {list(raw.shape)}'
-        )
+    _check(raw)
     limited, valid = _limited(raw, config.max_depth_m)
     side = (config.size, config.size)
     # Depth and weight in one pass over the pixels.
@@ -62,6 +59,30 @@ def to_unit(raw: NDArray[Any], config: DepthConfig) -> tuple[NDArray[np.uint16],
     filled = np.divide(total, weight, out=far, where=weight > 1e-3)
     millimetres = np.clip(np.round(filled * 1000), 0, 65535).astype(np.uint16)
     return millimetres, cv2.countNonZero(valid) / raw.size
+
+
+def _check(raw: NDArray[Any]) -> None:
+    if raw.ndim != 2 or (raw.dtype != np.uint16 and raw.dtype.kind != 'f'):
+        raise ValueError(
+            f'a depth image must be uint16 millimetres or float metres [H, W], '
+            f'not {raw.dtype} {list(raw.shape)}'
+        )
+
+
+def shrunk(
+    raw: NDArray[Any], config: DepthConfig, device: str | torch.device
+) -> tuple[Tensor, float]:
+    """As `to_unit`, but on a device and float32; for images larger than `size` on both sides."""
+    _check(raw)
+    metres = upload_as_float(raw, device)
+    if raw.dtype == np.uint16:
+        metres = metres * 1e-3
+    valid = metres.isfinite() & (metres > 0)
+    limited = torch.where(valid, metres.clamp(max=config.max_depth_m), metres.new_zeros(()))
+    total, weight = shrink(torch.stack([limited, valid.float()]), config.size)
+    far = total.new_tensor(config.max_depth_m)
+    filled = torch.where(weight > 1e-3, total / weight, far)
+    return (filled * 1000).round().clamp(0, 65535), float(valid.float().mean())
 
 
 def _limited(
@@ -106,5 +127,8 @@ def preprocess(
     raw: NDArray[Any], config: DepthConfig, *, device: str | torch.device = 'cpu'
 ) -> tuple[Tensor, float]:
     """float32 `[3, size, size]` on the device, and the valid share."""
+    if shrinks_there(raw.shape, config.size, device):
+        on_device, valid = shrunk(raw, config, device)
+        return normalise(on_device, config), valid
     stored, valid = to_unit(raw, config)
     return normalise(upload_as_float(stored, device), config), valid

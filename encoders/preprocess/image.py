@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders.preprocess.area import shrink, shrinks_there
 from encoders.upload import upload
 
 
@@ -33,12 +35,23 @@ def to_unit(raw: NDArray[np.uint8], config: ImageConfig) -> NDArray[np.uint8]:
     Raises:
         ValueError: The array is not uint8 `[H, W, 3]`.
     """
-    if raw.ndim != 3 or raw.shape[2] != 3 or raw.dtype != np.uint8:
-        raise ValueError(f'an image must be uint8 [H, W, 3], not {raw.dtype} {list(raw.shape)}')
+    _check(raw)
     if raw.shape[:2] == (config.size, config.size):
         return raw
     resized = cv2.resize(raw, (config.size, config.size), interpolation=cv2.INTER_AREA)
     return np.asarray(resized, np.uint8)
+
+
+def _check(raw: NDArray[Any]) -> None:
+    if raw.ndim != 3 or raw.shape[2] != 3 or raw.dtype != np.uint8:
+        raise ValueError(f'an image must be uint8 [H, W, 3], not {raw.dtype} {list(raw.shape)}')
+
+
+def shrunk(raw: NDArray[np.uint8], config: ImageConfig, device: str | torch.device) -> Tensor:
+    """As `to_unit`, but on a device and float32; for pictures larger than `size` on both sides."""
+    _check(raw)
+    planes = upload(raw, device).movedim(-1, 0).float()
+    return shrink(planes, config.size).round().movedim(0, -1)
 
 
 def stored_form(config: ImageConfig) -> tuple[tuple[int, ...], type[np.generic]]:
@@ -47,7 +60,7 @@ def stored_form(config: ImageConfig) -> tuple[tuple[int, ...], type[np.generic]]
 
 
 def normalise(stored: Tensor, config: ImageConfig) -> Tensor:
-    """uint8 `[..., H, W, 3]` to float32 `[..., 3, H, W]`."""
+    """Values 0..255 `[..., H, W, 3]` to float32 `[..., 3, H, W]`."""
     mean = torch.tensor(config.mean, device=stored.device) * 255
     std = torch.tensor(config.std, device=stored.device) * 255
     return ((stored.float() - mean) / std).movedim(-1, -3).contiguous()
@@ -57,4 +70,6 @@ def preprocess(
     raw: NDArray[np.uint8], config: ImageConfig, *, device: str | torch.device = 'cpu'
 ) -> tuple[Tensor, float]:
     """float32 `[3, size, size]` on the device; an image is always wholly valid."""
+    if shrinks_there(raw.shape, config.size, device):
+        return normalise(shrunk(raw, config, device), config), 1.0
     return normalise(upload(to_unit(raw, config), device), config), 1.0

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders.preprocess.area import shrink, shrinks_there
 from encoders.upload import upload_as_float
 
 
@@ -41,10 +42,7 @@ def to_unit(raw: NDArray[Any], config: InfraredConfig) -> NDArray[np.uint16]:
     Raises:
         ValueError: The array is neither uint8 nor uint16 `[H, W]`.
     """
-    if raw.ndim != 2 or raw.dtype not in (np.uint8, np.uint16):
-        raise ValueError(
-            f'an infrared image must be uint8 or uint16 [H, W], not {raw.dtype} {list(raw.shape)}'
-        )
+    _check(raw)
     counts = raw.astype(np.float32)
     if raw.dtype == np.uint8:
         counts *= np.float32((config.high_count - config.low_count) / 255)
@@ -57,6 +55,26 @@ def to_unit(raw: NDArray[Any], config: InfraredConfig) -> NDArray[np.uint16]:
         how = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
         counts = cv2.resize(counts, (config.size, config.size), interpolation=how)
     return np.clip(np.round(counts), 0, 65535).astype(np.uint16)
+
+
+def _check(raw: NDArray[Any]) -> None:
+    if raw.ndim != 2 or raw.dtype not in (np.uint8, np.uint16):
+        raise ValueError(
+            f'an infrared image must be uint8 or uint16 [H, W], not {raw.dtype} {list(raw.shape)}'
+        )
+
+
+def shrunk(raw: NDArray[Any], config: InfraredConfig, device: str | torch.device) -> Tensor:
+    """As `to_unit`, but on a device and float32; for images larger than `size` on both sides."""
+    _check(raw)
+    counts = upload_as_float(raw, device)
+    if raw.dtype == np.uint8:
+        counts = counts * ((config.high_count - config.low_count) / 255) + config.low_count
+    elif not raw.all():
+        known = counts[counts > 0]
+        dead = known.quantile(0.5) if len(known) else counts.new_tensor(config.low_count)
+        counts = torch.where(counts > 0, counts, dead)
+    return shrink(counts, config.size).round().clamp(0, 65535)
 
 
 def stored_form(config: InfraredConfig) -> tuple[tuple[int, ...], type[np.generic]]:
@@ -77,4 +95,6 @@ def preprocess(
 ) -> tuple[Tensor, float]:
     """float32 `[3, size, size]` on the device, and the share of live pixels."""
     valid = 1.0 if raw.dtype == np.uint8 else float((raw > 0).mean())
+    if shrinks_there(raw.shape, config.size, device):
+        return normalise(shrunk(raw, config, device), config), valid
     return normalise(upload_as_float(to_unit(raw, config), device), config), valid

@@ -1,0 +1,32 @@
+"""OpenCV's area resizing in torch, for the device that the network's input is needed on."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+
+def shrinks_there(shape: tuple[int, ...], size: int, device: str | torch.device) -> bool:
+    """Whether a picture `[H, W, ...]` is made smaller, and on a GPU; a CPU leaves it to OpenCV."""
+    return torch.device(device).type == 'cuda' and min(shape[:2]) > size
+
+
+def shrink(planes: Tensor, size: int) -> Tensor:
+    """Float `[..., H, W]` to `[..., size, size]`, both sides at least `size` before.
+
+    Each pixel becomes the mean of what it covers, as with `cv2.INTER_AREA`.
+    """
+    down, across = (_shares(side, size).to(planes.device) for side in planes.shape[-2:])
+    return down @ planes @ across.T
+
+
+@lru_cache(maxsize=16)
+def _shares(before: int, after: int) -> Tensor:
+    """How much of each new pixel every old one covers, float32 `[after, before]`."""
+    scale = before / after
+    left = torch.arange(after, dtype=torch.float64)[:, None] * scale
+    pixel = torch.arange(before, dtype=torch.float64)
+    covered = torch.minimum(left + scale, pixel + 1) - torch.maximum(left, pixel)
+    return (covered.clamp(min=0) / scale).float()
