@@ -31,7 +31,7 @@ from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
 from lb_ros.msg import AudioChunk, Embedding  # noqa: E402
 from lb_ros.qos import LIVELINESS_S  # noqa: E402
-from lb_ros.stamps import to_stamp  # noqa: E402
+from lb_ros.stamps import to_ns, to_stamp  # noqa: E402
 from tests.lb_ros.robot import (  # noqa: E402
     LIMIT_S,
     RNG,
@@ -247,6 +247,31 @@ def test_faults_of_sound_are_counted(
     robot.until(lambda: robot.knows('audio'), send, limit_s=LIMIT_S)
 
 
+def test_sound_whose_time_jumps_back_begins_anew(robot: Robot) -> None:
+    microphone, stamps, jumps = Microphone(robot), [0], set[int]()
+    before = robot.count('audio', 'fault_backwards')
+    robot.heard.clear()
+    robot.logs.clear()
+
+    def send() -> None:
+        if robot.now_ns() < microphone.at_ns:
+            return
+        chunk = microphone.chunk()
+        if len(stamps) % 8 == 0:
+            chunk.header.stamp = to_stamp(stamps[-1] - 200_000_000)
+            jumps.add(stamps[-1] - 200_000_000)
+            microphone.at_ns = stamps[-1] - 100_000_000
+        stamps.append(to_ns(chunk.header.stamp))
+        robot.senders['audio'].publish(chunk)
+
+    def starts() -> set[int]:
+        return {to_ns(e.window_start) for e in robot.heard if e.modality == 'audio'}
+
+    robot.until(lambda: jumps & starts(), send, limit_s=LIMIT_S)
+    robot.until(lambda: robot.count('audio', 'fault_backwards') > before, limit_s=LIMIT_S)
+    assert robot.logged_once('ms before the last', TOPICS['audio'])
+
+
 def test_torn_sound_is_dropped(robot: Robot) -> None:
     def send() -> None:
         message = AudioChunk(sample_rate_hz=16_000, channels=3, samples=[0] * 1600)
@@ -291,6 +316,28 @@ def test_png_bombs_are_refused(robot: Robot) -> None:
 
     before = robot.count('image', 'fault_size')
     robot.until(lambda: robot.count('image', 'fault_size') > before, send, limit_s=LIMIT_S)
+
+
+def test_metres_in_whole_numbers_are_told(robot: Robot) -> None:
+    before = robot.count('depth', 'fault_unit')
+    robot.until(
+        lambda: (
+            robot.count('depth', 'fault_unit') > before
+            and 'are these metres?' in robot.inputs['/depth/image'].message
+        ),
+        lambda: robot.senders['depth'].publish(picture(robot, depth_mm() // 1000, '16UC1')),
+        limit_s=LIMIT_S,
+    )
+
+
+def test_a_picture_that_claims_more_than_it_may_is_refused(robot: Robot) -> None:
+    before = robot.count('image', 'fault_size')
+    claims = {'width': 100_000, 'height': 100_000, 'step': 300_000}
+    robot.until(
+        lambda: robot.count('image', 'fault_size') > before,
+        lambda: robot.senders['image'].publish(picture(robot, colours(), 'rgb8', **claims)),
+        limit_s=LIMIT_S,
+    )
 
 
 def test_compressed_images_are_evidence(robot: Robot) -> None:
