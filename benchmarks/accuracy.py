@@ -34,10 +34,13 @@ def main() -> None:
     vectors, samples, report = embed_bags(encoders.encoders, bags, cache=args.cache)
     evaluation = evaluate_model_set(encoders, vectors, samples)
     print_evaluation(evaluation)
+    plain = evaluate_model_set(encoders, vectors, samples, anchor=False)
     provenance = read_manifest(folder).manifest.provenance
     seeds = {'bags': list(samples.bags), 'training': provenance.get('seed')}
     problems = list(report.problems)
-    path = write_result(args.name, {'seeds': seeds, 'problems': problems, **asdict(evaluation)})
+    result = {'seeds': seeds, 'problems': problems, **asdict(evaluation)}
+    result['medians_not_anchored'] = plain.medians
+    path = write_result(args.name, result)
     print(f'written to {path}')
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from encoders.binder import Binder
-from encoders.calibration import Fit
+from encoders.calibration import Anchors, Fit, anchors_of, sparse_shares
 from encoders.fusion import Ages, Column, Floats, Scores, Table, fuse
 from encoders.predicate_file import load_predicates
 from encoders.predicates import Predicate, PredicateError
@@ -27,10 +27,11 @@ PAUSE_S = 0.002
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A predicate with its text contrast `[D]` and what calibrates it."""
+    """A predicate: its text contrast `[D]`, what that is read along, and what calibrates it."""
 
     predicate: Predicate
     contrast: Floats
+    anchors: Anchors | None
     fit: Fit | None
     note: str
 
@@ -138,14 +139,24 @@ class PredicateBank:
         return self.weigh(rows, ages_ms=ages_ms)
 
     def similarities(self, vectors: Floats) -> Floats:
-        """Cosines float32 `[S, P]` of unit vectors `[D]` or `[S, D]` with all text contrasts."""
+        """Cosines float32 `[S, 2, P]` of unit vectors `[D]` or `[S, D]`.
+
+        The first row is with the text contrasts, the second with what they are read along (see
+        `encoders.calibration.anchors_of`).
+        """
         rows = np.atleast_2d(np.asarray(vectors, np.float32))
         if not self._entries:
-            return np.zeros((len(rows), 0), np.float32)
+            return np.zeros((len(rows), 2, 0), np.float32)
+        return np.stack([self._resembles(row) for row in rows])
+
+    def _resembles(self, vector: Floats) -> Floats:
         # Of one vector, PyTorch's product is bound by memory and starts no threads; those of
         # NumPy, and of several vectors, take ten times as long where another process has a core.
-        parts = [torch.from_numpy(row[None]) @ self._contrasts for row in rows]
-        return np.concatenate([part.numpy() for part in parts])
+        said: Floats = (torch.from_numpy(vector[None]) @ self._contrasts).numpy()[0]
+        calibration = self._binder.calibration
+        if calibration is None:
+            return np.stack([said, said])
+        return np.stack([said, self._own * said + self._shares @ (calibration.contrasts @ vector)])
 
     def weigh(
         self, similarities: Mapping[str, Floats], *, ages_ms: Mapping[str, Ages] | None = None
@@ -156,8 +167,10 @@ class PredicateBank:
     def _entry(self, predicate: Predicate) -> _Entry:
         contrast = text_contrast(self._binder, predicate)
         calibration = self._binder.calibration
-        fit = None if calibration is None else calibration.fit_for(contrast)
-        note = ''
+        fit, anchors, note = None, None, ''
+        if calibration is not None:
+            fit = calibration.fit_for(contrast)
+            anchors = anchors_of(contrast[None], calibration.contrasts)
         if predicate.calibration:
             if predicate.calibration_space == self.space:
                 fit = _with_own(fit, predicate)
@@ -165,7 +178,7 @@ class PredicateBank:
                 note = f'its calibration is of {predicate.calibration_space}, another space'
         if fit is None:
             note = f'not calibrated; {note}' if note else 'not calibrated'
-        return _Entry(predicate, contrast, fit, note)
+        return _Entry(predicate, contrast, anchors, fit, note)
 
     def _arrange(self) -> None:
         """Stack what scoring needs."""
@@ -173,6 +186,11 @@ class PredicateBank:
         # `[D, P]`: a vector times this is a sum of long rows, which is the fast way round.
         columns = [e.contrast for e in entries] or [np.zeros(0, np.float32)]
         self._contrasts = torch.from_numpy(np.stack(columns, axis=1))
+        calibration = self._binder.calibration
+        anchors = [e.anchors for e in entries if e.anchors is not None]
+        if calibration is not None and anchors:
+            self._own = np.concatenate([one.own for one in anchors])
+            self._shares = sparse_shares(anchors, fitted=len(calibration.contrasts))
         limits_ms, limit_of = np.unique(
             np.array([e.predicate.max_age_ms for e in entries], np.float64), return_inverse=True
         )

@@ -84,6 +84,7 @@ class Table:
 class Reading:
     """One modality's evidence for all `P` predicates, `[P]` each.
 
+    `similarity` is with the contrasts as they were said, `odds` are of what they are read along.
     `freshness` is 1 for fresh evidence and 0 for none or for evidence that is too old.
     """
 
@@ -169,7 +170,8 @@ def fuse(
 
     Args:
         table: Of the predicates.
-        similarities: Modality to the cosines of its sensors with all contrasts, `[S, P]`.
+        similarities: Modality to the cosines of its sensors with all contrasts, and with what
+            these are read along, `[S, 2, P]`.
         ages_ms: Modality to the age of its evidence, or to one age per sensor; evidence is fresh
             where None.
     """
@@ -200,10 +202,11 @@ def _read(table: Table, modality: str, rows: Floats, ages_ms: Ages | None) -> Re
     fresh = np.where(share <= 1.0, np.maximum(fresh, 1e-6), 0.0).astype(np.float32)
     fresh = fresh[:, table.limit_of] * column.asked  # [S, P]
     total = fresh.sum(axis=0)
-    similarity = (fresh * rows).sum(axis=0) / np.maximum(total, np.float32(1e-9))
+    means = (fresh[:, None] * rows).sum(axis=0) / np.maximum(total, np.float32(1e-9))
+    similarity, read = means
     return Reading(
         similarity=similarity,
-        odds=column.slope * similarity + column.offset,
+        odds=column.slope * read + column.offset,
         freshness=fresh.max(axis=0),
         age_ms=float(ages.min()),
     )

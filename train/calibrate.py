@@ -11,6 +11,7 @@ from scipy.optimize import minimize
 
 from encoders.calibration import Calibration
 from encoders.metrics import auroc
+from train.evaluate import Vectors, contrast_scores
 from train.language import Embed, fact_vectors
 from train.phrasings import Phrasings, relation_of
 from train.samples import Samples
@@ -38,7 +39,7 @@ def calibrate(
     chance, else the non-negative ones under which the summed log-odds predict best.
 
     Args:
-        scores: Modality to cosines with the predicates' contrasts, `[N, P]`.
+        scores: Modality to cosines `[N, P]`, see `scores_to_fit`.
         samples: The labelled moments that were scored.
         space: Language space of the scores.
         embed: Sentences to unit vectors.
@@ -54,6 +55,15 @@ def calibrate(
     contrasts = fact_vectors(list(fits), phrasings, embed).contrasts().numpy()
     tables = (np.array([row[k] for row in rows], np.float32) for k in range(3))
     return Calibration(space, tuple(fits), tuple(scores), contrasts, *tables)
+
+
+def scores_to_fit(
+    vectors: Vectors, samples: Samples, *, embed: Embed, phrasings: Phrasings
+) -> dict[str, NDArray[np.float32]]:
+    """What `calibrate` takes: cosines with the contrasts, anchored to those that it will fit."""
+    names = fitted_names(labelled_predicates({}, samples.truth, samples.predicates))
+    fitted = fact_vectors(names, phrasings, embed).contrasts().numpy() if names else None
+    return contrast_scores(vectors, samples.predicates, embed, phrasings, fitted=fitted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +102,16 @@ def labelled_predicates(
     return found
 
 
+def fitted_names(labelled: Mapping[str, Labelled]) -> list[str]:
+    """Predicates of relations of which some predicate has `MIN_COUNT` moments of both truths."""
+    solid = {relation_of(name) for name, one in labelled.items() if one.rarer >= MIN_COUNT}
+    return [name for name in labelled if relation_of(name) in solid]
+
+
 def fit_predicates(
     labelled: Mapping[str, Labelled],
 ) -> dict[str, tuple[Lines, list[float]]]:
-    """The lines and the fusion weights of each predicate, as `calibrate` says.
-
-    Returns:
-        Those of relations of which some predicate has `MIN_COUNT` moments of both truths.
-    """
+    """The lines and the fusion weights of `fitted_names`, as `calibrate` says."""
     solid = {name: one for name, one in labelled.items() if one.rarer >= MIN_COUNT}
     relations: dict[str, list[Labelled]] = {}
     for name, one in labelled.items():
@@ -109,10 +121,9 @@ def fit_predicates(
         for relation, told in useful_modalities(solid).items()
     }
     fits = {}
-    for name in labelled:
-        if relation_of(name) in shared:
-            lines, weights = shared[relation_of(name)]
-            fits[name] = (fit_lines([solid[name]]) if name in solid else lines, weights)
+    for name in fitted_names(labelled):
+        lines, weights = shared[relation_of(name)]
+        fits[name] = (fit_lines([solid[name]]) if name in solid else lines, weights)
     return fits
 
 
@@ -235,8 +246,8 @@ def fused_scores(
     """Fused log-odds `[N, P]` of scores `[N, P]` by modality, as `PredicateBank` fuses them.
 
     Args:
-        scores: Cosines by modality.
-        contrasts: `[P, D]`, unit length.
+        scores: Cosines by modality, with the contrasts as they are read.
+        contrasts: `[P, D]`, unit length, as they were said.
         calibration: Of the same language space.
     """
     count = len(next(iter(scores.values())))

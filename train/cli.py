@@ -128,8 +128,7 @@ def _add_calibrate(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_calibrate(args: argparse.Namespace) -> int:
-    from train.calibrate import calibrate
-    from train.evaluate import contrast_scores
+    from train.calibrate import calibrate, scores_to_fit
 
     try:
         folder = find_set(args.model)
@@ -139,7 +138,7 @@ def _run_calibrate(args: argparse.Namespace) -> int:
         vectors, samples = _embed(encoders, bags, args)
         phrasings = Phrasings.load('trained')
         embed, space = encoders.text.embed, encoders.text.space
-        scores = contrast_scores(vectors, samples.predicates, embed, phrasings)
+        scores = scores_to_fit(vectors, samples, embed=embed, phrasings=phrasings)
         fitted = calibrate(scores, samples, space=space, embed=embed, phrasings=phrasings)
         fitted.save(folder)
         if args.out or args.report:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from encoders.calibration import anchored
 from encoders.encoder import Encoder
 from encoders.metrics import auroc, average_precision
 from encoders.preprocess import MINI, Config, family_of, from_stored
@@ -101,10 +102,25 @@ def embed_bags(
 
 
 def contrast_scores(
-    vectors: Vectors, predicates: Sequence[str], embed: Embed, phrasings: Phrasings
+    vectors: Vectors,
+    predicates: Sequence[str],
+    embed: Embed,
+    phrasings: Phrasings,
+    *,
+    fitted: NDArray[np.float32] | None = None,
 ) -> dict[str, NDArray[np.float32]]:
-    """Cosine of every sample with the contrast of every predicate: modality to `[N, P]`."""
+    """Cosine of every sample with the contrast of every predicate: modality to `[N, P]`.
+
+    Args:
+        vectors: Of the samples, by modality.
+        predicates: `relation(argument, ...)`.
+        embed: Sentences to unit vectors.
+        phrasings: Where the sentences come from.
+        fitted: Contrasts `[N, D]` of a calibration that these are anchored to, as on the robot.
+    """
     contrasts = fact_vectors(predicates, phrasings, embed, synonyms=0).contrasts().numpy()
+    if fitted is not None:
+        contrasts = anchored(contrasts, fitted)
     return {name: z @ contrasts.T for name, z in vectors.items()}
 
 

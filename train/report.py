@@ -93,13 +93,16 @@ class Evaluation:
     emergent: dict[str, Retrieval]
 
 
-def evaluate_model_set(encoders: EncoderSet, vectors: Vectors, samples: Samples) -> Evaluation:
+def evaluate_model_set(
+    encoders: EncoderSet, vectors: Vectors, samples: Samples, *, anchor: bool = True
+) -> Evaluation:
     """Score all predicates of the samples with both wordings.
 
     Args:
         encoders: The set.
         vectors: Of the samples, by modality (see `embed_bags`).
         samples: Their truth.
+        anchor: Read sentences along the calibrated contrasts, as the robot does.
 
     The modality that can tell is the one with the largest fusion weight in the calibration, so
     that it is never chosen on the data it is judged on.
@@ -110,7 +113,8 @@ def evaluate_model_set(encoders: EncoderSet, vectors: Vectors, samples: Samples)
     errors: dict[str, CalibrationError] = {}
     for wording in WORDINGS:
         phrasings = Phrasings.load(wording)
-        scores = contrast_scores(vectors, samples.predicates, embed, phrasings)
+        fitted = None if calibration is None or not anchor else calibration.contrasts
+        scores = contrast_scores(vectors, samples.predicates, embed, phrasings, fitted=fitted)
         if calibration is not None:
             contrasts = fact_vectors(samples.predicates, phrasings, embed).contrasts().numpy()
             scores = {**scores, 'fused': fused_scores(scores, contrasts, calibration)}

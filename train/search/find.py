@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from encoders import MODALITIES, Binder, Predicate, PredicateBank
 from encoders.bank import text_contrast
+from encoders.calibration import anchored
 from train.score.embed import Embeddings
 from train.search.store import Entry, MomentStore
 
@@ -119,6 +120,8 @@ class _Question:
         predicate = Predicate.from_sentence(sentence)
         bank = PredicateBank([predicate], binder)
         contrast = text_contrast(binder, predicate)
+        if binder.calibration is not None:
+            contrast = anchored(contrast[None], binder.calibration.contrasts)[0]
         said = np.asarray(binder.embed_text(predicate.positive).mean(axis=0), np.float32)
         samples = {m: store.sample(m) for m in modalities}
         samples = {m: rows for m, rows in samples.items() if len(rows)}
