@@ -91,7 +91,7 @@ class ReadyCalls:
         *,
         progress: Callable[[str], object] = lambda text: None,
     ) -> None:
-        """Make calls ready; takes seconds for each, the first time.
+        """Make calls ready; takes long for each, the first time.
 
         Args:
             calls: Samples of each modality, for every call; see `usual`.
