@@ -165,6 +165,7 @@ class PredicateBank:
         return fuse(self.table, similarities, ages_ms=ages_ms)
 
     def _entry(self, predicate: Predicate) -> _Entry:
+        _check_length(self._binder, predicate)
         contrast = text_contrast(self._binder, predicate)
         calibration = self._binder.calibration
         fit, anchors, note = None, None, ''
@@ -212,6 +213,17 @@ def embed_ahead(binder: Binder, predicates: Iterable[Predicate]) -> None:
     for start in range(0, len(sentences), CHUNK):
         binder.embed_text(sentences[start : start + CHUNK])
         time.sleep(PAUSE_S)
+
+
+def _check_length(binder: Binder, predicate: Predicate) -> None:
+    for field, side in zip(('positive', 'negative'), predicate.sentences, strict=True):
+        for sentence in side:
+            if lost := binder.unread(sentence):
+                raise PredicateError(
+                    f'predicate {predicate.name!r}: {field}: the text tower would not read the '
+                    f'last {lost} tokens of {sentence!r}',
+                    field=field,
+                )
 
 
 def text_contrast(binder: Binder, predicate: Predicate) -> Floats:

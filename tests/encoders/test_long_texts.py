@@ -1,14 +1,15 @@
-"""What a text tower does not read is counted, and what is known of texts is bounded."""
+"""What a text tower does not read is counted, and a predicate of it is refused."""
 
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from encoders import Predicate, PredicateError
+from encoders import Binder, Predicate, PredicateBank, PredicateError
 from encoders.encoder import TextTower
 from encoders.languagebind.configuration import TextConfig
 from encoders.languagebind.text import VOCABULARY, ClipText, text_shapes
@@ -44,7 +45,14 @@ def test_what_is_not_read_does_not_change_the_vector(tower: object, room: int) -
     assert np.abs(shorter - vectors[0]).max() > 1e-6
 
 
-def test_too_many_sentences_are_refused() -> None:
+def test_a_predicate_that_would_not_be_read_is_refused(tiny_model_set: Path) -> None:
+    binder = Binder.load(tiny_model_set, modalities=['image'])
+    bank = PredicateBank([], binder)
+    long = Predicate('long', ('7 ' * 150,), ('it is short',))
+    refused = bank.try_extend([Predicate.from_sentence('it is hot'), long])
+    assert list(refused) == ['long']
+    assert 'would not read the last 24 tokens' in refused['long']
+    assert not bank.predicates
     with pytest.raises(PredicateError, match='1001 sentences are more than 1000'):
         Predicate('crowd', ('it is full',) * 1001, ('it is empty',))
 

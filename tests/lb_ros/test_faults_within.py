@@ -126,13 +126,14 @@ def said(name: str, *, positive: str = '', count: int = 1) -> Predicate:
     return Predicate(name=name, positive=sentences, negative=[f'{name} is not here'])
 
 
-LONG = 'very ' * 100 + 'hot'
+LONG, MANY_TOKENS = 'very ' * 100 + 'hot', '7 ' * 150
 BAD_TEXTS = [
     ([], 'there are no texts'),
     ([''], 'must not be empty'),
     (['the door is open', ' \t '], 'must not be empty'),
     (['the \x07 bell'], 'has control characters'),
     ([LONG], 'more than 400 characters'),
+    ([MANY_TOKENS], 'would not read the last'),
     (['it is hot'] * 3000, '3000 texts are more than 1000'),
 ]
 BAD_PREDICATES = [
@@ -140,6 +141,7 @@ BAD_PREDICATES = [
     ([said('good'), said('be\x07ll')], {'be\x07ll': 'printable characters'}),
     ([said('bell', positive='a \x07 bell')], {'bell': 'has control characters'}),
     ([said('long', positive=LONG)], {'long': 'more than 400 characters'}),
+    ([said('tokens', positive=MANY_TOKENS)], {'tokens': 'would not read the last'}),
     ([said('good'), said('good')], {'good': 'two predicates are named'}),
     ([said('crowd', count=3000)], {'crowd': '3000 sentences are more than 1000'}),
     ([said(f'number {n}') for n in range(10_001)], {}),
