@@ -13,7 +13,7 @@ py_trees = pytest.importorskip('py_trees', reason='pip install py_trees')
 
 from encoders import Predicate  # noqa: E402
 from lb_ros.client import LanguageClient  # noqa: E402
-from tests.lb_ros.robot import LIMIT_S, START_S, bringup  # noqa: E402
+from tests.lb_ros.robot import LIMIT_S, START_S, bringup, listening  # noqa: E402
 
 pytestmark = pytest.mark.ros
 
@@ -49,7 +49,8 @@ def test_a_tree_waits_for_a_sensor_and_then_knows(
         tree.tick()
         return [child.status.name for child in both.children]
 
-    with bringup(tiny_model_set, tmp_path, 'modalities:=[image]') as robot:
+    one = 'modalities:=[image]'
+    with listening() as robot, bringup(robot, tiny_model_set, tmp_path, one):
         with LanguageClient(timeout_s=START_S) as client:
             # One and its opposite, so that any evidence makes one true and the other false.
             client.set([asked('open', OPEN, CLOSED), asked('closed', CLOSED, OPEN)])

@@ -41,6 +41,7 @@ from tests.lb_ros.robot import (  # noqa: E402
     colours,
     depth_mm,
     good,
+    listening,
     picture,
     wait_until_all_are_known,
     warm,
@@ -72,7 +73,8 @@ def robot(tiny_model_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('ROS_DOMAIN_ID', str(1 + (os.getpid() * 7 + 53) % 100))
         patch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-        with bringup(tiny_model_set, tmp_path_factory.mktemp('predicates')) as node:
+        folder = tmp_path_factory.mktemp('predicates')
+        with listening() as node, bringup(node, tiny_model_set, folder):
             wait_until_all_are_known(node, 'image', 'depth', 'infrared')
             yield node
 

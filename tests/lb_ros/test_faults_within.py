@@ -7,6 +7,7 @@ is made to fail on its own thread, by the error that PyTorch or the clock would 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import time
@@ -38,6 +39,7 @@ from tests.lb_ros.robot import (  # noqa: E402
     TOPICS,
     Robot,
     bringup,
+    listening,
     wait_until_all_are_known,
 )
 
@@ -89,22 +91,31 @@ def fault(tmp_path: Path) -> Fault:
     return Fault(tmp_path)
 
 
+@pytest.fixture(scope='module')
+def ears() -> Iterator[Robot]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('ROS_DOMAIN_ID', str(1 + (os.getpid() * 7 + 59) % 100))
+        patch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+        with listening() as found:
+            yield found
+
+
 @pytest.fixture
 def robot(
     request: pytest.FixtureRequest,
-    ros_domain: int,
+    ears: Robot,
     tiny_model_set: Path,
     tmp_path: Path,
     fault: Fault,
 ) -> Iterator[Robot]:
     parameters = getattr(request, 'param', ())
     words = [str(fault.path)]
-    with bringup(tiny_model_set, tmp_path, *parameters, program=FAULTY, words=words) as found:
+    with bringup(ears, tiny_model_set, tmp_path, *parameters, program=FAULTY, words=words):
         if 'autostart:=false' not in parameters:
-            wait_until_all_are_known(found, *PICTURES)
-        found.logs.clear()
-        found.heard.clear()
-        yield found
+            wait_until_all_are_known(ears, *PICTURES)
+        ears.logs.clear()
+        ears.heard.clear()
+        yield ears
 
 
 @pytest.fixture

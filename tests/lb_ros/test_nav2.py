@@ -22,6 +22,7 @@ from tests.lb_ros.robot import (  # noqa: E402
     START_S,
     Robot,
     bringup,
+    listening,
     wait_until_all_are_known,
 )
 
@@ -87,7 +88,7 @@ def robot(
 ) -> Iterator[Robot]:
     model = getattr(request, 'param', tiny_model_set)
     parameters = ('autostart:=false', 'modalities:=[image, depth]')
-    with bringup(model, tmp_path, *parameters) as found:
+    with listening() as found, bringup(found, model, tmp_path, *parameters):
         # The process takes its time to start; nav2 would be started again, or a little later.
         found.until(lambda: '/bringup: lifecycle' in found.inputs, limit_s=START_S)
         yield found
