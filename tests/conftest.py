@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from encoders.model_set import Manifest, ModalitySpec
 from encoders.preprocess import audio, depth, image, infrared
@@ -23,6 +24,10 @@ with contextlib.suppress(ImportError):
     # PyTorch loads it late. Its LLVM must come before that of the simulator's renderer, in one
     # process the other order crashes; outside of tests the two never share a process.
     import triton  # noqa: F401
+
+# How long an example takes says more of what else the machine does than of the code.
+settings.register_profile('any machine', deadline=None)
+settings.load_profile('any machine')
 
 _domains = itertools.count()
 
