@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from encoders.binder import Binder
-from encoders.calibration import Anchors, Fit, anchors_of, sparse_shares
+from encoders.calibration import Anchors, Fit, sparse_shares
 from encoders.fusion import Ages, Column, Floats, Scores, Table, fuse
 from encoders.predicate_file import load_predicates
 from encoders.predicates import Predicate, PredicateError
@@ -142,7 +142,7 @@ class PredicateBank:
         """Cosines float32 `[S, 2, P]` of unit vectors `[D]` or `[S, D]`.
 
         The first row is with the text contrasts, the second with what they are read along (see
-        `encoders.calibration.anchors_of`).
+        `encoders.calibration.Anchors`).
         """
         rows = np.atleast_2d(np.asarray(vectors, np.float32))
         if not self._entries:
@@ -156,7 +156,8 @@ class PredicateBank:
         calibration = self._binder.calibration
         if calibration is None:
             return np.stack([said, said])
-        return np.stack([said, self._own * said + self._shares @ (calibration.contrasts @ vector)])
+        known = calibration.facts.contrasts @ vector
+        return np.stack([said, self._own * said + self._shares @ known])
 
     def weigh(
         self, similarities: Mapping[str, Floats], *, ages_ms: Mapping[str, Ages] | None = None
@@ -166,12 +167,12 @@ class PredicateBank:
 
     def _entry(self, predicate: Predicate) -> _Entry:
         _check_length(self._binder, predicate)
-        contrast = text_contrast(self._binder, predicate)
+        said, contrast = text_vectors(self._binder, predicate)
         calibration = self._binder.calibration
         fit, anchors, note = None, None, ''
         if calibration is not None:
-            fit = calibration.fit_for(contrast)
-            anchors = anchors_of(contrast[None], calibration.contrasts)
+            fit = calibration.fit_for(said, contrast)
+            anchors = calibration.anchors_for(said[None], contrast[None])
         if predicate.calibration:
             if predicate.calibration_space == self.space:
                 fit = _with_own(fit, predicate)
@@ -191,7 +192,7 @@ class PredicateBank:
         anchors = [e.anchors for e in entries if e.anchors is not None]
         if calibration is not None and anchors:
             self._own = np.concatenate([one.own for one in anchors])
-            self._shares = sparse_shares(anchors, fitted=len(calibration.contrasts))
+            self._shares = sparse_shares(anchors, facts=len(calibration.facts.said))
         limits_ms, limit_of = np.unique(
             np.array([e.predicate.max_age_ms for e in entries], np.float64), return_inverse=True
         )
@@ -234,15 +235,26 @@ def text_contrast(binder: Binder, predicate: Predicate) -> Floats:
     Raises:
         PredicateError: Positive and negative sentences mean the same to the text tower.
     """
+    return text_vectors(binder, predicate)[1]
+
+
+def text_vectors(binder: Binder, predicate: Predicate) -> tuple[Floats, Floats]:
+    """The mean positive sentence vector and the contrast, `[D]`, unit length.
+
+    Raises:
+        PredicateError: Positive and negative sentences mean the same to the text tower.
+    """
     yes, no = predicate.sentences
-    difference = binder.embed_text(yes).mean(axis=0) - binder.embed_text(no).mean(axis=0)
+    said = binder.embed_text(yes).mean(axis=0)
+    difference = said - binder.embed_text(no).mean(axis=0)
     length = float(np.linalg.norm(difference))
     if length < 1e-4:
         raise PredicateError(
             f'predicate {predicate.name!r}: positive and negative sentences have the same meaning',
             field='negative',
         )
-    return np.asarray(difference / length, np.float32)
+    unit = said / max(float(np.linalg.norm(said)), 1e-6)
+    return np.asarray(unit, np.float32), np.asarray(difference / length, np.float32)
 
 
 def _with_own(fit: Fit | None, predicate: Predicate) -> Fit:

@@ -2,7 +2,7 @@
 
 A cosine of two embeddings is not a probability, and a modality that cannot tell must not vote.
 Both are learned from labelled bags, per predicate and modality. A new sentence takes the values
-of the fitted predicates whose text contrast lies nearest to its own, and is read along their
+of the fitted facts, or of their opposites, that say nearly the same, and is read along their
 contrasts for the most part: encoders learned those directions, and the text tower puts another
 wording of the same fact beside them.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,14 @@ from scipy.sparse import csr_array
 FILE = 'calibration.safetensors'
 # Sharp, or the hundred predicates of one relation would outvote the one that is nearest.
 SIMILARITY_SCALE = 0.025
-MIN_SIMILARITY = 0.35
-# How far a contrast is moved towards the nearest fitted ones: not at all up to the first cosine
-# to the nearest, in full from the second on. Then how sharply they are chosen, and how many.
+MIN_SIMILARITY = 0.45
+# How far a contrast is moved towards those of the nearest fitted facts: not at all up to the first
+# similarity to the nearest, in full from the second on. Then how sharply they are chosen, and how
+# many.
 ANCHOR_SHARE = 0.8
-ANCHOR_FROM, ANCHOR_FULL = 0.4, 0.55
+ANCHOR_FROM, ANCHOR_FULL = 0.5, 0.65
 ANCHOR_SCALE = 0.02
-ANCHORS = 8
+ANCHORS = 16
 
 Floats = NDArray[np.float32]
 
@@ -54,15 +56,36 @@ class Fit:
 
 
 @dataclass(frozen=True, slots=True)
-class Anchors:
-    """What `P` text contrasts are read along: themselves and up to `K` fitted contrasts each.
-
-    The anchored contrast of a row is `own * contrast + share @ fitted[nearest]`, of unit length.
+class Facts:
+    """What a calibration knows: its `N` facts, then their `N` opposites.
 
     Attributes:
-        own: float32 `[P]`; 1 where no fitted contrast is near.
+        said: float32 `[2N, D]`, unit rows: the mean sentence of each.
+        contrasts: float32 `[2N, D]`, unit rows: what each is read along; of an opposite, the
+            contrast of its fact turned round.
+    """
+
+    said: Floats
+    contrasts: Floats
+
+    @classmethod
+    def of(cls, positives: Floats, negatives: Floats, contrasts: Floats) -> Facts:
+        """From the mean positive and negative sentences and the contrasts, `[N, D]` each."""
+        both = np.concatenate([positives, negatives])
+        return cls(both, np.concatenate([contrasts, -contrasts]))
+
+
+@dataclass(frozen=True, slots=True)
+class Anchors:
+    """What `P` text contrasts are read along: themselves and up to `K` known ones each.
+
+    The anchored contrast of a row is `own * contrast + share @ facts.contrasts[nearest]`, of unit
+    length.
+
+    Attributes:
+        own: float32 `[P]`; 1 where nothing known is near.
         share: float32 `[P, K]`.
-        nearest: Rows of the calibration's contrasts, int64 `[P, K]`.
+        nearest: Rows of `Facts`, int64 `[P, K]`.
     """
 
     own: Floats
@@ -70,7 +93,7 @@ class Anchors:
     nearest: NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Calibration:
     """Fitted values of `N` predicates in `M` modalities.
 
@@ -80,6 +103,8 @@ class Calibration:
         modalities: `M` names.
         contrasts: float32 `[N, D]`, unit length: mean positive minus mean negative sentence.
         slopes, offsets, weights: float32 `[N, M]`.
+        positives, negatives: float32 `[N, D]`, unit length: the mean positive and the mean
+            negative sentence. Where they are not known, facts are compared by their contrasts.
     """
 
     space: str
@@ -89,6 +114,19 @@ class Calibration:
     slopes: Floats
     offsets: Floats
     weights: Floats
+    positives: Floats | None = None
+    negatives: Floats | None = None
+
+    @cached_property
+    def facts(self) -> Facts:
+        """Its facts and their opposites."""
+        if self.positives is None or self.negatives is None:
+            return Facts.of(self.contrasts, -self.contrasts, self.contrasts)
+        return Facts.of(self.positives, self.negatives, self.contrasts)
+
+    def compared(self, said: Floats, contrasts: Floats) -> Floats:
+        """What of a text is compared with `facts.said`: its sentence, or its contrast."""
+        return contrasts if self.positives is None else said
 
     @classmethod
     def load_if_present(cls, folder: Path) -> Calibration | None:
@@ -114,59 +152,77 @@ class Calibration:
             'offsets': self.offsets.astype(np.float32),
             'weights': self.weights.astype(np.float32),
         }
+        if self.positives is not None and self.negatives is not None:
+            arrays['positives'] = self.positives.astype(np.float16)
+            arrays['negatives'] = self.negatives.astype(np.float16)
         described = {'space': self.space, 'names': self.names, 'modalities': self.modalities}
         save_file(arrays, folder / FILE, metadata={'calibration': json.dumps(described)})
 
-    def fit_for(self, contrast: Floats) -> Fit | None:
-        """Values for a text contrast `[D]` of unit length, averaged over the nearest predicates.
+    def fit_for(self, said: Floats, contrast: Floats) -> Fit | None:
+        """Values for a text, averaged over the facts, or opposites of facts, that say the same.
+
+        Args:
+            said: Its mean positive sentence, `[D]`, unit length.
+            contrast: Its contrast, likewise.
 
         Returns:
-            None where no fitted predicate is near enough to say anything.
+            None where nothing known is near enough to say anything.
         """
-        similarity = self.contrasts @ contrast
+        similarity = self.facts.said @ self.compared(said, contrast)
         nearest = float(similarity.max(initial=-1.0))
         if nearest < MIN_SIMILARITY:
             return None
         share = np.exp((similarity - nearest) / SIMILARITY_SCALE)
-        share /= share.sum()
-        columns = range(len(self.modalities))
-        rows = [
-            {self.modalities[m]: float(share @ table[:, m]) for m in columns}
-            for table in (self.slopes, self.offsets, self.weights)
-        ]
-        slope, offset, weight = rows
+        as_fact, as_opposite = np.split(share / share.sum(), 2)
+        # An opposite is read the other way round: -(slope * cosine + offset).
+        rows = (
+            (as_fact + as_opposite) @ self.slopes,
+            (as_fact - as_opposite) @ self.offsets,
+            (as_fact + as_opposite) @ self.weights,
+        )
+        slope, offset, weight = (
+            dict(zip(self.modalities, row.tolist(), strict=True)) for row in rows
+        )
         return Fit(slope, offset, weight, similarity=nearest)
 
+    def anchors_for(self, said: Floats, contrasts: Floats) -> Anchors:
+        """What texts are read along; sentences and contrasts `[P, D]`, unit rows."""
+        return anchors_of(self.compared(said, contrasts), contrasts, self.facts)
 
-def anchors_of(contrasts: Floats, fitted: Floats) -> Anchors:
-    """What text contrasts `[P, D]` are read along, given the fitted ones `[N, D]`; unit rows."""
-    similarity = contrasts @ fitted.T
-    count = min(ANCHORS, len(fitted))
+    def anchored(self, said: Floats, contrasts: Floats) -> Floats:
+        """Contrasts `[P, D]` as they are read; see `anchors_for`."""
+        return anchored(self.compared(said, contrasts), contrasts, self.facts)
+
+
+def anchors_of(said: Floats, contrasts: Floats, facts: Facts) -> Anchors:
+    """What texts are read along, by what they say and their contrasts, `[P, D]`, unit rows."""
+    similarity = said @ facts.said.T
+    count = min(ANCHORS, len(facts.said))
     nearest = np.argsort(-similarity, axis=1, kind='stable')[:, :count].astype(np.int64)
     near = np.take_along_axis(similarity, nearest, axis=1)
     share = np.exp((near - near[:, :1]) / ANCHOR_SCALE)
-    known = np.einsum('pk,pkd->pd', share, fitted[nearest])
+    known = np.einsum('pk,pkd->pd', share, facts.contrasts[nearest])
     ramp = (near[:, :1] - ANCHOR_FROM) / (ANCHOR_FULL - ANCHOR_FROM)
     moved = ANCHOR_SHARE * np.clip(ramp, 0.0, 1.0)
-    share *= moved / np.linalg.norm(known, axis=1, keepdims=True)
+    share *= moved / np.maximum(np.linalg.norm(known, axis=1, keepdims=True), 1e-6)
     own = 1.0 - moved[:, 0]
-    mixed = own[:, None] * contrasts + np.einsum('pk,pkd->pd', share, fitted[nearest])
+    mixed = own[:, None] * contrasts + np.einsum('pk,pkd->pd', share, facts.contrasts[nearest])
     length = np.linalg.norm(mixed, axis=1)
     return Anchors(
         (own / length).astype(np.float32), (share / length[:, None]).astype(np.float32), nearest
     )
 
 
-def sparse_shares(anchors: Sequence[Anchors], *, fitted: int) -> csr_array:
-    """The shares of several in one matrix float32 `[P, N]`, for `N` fitted contrasts."""
+def anchored(said: Floats, contrasts: Floats, facts: Facts) -> Floats:
+    """Text contrasts `[P, D]` as they are read, unit length; see `anchors_of`."""
+    anchors = anchors_of(said, contrasts, facts)
+    known = np.einsum('pk,pkd->pd', anchors.share, facts.contrasts[anchors.nearest])
+    return np.asarray(anchors.own[:, None] * contrasts + known, np.float32)
+
+
+def sparse_shares(anchors: Sequence[Anchors], *, facts: int) -> csr_array:
+    """The shares of several in one matrix float32 `[P, F]`, for that many rows of `Facts`."""
     share = np.concatenate([one.share for one in anchors])
     nearest = np.concatenate([one.nearest for one in anchors])
     starts = np.arange(len(share) + 1) * share.shape[1]
-    return csr_array((share.ravel(), nearest.ravel(), starts), shape=(len(share), fitted))
-
-
-def anchored(contrasts: Floats, fitted: Floats) -> Floats:
-    """Text contrasts `[P, D]` as they are read, unit length; see `anchors_of`."""
-    anchors = anchors_of(contrasts, fitted)
-    known = np.einsum('pk,pkd->pd', anchors.share, fitted[anchors.nearest])
-    return np.asarray(anchors.own[:, None] * contrasts + known, np.float32)
+    return csr_array((share.ravel(), nearest.ravel(), starts), shape=(len(share), facts))

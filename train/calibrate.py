@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 from encoders.calibration import Calibration
 from encoders.metrics import auroc
 from train.evaluate import Vectors, contrast_scores
-from train.language import Embed, fact_vectors
+from train.language import Embed, FactVectors, fact_vectors
 from train.phrasings import Phrasings, relation_of
 from train.samples import Samples
 
@@ -52,18 +52,20 @@ def calibrate(
     if not fits:
         raise ValueError(f'no predicate has {MIN_COUNT} moments of both truths')
     rows = [(lines.slopes, lines.offsets, weights) for lines, weights in fits.values()]
-    contrasts = fact_vectors(list(fits), phrasings, embed).contrasts().numpy()
+    fitted = fact_vectors(list(fits), phrasings, embed)
+    sides = (side.numpy() for side in fitted.means())
     tables = (np.array([row[k] for row in rows], np.float32) for k in range(3))
-    return Calibration(space, tuple(fits), tuple(scores), contrasts, *tables)
+    contrasts = fitted.contrasts().numpy()
+    return Calibration(space, tuple(fits), tuple(scores), contrasts, *tables, *sides)
 
 
 def scores_to_fit(
     vectors: Vectors, samples: Samples, *, embed: Embed, phrasings: Phrasings
 ) -> dict[str, NDArray[np.float32]]:
-    """What `calibrate` takes: cosines with the contrasts, anchored to those that it will fit."""
+    """What `calibrate` takes: cosines with the contrasts, read along what it will fit."""
     names = fitted_names(labelled_predicates({}, samples.truth, samples.predicates))
-    fitted = fact_vectors(names, phrasings, embed).contrasts().numpy() if names else None
-    return contrast_scores(vectors, samples.predicates, embed, phrasings, fitted=fitted)
+    facts = fact_vectors(names, phrasings, embed).facts() if names else None
+    return contrast_scores(vectors, samples.predicates, embed, phrasings, facts=facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,21 +241,20 @@ def fit_fusion(
 
 
 def fused_scores(
-    scores: Mapping[str, NDArray[np.float32]],
-    contrasts: NDArray[np.float32],
-    calibration: Calibration,
+    scores: Mapping[str, NDArray[np.float32]], asked: FactVectors, calibration: Calibration
 ) -> NDArray[np.float32]:
     """Fused log-odds `[N, P]` of scores `[N, P]` by modality, as `PredicateBank` fuses them.
 
     Args:
         scores: Cosines by modality, with the contrasts as they are read.
-        contrasts: `[P, D]`, unit length, as they were said.
+        asked: What the predicates say.
         calibration: Of the same language space.
     """
     count = len(next(iter(scores.values())))
+    said, contrasts = asked.means()[0].numpy(), asked.contrasts().numpy()
     fused = np.zeros((count, len(contrasts)), np.float32)
-    for column, contrast in enumerate(contrasts):
-        fit = calibration.fit_for(contrast)
+    for column in range(len(contrasts)):
+        fit = calibration.fit_for(said[column], contrasts[column])
         for name, table in scores.items():
             if fit is None:
                 fused[:, column] += table[:, column] / len(scores)

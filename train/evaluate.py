@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from encoders.calibration import anchored
+from encoders.calibration import Facts, anchored
 from encoders.encoder import Encoder
 from encoders.metrics import auroc, average_precision
 from encoders.preprocess import MINI, Config, family_of, from_stored
@@ -107,7 +107,7 @@ def contrast_scores(
     embed: Embed,
     phrasings: Phrasings,
     *,
-    fitted: NDArray[np.float32] | None = None,
+    facts: Facts | None = None,
 ) -> dict[str, NDArray[np.float32]]:
     """Cosine of every sample with the contrast of every predicate: modality to `[N, P]`.
 
@@ -116,11 +116,12 @@ def contrast_scores(
         predicates: `relation(argument, ...)`.
         embed: Sentences to unit vectors.
         phrasings: Where the sentences come from.
-        fitted: Contrasts `[N, D]` of a calibration that these are anchored to, as on the robot.
+        facts: Of a calibration: what is asked is read along them, as on the robot.
     """
-    contrasts = fact_vectors(predicates, phrasings, embed, synonyms=0).contrasts().numpy()
-    if fitted is not None:
-        contrasts = anchored(contrasts, fitted)
+    asked = fact_vectors(predicates, phrasings, embed, synonyms=0)
+    contrasts = asked.contrasts().numpy()
+    if facts is not None:
+        contrasts = anchored(asked.means()[0].numpy(), contrasts, facts)
     return {name: z @ contrasts.T for name, z in vectors.items()}
 
 

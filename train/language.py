@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders.calibration import Facts
 from train.phrasings import Phrasings
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
@@ -36,6 +37,17 @@ class FactVectors:
         positive = self.positive.sum(1) / self.positive_count[:, None]
         negative = self.negative.sum(1) / self.negative_count[:, None]
         return F.normalize(positive - negative, dim=-1)
+
+    def means(self) -> tuple[Tensor, Tensor]:
+        """Mean positive and mean negative sentence, unit length, `[P, D]` each."""
+        positive = self.positive.sum(1) / self.positive_count[:, None]
+        negative = self.negative.sum(1) / self.negative_count[:, None]
+        return F.normalize(positive, dim=-1), F.normalize(negative, dim=-1)
+
+    def facts(self) -> Facts:
+        """The facts and their opposites, as a calibration knows them."""
+        positive, negative = self.means()
+        return Facts.of(positive.numpy(), negative.numpy(), self.contrasts().numpy())
 
     def of(self, columns: Tensor) -> FactVectors:
         """Those of some predicates, int64 `[Q]`."""

@@ -113,11 +113,11 @@ def evaluate_model_set(
     errors: dict[str, CalibrationError] = {}
     for wording in WORDINGS:
         phrasings = Phrasings.load(wording)
-        fitted = None if calibration is None or not anchor else calibration.contrasts
-        scores = contrast_scores(vectors, samples.predicates, embed, phrasings, fitted=fitted)
+        facts = None if calibration is None or not anchor else calibration.facts
+        scores = contrast_scores(vectors, samples.predicates, embed, phrasings, facts=facts)
         if calibration is not None:
-            contrasts = fact_vectors(samples.predicates, phrasings, embed).contrasts().numpy()
-            scores = {**scores, 'fused': fused_scores(scores, contrasts, calibration)}
+            asked = fact_vectors(samples.predicates, phrasings, embed)
+            scores = {**scores, 'fused': fused_scores(scores, asked, calibration)}
             errors[wording] = _calibration_error(scores['fused'], samples)
         resampled[wording] = resample(scores, samples)
         results[wording] = results_of(scores, samples, resampled=resampled[wording])

@@ -19,7 +19,7 @@ from encoders import (
     State,
     load_predicates,
 )
-from encoders.bank import text_contrast
+from encoders.bank import text_contrast, text_vectors
 from encoders.calibration import Calibration
 
 
@@ -118,7 +118,7 @@ def test_a_modality_that_cannot_tell_does_not_vote(binder: Binder, tmp_path: Pat
     calibration_for(binder, predicate).save(tmp_path)
     stored = Calibration.load_if_present(tmp_path)
     assert stored is not None
-    fit = stored.fit_for(text_contrast(binder, predicate))
+    fit = stored.fit_for(*text_vectors(binder, predicate))
     assert fit is not None
     assert fit.similarity == pytest.approx(1, abs=1e-3)
     assert fit.weight == pytest.approx({'depth': 1.0, 'audio': 0.0})
@@ -127,8 +127,8 @@ def test_a_modality_that_cannot_tell_does_not_vote(binder: Binder, tmp_path: Pat
 
 def test_far_sentences_are_not_calibrated(binder: Binder) -> None:
     calibration = calibration_for(binder, Predicate.from_sentence('the drawer is open'))
-    contrast = text_contrast(binder, Predicate.from_sentence('the music is loud'))
-    assert calibration.fit_for(contrast) is None
+    asked = text_vectors(binder, Predicate.from_sentence('the music is loud'))
+    assert calibration.fit_for(*asked) is None
 
 
 def write(path: Path, text: str) -> Path:

@@ -94,8 +94,8 @@ def test_fused_is_as_good_as_the_best_modality_on_new_moments() -> None:
     weights = dict(zip(fitted.modalities, fitted.weights[0], strict=True))
     assert weights['depth'] > 0
     assert weights['image'] == weights['infrared'] == weights['audio'] == 0
-    contrasts = fact_vectors([name], PHRASINGS, embed).contrasts().numpy()
-    area = auroc(new_truth, fused_scores(new, contrasts, fitted)[:, 0])
+    asked = fact_vectors([name], PHRASINGS, embed)
+    area = auroc(new_truth, fused_scores(new, asked, fitted)[:, 0])
     best = max(auroc(new_truth, table[:, 0]) or 0.0 for table in new.values())
     assert area is not None
     assert area >= best - 0.02
@@ -110,8 +110,8 @@ def test_two_witnesses_are_better_than_one() -> None:
     fitted = calibrate(
         scores, labelled({name: truth}), space='s', embed=embed, phrasings=PHRASINGS
     )
-    contrasts = fact_vectors([name], PHRASINGS, embed).contrasts().numpy()
-    area = auroc(truth, fused_scores(scores, contrasts, fitted)[:, 0])
+    asked = fact_vectors([name], PHRASINGS, embed)
+    area = auroc(truth, fused_scores(scores, asked, fitted)[:, 0])
     assert area is not None
     assert area > max(auroc(truth, table[:, 0]) or 0.0 for table in scores.values()) + 0.02
 

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import MODALITIES, Binder, Predicate, PredicateBank
-from encoders.bank import text_contrast
-from encoders.calibration import anchored
+from encoders.bank import text_vectors
 from train.score.embed import Embeddings
 from train.search.store import Entry, MomentStore
 
@@ -119,10 +118,9 @@ class _Question:
     ) -> _Question:
         predicate = Predicate.from_sentence(sentence)
         bank = PredicateBank([predicate], binder)
-        contrast = text_contrast(binder, predicate)
+        said, contrast = text_vectors(binder, predicate)
         if binder.calibration is not None:
-            contrast = anchored(contrast[None], binder.calibration.contrasts)[0]
-        said = np.asarray(binder.embed_text(predicate.positive).mean(axis=0), np.float32)
+            contrast = binder.calibration.anchored(said[None], contrast[None])[0]
         samples = {m: store.sample(m) for m in modalities}
         samples = {m: rows for m, rows in samples.items() if len(rows)}
         count = min((len(rows) for rows in samples.values()), default=0)
