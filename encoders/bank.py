@@ -147,17 +147,14 @@ class PredicateBank:
         rows = np.atleast_2d(np.asarray(vectors, np.float32))
         if not self._entries:
             return np.zeros((len(rows), 2, 0), np.float32)
-        return np.stack([self._resembles(row) for row in rows])
-
-    def _resembles(self, vector: Floats) -> Floats:
         # Of one vector, PyTorch's product is bound by memory and starts no threads; those of
         # NumPy, and of several vectors, take ten times as long where another process has a core.
-        said: Floats = (torch.from_numpy(vector[None]) @ self._contrasts).numpy()[0]
-        calibration = self._binder.calibration
-        if calibration is None:
-            return np.stack([said, said])
-        known = calibration.facts.contrasts @ vector
-        return np.stack([said, self._own * said + self._shares @ known])
+        parts = [torch.from_numpy(row[None]) @ self._contrasts for row in rows]
+        said = np.concatenate([part.numpy() for part in parts])
+        if self._shares is None:
+            return np.stack([said, said], axis=1)
+        read = self._own * said + (self._shares @ (self._along @ rows.T)).T
+        return np.stack([said, read], axis=1)
 
     def weigh(
         self, similarities: Mapping[str, Floats], *, ages_ms: Mapping[str, Ages] | None = None
@@ -190,9 +187,11 @@ class PredicateBank:
         self._contrasts = torch.from_numpy(np.stack(columns, axis=1))
         calibration = self._binder.calibration
         anchors = [e.anchors for e in entries if e.anchors is not None]
+        self._shares = None
         if calibration is not None and anchors:
             self._own = np.concatenate([one.own for one in anchors])
-            self._shares = sparse_shares(anchors, facts=len(calibration.facts.said))
+            used, self._shares = sparse_shares(anchors)
+            self._along = calibration.facts.contrasts[used]
         limits_ms, limit_of = np.unique(
             np.array([e.predicate.max_age_ms for e in entries], np.float64), return_inverse=True
         )

@@ -220,9 +220,11 @@ def anchored(said: Floats, contrasts: Floats, facts: Facts) -> Floats:
     return np.asarray(anchors.own[:, None] * contrasts + known, np.float32)
 
 
-def sparse_shares(anchors: Sequence[Anchors], *, facts: int) -> csr_array:
-    """The shares of several in one matrix float32 `[P, F]`, for that many rows of `Facts`."""
+def sparse_shares(anchors: Sequence[Anchors]) -> tuple[NDArray[np.int64], csr_array]:
+    """Those rows of `Facts` that anything is read along, `[U]`, and the shares, `[P, U]`."""
     share = np.concatenate([one.share for one in anchors])
     nearest = np.concatenate([one.nearest for one in anchors])
+    used, columns = np.unique(nearest, return_inverse=True)
     starts = np.arange(len(share) + 1) * share.shape[1]
-    return csr_array((share.ravel(), nearest.ravel(), starts), shape=(len(share), facts))
+    shape = (len(share), len(used))
+    return used, csr_array((share.ravel(), columns.ravel(), starts), shape=shape)

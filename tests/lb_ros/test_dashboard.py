@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -83,21 +82,15 @@ def test_a_question_is_answered_from_the_past_and_from_then_on(binder: Binder) -
     assert session.updates(since)['lines'] == []
 
 
-def test_a_question_is_answered_within_half_a_second(binder: Binder) -> None:
-    """Of ten minutes of four sensors at 10 Hz."""
+def test_a_question_is_answered_over_ten_minutes(binder: Binder) -> None:
+    """Of four sensors at 10 Hz; `benchmarks/dashboard.py` measures how long that takes."""
     session = Session('long', live=True)
     session.use(binder)
     vectors = np.eye(384, dtype=np.float32)
     for index in range(24_000):
         modality = ('image', 'depth', 'infrared', 'audio')[index % 4]
         session.add_embedding(START_NS + index // 4 * 100_000_000, modality, vectors[index % 384])
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as the command does
-    began_s = time.thread_time()
     session.ask('the stove is hot')
-    took_s = time.thread_time() - began_s
-    torch.set_num_threads(threads)
-    assert took_s < 0.5
     (line,) = session.updates(0)['lines']
     assert line['series'][FUSED]['t'][-1] == 599.9
     assert set(line['series']) == {FUSED, 'image', 'depth', 'infrared', 'audio'}

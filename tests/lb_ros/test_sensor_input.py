@@ -123,7 +123,9 @@ def test_every_publisher_is_heard(bench: Callable[..., Bench]) -> None:
 
 
 def test_a_mismatch_that_an_override_makes_is_named(bench: Callable[..., Bench]) -> None:
-    rig = bench('qos_overrides./depth/image.subscription.reliability:=reliable')
+    # On a busy machine it would be silent before anybody asks.
+    setting = 'qos_overrides./depth/image.subscription.reliability:=reliable'
+    rig = bench(setting, 'silent_after_s:=60.0')
     rig.robot.create_publisher(
         Image, 'depth/image', QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
     )
