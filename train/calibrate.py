@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from encoders.calibration import Calibration
+from encoders.calibration import Calibration, anchored
 from encoders.metrics import auroc
 from train.evaluate import Vectors, contrast_scores
 from train.language import Embed, FactVectors, fact_vectors
@@ -64,8 +65,10 @@ def scores_to_fit(
 ) -> dict[str, NDArray[np.float32]]:
     """What `calibrate` takes: cosines with the contrasts, read along what it will fit."""
     names = fitted_names(labelled_predicates({}, samples.truth, samples.predicates))
-    facts = fact_vectors(names, phrasings, embed).facts() if names else None
-    return contrast_scores(vectors, samples.predicates, embed, phrasings, facts=facts)
+    along = None
+    if names:
+        along = partial(anchored, facts=fact_vectors(names, phrasings, embed).facts())
+    return contrast_scores(vectors, samples.predicates, embed, phrasings, read_along=along)
 
 
 @dataclass(frozen=True, slots=True)

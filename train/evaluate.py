@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from encoders.calibration import Facts, anchored
+from encoders.calibration import Floats
 from encoders.encoder import Encoder
 from encoders.metrics import auroc, average_precision
 from encoders.preprocess import MINI, Config, family_of, from_stored
@@ -107,7 +107,7 @@ def contrast_scores(
     embed: Embed,
     phrasings: Phrasings,
     *,
-    facts: Facts | None = None,
+    read_along: Callable[[Floats, Floats], Floats] | None = None,
 ) -> dict[str, NDArray[np.float32]]:
     """Cosine of every sample with the contrast of every predicate: modality to `[N, P]`.
 
@@ -116,12 +116,13 @@ def contrast_scores(
         predicates: `relation(argument, ...)`.
         embed: Sentences to unit vectors.
         phrasings: Where the sentences come from.
-        facts: Of a calibration: what is asked is read along them, as on the robot.
+        read_along: From mean sentences and contrasts `[P, D]` to what they are read along, as on
+            the robot (`Calibration.anchored`); the contrasts themselves where None.
     """
     asked = fact_vectors(predicates, phrasings, embed, synonyms=0)
     contrasts = asked.contrasts().numpy()
-    if facts is not None:
-        contrasts = anchored(asked.means()[0].numpy(), contrasts, facts)
+    if read_along is not None:
+        contrasts = read_along(asked.means()[0].numpy(), contrasts)
     return {name: z @ contrasts.T for name, z in vectors.items()}
 
 

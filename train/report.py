@@ -113,8 +113,8 @@ def evaluate_model_set(
     errors: dict[str, CalibrationError] = {}
     for wording in WORDINGS:
         phrasings = Phrasings.load(wording)
-        facts = None if calibration is None or not anchor else calibration.facts
-        scores = contrast_scores(vectors, samples.predicates, embed, phrasings, facts=facts)
+        along = None if calibration is None or not anchor else calibration.anchored
+        scores = contrast_scores(vectors, samples.predicates, embed, phrasings, read_along=along)
         if calibration is not None:
             asked = fact_vectors(samples.predicates, phrasings, embed)
             scores = {**scores, 'fused': fused_scores(scores, asked, calibration)}
