@@ -109,15 +109,17 @@ class PredicateBank:
             self._arrange()
         return refused
 
-    def remove(self, name: str) -> None:
-        """Remove a predicate.
+    def remove(self, *names: str) -> None:
+        """Remove predicates; all or none.
 
         Raises:
-            KeyError: There is none of that name.
+            KeyError: There is none of a name.
         """
-        if name not in self._entries:
-            raise KeyError(f'no predicate {name!r}')
-        del self._entries[name]
+        for name in names:
+            if name not in self._entries:
+                raise KeyError(f'no predicate {name!r}')
+        gone = set(names)
+        self._entries = {name: e for name, e in self._entries.items() if name not in gone}
         self._arrange()
 
     def score(

@@ -119,8 +119,7 @@ class PredicateServices:
             response.message = 'there are no names'
         elif not refused:
             bank = scoring.bank.copy()
-            for name in dict.fromkeys(request.names):
-                bank.remove(name)
+            bank.remove(*request.names)
             scoring.replace(bank)
             self._changed()
         return self._conclude(response, refused)
