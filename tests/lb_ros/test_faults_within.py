@@ -43,7 +43,8 @@ from tests.lb_ros.robot import (  # noqa: E402
     wait_until_all_are_known,
 )
 
-pytestmark = pytest.mark.ros
+# Slow until it has held on a busy machine, many times in a row.
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
 PICTURES = ('image', 'depth', 'infrared')
 ENGINE = 'lb_ros/engine'
