@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,24 +56,26 @@ def test_a_converted_set_is_calibrated_and_evaluated_and_a_released_one_as_well(
 ) -> None:
     folder = convert(released, tmp_path / 'set', name='a set')
     bags, new = sorted(train_bags.iterdir())[:2], sorted(held_out_bags.iterdir())[0]
+    report = tmp_path / 'report.json'
+
+    def evaluated(model: str | Path) -> dict[str, Any]:
+        words = ('eval', '--model', model, '--data', new, '--report', report)
+        assert run(monkeypatch, *words) == 0
+        read: dict[str, Any] = json.loads(report.read_text())
+        return read
+
+    names = ','.join(f'{name}={path}' for name, path in released.items())
+    converted, plain = evaluated(folder), evaluated(names)
+    assert (converted['model'], converted['moments']) == ('a set', 40)
+    assert converted['results'] == plain['results']
     assert run(monkeypatch, 'calibrate', '--model', folder, '--data', *bags) == 0
     fitted = Calibration.load_if_present(folder)
     assert fitted is not None and fitted.modalities == ('depth', 'audio')
     assert fitted.space == Binder.load(folder).space
-    names = ','.join(f'{name}={path}' for name, path in released.items())
-    reports = []
-    for model in (folder, names):
-        report = tmp_path / 'report.json'
-        status = run(monkeypatch, 'eval', '--model', model, '--data', new, '--report', report)
-        assert status == 0
-        reports.append(json.loads(report.read_text()))
-    converted, plain = reports
-    assert (converted['model'], converted['moments']) == ('a set', 40)
-    assert converted['space'] == plain['space'] == fitted.space
-    modalities = {r['modality'] for r in converted['results']['trained']}
-    assert modalities == {'depth', 'audio', 'fused'}
-    apart = [r for r in converted['results']['trained'] if r['modality'] != 'fused']
-    assert apart == plain['results']['trained']  # only a set has a calibration to fuse with
+    calibrated = evaluated(folder)
+    assert calibrated['space'] == plain['space'] == fitted.space
+    modalities = {r['modality'] for r in calibrated['results']['trained']}
+    assert modalities == {'depth', 'audio', 'fused'}  # only a calibration says how to fuse
 
 
 def test_vectors_of_bags_are_those_of_the_binder(
