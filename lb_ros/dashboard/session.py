@@ -168,15 +168,17 @@ class Session:
             raise QuestionError(str(error)) from error
         stride = max(1, len(evidence) // QUESTION_MOMENTS)
         with self._lock:
-            fresh: set[str] = set()
+            # Only the newest of each sensor counts at a moment that is answered.
+            newest: dict[str, tuple[int, NDArray[np.float32]]] = {}
             for left, (time_ns, modality, vector) in zip(
                 range(len(evidence) - 1, -1, -1), evidence, strict=True
             ):
-                scoring.receive(modality, vector, stamp_ns=time_ns, space=binder.space)
-                fresh.add(modality)
+                newest[modality] = (time_ns, vector)
                 if left % stride == 0:
-                    self._answer(sentence, scoring, time_ns, fresh)
-                    fresh.clear()
+                    for told, (stamp_ns, seen) in newest.items():
+                        scoring.receive(told, seen, stamp_ns=stamp_ns, space=binder.space)
+                    self._answer(sentence, scoring, time_ns, newest)
+                    newest.clear()
             self._questions[sentence] = scoring
 
     def withdraw(self, sentence: str) -> None:
