@@ -5,7 +5,8 @@
 
 The vectors of `scale` are synthetic: unit vectors around as many centres as there would be
 scenes, each sensor with a direction of its own. `quality` asks an index of real windows for
-sentences whose truth the bags hold.
+sentences whose truth the bags hold. An answer is right where the sentence is true at the labelled
+moment next to it, within a second, or, for a sound, at one while it was recorded.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ import os
 import tempfile
 import time
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.environment import write_result
-from encoders import SENSED, Binder
+from encoders import MODALITIES, SENSED, Binder
+from encoders.audio_window import WINDOW_S
 from train.phrasings import Phrasings, relation_of
 from train.samples import find_bags
 from train.score.embed import Embeddings
@@ -173,20 +176,43 @@ def _ask(
 ) -> dict[str, Any]:
     sentence = phrasings.sentences(name).positive[0]
     answers = find_sentence(store, binder, sentence, modalities=SENSED, top=FIRST)
-    right = [_is_true(truths[answer.bag], name, answer.stamp_ns) for answer in answers]
-    true, total = _shares(truths)[name]
+    right = [_is_true(truths[a.bag], name, a.stamp_ns, modality=a.modality) for a in answers]
     return {
         'predicate': name,
         'sentence': sentence,
         'right': any(right),
         'answers': ''.join('+' if one else '-' for one in right),
-        'chance': round(1 - (1 - true / total) ** FIRST, 3),
+        'chance': round(1 - (1 - _share_right(truths, name)) ** FIRST, 3),
     }
 
 
-def _is_true(truth: Any, name: str, stamp_ns: int) -> bool:
-    near = [(abs(t - stamp_ns), value) for t, value in truth.get(name, ())]
-    offset_ns, value = min(near, default=(MATCH_NS + 1, False))
+def _share_right(truths: Any, name: str) -> float:
+    """Of moments taken by chance, in any bag and of any sensor, how many would be right."""
+    asked = [
+        _is_true(truth, name, stamp_ns, modality=modality)
+        for truth in truths.values()
+        for stamp_ns in _moments_ns(truth)
+        for modality in SENSED
+    ]
+    return float(np.mean(asked))
+
+
+def _moments_ns(truth: Any) -> list[int]:
+    """The labelled moments of a bag, and those half way between them."""
+    labelled = sorted({stamp_ns for values in truth.values() for stamp_ns, _ in values})
+    between = [(a + b) // 2 for a, b in pairwise(labelled)]
+    return labelled + between
+
+
+def _is_true(truth: Any, name: str, stamp_ns: int, *, modality: str) -> bool:
+    told = truth.get(name, ())
+    if MODALITIES[modality].kind == 'sound' and any(
+        value and 0 <= stamp_ns - t <= WINDOW_S * 1e9 for t, value in told
+    ):
+        return True
+    offset_ns, value = min(
+        ((abs(t - stamp_ns), v) for t, v in told), default=(MATCH_NS + 1, False)
+    )
     return bool(value) and offset_ns <= MATCH_NS
 
 

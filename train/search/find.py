@@ -103,14 +103,18 @@ class _Scale:
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """A sentence with what its scores are measured against."""
+    """A sentence with what its scores are measured against.
+
+    The score of a moment is nearly the sum over its sensors of the product of their vectors with
+    `along`, less `usual`, so what has the largest of those products is worth judging.
+    """
 
     bank: PredicateBank
-    contrast: Vector
     said: Vector
-    contrast_scales: dict[str, _Scale]
     said_scales: dict[str, _Scale]
     odds: _Scale
+    along: dict[str, Vector]
+    usual: dict[str, float]
 
     @classmethod
     def ask(
@@ -125,26 +129,31 @@ class _Question:
         samples = {m: rows for m, rows in samples.items() if len(rows)}
         count = min((len(rows) for rows in samples.values()), default=0)
         moments = [{m: rows[i] for m, rows in samples.items()} for i in range(min(count, SAMPLED))]
-        odds = np.array([_log_odds(bank.score(moment)[0].fused) for moment in moments] or [0.0])
-        return cls(
-            bank=bank,
-            contrast=contrast,
-            said=said,
-            contrast_scales={m: _Scale.of(rows @ contrast) for m, rows in samples.items()},
-            said_scales={m: _Scale.of(rows @ said) for m, rows in samples.items()},
-            odds=_Scale.of(odds),
+        odds = _Scale.of(
+            np.array([_log_odds(bank.score(moment)[0].fused) for moment in moments] or [0.0])
         )
+        said_scales = {m: _Scale.of(rows @ said) for m, rows in samples.items()}
+        seen = _seen(samples)
+        slopes = _slopes(bank, samples)
+        along = {
+            m: np.asarray(
+                slopes[m] / odds.deviation * contrast
+                + (said / (said_scales[m].deviation * len(seen)) if m in seen else 0.0),
+                np.float32,
+            )
+            for m in samples
+        }
+        usual = {m: float((rows @ along[m]).mean()) for m, rows in samples.items()}
+        return cls(bank, said, said_scales, odds, along, usual)
 
     def propose(self, store: MomentStore, count: int) -> list[tuple[float, Entry]]:
-        """The windows of each sensor that stand out most, with by how much."""
+        """The windows of each sensor that speak most for the sentence, with how much."""
         found = []
-        for query, scales in (
-            (self.contrast, self.contrast_scales),
-            (self.said, self.said_scales),
-        ):
-            for modality, scale in scales.items():
-                entries = store.nearest(query, modality, limit=count)
-                found += [(scale(entry.cosine), entry) for entry in entries]
+        for modality, along in self.along.items():
+            length = float(np.linalg.norm(along))
+            if length > 0:
+                entries = store.nearest(along / length, modality, limit=count)
+                found += [(length * e.cosine - self.usual[modality], e) for e in entries]
         return found
 
     def judge(self, centre: Entry, near: Sequence[Entry]) -> Moment:
@@ -159,9 +168,9 @@ class _Question:
                 evidence[entry.modality] = entry
         evidence[centre.modality] = centre
         score = self.bank.score({m: e.vector for m, e in evidence.items()})[0]
-        # A sound says what happened, not what is there.
-        seen = [m for m in evidence if MODALITIES[m].kind != 'sound'] or list(evidence)
-        near_said = [self.said_scales[m](float(evidence[m].vector @ self.said)) for m in seen]
+        near_said = [
+            self.said_scales[m](float(evidence[m].vector @ self.said)) for m in _seen(evidence)
+        ]
         return Moment(
             bag=centre.bag,
             time_s=round(centre.time_s, 3),
@@ -172,6 +181,21 @@ class _Question:
             probability=round(score.fused, 4),
             cosines={m: round(value, 4) for m, value in score.similarity.items()},
         )
+
+
+def _seen(modalities: Iterable[str]) -> list[str]:
+    """Those that tell what is there: a sound says what happened, and counts where it is alone."""
+    given = list(modalities)
+    return [m for m in given if MODALITIES[m].kind != 'sound'] or given
+
+
+def _slopes(bank: PredicateBank, modalities: Iterable[str]) -> dict[str, float]:
+    """How fast the fused log-odds of the only predicate grow with each modality's cosine."""
+    columns = {m: bank.table.columns[m] for m in modalities if m in bank.table.columns}
+    votes = sum(float(column.weight[0]) for column in columns.values())
+    scale = 1.0 if bank.table.calibrated[0] else 1.0 / max(votes, 1e-9)
+    given = {m: scale * float(c.weight[0] * c.slope[0]) for m, c in columns.items() if c.asked[0]}
+    return {m: given.get(m, 0.0) for m in modalities}
 
 
 def _log_odds(probability: float) -> float:
