@@ -101,6 +101,24 @@ def load_model_set(folder: Path) -> ModelSet:
     return ModelSet(stored.manifest, _towers(stored, stored.manifest.modalities, pool))
 
 
+def read_tensors(folder: Path) -> tuple[Manifest, dict[str, dict[str, Tensor]], dict[str, Tensor]]:
+    """What a set holds, as it is stored: by modality and name in its tower, and of a text tower.
+
+    Raises:
+        ModelSetError: The manifest or a tensor is missing or does not fit; it is named.
+    """
+    stored = _intact(folder)
+    vision = {}
+    with _opened(stored.weights) as file:
+        for modality, spec in stored.manifest.modalities.items():
+            shapes = vision_shapes(spec.vision)
+            places = {name: stored.place(modality, name) for name in shapes}
+            vision[modality] = _take(file, stored.weights, shapes, places)
+        words = [key for key in file.keys() if key.startswith(f'{TEXT}/')]  # noqa: SIM118
+        text = {key.removeprefix(f'{TEXT}/'): file.get_tensor(key) for key in words}
+    return stored.manifest, vision, text
+
+
 def load_set(
     folder: Path,
     *,

@@ -1,4 +1,4 @@
-"""`lb-ros models`: list, pull, convert, inspect, verify and export model sets."""
+"""`lb-ros models`: list, pull, convert, join, inspect, verify and export model sets."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 from encoders import MODALITIES, Binder, ModelSetError, SpaceError
 from encoders.export import INPUT, deviation, export_tower
 from encoders.golden import golden_input
+from encoders.join import join
 from encoders.languagebind.convert import convert
 from encoders.languagebind.hub import HUB_SETS, pull
 from encoders.languagebind.openclip import PREFIX, find_weights, split_name
@@ -45,6 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument(
         '--depth-holes', choices=('near', 'filled'), default='near', help='what a depth of 0 means'
     )
+    one = actions.add_parser('join', help='one set of the encoders of several')
+    one.add_argument('models', nargs='+', help='names or folders; of two encoders the last counts')
+    one.add_argument('--out', type=Path, required=True, help='folder of the set')
+    one.add_argument('--name', help='of the set; that of the folder by default')
     one = actions.add_parser('inspect', help='what a set or a released folder holds')
     one.add_argument('model', help='name or folder')
     _json(one)
@@ -64,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
         'list': _list,
         'pull': _pull,
         'convert': _convert,
+        'join': _join,
         'inspect': _inspect,
         'verify': _verify,
         'export': _export,
@@ -138,6 +144,14 @@ def _convert(args: argparse.Namespace) -> int:
     out = convert(folders, args.out, name=args.name or args.out.name, options=options)
     binder = Binder.load(out)
     print(f'model set written to {out}: {binder.space}, {_memory(binder)}')
+    return 0
+
+
+def _join(args: argparse.Namespace) -> int:
+    folders = [find_set(model) for model in args.models]
+    joined = join(folders, args.out, name=args.name or args.out.name)
+    print(f'model set written to {args.out}: {", ".join(joined.modalities)} in {joined.space}')
+    print('it is not calibrated yet: lb-ros calibrate')
     return 0
 
 
