@@ -30,7 +30,7 @@ TOPICS = {name: MODALITIES[name].topics for name in SENSED}
 MAX_OFFSET_S = 0.1
 MIN_SOUND_S = 0.025  # a spectrum needs as much
 # Applied to stored inputs when they are used; they do not change what is stored.
-NETWORK_KEYS = ('mean', 'std', 'slopes')
+NETWORK_KEYS = ('mean', 'std', 'slopes', 'fine_low_count', 'fine_high_count')
 EVALUATION_SUITES = ('libero_goal', 'libero_10')
 UNKNOWN, FALSE, TRUE = -1, 0, 1
 Array = NDArray[Any]

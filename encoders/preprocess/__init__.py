@@ -182,6 +182,8 @@ def config_to_dict(config: Config) -> dict[str, Any]:
 def config_from_dict(modality: str, values: Mapping[str, Any]) -> Config:
     """The configuration of a modality from a manifest.
 
+    A field marked `{'later': True}` came after the first sets, which mean its default.
+
     Raises:
         ValueError: There is no such family or modality, or a key is unknown or missing.
     """
@@ -190,8 +192,10 @@ def config_from_dict(modality: str, values: Mapping[str, Any]) -> Config:
     if (family, modality) not in _ENTRIES:
         raise ValueError(f'there is no preprocessing {family!r} of {modality}')
     kind: Any = _ENTRIES[family, modality].config
-    for key in sorted(set(given) ^ {field.name for field in fields(kind)}):
-        raise ValueError(f'preprocessing of {modality}: unknown or missing key {key!r}')
+    known = {field.name: bool(field.metadata.get('later')) for field in fields(kind)}
+    for key in sorted(set(given) ^ set(known)):
+        if not known.get(key):
+            raise ValueError(f'preprocessing of {modality}: unknown or missing key {key!r}')
     config: Config = kind(**_frozen(given))
     return config
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -22,6 +22,10 @@ class InfraredConfig:
     The defaults read centikelvin (FLIR Lepton "TLinear", 0.01 K per count), 283 K to 483 K. The
     scale is fixed, not stretched to each frame: the same grey is always the same temperature.
     uint8 images carry no temperature and are taken as 0..1 over 0..255.
+
+    Things at rest differ by a kelvin or two, which is a hundredth of that scale. With
+    `fine_low_count`..`fine_high_count` the network is given that part of it, as -1..1, in two of
+    its three planes; where both are 0, all three are the same.
     """
 
     size: int = 192
@@ -29,6 +33,12 @@ class InfraredConfig:
     high_count: float = 48300.0
     mean: float = 0.1
     std: float = 0.15
+    fine_low_count: float = field(default=0.0, metadata={'later': True})
+    fine_high_count: float = field(default=0.0, metadata={'later': True})
+
+    def __post_init__(self) -> None:
+        if self.fine_high_count < self.fine_low_count:
+            raise ValueError('infrared: fine_high_count is less than fine_low_count')
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -87,7 +97,11 @@ def normalise(stored: Tensor, config: InfraredConfig) -> Tensor:
     span = config.high_count - config.low_count
     share = ((stored.float() - config.low_count) / span).clamp(0, 1)
     plane = (share - config.mean) / config.std
-    return plane.unsqueeze(-3).expand(*plane.shape[:-2], 3, *plane.shape[-2:])
+    fine_span = config.fine_high_count - config.fine_low_count
+    if not fine_span:
+        return plane.unsqueeze(-3).expand(*plane.shape[:-2], 3, *plane.shape[-2:])
+    fine = ((stored.float() - config.fine_low_count) / fine_span).clamp(0, 1) * 2 - 1
+    return torch.stack([plane, fine, fine], dim=-3)
 
 
 def preprocess(

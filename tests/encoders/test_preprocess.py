@@ -48,6 +48,24 @@ def test_equal_temperature_is_equal_whatever_else_is_in_the_frame() -> None:
     assert other[0, 0, 0] > one[0, 0, 0] + 2
 
 
+def test_infrared_has_a_fine_scale_beside_the_wide_one() -> None:
+    raw = np.full((16, 16), 29_800, np.uint16)
+    raw[:8], raw[8:, 8:] = 29_600, 45_000
+    config = infrared.InfraredConfig(size=16, fine_low_count=28_800, fine_high_count=30_800)
+    wide, first, second = preprocess(raw, config)[0]
+    torch.testing.assert_close(wide, preprocess(raw, infrared.InfraredConfig(size=16))[0][0])
+    torch.testing.assert_close(first, second)
+    assert [first[0, 0], first[8, 0], first[8, 8]] == pytest.approx([-0.2, 0.0, 1.0], abs=1e-6)
+
+
+def test_a_set_from_before_the_fine_scale_has_none() -> None:
+    before = {'family': 'mini', 'size': 160, 'low_count': 28300.0, 'high_count': 48300.0,
+              'mean': 0.1, 'std': 0.15}  # fmt: skip
+    assert config_from_dict('infrared', before) == infrared.InfraredConfig(size=160)
+    with pytest.raises(ValueError, match='size'):
+        config_from_dict('infrared', {k: v for k, v in before.items() if k != 'size'})
+
+
 def test_dead_infrared_pixels_take_the_median() -> None:
     config = infrared.InfraredConfig(size=16)
     counts = np.full((32, 32), 30000, np.uint16)
