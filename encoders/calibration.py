@@ -22,6 +22,8 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from scipy.sparse import csr_array
 
+from encoders.model_set import share_with_readers
+
 FILE = 'calibration.safetensors'
 # Sharp, or the hundred predicates of one relation would outvote the one that is nearest.
 SIMILARITY_SCALE = 0.025
@@ -157,6 +159,7 @@ class Calibration:
             arrays['negatives'] = self.negatives.astype(np.float16)
         described = {'space': self.space, 'names': self.names, 'modalities': self.modalities}
         save_file(arrays, folder / FILE, metadata={'calibration': json.dumps(described)})
+        share_with_readers(folder / FILE)
 
     def fit_for(self, said: Floats, contrast: Floats) -> Fit | None:
         """Values for a text, averaged over the facts, or opposites of facts, that say the same.

@@ -27,6 +27,7 @@ from encoders.model_set import (
     Stored,
     read_manifest,
     sha256_of,
+    share_with_readers,
     write_manifest,
 )
 from encoders.preprocess import with_options
@@ -74,6 +75,7 @@ def write_set(
     places = _place(vision, file)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(file, folder / WEIGHTS)
+    share_with_readers(folder / WEIGHTS)
     stored = Stored(folder, manifest, sha256_of(folder / WEIGHTS), places)
     write_manifest(stored)
     write_manifest(replace(stored, golden=_golden(load_set(folder))))

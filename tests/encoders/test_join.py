@@ -59,6 +59,14 @@ def test_what_the_parts_share_is_stored_once(tmp_path: Path) -> None:
     assert sizes['joined'] < 0.75 * (sizes['one'] + sizes['other'])
 
 
+def test_whoever_may_read_the_folder_may_read_the_set(tmp_path: Path) -> None:
+    folder = tmp_path / 'set'
+    folder.mkdir(mode=0o755)
+    folder.chmod(0o755)
+    part(folder, 'infrared')
+    assert {f.stat().st_mode & 0o777 for f in folder.iterdir()} == {0o644}
+
+
 def test_what_does_not_belong_together_is_refused(tmp_path: Path) -> None:
     one = part(tmp_path / 'one', 'image')
     with pytest.raises(ModelSetError, match='write to another folder'):
