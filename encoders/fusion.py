@@ -200,14 +200,21 @@ def _read(table: Table, modality: str, rows: Floats, ages_ms: Ages | None) -> Re
     fresh = np.clip((1.0 - share) / (1.0 - FRESH_SHARE), 0.0, 1.0)
     # At its very last moment evidence still counts, if hardly; afterwards it does not.
     fresh = np.where(share <= 1.0, np.maximum(fresh, 1e-6), 0.0).astype(np.float32)
-    fresh = fresh[:, table.limit_of] * column.asked  # [S, P]
-    total = fresh.sum(axis=0)
-    means = (fresh[:, None] * rows).sum(axis=0) / np.maximum(total, np.float32(1e-9))
-    similarity, read = means
+    if (fresh == 1.0).all():
+        fresh = np.broadcast_to(column.asked.astype(np.float32), (len(rows), len(column.asked)))
+    else:
+        fresh = fresh[:, table.limit_of] * column.asked
+    if len(rows) == 1:
+        similarity, read = rows[0]
+        freshness = fresh[0]
+    else:
+        freshness = fresh.max(axis=0)
+        total = np.maximum(fresh.sum(axis=0), np.float32(1e-9))
+        similarity, read = (fresh[:, None] * rows).sum(axis=0) / total
     return Reading(
         similarity=similarity,
         odds=column.slope * read + column.offset,
-        freshness=fresh.max(axis=0),
+        freshness=freshness,
         age_ms=float(ages.min()),
     )
 

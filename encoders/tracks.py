@@ -94,8 +94,10 @@ class Tracks(Mapping[str, TrackedState]):
         """
         fused = scores.fused.astype(np.float64)
         on, off, dwell_ms = self.thresholds
-        wanted = np.where(fused >= on, TRUE, np.where(fused <= off, FALSE, UNKNOWN))
-        wanted = np.where(scores.can_tell, wanted, UNKNOWN).astype(np.uint8)
+        wanted = np.full(len(fused), UNKNOWN, np.uint8)
+        wanted[fused <= off] = FALSE
+        wanted[fused >= on] = TRUE
+        wanted[~scores.can_tell] = UNKNOWN
         moving = (wanted != UNKNOWN) & (wanted != self.states)
         began = moving & (self.candidates != wanted)
         candidate_ms = np.where(began, now_ms, self.candidate_ms)
@@ -106,7 +108,7 @@ class Tracks(Mapping[str, TrackedState]):
             self,
             states=np.where(turned | lost, wanted, self.states),
             since_ms=np.where(turned | lost, now_ms, self.since_ms),
-            candidates=np.where(moving & ~turned, wanted, UNKNOWN).astype(np.uint8),
+            candidates=np.where(moving & ~turned, wanted, np.uint8(UNKNOWN)),
             candidate_ms=candidate_ms,
             reasons=self._reasons_after(changed, scores) if changed else self.reasons,
             scores=scores,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from encoders import Binder, Predicate, PredicateBank
 from encoders.audio_window import WINDOW_S, AudioWindow, Window
+from encoders.calibration import Calibration
 from encoders.columns import ColumnStore
 from encoders.encoder import Encoder
 from encoders.frames import FrameStore, evenly
@@ -26,6 +27,7 @@ from lb_ros.bench.measure import Measurement, measure
 from lb_ros.bench.memory import memory
 from lb_ros.bench.subjects import LARGE, RANDOM, open_encoders
 
+FACTS = 400
 PREDICATES = (10, 100, 1000, 10_000)
 SENSORS = ('image', 'depth', 'audio')
 SOUND_HZ = 16_000
@@ -193,12 +195,21 @@ def _messages(bank: PredicateBank, count: int, *, size: int) -> dict[str, Callab
 
 
 class RandomSentences:
-    """A text side of random vectors: how long scoring takes does not depend on what they are."""
+    """A text side of random vectors: how long scoring takes does not depend on what they are.
 
-    space, calibration, model, modalities = 'random', None, 'random', SENSORS
+    It is calibrated on as many facts as `lb-mini`, so that sentences are read along them.
+    """
+
+    space, model, modalities = 'random', 'random', SENSORS
 
     def __init__(self, size: int) -> None:
         self._rng, self._size = np.random.default_rng(1), size
+        said = [_unit(self._rng, FACTS, size=size) for _ in range(3)]
+        fitted = np.ones((FACTS, len(SENSORS)), np.float32)
+        names = tuple(f'fact {index}' for index in range(FACTS))
+        self.calibration = Calibration(
+            'random', names, SENSORS, said[0], fitted, 0 * fitted, fitted, said[1], said[2]
+        )
 
     def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32 `[N, D]`, unit length."""
