@@ -7,7 +7,7 @@ changes good inputs and keeps those that reach new lines of the decoders. Needs 
 
     python -m benchmarks.fuzz                      # ten million executions
     python -m benchmarks.fuzz --share 0.001
-    python -m benchmarks.fuzz --target bag --share 0.1
+    python -m benchmarks.fuzz --target bag --share 0.1 --name fuzz_bag
 """
 
 from __future__ import annotations
@@ -265,6 +265,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('--target', choices=TARGETS, action='append')
     parser.add_argument('--share', type=float, default=1.0, help='of ten million executions')
+    parser.add_argument('--name', default='fuzz', help='of the result file')
     parser.add_argument('--here', action='store_true', help=argparse.SUPPRESS)
     args = parser.parse_args()
     targets = args.target or list(TARGETS)
@@ -278,7 +279,7 @@ def main() -> int:
         print(target, results[target], flush=True)
     total = sum(each['executions'] for each in results.values())
     print(f'{total} executions')
-    write_result('fuzz', {'targets': results, 'executions': total})
+    write_result(args.name, {'targets': results, 'executions': total})
     return int(any(each['failure'] for each in results.values()))
 
 
