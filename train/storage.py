@@ -28,6 +28,8 @@ STORAGES = ('.mcap', '.db3')
 COMPRESSED = '.zstd'
 MCAP_METADATA_NAME = 'lb_ros'
 CUSTOM_DATA_PREFIX = 'lb_ros.'
+# What the readers of MCAP raise on damaged bytes.
+DAMAGE = (McapError, OSError, ValueError, OverflowError, MemoryError, struct.error)
 # Of a chunk or a message once decompressed; a damaged or hostile header must not allocate more.
 MAX_PLAIN_BYTES = 1 << 29
 
@@ -132,7 +134,7 @@ def _mcap_marks(file: Path) -> dict[str, str]:
                     marks.update(record.metadata)
                 elif record.name == 'rosbag2':
                     marks.update(_serialized_marks(record.metadata))
-    except (McapError, OSError, ValueError, struct.error):
+    except DAMAGE:
         return marks
     return marks
 
@@ -189,7 +191,7 @@ def _span_ns(file: Path) -> tuple[int, int] | None:
         connection = sqlite3.connect(f'file:{file}?mode=ro', uri=True)
         row = connection.execute('SELECT min(timestamp), max(timestamp) FROM messages').fetchone()
         return None if row[0] is None else (int(row[0]), int(row[1]))
-    except (McapError, OSError, ValueError, struct.error, sqlite3.Error, MemoryError):
+    except (*DAMAGE, sqlite3.Error):
         return None
 
 
@@ -197,7 +199,7 @@ def _indexed_topics(file: Path) -> dict[str, str] | None:
     try:
         with BoundedFile(file) as stream:
             summary = SeekingReader(stream).get_summary()
-    except (McapError, OSError, ValueError, struct.error):
+    except DAMAGE:
         return None
     if summary is None or not summary.channels:
         return None
@@ -287,7 +289,7 @@ def _read_mcap(file: Path, problem: Problem) -> Iterator[RawMessage]:
                 record = next(records)
             except StopIteration:
                 return
-            except (McapError, ValueError, OSError, struct.error) as error:
+            except DAMAGE as error:
                 where = f'{stream.tell():,} of {file.stat().st_size:,} bytes'
                 problem(
                     f'{file}: truncated or damaged at {where}: the last chunk is lost '

@@ -211,6 +211,18 @@ def test_a_damaged_database_is_one_line_of_the_report(
     assert any(says in line for line in report.problems), report.problems
 
 
+def test_a_record_that_claims_more_than_there_can_be_is_one_line() -> None:
+    path = Path(__file__).parents[1] / 'data' / 'overlong_record.mcap'
+    report = BagReport(path)
+    assert all(message.raw for message in read_bag(path, report=report))
+    assert any('damaged' in line for line in report.problems), report.problems
+    (
+        bag_span_ns(path),
+        bag_topics(path),
+        read_marks(path),
+    )  # as good as they can, but nothing raised
+
+
 def test_a_damaged_length_in_a_database_is_one_line() -> None:
     report = BagReport(Path(__file__).parents[1] / 'data' / 'damaged_length.db3')
     assert list(read_bag(report.path, report=report)) == []
