@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders import Binder, Predicate, PredicateBank, decode_image
+from encoders import SENSED, Binder, Predicate, PredicateBank, decode_image
 from lb_ros.cli import main
 from train.bags import BagReport, read_bag
 from train.score import embed
 from train.score.embed import BagSource, embed_bag
+from train.score.picture import STYLES
 from train.score.table import value_at
 from train.score.thumbnail import thumbnail
 from train.score.track import track
@@ -134,6 +135,25 @@ def test_timeline_files_show_every_predicate(scored: Path) -> None:
         assert text in page
     assert '/*DATA*/' not in page
     assert 'http://' not in page and 'https://' not in page
+
+
+def test_predicates_without_truth_are_drawn_as_well(
+    bag: Path, tiny_model_set: Path, tmp_path: Path
+) -> None:
+    predicates = tmp_path / 'predicates.yaml'
+    predicates.write_text('predicates: {cup: {positive: [there is a cup]}}')
+    words = ['score', str(bag), '--predicates', str(predicates), '--model', str(tiny_model_set)]
+    assert main([*words, '-o', str(tmp_path / 'out')]) == 0
+    assert (tmp_path / 'out' / 'kitchen' / 'scores.png').stat().st_size > 1000
+
+
+def test_every_sensor_has_a_line_of_its_own() -> None:
+    styles = [str(style['linestyle']) for style in STYLES.values()]
+    assert set(STYLES) == {*SENSED, 'fused'}
+    assert len(set(styles)) == len(styles)
+    for page in ('train/score/page/timeline.js', 'lb_ros/dashboard/page/search.html'):
+        text = (Path(__file__).parents[2] / page).read_text()
+        assert [modality for modality in SENSED if modality not in text] == []
 
 
 def test_an_interrupted_run_goes_on(

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from encoders import MODALITIES, Binder
 from encoders.decode import DecodeError
+from encoders.golden import golden_input
 from train.atomic import atomic_file
 from train.bags import BagReport
 from train.score.windows import SensorTopics, Window, read_windows
@@ -287,13 +288,5 @@ def _prepare_store(store: Path, binder: Binder, source: BagSource) -> None:
 
 def probe_vectors(binder: Binder, modalities: Sequence[str]) -> NDArray[np.float32]:
     """What a model makes of fixed inputs, `[M, D]`: tells two trainings of one name apart."""
-    ramp = np.add.outer(np.arange(64), np.arange(64))
-    wave = np.sin(np.arange(32_000) * 0.2).astype(np.float32)
-    samples = {
-        'image': np.stack([ramp, ramp.T[::-1], 255 - ramp], axis=2).astype(np.uint8),
-        'depth': (500 + 20 * ramp).astype(np.uint16),
-        'infrared': (29_000 + 50 * ramp).astype(np.uint16),
-        'audio': (wave, 16_000),
-    }
-    rows = [binder.embed(**{name: samples[name]})[name][0] for name in modalities]
+    rows = [binder.embed(**{name: golden_input(name)})[name][0] for name in modalities]
     return np.stack(rows) if rows else np.zeros((0, 0), np.float32)

@@ -22,6 +22,7 @@ STYLES: dict[str, dict[str, Any]] = {
     'depth': {'color': '#009e73', 'linestyle': (0, (2, 1)), 'linewidth': 0.8},
     'infrared': {'color': '#d55e00', 'linestyle': (0, (6, 2, 1, 2)), 'linewidth': 0.8},
     'audio': {'color': '#cc79a7', 'linestyle': ':', 'linewidth': 1.0},
+    'touch': {'color': '#56b4e9', 'linestyle': (0, (4, 1, 1, 1, 1, 1)), 'linewidth': 0.8},
     'fused': {'color': '#1b1b1b', 'linestyle': '-', 'linewidth': 1.4},
 }
 BAND: dict[str, dict[str, Any]] = {
@@ -99,7 +100,7 @@ def _draw_line(axis: Any, line: Line, duration_s: float) -> None:
 def _draw_band(
     axis: Any, changes: list[Any], styles: Any, duration_s: float, *, bottom: float
 ) -> None:
-    ends = [time_s for time_s, _ in changes[1:]] + [duration_s]
+    ends = [*(time_s for time_s, _ in changes), duration_s][1:]
     for (begin_s, value), end_s in zip(changes, ends, strict=True):
         spans = [(begin_s, max(0.0, end_s - begin_s))]
         axis.broken_barh(spans, (bottom, 0.15), linewidth=0, **styles[value])

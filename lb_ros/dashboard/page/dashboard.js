@@ -79,7 +79,7 @@ function take(news) {
   const drawn = new Set([...state.drawn, ...news.lines.flatMap((line) => Object.keys(line.series))]);
   if (drawn.size > state.drawn.size) {
     state.drawn = drawn;
-    lbLegend(part('.lb-legend'), ['image', 'depth', 'infrared', 'audio'].filter((m) => drawn.has(m)));
+    lbLegend(part('.lb-legend'), Object.keys(LB_STYLE).filter((m) => m !== 'fused' && drawn.has(m)));
   }
   if (news.live) timeline.forgetBefore(state.now - KEEP_S);
   const gauges = JSON.stringify(news.gauges);

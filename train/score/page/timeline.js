@@ -9,6 +9,7 @@ const LB_STYLE = {
   depth: { colour: '#009e73', dash: [2, 2], width: 1 },
   infrared: { colour: '#d55e00', dash: [8, 3, 2, 3], width: 1 },
   audio: { colour: '#cc79a7', dash: [1, 3], width: 1.5 },
+  touch: { colour: '#56b4e9', dash: [6, 2, 2, 2, 2, 2], width: 1 },
 };
 const LB_HEIGHT = 56;
 const LB_CURVE = 38;
