@@ -31,6 +31,7 @@ from train.pairs.record import decode
 from train.pairs.shards import open_pair_set
 from train.ranks import Ranks
 from train.recipes import contrast
+from train.recipes.config import load_recipe
 from train.recipes.contrast import learning_rate
 from train.recipes.contrast_config import RecipeError, load_contrast_recipe
 from train.tower import Tower, open_towers, parameter_groups
@@ -439,6 +440,14 @@ def test_tensorboard_is_an_extra(
     arguments = ['train', 'contrast', '--config', recipe, '--data', pair_folder]
     assert run(monkeypatch, *arguments, '--out', tmp_path / 'out', '--tensorboard') == 2
     assert "pip install 'lb_ros[tensorboard]'" in capsys.readouterr().err
+
+
+def test_a_recipe_of_the_other_command_is_named() -> None:
+    folder = REPOSITORY / 'config' / 'recipes'
+    with pytest.raises(RecipeError, match="'tuning'; a recipe of lb-ros train contrast"):
+        load_recipe(folder / 'lora.yaml')
+    with pytest.raises(RecipeError, match="'trainable'; a recipe of lb-ros train bind"):
+        load_contrast_recipe(folder / 'touch.yaml')
 
 
 # --- recipes -------------------------------------------------------------------------------------

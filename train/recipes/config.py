@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from encoders.modalities import modality
 from encoders.model_set import Manifest, ModalitySpec
 from encoders.preprocess import MiniConfig, mini_config
 from encoders.vision_config import VisionConfig
+
+# A key that only recipes of that command have.
+MARKS = {'trainable': 'lb-ros train bind', 'tuning': 'lb-ros train contrast'}
 
 
 class RecipeError(ValueError):
@@ -105,6 +109,21 @@ class Recipe:
         )
 
 
+def check_keys(path: Path, values: Mapping[str, Any], recipe: type[Any]) -> None:
+    """Refuse a recipe with other keys than the fields of its dataclass.
+
+    Raises:
+        RecipeError: A key is unknown or missing; where it is the mark of the other kind of recipe,
+            the text says whose it is.
+    """
+    known = {field.name for field in fields(recipe)}
+    for mark, command in MARKS.items():
+        if mark in values and mark not in known:
+            raise RecipeError(f'{path}: unknown key {mark!r}; a recipe of {command}')
+    for key in sorted(known ^ set(values)):
+        raise RecipeError(f'{path}: {"missing" if key in known else "unknown"} key {key!r}')
+
+
 def load_recipe(path: Path) -> Recipe:
     """Read and check a recipe file.
 
@@ -117,9 +136,7 @@ def load_recipe(path: Path) -> Recipe:
         raise RecipeError(f'{path}: {error}') from error
     if not isinstance(values, dict):
         raise RecipeError(f'{path}: expected a mapping of keys')
-    known = {field.name for field in fields(Recipe)}
-    for key in sorted(known ^ set(values)):
-        raise RecipeError(f'{path}: {"missing" if key in known else "unknown"} key {key!r}')
+    check_keys(path, values, Recipe)
     try:
         values['vit'] = VitConfig(**values['vit'])
         values['modalities'] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import yaml
 from encoders.modalities import MODALITIES
 from train.languagebind import Lora
 from train.pairs.options import PairOptions
-from train.recipes.config import RecipeError
+from train.recipes.config import RecipeError, check_keys
 from train.tower import TUNINGS
 
 PRECISIONS = ('fp32', 'bf16', 'fp16')
@@ -68,9 +68,7 @@ def load_contrast_recipe(path: Path, **changes: Any) -> ContrastRecipe:
     if not isinstance(values, dict):
         raise RecipeError(f'{path}: expected a mapping of keys')
     values |= {k: v for k, v in changes.items() if v is not None}
-    known = {field.name for field in fields(ContrastRecipe)}
-    for key in sorted(known ^ set(values)):
-        raise RecipeError(f'{path}: {"missing" if key in known else "unknown"} key {key!r}')
+    check_keys(path, values, ContrastRecipe)
     try:
         modalities = tuple(values['modalities'])
         lora = dict(values['lora'])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -120,7 +119,7 @@ def embed_bag(
     Raises:
         FileNotFoundError: There is no such bag.
     """
-    _prepare_store(store, binder, source)
+    _prepare_store(store, binder, source, report)
     parts, done = _finished(store, report, progress)
     for vectors, prepared in _encoded(binder, source, done, report):
         name = f'part-{len(parts):06d}'
@@ -260,7 +259,7 @@ def fingerprint(bag: Path) -> str:
     return json.dumps([(name, s.st_size, s.st_mtime_ns) for name, s in stats])
 
 
-def _prepare_store(store: Path, binder: Binder, source: BagSource) -> None:
+def _prepare_store(store: Path, binder: Binder, source: BagSource, report: BagReport) -> None:
     identity = {
         'bag': fingerprint(source.path),
         'model': binder.model,
@@ -280,7 +279,7 @@ def _prepare_store(store: Path, binder: Binder, source: BagSource) -> None:
     if known == identity and same_model:
         return
     if known is not None:
-        warnings.warn(f'{store}: of another bag, model or topics; starting anew', stacklevel=2)
+        report.problem(f'{store}: of another bag, model or topics; starting anew')
     shutil.rmtree(store, ignore_errors=True)
     store.mkdir(parents=True)
     (store / IDENTITY).write_text(json.dumps(identity | {'probe': probe.tolist()}))

@@ -99,16 +99,16 @@ class SensorTopics:
             chosen |= {topic: modality for topic in topics if topic in present}
             missing = [topic for topic in topics if topic not in present]
             if missing or not topics:
-                said = ', '.join(missing) or f'no {modality} topic of a usual name'
-                report.problem(f'{report.path}: {said} is not in this bag{_advice(present)}')
+                said = f'no topic {", ".join(missing)}' if missing else 'no topic of a usual name'
+                report.problem(f'{report.path}: {said} for {modality}{_advice(modality, present)}')
         return chosen
 
 
-def _advice(present: Mapping[str, str]) -> str:
+def _advice(modality: str, present: Mapping[str, str]) -> str:
     candidates = sorted(t for t, kind in present.items() if kind.split('/')[-1] in SENSOR_TYPES)
     if not candidates:
         return ', nor any other picture or sound'
-    return f'; name one with --topic MODALITY=/TOPIC: {", ".join(candidates)}'
+    return f'; name one with --topic {modality}=/TOPIC: {", ".join(candidates)}'
 
 
 def usual_topics(modality: str) -> tuple[str, ...]:
