@@ -28,8 +28,9 @@ STORAGES = ('.mcap', '.db3')
 COMPRESSED = '.zstd'
 MCAP_METADATA_NAME = 'lb_ros'
 CUSTOM_DATA_PREFIX = 'lb_ros.'
-# What the readers of MCAP raise on damaged bytes.
-DAMAGE = (McapError, OSError, ValueError, OverflowError, MemoryError, struct.error)
+# What the readers of MCAP and of its compressions raise on damaged bytes; lz4 knows RuntimeError.
+DAMAGE = (McapError, zstandard.ZstdError, OSError, EOFError, LookupError, MemoryError,
+          OverflowError, RuntimeError, ValueError, struct.error)  # fmt: skip
 # Of a chunk or a message once decompressed; a damaged or hostile header must not allocate more.
 MAX_PLAIN_BYTES = 1 << 29
 
