@@ -126,8 +126,15 @@ def _dashboard() -> tuple[Callable[[Arguments], None], Runner]:
 
 def _up() -> tuple[Callable[[Arguments], None], Runner]:
     def add_arguments(parser: Arguments) -> None:
-        parser.epilog = 'example: lb-ros up --model lb-mini --predicates config/predicates.yaml'
-        parser.add_argument('--model', default='lb-mini', help='model set')
+        parser.epilog = 'example: lb-ros up modalities:=[depth,touch] depth_inputs:=[/zed/depth]'
+        parser.add_argument(
+            'parameters',
+            nargs='*',
+            metavar='PARAMETER:=VALUE',
+            help='any parameter of bringup; see --params-file',
+        )
+        parser.add_argument('--params-file', type=Path, help='as config/parameters.yaml')
+        parser.add_argument('--model', help='model set; lb-mini by default')
         parser.add_argument(
             '--predicates', type=Path, help='YAML file; the shipped one by default'
         )
@@ -135,10 +142,16 @@ def _up() -> tuple[Callable[[Arguments], None], Runner]:
     def run(args: argparse.Namespace) -> int:
         from lb_ros.start import start
 
-        words = ['--ros-args', '-p', f'model:={args.model}']
-        if args.predicates:
-            words += ['-p', f'predicates:={args.predicates}']
-        start('bringup', words)
+        settings = list(args.parameters)
+        for setting in settings:
+            if ':=' not in setting:
+                print(f'lb-ros up: {setting!r}: expected PARAMETER:=VALUE', file=sys.stderr)
+                return 2
+        settings += [f'model:={args.model}'] if args.model else []
+        settings += [f'predicates:={args.predicates}'] if args.predicates else []
+        words = ['--ros-args']
+        words += ['--params-file', str(args.params_file)] if args.params_file else []
+        start('bringup', [*words, *(word for setting in settings for word in ('-p', setting))])
 
     return add_arguments, run
 

@@ -22,7 +22,7 @@ from lb_ros.diagnostics import publish_diagnostics
 from lb_ros.encoder_node import EncoderNode
 from lb_ros.microphone import MicrophoneNode
 from lb_ros.model_service import offer_load_model
-from lb_ros.parameters import Parameters, Settings, inputs_of
+from lb_ros.parameters import Parameters, Settings, inputs_of, unknown_parameters
 from lb_ros.predicates_node import PredicatesNode
 from lb_ros.shared import SharedModel
 from lb_ros.start import STOP_SIGNALS
@@ -79,6 +79,7 @@ def main(name: str, args: list[str] | None = None) -> None:
         for signum in STOP_SIGNALS:
             signal.signal(signum, _interrupt)
         started = _build_or_tell(name)
+        _warn_of_unknown_parameters(started)
         _run(started, executor)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
@@ -112,6 +113,12 @@ def _run(started: Started, executor: SingleThreadedExecutor) -> None:
         failure = leader.transitions.failure
         if started.autostart and failure and leader.transitions.state == 'unconfigured':
             raise StartError(failure)
+
+
+def _warn_of_unknown_parameters(started: Started) -> None:
+    for name, meant in unknown_parameters(started.nodes).items():
+        advice = f'; is {meant} meant?' if meant else ''
+        started.leader.get_logger().warning(f'parameter {name} is not known{advice}')
 
 
 async def _autostart(started: Started) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rcl_interfaces.msg import (
     FloatingPointRange,
     IntegerRange,
@@ -23,6 +25,8 @@ from encoders.compiled import COMPILATIONS
 from encoders.precision import PRECISIONS
 from encoders.shipped import shipped
 from lb_ros.limits import Limits
+
+QOS_OVERRIDES = 'qos_overrides.'  # rclpy declares them with the topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +185,22 @@ def declare_parameters(node: Node) -> Parameters:
         if name not in LIVE:
             raise ValueError(f'parameter modalities: unknown {name!r}, expected some of {known}')
     return Parameters(**values)
+
+
+def unknown_parameters(nodes: Sequence[Node]) -> dict[str, str]:
+    """Parameters that were given to a process and that no node of this package has.
+
+    Returns:
+        Name to the one that was probably meant, or to nothing.
+    """
+    # A file for several processes gives each those of the others as well.
+    files = yaml.safe_load(shipped('config/parameters.yaml').read_text()).values()
+    known = {name for file in files for name in file['ros__parameters']}
+    known |= {name for node in nodes for name in node.list_parameters([], 0).names}
+    # rclpy offers no public way to see what was given.
+    given = {name for node in nodes for name in node._parameter_overrides}
+    unknown = sorted(n for n in given - known if not n.startswith(QOS_OVERRIDES))
+    return {n: ''.join(get_close_matches(n, sorted(known), n=1)) for n in unknown}
 
 
 def _declare_inputs(node: Node, modality: str) -> tuple[str, ...]:

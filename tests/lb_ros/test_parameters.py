@@ -24,6 +24,7 @@ from lb_ros.parameters import (  # noqa: E402
     Settings,
     declare_parameters,
     limits_of,
+    unknown_parameters,
 )
 from lb_ros.predicates_node import PredicatesNode  # noqa: E402
 
@@ -53,6 +54,14 @@ def node(ros_domain: int) -> Iterator[NewNode]:
 
 def test_the_defaults_are_those_of_the_record(node: NewNode) -> None:
     assert declare_parameters(node()) == Parameters()
+
+
+def test_a_parameter_that_nobody_has_is_named_with_the_one_that_is_meant(node: NewNode) -> None:
+    given = node('max_rate:=5.0', 'nonsense:=1', 'qos_overrides./depth.subscription.depth:=3')
+    declare_parameters(given)
+    assert unknown_parameters([given]) == {'max_rate': 'max_rate_hz', 'nonsense': ''}
+    # One file is for all processes, so those of other nodes are no mistake.
+    assert unknown_parameters([node('video_window_s:=1.0', 'chunk_ms:=50')]) == {}
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from lb_ros import cli
+
 LIMIT_S = 60.0
 ROOT = Path(__file__).resolve().parents[2]
 # Stands in for the module with the heavy imports, so that the moment of the signal is known.
@@ -70,3 +74,16 @@ def test_a_reader_that_has_gone_does_not_hold_the_end_up() -> None:
     assert process.wait(timeout=LIMIT_S) == 1
     assert process.stderr is not None
     assert process.stderr.read() == ''
+
+
+def test_up_passes_every_parameter_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr('lb_ros.start.start', lambda name, words: asked.append((name, words)))
+    cli.main(['up', 'modalities:=[depth]', '--model', 'mine', '--params-file', 'robot.yaml'])
+    words = ['--ros-args', '--params-file', 'robot.yaml', '-p', 'modalities:=[depth]']
+    assert asked == [('bringup', [*words, '-p', 'model:=mine'])]
+
+
+def test_up_refuses_what_is_no_parameter(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(['up', 'depth']) == 2
+    assert "'depth': expected PARAMETER:=VALUE" in capsys.readouterr().err
