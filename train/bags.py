@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ from encoders.shipped import shipped
 from train.storage import RawMessage, bag_files, read_raw
 
 OWN_MESSAGES = shipped('msg')
+TYPE_NAME = re.compile(r'[A-Za-z]\w*(/[A-Za-z]\w*)+', re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,8 @@ class MessageTypes:
         """
         if raw.definition and raw.type_name not in self._embedded:
             self._embedded.add(raw.type_name)
-            self._register(_parsed(raw.definition, raw.type_name))
+            with contextlib.suppress(SyntaxError):  # it is made Python, with the names it has
+                self._register(_parsed(raw.definition, raw.type_name))
         if raw.type_name not in self._store.types:
             raise LookupError(f'unknown message type {raw.type_name!r}')
         try:
@@ -119,9 +123,11 @@ def _parsed(definition: str, type_name: str) -> dict[str, Any]:
     if definition.startswith('=' * 80 + '\nIDL: '):
         return {}
     try:
-        return get_types_from_msg(definition, type_name)
+        found = get_types_from_msg(definition, type_name)
     except Exception:  # an unparsable definition equals a missing one
         return {}
+    # rosbags runs what it makes of the names, so nothing but names may reach it.
+    return found if all(TYPE_NAME.fullmatch(name) for name in found) else {}
 
 
 def stamp_of(message: Any, log_ns: int) -> int:
