@@ -211,9 +211,7 @@ def test_a_damaged_database_is_one_line_of_the_report(
     assert any(says in line for line in report.problems), report.problems
 
 
-@pytest.mark.parametrize(
-    'name', ['overlong_record.mcap', 'damaged_chunk.mcap', 'strange_type.mcap']
-)
+@pytest.mark.parametrize('name', ['overlong_record', 'damaged_chunk', 'strange_type'])
 def test_what_fuzzing_found_is_told_and_not_fatal(name: str) -> None:
     path = Path(__file__).parents[1] / 'data' / f'{name}.mcap'
     report = BagReport(path)
