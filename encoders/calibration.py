@@ -207,13 +207,11 @@ def anchors_of(said: Floats, contrasts: Floats, facts: Facts) -> Anchors:
     known = np.einsum('pk,pkd->pd', share, facts.contrasts[nearest])
     ramp = (near[:, :1] - ANCHOR_FROM) / (ANCHOR_FULL - ANCHOR_FROM)
     moved = ANCHOR_SHARE * np.clip(ramp, 0.0, 1.0)
-    share *= moved / np.maximum(np.linalg.norm(known, axis=1, keepdims=True), 1e-6)
-    own = 1.0 - moved[:, 0]
-    mixed = own[:, None] * contrasts + np.einsum('pk,pkd->pd', share, facts.contrasts[nearest])
-    length = np.linalg.norm(mixed, axis=1)
-    return Anchors(
-        (own / length).astype(np.float32), (share / length[:, None]).astype(np.float32), nearest
-    )
+    scale = moved / np.maximum(np.linalg.norm(known, axis=1, keepdims=True), 1e-6)
+    own = 1.0 - moved
+    length = np.linalg.norm(own * contrasts + scale * known, axis=1, keepdims=True)
+    share *= scale / length
+    return Anchors((own / length)[:, 0].astype(np.float32), share.astype(np.float32), nearest)
 
 
 def anchored(said: Floats, contrasts: Floats, facts: Facts) -> Floats:

@@ -40,16 +40,13 @@ def join(folders: Sequence[Path], out: Path, *, name: str) -> Manifest:
             )
     specs = {m: spec for manifest, _, _ in parts for m, spec in manifest.modalities.items()}
     vision = {m: tensors for _, found, _ in parts for m, tensors in found.items()}
-    origin = {
-        m: index for index, (manifest, _, _) in enumerate(parts) for m in manifest.modalities
-    }
     sources = [
         {
             'name': manifest.name,
-            'modalities': [m for m in manifest.modalities if origin[m] == index],
+            'modalities': [m for m, spec in manifest.modalities.items() if specs[m] is spec],
             'provenance': manifest.provenance,
         }
-        for index, (manifest, _, _) in enumerate(parts)
+        for manifest, _, _ in parts
     ]
     provenance = {'joined': [source for source in sources if source['modalities']]}
     joined = Manifest(name, first.space, first.text, specs, first.licence, provenance)

@@ -110,12 +110,8 @@ def read_tensors(folder: Path) -> tuple[Manifest, dict[str, dict[str, Tensor]], 
         ModelSetError: The manifest or a tensor is missing or does not fit; it is named.
     """
     stored = _intact(folder)
-    vision = {}
     with _opened(stored.weights) as file:
-        for modality, spec in stored.manifest.modalities.items():
-            shapes = vision_shapes(spec.vision)
-            places = {name: stored.place(modality, name) for name in shapes}
-            vision[modality] = _take(file, stored.weights, shapes, places)
+        vision = _vision(file, stored, stored.manifest.modalities)
         words = [key for key in file.keys() if key.startswith(f'{TEXT}/')]  # noqa: SIM118
         text = {key.removeprefix(f'{TEXT}/'): file.get_tensor(key) for key in words}
     return stored.manifest, vision, text
@@ -222,18 +218,24 @@ def _place(
 
 def _towers(stored: Stored, modalities: Iterable[str], pool: TensorPool) -> dict[str, VisionTower]:
     specs = stored.manifest.modalities
-    shapes = {name: vision_shapes(spec.vision) for name, spec in specs.items()}
     towers = {}
     with _opened(stored.weights) as file:
-        known = {stored.place(modality, name) for modality in shapes for name in shapes[modality]}
-        for name in file.keys():  # noqa: SIM118
-            if name not in known and not name.startswith(f'{TEXT}/'):
-                raise ModelSetError(f'{stored.weights}: unexpected tensor {name}')
         for modality in modalities:
-            places = {name: stored.place(modality, name) for name in shapes[modality]}
-            tensors = _take(file, stored.weights, shapes[modality], places)
+            tensors = _vision(file, stored, [modality])[modality]
             towers[modality] = build_tower(specs[modality].vision, tensors, pool)
     return towers
+
+
+def _vision(file: Any, stored: Stored, modalities: Iterable[str]) -> dict[str, dict[str, Tensor]]:
+    """Tensors of some towers by name, in a file that holds nothing but what the manifest tells."""
+    specs = stored.manifest.modalities
+    shapes = {name: vision_shapes(spec.vision) for name, spec in specs.items()}
+    places = {m: {name: stored.place(m, name) for name in names} for m, names in shapes.items()}
+    known = {place for named in places.values() for place in named.values()}
+    for name in file.keys():  # noqa: SIM118
+        if name not in known and not name.startswith(f'{TEXT}/'):
+            raise ModelSetError(f'{stored.weights}: unexpected tensor {name}')
+    return {m: _take(file, stored.weights, shapes[m], places[m]) for m in modalities}
 
 
 def _text(stored: Stored, *, device: str | torch.device, dtype: torch.dtype) -> TextTower:

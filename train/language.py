@@ -34,15 +34,18 @@ class FactVectors:
 
     def contrasts(self) -> Tensor:
         """Mean positive minus mean negative, unit length, `[P, D]`: the prompt ensemble."""
-        positive = self.positive.sum(1) / self.positive_count[:, None]
-        negative = self.negative.sum(1) / self.negative_count[:, None]
+        positive, negative = self._sides()
         return F.normalize(positive - negative, dim=-1)
 
     def means(self) -> tuple[Tensor, Tensor]:
         """Mean positive and mean negative sentence, unit length, `[P, D]` each."""
+        positive, negative = self._sides()
+        return F.normalize(positive, dim=-1), F.normalize(negative, dim=-1)
+
+    def _sides(self) -> tuple[Tensor, Tensor]:
         positive = self.positive.sum(1) / self.positive_count[:, None]
         negative = self.negative.sum(1) / self.negative_count[:, None]
-        return F.normalize(positive, dim=-1), F.normalize(negative, dim=-1)
+        return positive, negative
 
     def facts(self) -> Facts:
         """The facts and their opposites, as a calibration knows them."""

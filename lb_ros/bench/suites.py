@@ -204,11 +204,17 @@ class RandomSentences:
 
     def __init__(self, size: int) -> None:
         self._rng, self._size = np.random.default_rng(1), size
-        said = [_unit(self._rng, FACTS, size=size) for _ in range(3)]
-        fitted = np.ones((FACTS, len(SENSORS)), np.float32)
-        names = tuple(f'fact {index}' for index in range(FACTS))
+        ones = np.ones((FACTS, len(SENSORS)), np.float32)
         self.calibration = Calibration(
-            'random', names, SENSORS, said[0], fitted, 0 * fitted, fitted, said[1], said[2]
+            space=self.space,
+            names=tuple(f'fact {index}' for index in range(FACTS)),
+            modalities=SENSORS,
+            contrasts=_unit(self._rng, FACTS, size=size),
+            slopes=ones,
+            offsets=np.zeros_like(ones),
+            weights=ones,
+            positives=_unit(self._rng, FACTS, size=size),
+            negatives=_unit(self._rng, FACTS, size=size),
         )
 
     def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:

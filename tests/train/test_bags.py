@@ -217,11 +217,8 @@ def test_what_fuzzing_found_is_told_and_not_fatal(name: str) -> None:
     report = BagReport(path)
     assert all(message.raw for message in read_bag(path, report=report))
     assert any('damaged' in line for line in report.problems), report.problems
-    (
-        bag_span_ns(path),
-        bag_topics(path),
-        read_marks(path),
-    )  # as good as they can, but nothing raised
+    for read in (bag_span_ns, bag_topics, read_marks):
+        read(path)  # as much as there is; nothing is raised
 
 
 def test_a_damaged_length_in_a_database_is_one_line() -> None:

@@ -137,7 +137,7 @@ class _Question:
         slopes = _slopes(bank, samples)
         along = {
             m: np.asarray(
-                slopes[m] / odds.deviation * contrast
+                slopes.get(m, 0.0) / odds.deviation * contrast
                 + (said / (said_scales[m].deviation * len(seen)) if m in seen else 0.0),
                 np.float32,
             )
@@ -190,12 +190,11 @@ def _seen(modalities: Iterable[str]) -> list[str]:
 
 
 def _slopes(bank: PredicateBank, modalities: Iterable[str]) -> dict[str, float]:
-    """How fast the fused log-odds of the only predicate grow with each modality's cosine."""
+    """How fast the fused log-odds of a bank's only sentence grow with each modality's cosine."""
     columns = {m: bank.table.columns[m] for m in modalities if m in bank.table.columns}
     votes = sum(float(column.weight[0]) for column in columns.values())
     scale = 1.0 if bank.table.calibrated[0] else 1.0 / max(votes, 1e-9)
-    given = {m: scale * float(c.weight[0] * c.slope[0]) for m, c in columns.items() if c.asked[0]}
-    return {m: given.get(m, 0.0) for m in modalities}
+    return {m: scale * float(c.weight[0] * c.slope[0]) for m, c in columns.items()}
 
 
 def _log_odds(probability: float) -> float:
