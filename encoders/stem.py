@@ -18,7 +18,8 @@ class Embeddings(nn.Module):
         super().__init__()
         width, side = config.width, config.patch_size
         own = (config.frames, width) if config.per_frame else (width,)
-        self.class_embedding = nn.Parameter(torch.randn(own) * width**-0.5)
+        self.class_embedding = nn.Parameter(torch.empty(own))
+        nn.init.normal_(self.class_embedding, std=width**-0.5)
         self.patch_embedding: nn.Module
         if config.stem == 'convolutions':
             self.patch_embedding = ConvolutionStem(config)

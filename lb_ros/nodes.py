@@ -66,7 +66,6 @@ def main(name: str, args: list[str] | None = None) -> None:
         args: ROS arguments; the command line where None.
     """
     use_dds_profile()
-    _import_early()
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:  # a ROS argument or a parameter file is wrong
@@ -93,12 +92,6 @@ def main(name: str, args: list[str] | None = None) -> None:
         for node in started.nodes if started is not None else ():
             node.destroy_node()
         rclpy.try_shutdown()
-
-
-def _import_early() -> None:
-    # A process may take its time to start, but a lifecycle manager awaits `configure`.
-    with contextlib.suppress(ImportError):
-        from transformers import AutoTokenizer, BertModel  # noqa: F401
 
 
 def _run(started: Started, executor: SingleThreadedExecutor) -> None:

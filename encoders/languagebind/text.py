@@ -21,6 +21,7 @@ from torch import Tensor
 from encoders.languagebind.configuration import TextConfig
 from encoders.model_set import ModelSetError
 from encoders.text_tower import ENDS, KEPT, forget_first
+from encoders.unfilled import unfilled
 
 START, END = 49406, 49407  # also the padding is END
 VOCABULARY = 49408
@@ -196,7 +197,7 @@ def build_text(
     """open_clip's text transformer with these tensors, frozen: tokens to projected vectors."""
     from open_clip.transformer import LayerNorm, QuickGELU, TextTransformer
 
-    with torch.device('meta'):
+    with unfilled():
         module = TextTransformer(
             context_length=config.context,
             vocab_size=config.vocabulary,
