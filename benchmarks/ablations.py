@@ -255,7 +255,8 @@ def quality(
 
 
 def _run_apart(args: argparse.Namespace, variant: str, seed: int) -> dict[str, Any]:
-    kept = args.work / f'{variant.replace(" ", "_")}_{seed}_{args.steps}.json'
+    choices = (variant.replace(' ', '_'), seed, args.steps, args.batch)
+    kept = args.work / f'{"_".join(map(str, choices))}.json'
     if not kept.is_file():
         command = [sys.executable, '-m', 'benchmarks.ablations', '--run', variant, str(seed)]
         for name in ('work', 'steps', 'batch', 'threads'):
