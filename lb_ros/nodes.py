@@ -18,6 +18,7 @@ from encoders import LIVE, MODALITIES
 from lb_ros.arrival import Encoded
 from lb_ros.bringup_node import BringupNode
 from lb_ros.dds_profile import use_dds_profile
+from lb_ros.dead_segments import remove_dead_segments
 from lb_ros.diagnostics import publish_diagnostics
 from lb_ros.encoder_node import EncoderNode
 from lb_ros.microphone import MicrophoneNode
@@ -66,6 +67,9 @@ def main(name: str, args: list[str] | None = None) -> None:
         args: ROS arguments; the command line where None.
     """
     use_dds_profile()
+    if freed_bytes := remove_dead_segments():
+        freed = f'{freed_bytes / 1e6:.0f} MB of shared memory that killed processes had left'
+        print(f'{name}: freed {freed}', file=sys.stderr)
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except RuntimeError as error:  # a ROS argument or a parameter file is wrong

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -26,6 +27,8 @@ def start(name: str, args: list[str] | None = None) -> NoReturn:
         main(name, args)
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else 1
+    # Nodes lie in cycles of references; while one is left, so is the shared memory of Fast DDS.
+    gc.collect()
     _leave(status)
 
 

@@ -1,0 +1,103 @@
+"""What killed processes leave in shared memory is freed, and nothing else."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lb_ros.dead_segments import FOLDER, remove_dead_segments
+
+PARTICIPANT = """
+import sys, rclpy
+from lb_ros.dds_profile import use_dds_profile
+use_dds_profile()
+rclpy.init()
+node = rclpy.create_node('participant')
+print('ready', flush=True)
+sys.stdin.read()
+"""
+
+
+def segment(folder: Path, name: str, *, size: int = 1000, age_s: float = 60.0) -> Path:
+    path = folder / name
+    path.write_bytes(bytes(size))
+    lock = folder / f'{name}_el'
+    lock.touch()
+    past_s = lock.stat().st_mtime - age_s
+    os.utime(lock, (past_s, past_s))
+    return path
+
+
+def test_only_segments_that_nobody_holds_are_freed(tmp_path: Path) -> None:
+    dead = segment(tmp_path, 'fastrtps_0123456789abcdef')
+    held = segment(tmp_path, 'fastrtps_1123456789abcdef')
+    new = segment(tmp_path, 'fastrtps_2123456789abcdef', age_s=0.0)
+    other = segment(tmp_path, 'something_of_others')
+    (tmp_path / 'fastrtps_3123456789abcdef_el').mkdir()
+    with (tmp_path / f'{held.name}_el').open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert remove_dead_segments(tmp_path) == 1000
+    assert [p.exists() for p in (dead, held, new, other)] == [False, True, True, True]
+    assert not (tmp_path / f'{dead.name}_el').exists()
+    assert remove_dead_segments(tmp_path / 'none') == 0
+
+
+@pytest.mark.ros
+@pytest.mark.skipif(not FOLDER.is_dir(), reason='no shared memory of Linux')
+def test_the_segment_of_a_killed_node_is_freed_and_that_of_a_living_one_kept() -> None:
+    killed, living = (
+        subprocess.Popen(
+            [sys.executable, '-c', PARTICIPANT], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for _ in range(2)
+    )
+    try:
+        segments = []
+        for process in (killed, living):
+            assert process.stdout is not None
+            assert process.stdout.readline() == b'ready\n'
+            found = re.findall(r'/dev/shm/(fastrtps_[0-9a-f]{16})\b', _maps(process.pid))
+            segments.append({FOLDER / name for name in found})
+        own, others = segments[0] - segments[1], segments[1]
+        assert own and others
+        killed.kill()
+        killed.wait()
+        assert remove_dead_segments(min_age_s=0.0) > 60_000_000
+        assert not any(path.exists() for path in own)
+        assert all(path.exists() for path in others)
+    finally:
+        for process in (killed, living):
+            process.kill()
+            process.communicate()
+
+
+def _maps(pid: int) -> str:
+    return Path(f'/proc/{pid}/maps').read_text()
+
+
+@pytest.mark.ros
+@pytest.mark.skipif(not FOLDER.is_dir(), reason='no shared memory of Linux')
+def test_a_node_that_is_stopped_leaves_nothing() -> None:
+    node = subprocess.Popen(
+        [sys.executable, '-m', 'lb_ros.start', 'depth_encoder'],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert node.stderr is not None
+    try:
+        assert any('is ready' in line for line in node.stderr)
+        maps = _maps(node.pid)
+        own = {lock for lock in FOLDER.glob('fastrtps_*_el') if lock.name[:-3] in maps}
+        node.send_signal(signal.SIGINT)
+        node.communicate(timeout=30)
+        assert own and len([lock for lock in own if lock.exists()]) < len(own)
+    finally:
+        node.kill()
