@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import rclpy
 from lifecycle_msgs.msg import Transition
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode
 from rclpy.signals import SignalHandlerOptions
 
@@ -21,6 +21,7 @@ from lb_ros.dds_profile import use_dds_profile
 from lb_ros.dead_segments import remove_dead_segments
 from lb_ros.diagnostics import publish_diagnostics
 from lb_ros.encoder_node import EncoderNode
+from lb_ros.executor import SensorsFirstExecutor
 from lb_ros.microphone import MicrophoneNode
 from lb_ros.model_service import offer_load_model
 from lb_ros.parameters import Parameters, Settings, inputs_of, unknown_parameters
@@ -75,7 +76,7 @@ def main(name: str, args: list[str] | None = None) -> None:
     except RuntimeError as error:  # a ROS argument or a parameter file is wrong
         print(f'{name}: {error}', file=sys.stderr)
         raise SystemExit(1) from None
-    executor = SingleThreadedExecutor()
+    executor = SensorsFirstExecutor()
     started: Started | None = None
     try:
         # Both ways of being stopped leave through the same door, so that everything is closed.
@@ -98,7 +99,7 @@ def main(name: str, args: list[str] | None = None) -> None:
         rclpy.try_shutdown()
 
 
-def _run(started: Started, executor: SingleThreadedExecutor) -> None:
+def _run(started: Started, executor: SensorsFirstExecutor) -> None:
     for node in started.nodes:
         executor.add_node(node)
     leader = started.leader

@@ -1,0 +1,90 @@
+"""Sensors come first, and services are never forgotten."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from std_msgs.msg import UInt32
+from std_srvs.srv import Trigger
+
+from lb_ros.executor import PATIENCE_S, SensorsFirstExecutor
+
+LIMIT_S = 20.0
+pytestmark = pytest.mark.ros
+
+
+@pytest.fixture
+def robot() -> Iterator[Node]:
+    """A node with a service and a subscription, at work in another thread."""
+    rclpy.init()
+    node = Node('robot')
+    node.heard = 0
+
+    def hear(message: Any) -> None:
+        node.heard += 1
+
+    def answer(request: Any, response: Any) -> Any:
+        response.success = True
+        return response
+
+    node.create_subscription(UInt32, 'numbers', hear, 10)
+    node.create_service(Trigger, 'ask', answer)
+    executor = SensorsFirstExecutor()
+    executor.add_node(node)
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            executor.spin_once(timeout_sec=LIMIT_S)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    yield node
+    stop.set()
+    executor.wake()
+    thread.join()
+    executor.shutdown()
+    node.destroy_node()
+    rclpy.try_shutdown()
+
+
+@pytest.mark.parametrize('rate_hz', [0, 500])
+def test_a_service_is_answered_whatever_flows(robot: Node, rate_hz: int) -> None:
+    other = Node('other')
+    executor = SingleThreadedExecutor()
+    executor.add_node(other)
+    client = other.create_client(Trigger, 'ask')
+    numbers = other.create_publisher(UInt32, 'numbers', 10)
+    assert client.wait_for_service(LIMIT_S)
+    if rate_hz:
+        other.create_timer(1 / rate_hz, lambda: numbers.publish(UInt32()))
+        while robot.heard < 10:
+            executor.spin_once(timeout_sec=1.0)
+    waits_s = []
+    for _ in range(10):
+        began_s = time.monotonic()
+        answer = client.call_async(Trigger.Request())
+        executor.spin_until_future_complete(answer, LIMIT_S)
+        assert answer.done() and answer.result().success
+        waits_s.append(time.monotonic() - began_s)
+    # It would be ten seconds if a service had to wait for the end of a quiet wait.
+    assert min(waits_s) < PATIENCE_S + 1.0
+    executor.shutdown()
+    other.destroy_node()
+
+
+def test_services_are_not_looked_at_while_messages_flow(robot: Node) -> None:
+    service = next(each for each in robot.services if each.srv_name.endswith('ask'))
+    subscription = next(each for each in robot.subscriptions if each.topic_name == '/numbers')
+    executor = SensorsFirstExecutor()
+    assert executor.can_execute(service) and executor.can_execute(subscription)
+    executor._looks_at_all = False
+    assert not executor.can_execute(service) and executor.can_execute(subscription)
+    executor.shutdown()
