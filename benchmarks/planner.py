@@ -29,7 +29,7 @@ from sensor_msgs.msg import Image
 
 from benchmarks.environment import write_result
 from encoders import Binder, Line, Predicate, State
-from encoders.bank import text_contrast
+from encoders.bank import text_vectors
 from lb_ros.client import LanguageClient
 from lb_ros.dds_profile import use_dds_profile
 from lb_ros.msg import Embedding, PredicateScores
@@ -108,7 +108,7 @@ def picture(grey: int) -> np.ndarray:
 def bright(binder: Binder, *, dwell_ms: float) -> Predicate:
     """A predicate that is calibrated on a dark and a bright picture."""
     asked = Predicate('bright', ('the room is bright',), ('the room is dark',))
-    contrast = text_contrast(binder, asked)
+    _, contrast = text_vectors(binder, asked)
     dark, light = (
         float(binder.embed(image=picture(grey))['image'][0] @ contrast) for grey in GREYS.values()
     )

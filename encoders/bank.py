@@ -228,19 +228,13 @@ def _check_length(binder: Binder, predicate: Predicate) -> None:
                 )
 
 
-def text_contrast(binder: Binder, predicate: Predicate) -> Floats:
-    """Mean positive minus mean negative sentence vector, `[D]`, unit length.
+def text_vectors(binder: Binder, predicate: Predicate) -> tuple[Floats, Floats]:
+    """The mean positive sentence vector, and the contrast: it minus the mean negative one.
 
     The difference carries the state: in a text tower, "open" and "closed" lie close together.
 
-    Raises:
-        PredicateError: Positive and negative sentences mean the same to the text tower.
-    """
-    return text_vectors(binder, predicate)[1]
-
-
-def text_vectors(binder: Binder, predicate: Predicate) -> tuple[Floats, Floats]:
-    """The mean positive sentence vector and the contrast, `[D]`, unit length.
+    Returns:
+        Both `[D]`, of unit length.
 
     Raises:
         PredicateError: Positive and negative sentences mean the same to the text tower.

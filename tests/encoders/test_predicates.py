@@ -19,7 +19,7 @@ from encoders import (
     State,
     load_predicates,
 )
-from encoders.bank import text_contrast, text_vectors
+from encoders.bank import text_vectors
 from encoders.calibration import Calibration
 
 
@@ -56,7 +56,7 @@ def test_any_sentence_is_a_predicate_or_an_error(sentence: str) -> None:
 
 def test_the_contrast_points_from_no_to_yes(binder: Binder) -> None:
     predicate = Predicate('open', ('the drawer is open',), ('the drawer is closed',))
-    contrast = text_contrast(binder, predicate)
+    _, contrast = text_vectors(binder, predicate)
     yes, no = binder.embed_text(['the drawer is open', 'the drawer is closed'])
     assert yes @ contrast > 0 > no @ contrast
 
@@ -101,7 +101,7 @@ def test_equal_meanings_cannot_be_told_apart(binder: Binder) -> None:
 
 
 def calibration_for(binder: Binder, predicate: Predicate) -> Calibration:
-    contrast = text_contrast(binder, predicate)
+    _, contrast = text_vectors(binder, predicate)
     return Calibration(
         space=binder.space,
         names=(predicate.name,),
@@ -219,7 +219,7 @@ class TestFusion:
         return PredicateBank([predicate], fitted)
 
     def contrast(self, binder: Binder) -> np.ndarray:
-        return text_contrast(binder, Predicate.from_sentence('the drawer is open'))
+        return text_vectors(binder, Predicate.from_sentence('the drawer is open'))[1]
 
     def test_a_blind_modality_is_named_and_cannot_tell_alone(
         self, bank: PredicateBank, binder: Binder

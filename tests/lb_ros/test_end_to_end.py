@@ -23,7 +23,7 @@ from rclpy.qos import qos_profile_sensor_data  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 
 from encoders import Binder, Predicate, State  # noqa: E402
-from encoders.bank import text_contrast  # noqa: E402
+from encoders.bank import text_vectors  # noqa: E402
 from encoders.calibration import Calibration  # noqa: E402
 from encoders.shipped import shipped  # noqa: E402
 from lb_ros.client import LanguageClient, PredicateStatus  # noqa: E402
@@ -100,7 +100,7 @@ def model(tiny_model_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     folder = tmp_path_factory.mktemp('calibrated') / 'tiny'
     shutil.copytree(tiny_model_set, folder)
     binder = Binder.load(folder)
-    contrast = text_contrast(binder, bright())
+    _, contrast = text_vectors(binder, bright())
     dark, light = (
         float(binder.embed(image=np.full((48, 64, 3), grey, np.uint8))['image'][0] @ contrast)
         for grey in (DARK, BRIGHT)

@@ -63,10 +63,10 @@ def add(store: MomentStore, vectors: np.ndarray, modality: str, *, bag: str) -> 
 
 def test_a_sentence_finds_the_moment_whose_vector_fits(binder: Binder, tmp_path: Path) -> None:
     from encoders import Predicate
-    from encoders.bank import text_contrast
+    from encoders.bank import text_vectors
 
     rng = np.random.default_rng(0)
-    contrast = text_contrast(binder, Predicate.from_sentence('the drawer is open'))
+    _, contrast = text_vectors(binder, Predicate.from_sentence('the drawer is open'))
     vectors = unit(rng.normal(size=(60, DIMENSIONS)))
     vectors[30] = unit(vectors[30] + 2 * contrast)
     vectors[31] = unit(vectors[31] + 1.9 * contrast)
