@@ -38,7 +38,7 @@ CODED_LENGTH = math.sqrt(1 + CODE_SIZE * CODE_VALUE**2)
 KMEANS_ITERATIONS, KMEANS_SAMPLE_RATE = 8, 32
 # Of an approximate search. Sentences need a larger share of the cells than examples. A byte for
 # each dimension is not quite exact, so that some candidates are compared again.
-PROBED_SHARE = 0.32
+PROBED_SHARE = 0.16
 REFINE_FACTOR = 5
 # An open index notices within this time what another process has added or merged.
 REFRESH = timedelta(seconds=1)
