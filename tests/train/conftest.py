@@ -1,4 +1,4 @@
-"""Small bags with drawn pictures and sounds, written by a foreign writer."""
+"""Small bags with drawn pictures and sounds by a foreign writer; small recipes and weights."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import yaml
 from numpy.typing import NDArray
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
@@ -26,6 +27,7 @@ from train.pairs.options import PairOptions, PairsReport
 from train.pairs.shards import write_shards
 from train.trained_set import released_config
 
+RECIPES = Path(__file__).resolve().parents[2] / 'config' / 'recipes'
 START_NS = 1_700_000_000_000_000_000
 SIDE = 32
 RATE_HZ = 16_000
@@ -166,6 +168,12 @@ def random_moments(count: int, *, seed: int) -> list[dict[str, bool]]:
     ]
 
 
+@pytest.fixture
+def one_thread() -> None:
+    """PyTorch computes with one thread."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope='session')
 def drawn() -> DrawnBag:
     """The writer of drawn bags."""
@@ -273,3 +281,23 @@ def tiny_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]
         tensors = {released_name(k): v for k, v in tower.state_dict().items()}
         torch.save({**tensors, **words}, folder / name / 'pytorch_model.bin')
     return {path.name: str(path) for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture(scope='session')
+def recipe_values(tiny_checkpoints: dict[str, str]) -> dict[str, Any]:
+    """A contrastive recipe small enough for the tiny checkpoints."""
+    values = yaml.safe_load((RECIPES / 'languagebind-depth.yaml').read_text())
+    return values | {
+        'name': 'tiny',
+        'start': tiny_checkpoints,
+        'modalities': ['depth', 'infrared'],
+        'lora': {'rank': 4, 'alpha': 16},
+        'patch_dropout': {'depth': 0.5, 'infrared': 0.0},
+        'batch': 12,
+        'micro_batch': 6,
+        'max_steps': 6,
+        'warmup_steps': 2,
+        'learning_rate': 1e-2,
+        'precision': 'fp32',
+        'save_every_steps': 2,
+    }
