@@ -16,6 +16,8 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from encoders.unfilled import unfilled
+
 # Published names of a layer's parts, and those of `nn.TransformerEncoderLayer`.
 _PARTS = {
     'attention.output.dense': 'self_attn.out_proj',
@@ -38,21 +40,23 @@ class Bert(nn.Module):
         self._positions = nn.Parameter(tensors['embeddings.position_embeddings.weight'])
         # A sentence by itself is of the first of two types.
         self._type = nn.Parameter(tensors['embeddings.token_type_embeddings.weight'][0])
-        self._norm = nn.LayerNorm(width, eps=epsilon)
-        self._norm.load_state_dict({k: tensors[f'embeddings.LayerNorm.{k}'] for k in _KINDS})
-        layer = nn.TransformerEncoderLayer(
-            width,
-            config['num_attention_heads'],
-            config['intermediate_size'],
-            activation='gelu',
-            layer_norm_eps=epsilon,
-            batch_first=True,
-        )
-        self._layers = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        with unfilled():
+            self._norm = nn.LayerNorm(width, eps=epsilon)
+            layer = nn.TransformerEncoderLayer(
+                width,
+                config['num_attention_heads'],
+                config['intermediate_size'],
+                activation='gelu',
+                layer_norm_eps=epsilon,
+                batch_first=True,
+            )
+            self._layers = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        norm = {kind: tensors[f'embeddings.LayerNorm.{kind}'] for kind in _KINDS}
+        self._norm.load_state_dict(norm, assign=True)
         state: dict[str, Tensor] = {}
         for index in range(layers):
             state |= _layer_state(f'encoder.layer.{index}', f'layers.{index}', tensors)
-        self._layers.load_state_dict(state)
+        self._layers.load_state_dict(state, assign=True)
         self.requires_grad_(False).eval()
 
     def forward(self, tokens: Tensor, is_padding: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoders.text_tower import MAX_TOKENS, _minilm_folder, text_tower
+from encoders.text_tower import MAX_TOKENS, MiniLM, _minilm_folder, text_tower
 
 WORDS = st.text(string.ascii_letters + string.digits + " ,.-'()üßéñ日本語😀", min_size=1)
 
@@ -43,6 +43,14 @@ def test_sentences_of_any_kind_and_length(published: Any, texts: list[str]) -> N
     texts = [*texts, 'the drawer is open', 'word ' * 200]
     own = text_tower('minilm-l6-v2').embed(texts)
     np.testing.assert_allclose(own, published(texts), atol=2e-6)
+
+
+def test_loading_it_draws_no_random_numbers() -> None:
+    torch.manual_seed(0)
+    wanted = torch.rand(3)
+    torch.manual_seed(0)
+    MiniLM()
+    torch.testing.assert_close(torch.rand(3), wanted, rtol=0, atol=0)
 
 
 def test_loading_a_set_imports_no_library_that_takes_seconds() -> None:
