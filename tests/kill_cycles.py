@@ -90,6 +90,8 @@ class Robot(Node):
         if target in SENSORS:
             topic = f'embeddings/{self.modality}'
             self.create_subscription(Embedding, topic, self._heard, qos_profile_sensor_data)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self)
 
     def _diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -116,6 +118,28 @@ class Robot(Node):
         message.header.stamp = to_stamp(self.get_clock().now().nanoseconds)
         self._sender.publish(message)
 
+    def until(
+        self, holds: Callable[[], bool], limit_s: float, *, sends: bool = False
+    ) -> float | None:
+        """Listen until something holds; returns how long that took, None beyond the limit."""
+        began_s = time.monotonic()
+        while not holds():
+            if time.monotonic() - began_s > limit_s:
+                return None
+            if sends:
+                self.send()
+            self._executor.spin_once(timeout_sec=0.03)
+        return time.monotonic() - began_s
+
+    def pass_time(self, duration_s: float, *, sends: bool = False) -> None:
+        """Listen for a while."""
+        self.until(lambda: False, duration_s, sends=sends)
+
+    def close(self) -> None:
+        """Leave the ROS graph."""
+        self._executor.shutdown()
+        self.destroy_node()
+
 
 def kill_node(
     target: str, cycles: int, *, rng: np.random.Generator, end_s: float
@@ -128,49 +152,22 @@ def kill_node(
     (folder / 'predicates.yaml').write_text(PREDICATES)
     words = [sys.executable, '-m', 'lb_ros.start', target, '--ros-args', '-p', 'threads:=1']
     words += ['-p', f'predicates:={folder / "predicates.yaml"}']
-    robot, executor = Robot(target, Binder.load('lb-mini')), SingleThreadedExecutor()
-    executor.add_node(robot)
-
-    def until(holds: Callable[[], bool], limit_s: float, *, sends: bool = False) -> float | None:
-        began_s = time.monotonic()
-        while not holds():
-            if time.monotonic() - began_s > limit_s:
-                return None
-            if sends:
-                robot.send()
-            executor.spin_once(timeout_sec=0.03)
-        return time.monotonic() - began_s
-
-    def cycle(log: TextIO, longest_s: float) -> tuple[float | None, float | None]:
-        victim = subprocess.Popen(words, stdout=log, stderr=log)
-        until(lambda: False, float(rng.uniform(0, longest_s)), sends=True)
-        victim.kill()
-        victim.wait()
-        until(lambda: False, 0.3)  # what it had sent is read before it is forgotten
-        robot.is_active = robot.has_answered = False
-        process = subprocess.Popen(words, stdout=log, stderr=log)
-        start_s = until(lambda: robot.is_active, START_S)
-        robot.has_answered = False
-        recovery_s = until(lambda: robot.has_answered, RECOVERY_S, sends=True)
-        until(lambda: False, float(rng.uniform(0, WORK_S)), sends=True)
-        process.kill()
-        process.wait()
-        return start_s, recovery_s
-
+    robot = Robot(target, Binder.load('lb-mini'))
     starts_s: list[float] = []
     recoveries_s: list[float] = []
     done = 0
     while done < cycles and time.monotonic() < end_s:
         with (folder / 'log.txt').open('w') as log:
-            start_s, recovery_s = cycle(log, max(starts_s, default=6.0))
+            start_s, recovery_s = _kill_twice(
+                robot, words, log=log, longest_s=max(starts_s, default=6.0), rng=rng
+            )
         done += 1
         if start_s is None or recovery_s is None:
             print((folder / 'log.txt').read_text()[-1000:], file=sys.stderr)
         else:
             starts_s.append(start_s)
             recoveries_s.append(recovery_s)
-    executor.shutdown()
-    robot.destroy_node()
+    robot.close()
     return {
         'cycles': done,
         'kills': 2 * done,
@@ -178,6 +175,31 @@ def kill_node(
         'start_s': _quantiles(starts_s),
         'recovery_s': _quantiles(recoveries_s),
     }
+
+
+def _kill_twice(
+    robot: Robot, words: list[str], *, log: TextIO, longest_s: float, rng: np.random.Generator
+) -> tuple[float | None, float | None]:
+    """One cycle: a kill within `longest_s` of a start, and one at work.
+
+    Returns:
+        Seconds of the second start until the node is active, and from then until it has answered;
+        None where it took too long.
+    """
+    victim = subprocess.Popen(words, stdout=log, stderr=log)
+    robot.pass_time(float(rng.uniform(0, longest_s)), sends=True)
+    victim.kill()
+    victim.wait()
+    robot.pass_time(0.3)  # what it had sent is read before it is forgotten
+    robot.is_active = robot.has_answered = False
+    process = subprocess.Popen(words, stdout=log, stderr=log)
+    start_s = robot.until(lambda: robot.is_active, START_S)
+    robot.has_answered = False
+    recovery_s = robot.until(lambda: robot.has_answered, RECOVERY_S, sends=True)
+    robot.pass_time(float(rng.uniform(0, WORK_S)), sends=True)
+    process.kill()
+    process.wait()
+    return start_s, recovery_s
 
 
 def kill_apart(target: str, domain: int, args: argparse.Namespace) -> dict[str, Any]:
@@ -194,43 +216,14 @@ def kill_apart(target: str, domain: int, args: argparse.Namespace) -> dict[str, 
 def kill_training(cycles: int, *, rng: np.random.Generator) -> dict[str, Any]:
     """Kill a training run at random moments; returns what was measured."""
     folder = Path(tempfile.mkdtemp())
-    for index in range(2):
-        DrawnBag().write(
-            folder / 'bags' / f'bag{index}',
-            random_moments(20, seed=index),
-            marks={'split': 'train'},
-            seed=index,
-        )
     steps = STEPS_PER_CYCLE * cycles
-    recipe = RECIPE.replace('max_steps: 120', f'max_steps: {steps}')
-    (folder / 'whole.yaml').write_text(recipe)
-    often = recipe.replace('validate_every_minutes: 1.0e+9', 'validate_every_minutes: 0.0')
-    (folder / 'often.yaml').write_text(often)
-
-    def command(config: str, out: Path, *more: str) -> list[str]:
-        words = ['--config', str(folder / config), '--data', str(folder / 'bags')]
-        words += ['--cache', str(folder / 'cache'), '--workers', '1', '--threads', '1']
-        return [
-            sys.executable,
-            '-m',
-            'train.cli',
-            'train',
-            'bind',
-            *words,
-            '--out',
-            str(out),
-            *more,
-        ]
-
-    def finish(words: list[str]) -> None:
-        subprocess.run(words, cwd=ROOT, env=one_thread, check=True, stdout=subprocess.DEVNULL)
-
-    one_thread = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    _write_training(folder, steps)
     out, whole, damaged, killed, steps_seen = folder / 'out', folder / 'whole', 0, 0, [0]
+    often = _training_command(folder, 'often.yaml', out=out)
     while killed < cycles and steps_seen[-1] < steps:
         resume = ['--resume'] if (out / CHECKPOINT).exists() else []
         process = subprocess.Popen(
-            command('often.yaml', out, *resume), cwd=ROOT, env=one_thread,
+            [*often, *resume], cwd=ROOT, env=_one_thread(),
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         _await_change(out / CHECKPOINT, process)
@@ -238,15 +231,12 @@ def kill_training(cycles: int, *, rng: np.random.Generator) -> dict[str, Any]:
         process.kill()
         process.wait()
         killed += 1
-        try:
-            state = torch.load(out / CHECKPOINT, weights_only=True)
-            damaged += int(state['step'] < steps_seen[-1])
-            steps_seen.append(state['step'])
-        except Exception as error:
-            print(f'{type(error).__name__}: {error}', file=sys.stderr)
-            damaged += 1
-    finish(command('often.yaml', out, '--resume'))
-    finish(command('whole.yaml', whole))
+        step = _step_of(out / CHECKPOINT)
+        damaged += int(step is None or step < steps_seen[-1])
+        if step is not None:
+            steps_seen.append(step)
+    for words in ([*often, '--resume'], _training_command(folder, 'whole.yaml', out=whole)):
+        subprocess.run(words, cwd=ROOT, env=_one_thread(), check=True, stdout=subprocess.DEVNULL)
     first, second = (load_file(each / 'drawn' / WEIGHTS) for each in (out, whole))
     damaged += sum(json.loads(line) is None for line in (out / LOG).read_text().splitlines())
     return {
@@ -258,6 +248,41 @@ def kill_training(cycles: int, *, rng: np.random.Generator) -> dict[str, Any]:
             np.array_equal(first[name], second[name]) for name in {**first, **second}
         ),
     }
+
+
+def _write_training(folder: Path, steps: int) -> None:
+    """Bags, and two recipes that differ in how often a checkpoint is written."""
+    for index in range(2):
+        DrawnBag().write(
+            folder / 'bags' / f'bag{index}',
+            random_moments(20, seed=index),
+            marks={'split': 'train'},
+            seed=index,
+        )
+    recipe = RECIPE.replace('max_steps: 120', f'max_steps: {steps}')
+    (folder / 'whole.yaml').write_text(recipe)
+    often = recipe.replace('validate_every_minutes: 1.0e+9', 'validate_every_minutes: 0.0')
+    (folder / 'often.yaml').write_text(often)
+
+
+def _training_command(folder: Path, config: str, *, out: Path) -> list[str]:
+    words = [sys.executable, '-m', 'train.cli', 'train', 'bind']
+    words += ['--config', str(folder / config), '--data', str(folder / 'bags')]
+    words += ['--cache', str(folder / 'cache'), '--workers', '1', '--threads', '1']
+    return [*words, '--out', str(out)]
+
+
+def _one_thread() -> dict[str, str]:
+    return {**os.environ, 'OMP_NUM_THREADS': '1'}
+
+
+def _step_of(checkpoint: Path) -> int | None:
+    """The step a checkpoint was written at; None where it cannot be read."""
+    try:
+        return int(torch.load(checkpoint, weights_only=True)['step'])
+    except Exception as error:
+        print(f'{type(error).__name__}: {error}', file=sys.stderr)
+        return None
 
 
 def _await_change(path: Path, process: subprocess.Popen[bytes]) -> None:

@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -62,14 +63,7 @@ def decide(
     costs = Costs(args.cost_false_positive, args.cost_false_negative)
     if min(costs.false_positive, costs.false_negative) <= 0:
         raise ValueError('costs must be positive')
-    existing = None
-    if args.predicates:
-        load_predicates(args.predicates)  # raises with a clear message
-        existing = yaml.safe_load(args.predicates.read_text())['predicates']
-        if not isinstance(existing, dict) or not all(
-            isinstance(entry, dict) for entry in existing.values()
-        ):
-            raise ValueError(f'{args.predicates}: needs a mapping of names with fields here')
+    existing = _read_entries(args.predicates) if args.predicates else None
     useful = {n: w > 0 for n, w in zip(fitted.names, fitted.weights, strict=True) if (w > 0).any()}
     fits = fit_thresholds(
         scores,
@@ -97,6 +91,14 @@ def decide(
         load_predicates(args.out)
     if args.report:
         args.report.write_text(json.dumps(described(fits), indent=2) + '\n')
+
+
+def _read_entries(predicates: Path) -> dict[str, dict[str, Any]]:
+    load_predicates(predicates)  # raises with a clear message
+    entries = yaml.safe_load(predicates.read_text())['predicates']
+    if not isinstance(entries, dict) or not all(isinstance(e, dict) for e in entries.values()):
+        raise ValueError(f'{predicates}: needs a mapping of names with fields here')
+    return entries
 
 
 def print_thresholds(fits: list[ThresholdFit]) -> None:

@@ -117,14 +117,7 @@ def open_towers(
         if temperature is not None:
             with torch.no_grad():
                 module.logit_scale.fill_(-math.log(temperature))
-        towers[name] = Tower(
-            modality=name,
-            module=module,
-            logit_scale=module.logit_scale,
-            patches=module.config.patches,
-            preprocess=partial(_input, encoder),
-            layers=list(module.encoder.layers),
-        )
+        towers[name] = _tower(name, encoder, module=module)
 
     def save(folder: Path, name: str, provenance: Mapping[str, Any]) -> Path:
         modules = {m: tower.module for m, tower in towers.items()}
@@ -173,6 +166,17 @@ def _learning(
         for name, parameter in module.named_parameters():
             parameter.requires_grad_(name in PROBED)
     return module
+
+
+def _tower(modality: str, encoder: TowerEncoder, *, module: VisionTower) -> Tower:
+    return Tower(
+        modality=modality,
+        module=module,
+        logit_scale=module.logit_scale,
+        patches=module.config.patches,
+        preprocess=partial(_input, encoder),
+        layers=list(module.encoder.layers),
+    )
 
 
 def _input(encoder: Encoder, raw: Any) -> Tensor:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from encoders import Binder, Predicate, State
 from lb_ros.dashboard.session import FUSED, Session
+
+if TYPE_CHECKING:
+    from train.score.embed import Embeddings
+    from train.score.track import Scored
 
 
 def cache_folder() -> Path:
@@ -38,10 +44,9 @@ def load_bag(
         ValueError: It holds nothing to encode.
     """
     from train.bags import BagReport
-    from train.phrasings import Phrasings
     from train.score.embed import BagSource, embed_bag
     from train.score.timeline import thumbnails_of
-    from train.score.track import read_truth, track, truth_for
+    from train.score.track import track
     from train.score.windows import DEFAULT_MAX_RATE_HZ, SensorTopics
     from train.storage import bag_span_ns
 
@@ -64,28 +69,41 @@ def load_bag(
     )
     session.use(binder)
     for moment in track(binder, predicates, found):
-        evaluation = moment.evaluation
-        series: dict[str, dict[str, float | None]] = {
-            FUSED: {s.name: s.fused if s.can_tell else None for s in evaluation.scores}
-        }
-        for modality in moment.fresh:
-            series[modality] = {
-                s.name: s.probability[modality]
-                for s in evaluation.scores
-                if modality in s.probability
-            }
-        session.add_scores(moment.time_ns, series)
-        states = {name: State(t.state).name for name, t in evaluation.states.items()}
+        session.add_scores(moment.time_ns, _probabilities(moment))
+        states = {name: State(t.state).name for name, t in moment.evaluation.states.items()}
         session.add_states(moment.time_ns, states)
+    _add_truth(session, bag, predicates=predicates)
+    _add_embeddings(session, found)
+    for stamp_ns, modality, jpeg in thumbnails_of(source, session.duration_s):
+        session.add_picture(stamp_ns, modality, jpeg)
+    session.message = '; '.join(report.problems)
+
+
+def _probabilities(moment: Scored) -> dict[str, dict[str, float | None]]:
+    """By series, then by predicate; None where no sensor can tell."""
+    scores = moment.evaluation.scores
+    series: dict[str, dict[str, float | None]] = {
+        FUSED: {s.name: s.fused if s.can_tell else None for s in scores}
+    }
+    for modality in moment.fresh:
+        series[modality] = {
+            s.name: s.probability[modality] for s in scores if modality in s.probability
+        }
+    return series
+
+
+def _add_truth(session: Session, bag: Path, *, predicates: Sequence[Predicate]) -> None:
+    from train.phrasings import Phrasings
+    from train.score.track import read_truth, truth_for
+
     named = read_truth(bag)
     for name, truth in truth_for(predicates, list(named), Phrasings.load('trained')).items():
         for stamp_ns, value in named[truth]:
             session.add_truth(stamp_ns, {name: value})
-    order = found.stamp_ns.argsort(kind='stable')
-    for row in order:
+
+
+def _add_embeddings(session: Session, found: Embeddings) -> None:
+    for row in found.stamp_ns.argsort(kind='stable'):
         session.add_embedding(
             int(found.stamp_ns[row]), str(found.modality[row]), found.vectors[row]
         )
-    for stamp_ns, modality, jpeg in thumbnails_of(source, session.duration_s):
-        session.add_picture(stamp_ns, modality, jpeg)
-    session.message = '; '.join(report.problems)

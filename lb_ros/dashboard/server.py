@@ -14,6 +14,8 @@ from lb_ros.dashboard.session import QuestionError, Session
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import Route
 
 PAGE = Path(__file__).parent / 'page'
 MAX_OPEN_BAGS = 4
@@ -81,16 +83,31 @@ def make_app(site: Site) -> Starlette:
         from starlette.applications import Starlette
         from starlette.middleware import Middleware
         from starlette.middleware.gzip import GZipMiddleware
-        from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
-        from starlette.routing import Route
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             'the dashboard needs its server: pip install "lb_ros[dashboard]"'
         ) from error
-    from train.score.timeline import PAGE as SCORE_PAGE
 
-    def session_or_none(request: Request) -> Session | None:
-        return site.session_of(request.query_params.get('bag'))
+    return Starlette(
+        routes=[
+            *_file_routes(site),
+            *_session_routes(site),
+            _question_route(site),
+            *_index_routes(site),
+        ],
+        middleware=[Middleware(GZipMiddleware, minimum_size=2000, compresslevel=1)],
+    )
+
+
+def _asked_session(site: Site, request: Request) -> Session | None:
+    return site.session_of(request.query_params.get('bag'))
+
+
+def _file_routes(site: Site) -> list[Route]:
+    from starlette.responses import FileResponse, PlainTextResponse
+    from starlette.routing import Route
+
+    from train.score.timeline import PAGE as SCORE_PAGE
 
     def page(request: Request) -> Response:
         search = site.search is not None and request.url.path == '/'
@@ -103,14 +120,22 @@ def make_app(site: Site) -> Starlette:
                 return FileResponse(folder / name, headers={'Cache-Control': 'no-cache'})
         return PlainTextResponse('no such file', 404)
 
+    return [Route('/', page), Route('/moment', page), Route('/static/{name}', static)]
+
+
+def _session_routes(site: Site) -> list[Route]:
+    """What a page shows: its title, what is new, pictures."""
+    from starlette.responses import JSONResponse, PlainTextResponse, Response
+    from starlette.routing import Route
+
     def about(request: Request) -> Response:
-        session = session_or_none(request)
+        session = _asked_session(site, request)
         if session is None:
             return PlainTextResponse('no such bag', 404)
         return JSONResponse({'title': session.title, 'live': session.live})
 
     def updates(request: Request) -> Response:
-        session = session_or_none(request)
+        session = _asked_session(site, request)
         since = request.query_params.get('since', '0')
         if session is None or not since.isdigit():
             return PlainTextResponse('no such bag, or since is no number', 404)
@@ -118,7 +143,7 @@ def make_app(site: Site) -> Starlette:
         return JSONResponse(session.updates(int(since)))
 
     def picture(request: Request) -> Response:
-        session = session_or_none(request)
+        session = _asked_session(site, request)
         try:
             at = request.query_params.get('t')
             at_s = None if at is None else float(at)
@@ -130,6 +155,19 @@ def make_app(site: Site) -> Starlette:
         headers = {'X-Time': f'{found[0]:.3f}', 'Cache-Control': 'no-store'}
         return Response(found[1], media_type='image/jpeg', headers=headers)
 
+    return [
+        Route('/api/session', about),
+        Route('/api/updates', updates),
+        Route('/api/picture/{modality}', picture),
+    ]
+
+
+def _question_route(site: Site) -> Route:
+    """Where questions are asked (POST) and withdrawn (DELETE)."""
+    from starlette.concurrency import run_in_threadpool
+    from starlette.responses import JSONResponse, PlainTextResponse
+    from starlette.routing import Route
+
     async def ask(request: Request) -> Response:
         # A form of another page cannot send JSON here without being asked first.
         if not request.headers.get('content-type', '').startswith('application/json'):
@@ -138,9 +176,7 @@ def make_app(site: Site) -> Starlette:
             sentence = str((await request.json())['sentence'])
         except (ValueError, KeyError, TypeError):
             return PlainTextResponse('expected {"sentence": "..."}', 400)
-        from starlette.concurrency import run_in_threadpool
-
-        session = await run_in_threadpool(session_or_none, request)
+        session = await run_in_threadpool(_asked_session, site, request)
         if session is None:
             return PlainTextResponse('no such bag', 404)
         try:
@@ -149,6 +185,13 @@ def make_app(site: Site) -> Starlette:
         except QuestionError as error:
             return PlainTextResponse(str(error), 422)
         return JSONResponse({'sentence': sentence})
+
+    return Route('/api/ask', ask, methods=['POST', 'DELETE'])
+
+
+def _index_routes(site: Site) -> list[Route]:
+    from starlette.responses import JSONResponse, PlainTextResponse, Response
+    from starlette.routing import Route
 
     def search(request: Request) -> Response:
         sentence = request.query_params.get('sentence', '').strip()
@@ -168,17 +211,4 @@ def make_app(site: Site) -> Starlette:
         jpeg = site.thumbnail(asked.get('bag', ''), modality, int(stamp))
         return Response(jpeg, media_type='image/jpeg') if jpeg else PlainTextResponse('none', 404)
 
-    return Starlette(
-        routes=[
-            Route('/', page),
-            Route('/moment', page),
-            Route('/static/{name}', static),
-            Route('/api/session', about),
-            Route('/api/updates', updates),
-            Route('/api/picture/{modality}', picture),
-            Route('/api/ask', ask, methods=['POST', 'DELETE']),
-            Route('/api/search', search),
-            Route('/api/thumbnail/{modality}', thumbnail),
-        ],
-        middleware=[Middleware(GZipMiddleware, minimum_size=2000, compresslevel=1)],
-    )
+    return [Route('/api/search', search), Route('/api/thumbnail/{modality}', thumbnail)]

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from encoders.encoder import TextTower
 from train.cached import backpropagate
 from train.checkpoint import (
     CHECKPOINT,
@@ -172,34 +173,17 @@ def training_step(
     for group in run.optimizer.param_groups:
         group['lr'] = learning_rate(recipe, run.step, steps)
     run.optimizer.zero_grad(set_to_none=True)
-    scaler = run.scaler if run.scaler.is_enabled() else None
     losses = {}
     for name, tower in run.towers.items():
-        batch = draw_batch(
-            data,
-            tower,
-            trained.text,
-            step=run.step,
-            batch=recipe.batch,
-            patch_dropout=recipe.patch_dropout[name],
-            seed=recipe.seed,
-            ranks=ranks,
-        )
-        losses[name] = backpropagate(
-            tower,
-            batch,
-            micro_batch=recipe.micro_batch,
-            ranks=ranks,
-            precision=recipe.precision,
-            scaler=scaler,
-            seed=recipe.seed * 1_000_003 + run.step,
+        losses[name] = _backpropagate_batch(
+            recipe, run, tower=tower, text=trained.text, data=data, ranks=ranks
         )
     if not all(math.isfinite(loss) for loss in losses.values()):
         raise DivergedError(
             f'the loss is no longer a number at step {run.step + 1}: {losses}; the last '
             f'checkpoint is kept; lower learning_rate, or use precision fp32'
         )
-    if scaler is None:
+    if not run.scaler.is_enabled():
         _refuse_infinite(run)
     run.scaler.step(run.optimizer)
     run.scaler.update()
@@ -207,6 +191,37 @@ def training_step(
         tower.clamp_temperature()
     run.step += 1
     return losses
+
+
+def _backpropagate_batch(
+    recipe: ContrastRecipe,
+    run: Run,
+    *,
+    tower: Tower,
+    text: TextTower,
+    data: PairData,
+    ranks: Ranks,
+) -> float:
+    """Add the gradients of this step's batch of one modality; returns its loss."""
+    batch = draw_batch(
+        data,
+        tower,
+        text,
+        step=run.step,
+        batch=recipe.batch,
+        patch_dropout=recipe.patch_dropout[tower.modality],
+        seed=recipe.seed,
+        ranks=ranks,
+    )
+    return backpropagate(
+        tower,
+        batch,
+        micro_batch=recipe.micro_batch,
+        ranks=ranks,
+        precision=recipe.precision,
+        scaler=run.scaler if run.scaler.is_enabled() else None,
+        seed=recipe.seed * 1_000_003 + run.step,
+    )
 
 
 def _refuse_infinite(run: Run) -> None:

@@ -122,23 +122,7 @@ class LerobotWriter:
         index = len(self._episodes)
         place = {'chunk_index': index // CHUNK_FILES, 'file_index': index % CHUNK_FILES}
         path = self._work / DATA.format(**place)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        step = max(1, count // SAMPLED_FRAMES)
-        seen: dict[str, list[Any]] = {name: [] for name in self._all_features()}
-        schema = pa.schema([(name, f.arrow) for name, f in self._all_features().items()])
-        with pq.ParquetWriter(path, schema, compression='zstd') as writer:
-            rows: list[dict[str, Any]] = []
-            for number, frame in enumerate(frames):
-                row = dict(frame) | self._counters(number, index, self._tasks.index(task))
-                for name, feature in self._all_features().items():
-                    if feature.dtype != 'image':
-                        seen[name].append(row[name])
-                    elif number % step == 0:
-                        seen[name].append(_pixels(row[name]))
-                rows.append(row)
-                if len(rows) == ROWS_AT_ONCE or number == count - 1:
-                    writer.write_table(self._table(rows, schema))
-                    rows = []
+        seen = self._write_frames(path, frames, count=count, task=self._tasks.index(task))
         self._episodes.append(
             {
                 'episode_index': index,
@@ -154,6 +138,29 @@ class LerobotWriter:
         )
         self._stats.append({name: _statistics(values) for name, values in seen.items() if values})
         self._frames += count
+
+    def _write_frames(
+        self, path: Path, frames: Iterator[Mapping[str, Any]], *, count: int, task: int
+    ) -> dict[str, list[Any]]:
+        """Write the next episode's frames; returns what statistics need, by feature."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        step = max(1, count // SAMPLED_FRAMES)
+        seen: dict[str, list[Any]] = {name: [] for name in self._all_features()}
+        schema = pa.schema([(name, f.arrow) for name, f in self._all_features().items()])
+        with pq.ParquetWriter(path, schema, compression='zstd') as writer:
+            rows: list[dict[str, Any]] = []
+            for number, frame in enumerate(frames):
+                row = dict(frame) | self._counters(number, len(self._episodes), task)
+                for name, feature in self._all_features().items():
+                    if feature.dtype != 'image':
+                        seen[name].append(row[name])
+                    elif number % step == 0:
+                        seen[name].append(_pixels(row[name]))
+                rows.append(row)
+                if len(rows) == ROWS_AT_ONCE or number == count - 1:
+                    writer.write_table(self._table(rows, schema))
+                    rows = []
+        return seen
 
     def finish(self) -> None:
         """Write what describes the data set and put it in its place.

@@ -50,6 +50,27 @@ class Moment:
     probability: float | None = None
     cosines: dict[str, float] = field(default_factory=dict)
 
+    @classmethod
+    def of(
+        cls,
+        entry: Entry,
+        *,
+        score: float,
+        cosines: Mapping[str, float],
+        probability: float | None = None,
+    ) -> Moment:
+        """The moment of the entry that fits best, rounded to what anyone reads."""
+        return cls(
+            bag=entry.bag,
+            time_s=round(entry.time_s, 3),
+            stamp_ns=entry.stamp_ns,
+            modality=entry.modality,
+            topic=entry.topic,
+            score=round(score, 4),
+            probability=None if probability is None else round(probability, 4),
+            cosines={modality: round(value, 4) for modality, value in cosines.items()},
+        )
+
 
 def find_sentence(
     store: MomentStore,
@@ -171,15 +192,11 @@ class _Question:
         near_said = [
             self.said_scales[m](float(evidence[m].vector @ self.said)) for m in _seen(evidence)
         ]
-        return Moment(
-            bag=centre.bag,
-            time_s=round(centre.time_s, 3),
-            stamp_ns=centre.stamp_ns,
-            modality=centre.modality,
-            topic=centre.topic,
-            score=round(self.odds(_log_odds(score.fused)) + float(np.mean(near_said)), 4),
-            probability=round(score.fused, 4),
-            cosines={m: round(value, 4) for m, value in score.similarity.items()},
+        return Moment.of(
+            centre,
+            score=self.odds(_log_odds(score.fused)) + float(np.mean(near_said)),
+            probability=score.fused,
+            cosines=score.similarity,
         )
 
 
@@ -256,22 +273,12 @@ def find_like(
             continue
         alike = {modality: centred[modality]} if modality in centred else centred
         query = _unit(np.mean([_unit(v) for v in alike.values()], axis=0))
-        products = samples[modality] @ query
-        middle, spread = float(products.mean()), float(products.std()) or 1.0
-        for entry in store.nearest(query, modality, limit=top * CANDIDATES):
-            if entry.bag == example.bag and abs(entry.time_s - example.time_s) < apart_s:
-                continue
-            found.append(
-                Moment(
-                    bag=entry.bag,
-                    time_s=round(entry.time_s, 3),
-                    stamp_ns=entry.stamp_ns,
-                    modality=modality,
-                    topic=entry.topic,
-                    score=round((entry.cosine - middle) / spread, 4),
-                    cosines={modality: round(entry.cosine, 4)},
-                )
-            )
+        scale = _Scale.of(samples[modality] @ query)
+        found += [
+            Moment.of(entry, score=scale(entry.cosine), cosines={modality: entry.cosine})
+            for entry in store.nearest(query, modality, limit=top * CANDIDATES)
+            if entry.bag != example.bag or abs(entry.time_s - example.time_s) >= apart_s
+        ]
     found.sort(key=lambda moment: -moment.score)
     return _apart(found, apart_s=apart_s, top=top)
 
