@@ -37,7 +37,7 @@ def published() -> Any:
     return embed
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(texts=st.lists(WORDS.filter(str.strip), min_size=1, max_size=5))
 def test_sentences_of_any_kind_and_length(published: Any, texts: list[str]) -> None:
     texts = [*texts, 'the drawer is open', 'word ' * 200]

@@ -17,6 +17,7 @@ from std_srvs.srv import Trigger
 from lb_ros.executor import PATIENCE_S, SensorsFirstExecutor
 
 LIMIT_S = 20.0
+QUIET_S = 3.0  # how long a wait lasts where nothing comes
 pytestmark = pytest.mark.ros
 
 
@@ -42,13 +43,12 @@ def robot() -> Iterator[Node]:
 
     def work() -> None:
         while not stop.is_set():
-            executor.spin_once(timeout_sec=LIMIT_S)
+            executor.spin_once(timeout_sec=QUIET_S)
 
     thread = threading.Thread(target=work)
     thread.start()
     yield node
     stop.set()
-    executor.wake()
     thread.join()
     executor.shutdown()
     node.destroy_node()
@@ -74,8 +74,8 @@ def test_a_service_is_answered_whatever_flows(robot: Node, rate_hz: int) -> None
         executor.spin_until_future_complete(answer, LIMIT_S)
         assert answer.done() and answer.result().success
         waits_s.append(time.monotonic() - began_s)
-    # It would be ten seconds if a service had to wait for the end of a quiet wait.
-    assert min(waits_s) < PATIENCE_S + 1.0
+    # A service that had to wait for the end of a quiet wait would take far longer.
+    assert min(waits_s) < PATIENCE_S + 0.5
     executor.shutdown()
     other.destroy_node()
 
