@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lb_ros.dead_segments import FOLDER, remove_dead_segments
+from lb_ros.dead_segments import FOLDER, LOCK, remove_dead_segments
 
 PARTICIPANT = """
 import sys, rclpy
@@ -33,6 +33,13 @@ def segment(folder: Path, name: str, *, size: int = 1000, age_s: float = 60.0) -
     past_s = lock.stat().st_mtime - age_s
     os.utime(lock, (past_s, past_s))
     return path
+
+
+def held_by(process: subprocess.Popen[Any]) -> set[Path]:
+    """Segments whose locks a process has open."""
+    opened = [link.readlink() for link in Path(f'/proc/{process.pid}/fd').iterdir()]
+    locks = [path.name for path in opened if path.parent == FOLDER and LOCK.fullmatch(path.name)]
+    return {FOLDER / name.removesuffix('_el') for name in locks}
 
 
 def test_only_segments_that_nobody_holds_are_freed(tmp_path: Path) -> None:
@@ -63,9 +70,8 @@ def test_the_segment_of_a_killed_node_is_freed_and_that_of_a_living_one_kept() -
         for process in (killed, living):
             assert process.stdout is not None
             assert process.stdout.readline() == b'ready\n'
-            found = re.findall(r'/dev/shm/(fastrtps_[0-9a-f]{16})\b', _maps(process.pid))
-            segments.append({FOLDER / name for name in found})
-        own, others = segments[0] - segments[1], segments[1]
+            segments.append(held_by(process))
+        own, others = segments
         assert own and others
         killed.kill()
         killed.wait()
@@ -76,10 +82,6 @@ def test_the_segment_of_a_killed_node_is_freed_and_that_of_a_living_one_kept() -
         for process in (killed, living):
             process.kill()
             process.communicate()
-
-
-def _maps(pid: int) -> str:
-    return Path(f'/proc/{pid}/maps').read_text()
 
 
 @pytest.mark.ros
@@ -94,10 +96,9 @@ def test_a_node_that_is_stopped_leaves_nothing() -> None:
     assert node.stderr is not None
     try:
         assert any('is ready' in line for line in node.stderr)
-        maps = _maps(node.pid)
-        own = {lock for lock in FOLDER.glob('fastrtps_*_el') if lock.name[:-3] in maps}
+        own = held_by(node)
         node.send_signal(signal.SIGINT)
         node.communicate(timeout=30)
-        assert own and len([lock for lock in own if lock.exists()]) < len(own)
+        assert own and not any(path.exists() for path in own)
     finally:
         node.kill()
