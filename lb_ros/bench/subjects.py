@@ -13,6 +13,7 @@ from encoders.golden import golden_input
 from encoders.languagebind.preprocess import released_config
 from encoders.sources import load_encoders, parse_source
 from encoders.towers import TowerEncoder
+from encoders.unfilled import unfilled
 from encoders.vision_config import VisionConfig
 from encoders.vit import VisionTower, tie
 
@@ -63,7 +64,7 @@ def open_clip_tower(model: str, dtype: torch.dtype, *, device: torch.device) -> 
     """OpenCLIP's own image tower of the random model's shape, random too."""
     from open_clip.transformer import VisionTransformer
 
-    with torch.device('meta'):
+    with unfilled():
         tower = VisionTransformer(
             image_size=LARGE.image_size[0],
             patch_size=LARGE.patch_size,
