@@ -7,13 +7,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lb_ros.dead_segments import FOLDER, LOCK, remove_dead_segments
 
+LIMIT_S = 60.0
 PARTICIPANT = """
 import sys, rclpy
 from lb_ros.dds_profile import use_dds_profile
@@ -35,7 +38,29 @@ def segment(folder: Path, name: str, *, size: int = 1000, age_s: float = 60.0) -
     return path
 
 
-def held_by(process: subprocess.Popen[Any]) -> set[Path]:
+@contextmanager
+def running(*words: str) -> Iterator[subprocess.Popen[str]]:
+    """A process of Python that has said it is ready; one that never does is killed."""
+    process = subprocess.Popen(
+        [sys.executable, *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    limit = threading.Timer(LIMIT_S, process.kill)
+    limit.start()
+    try:
+        assert process.stdout is not None
+        assert any('ready' in line for line in process.stdout)
+        yield process
+    finally:
+        limit.cancel()
+        process.kill()
+        process.communicate()
+
+
+def held_by(process: subprocess.Popen[str]) -> set[Path]:
     """Segments whose locks a process has open."""
     opened = [link.readlink() for link in Path(f'/proc/{process.pid}/fd').iterdir()]
     locks = [path.name for path in opened if path.parent == FOLDER and LOCK.fullmatch(path.name)]
@@ -59,46 +84,21 @@ def test_only_segments_that_nobody_holds_are_freed(tmp_path: Path) -> None:
 @pytest.mark.ros
 @pytest.mark.skipif(not FOLDER.is_dir(), reason='no shared memory of Linux')
 def test_the_segment_of_a_killed_node_is_freed_and_that_of_a_living_one_kept() -> None:
-    killed, living = (
-        subprocess.Popen(
-            [sys.executable, '-c', PARTICIPANT], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        for _ in range(2)
-    )
-    try:
-        segments = []
-        for process in (killed, living):
-            assert process.stdout is not None
-            assert process.stdout.readline() == b'ready\n'
-            segments.append(held_by(process))
-        own, others = segments
+    with running('-c', PARTICIPANT) as killed, running('-c', PARTICIPANT) as living:
+        own, others = held_by(killed), held_by(living)
         assert own and others
         killed.kill()
         killed.wait()
         assert remove_dead_segments(min_age_s=0.0) > 60_000_000
         assert not any(path.exists() for path in own)
         assert all(path.exists() for path in others)
-    finally:
-        for process in (killed, living):
-            process.kill()
-            process.communicate()
 
 
 @pytest.mark.ros
 @pytest.mark.skipif(not FOLDER.is_dir(), reason='no shared memory of Linux')
 def test_a_node_that_is_stopped_leaves_nothing() -> None:
-    node = subprocess.Popen(
-        [sys.executable, '-m', 'lb_ros.start', 'depth_encoder'],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert node.stderr is not None
-    try:
-        assert any('is ready' in line for line in node.stderr)
+    with running('-m', 'lb_ros.start', 'depth_encoder') as node:
         own = held_by(node)
         node.send_signal(signal.SIGINT)
-        node.communicate(timeout=30)
+        node.communicate(timeout=LIMIT_S)
         assert own and not any(path.exists() for path in own)
-    finally:
-        node.kill()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from statistics import median
 from typing import Any
 
 import pytest
@@ -65,7 +66,9 @@ def test_a_service_is_answered_whatever_flows(robot: Node, rate_hz: int) -> None
     assert client.wait_for_service(LIMIT_S)
     if rate_hz:
         other.create_timer(1 / rate_hz, lambda: numbers.publish(UInt32()))
+        end_s = time.monotonic() + LIMIT_S
         while robot.heard < 10:
+            assert time.monotonic() < end_s, 'no numbers are heard'
             executor.spin_once(timeout_sec=1.0)
     waits_s = []
     for _ in range(10):
@@ -75,7 +78,7 @@ def test_a_service_is_answered_whatever_flows(robot: Node, rate_hz: int) -> None
         assert answer.done() and answer.result().success
         waits_s.append(time.monotonic() - began_s)
     # A service that had to wait for the end of a quiet wait would take far longer.
-    assert min(waits_s) < PATIENCE_S + 0.5
+    assert median(waits_s) < PATIENCE_S + 0.5
     executor.shutdown()
     other.destroy_node()
 
