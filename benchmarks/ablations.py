@@ -35,18 +35,18 @@ from encoders.shipped import shipped
 from encoders.sources import find_set, load_encoders
 from encoders.store import write_set
 from encoders.towers import TowerEncoder
-from train.cached import matches
-from train.evaluate import embed_bags, score_predicates
-from train.loss import contrastive_loss
-from train.pair_data import PairData, draw_batch, open_pair_data
-from train.pair_eval import embed_pairs, retrieval_tables
+from train.bags.samples import find_bags
+from train.evaluation.evaluate import embed_bags, score_predicates
+from train.evaluation.pair_eval import embed_pairs, retrieval_tables
 from train.pairs.options import PairOptions
 from train.phrasings import Phrasings, relation_of
-from train.ranks import Ranks
-from train.recipes.contrast import Run, new_run, training_step
-from train.recipes.contrast_config import ContrastRecipe, load_contrast_recipe
-from train.samples import find_bags
-from train.tower import TrainedSet, open_towers
+from train.training.cached import matches
+from train.training.contrast import Run, new_run, training_step
+from train.training.contrast_recipe import ContrastRecipe, load_contrast_recipe
+from train.training.loss import contrastive_loss
+from train.training.pair_data import PairData, draw_batch, open_pair_data
+from train.training.ranks import Ranks
+from train.training.tower import TrainedSet, open_towers
 
 MODALITY, START_FROM = 'infrared', 'image'
 RECIPE = Path(__file__).resolve().parent.parent / 'config/recipes/languagebind-infrared.yaml'

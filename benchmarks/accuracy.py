@@ -15,9 +15,9 @@ from pathlib import Path
 from benchmarks.environment import write_result
 from encoders.model_set import read_manifest
 from encoders.sources import find_set, load_encoders
-from train.evaluate import embed_bags
-from train.report import evaluate_model_set, print_evaluation
-from train.samples import find_bags
+from train.bags.samples import find_bags
+from train.evaluation.evaluate import embed_bags
+from train.evaluation.report import evaluate_model_set, print_evaluation
 
 
 def main() -> None:

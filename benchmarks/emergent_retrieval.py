@@ -14,9 +14,9 @@ from pathlib import Path
 
 from benchmarks.environment import write_result
 from encoders.sources import find_set, load_encoders
-from train.evaluate import embed_bags
-from train.report import emergent_retrieval
-from train.samples import find_bags
+from train.bags.samples import find_bags
+from train.evaluation.evaluate import embed_bags
+from train.evaluation.report import emergent_retrieval
 
 
 def main() -> None:

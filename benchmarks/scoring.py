@@ -23,12 +23,12 @@ from benchmarks.environment import write_result
 from encoders import Binder, load_predicates
 from encoders.precision import PRECISIONS
 from encoders.shipped import shipped
-from train.bags import BagReport
+from train.bags.reader import BagReport
+from train.bags.storage import RawMessage, bag_files, read_raw
 from train.score.cli import default_threads
 from train.score.embed import BagSource
 from train.score.score import outputs_for, score_bag
 from train.score.windows import SensorTopics
-from train.storage import RawMessage, bag_files, read_raw
 
 START_NS = 1_700_000_000_000_000_000
 PERIOD_NS = 100_000_000

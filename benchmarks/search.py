@@ -26,8 +26,8 @@ import numpy as np
 from benchmarks.environment import write_result
 from encoders import MODALITIES, SENSED, Binder
 from encoders.audio_window import WINDOW_S
+from train.bags.samples import find_bags
 from train.phrasings import Phrasings, relation_of
-from train.samples import find_bags
 from train.score.embed import Embeddings
 from train.score.track import read_truth
 from train.search.find import find_sentence

@@ -36,12 +36,12 @@ from encoders.model_set import Manifest, ModalitySpec
 from encoders.store import write_set
 from encoders.vit import VisionTower
 from lb_ros.bench.suites import LARGE
-from train.pair_data import PairData
 from train.pairs.record import Pair, Text, encode
-from train.ranks import Ranks
-from train.recipes.contrast import announcement, new_run, training_step
-from train.recipes.contrast_config import load_contrast_recipe
-from train.tower import open_towers
+from train.training.contrast import announcement, new_run, training_step
+from train.training.contrast_recipe import load_contrast_recipe
+from train.training.pair_data import PairData
+from train.training.ranks import Ranks
+from train.training.tower import open_towers
 
 RECIPE = Path(__file__).resolve().parent.parent / 'config/recipes/languagebind-depth.yaml'
 CLIP_TEXT = TextConfig(

@@ -47,7 +47,7 @@ from lb_ros.msg import AudioChunk, Embedding, PredicateStates  # noqa: E402
 from lb_ros.qos import LATCHED  # noqa: E402
 from lb_ros.stamps import to_stamp  # noqa: E402
 from tests.train.conftest import RECIPE, DrawnBag, random_moments  # noqa: E402
-from train.checkpoint import CHECKPOINT, LOG  # noqa: E402
+from train.training.checkpoint import CHECKPOINT, LOG  # noqa: E402
 
 START_S, RECOVERY_S, WORK_S = 180.0, 5.0, 0.5
 SENSORS = {'camera_encoder': 'image', 'depth_encoder': 'depth', 'infrared_encoder': 'infrared',

@@ -16,14 +16,7 @@ from encoders.encoder import EncoderSet
 from encoders.model_set import ModelSetError
 from encoders.sources import find_set, load_encoders, parse_source
 from encoders.space import SpaceError
-from train import calibrate_cli, eval_cli
-from train.evaluate import Vectors, embed_bags
-from train.pairs import cli as pairs
-from train.pairs.shards import is_pair_set
-from train.phrasings import Phrasings
-from train.recipes import cli as contrast
-from train.recipes.config import RecipeError, load_recipe
-from train.samples import (
+from train.bags.samples import (
     EvaluationDataError,
     LoadReport,
     Samples,
@@ -31,6 +24,14 @@ from train.samples import (
     load_samples,
     refuse_evaluation_bags,
 )
+from train.calibration import cli as calibration_cli
+from train.evaluation import cli as evaluation_cli
+from train.evaluation.evaluate import Vectors, embed_bags
+from train.pairs import cli as pairs
+from train.pairs.shards import is_pair_set
+from train.phrasings import Phrasings
+from train.training import cli as contrast
+from train.training.recipe import RecipeError, load_recipe
 
 DEFAULT_CACHE = Path('runs/cache')
 
@@ -85,7 +86,7 @@ def _run_train(args: argparse.Namespace) -> int:
 
 
 def _run_bind(args: argparse.Namespace) -> int:
-    from train.recipes.bind import CheckpointError, DivergedError, bind
+    from train.training.bind import CheckpointError, DivergedError, bind
 
     try:
         recipe = load_recipe(args.config)
@@ -123,12 +124,12 @@ def _add_calibrate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--data', type=Path, nargs='+', required=True, help='bags with ground truth'
     )
-    calibrate_cli.add_arguments(parser)
+    calibration_cli.add_arguments(parser)
     _add_common(parser)
 
 
 def _run_calibrate(args: argparse.Namespace) -> int:
-    from train.calibrate import calibrate, scores_to_fit
+    from train.calibration.calibrate import calibrate, scores_to_fit
 
     try:
         folder = find_set(args.model)
@@ -142,7 +143,9 @@ def _run_calibrate(args: argparse.Namespace) -> int:
         fitted = calibrate(scores, samples, space=space, embed=embed, phrasings=phrasings)
         fitted.save(folder)
         if args.out or args.report:
-            calibrate_cli.decide(args, scores, samples, fitted, vectors=vectors, model=folder.name)
+            calibration_cli.decide(
+                args, scores, samples, fitted, vectors=vectors, model=folder.name
+            )
     except (EvaluationDataError, ModelSetError, SpaceError, OSError, ValueError) as error:
         return _fail('calibrate', error)
     print(f'{len(fitted.names)} predicates calibrated on {len(samples)} moments, in {folder}')
@@ -165,14 +168,14 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--report', type=Path, help='write all results as JSON')
     parser.add_argument('--json', action='store_true', help='print them as JSON')
-    eval_cli.add_arguments(parser)
+    evaluation_cli.add_arguments(parser)
     _add_common(parser)
 
 
 def _run_eval(args: argparse.Namespace) -> int:
     if args.suite or is_pair_set(args.data[0]):
-        return eval_cli.run(args)
-    from train.report import evaluate_model_set, print_evaluation
+        return evaluation_cli.run(args)
+    from train.evaluation.report import evaluate_model_set, print_evaluation
 
     try:
         encoders = load_encoders(parse_source(args.model))

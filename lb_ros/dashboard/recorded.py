@@ -43,12 +43,12 @@ def load_bag(
         FileNotFoundError: There is no such bag.
         ValueError: It holds nothing to encode.
     """
-    from train.bags import BagReport
+    from train.bags.reader import BagReport
+    from train.bags.storage import bag_span_ns
     from train.score.embed import BagSource, embed_bag
     from train.score.timeline import thumbnails_of
     from train.score.track import track
     from train.score.windows import DEFAULT_MAX_RATE_HZ, SensorTopics
-    from train.storage import bag_span_ns
 
     report = BagReport(bag)
     topics = SensorTopics.parse(topic_words)

@@ -115,7 +115,7 @@ def play(
     Raises:
         ValueError: The rate is not positive.
     """
-    from train.bags import BagReport, read_bag
+    from train.bags.reader import BagReport, read_bag
 
     if not 0 < rate < math.inf:
         raise ValueError(f'the rate must be positive, not {rate}')
@@ -146,7 +146,7 @@ def play(
 
 
 def _publishers(node: Node, bag: Path, report: Any) -> dict[str, tuple[Publisher, bool]]:
-    from train.bags import read_bag
+    from train.bags.reader import read_bag
 
     found: dict[str, tuple[Publisher, bool]] = {}
     unknown: set[str] = set()

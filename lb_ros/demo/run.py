@@ -90,7 +90,7 @@ def predicates_of(bag: Path, texts: Sequence[str]) -> tuple[list[Predicate], lis
         DemoError: The bag holds nothing to score and there are no sentences.
         FileNotFoundError: There is no such bag.
     """
-    from train.bags import BagReport, read_bag
+    from train.bags.reader import BagReport, read_bag
     from train.phrasings import Phrasings
 
     report = BagReport(bag)

@@ -22,7 +22,7 @@ from encoders.store import ModelSet, save_model_set  # noqa: E402
 from encoders.text_tower import text_tower  # noqa: E402
 from encoders.vit import VisionTower  # noqa: E402
 from lb_ros.msg import Embedding  # noqa: E402
-from train.recipes.config import load_recipe  # noqa: E402
+from train.training.recipe import load_recipe  # noqa: E402
 
 pytestmark = pytest.mark.ros
 

@@ -21,11 +21,11 @@ from encoders.languagebind.released import released_name
 from encoders.languagebind.text import VOCABULARY, text_shapes
 from encoders.vision_config import VisionConfig
 from encoders.vit import VisionTower
-from train.bags import OWN_MESSAGES
+from train.bags.reader import OWN_MESSAGES
 from train.pairs.make import manifest_of, plan_pairs, stream_pairs
 from train.pairs.options import PairOptions, PairsReport
 from train.pairs.shards import write_shards
-from train.trained_set import released_config
+from train.training.trained_set import released_config
 
 RECIPES = Path(__file__).resolve().parents[2] / 'config' / 'recipes'
 START_NS = 1_700_000_000_000_000_000

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from train.checkpoint import LOG
 from train.cli import main
+from train.training.checkpoint import LOG
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:

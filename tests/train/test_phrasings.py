@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from train.phrasings import Fact, Phrasings, Wording, relation_of
-from train.recipes.config import load_recipe
+from train.training.recipe import load_recipe
 
 RECIPES = Path(__file__).resolve().parents[2] / 'config' / 'recipes'
 # The others are of `lb-ros train contrast`.

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from encoders.modalities import MODALITIES
+from train.bags.samples import TRUTH_TOPIC, EvaluationDataError, find_bags, refuse_evaluation_bags
 from train.cluster import Spread, add_ray_argument, ray_cluster
 from train.pairs.make import PairPlan, manifest_of, plan_pairs, spread_pairs, stream_pairs
 from train.pairs.options import (
@@ -25,7 +26,6 @@ from train.pairs.options import (
 from train.pairs.shards import DEFAULT_PAIRS, MANIFEST, write_manifest, write_shards
 from train.pairs.sidecar import read_sidecar
 from train.pairs.views import Views, load_callable, read_paraphrases, read_templates
-from train.samples import TRUTH_TOPIC, EvaluationDataError, find_bags, refuse_evaluation_bags
 
 STDERR = Console(stderr=True)
 EPILOG = """example: lb-ros train pairs --data bags/ --out pairs/ --modalities depth audio

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from encoders.decode import DecodeError, decode_audio, decode_image
 from encoders.modalities import MODALITIES
-from train.bags import BagMessage, BagReport
+from train.bags.reader import BagMessage, BagReport
 from train.pairs.options import PairOptions, PairsReport
 from train.pairs.plan import Window, segmented
 from train.pairs.record import Pair, encode, key_of

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from encoders.modalities import MODALITIES
-from train.samples import TOPICS, TRUTH_TOPIC
+from train.bags.samples import TOPICS, TRUTH_TOPIC
 
 TASK_TOPICS = ('task/text',)
 ANNOTATION_TOPICS = ('annotations', 'annotation/text')

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from train.bags import BagMessage, BagReport, read_bag
+from train.bags.reader import BagMessage, BagReport, read_bag
 from train.pairs.options import WINDOWS_AT_TEXTS, PairOptions, PairsReport
 from train.pairs.record import Text
 from train.pairs.sidecar import SidecarRow

@@ -16,9 +16,9 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from encoders import State
 from train.atomic import atomic_file
-from train.bags import OWN_MESSAGES
+from train.bags.reader import OWN_MESSAGES
+from train.bags.storage import RawMessage, bag_files, bag_topics, read_raw
 from train.score.track import Scored
-from train.storage import RawMessage, bag_files, bag_topics, read_raw
 
 SCORES_TOPIC, STATES_TOPIC = 'predicates/scores', 'predicates/state'
 

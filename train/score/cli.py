@@ -26,16 +26,16 @@ from rich.progress import (
 from encoders import SENSED, Binder, ModelSetError, Predicate, PredicateError, load_predicates
 from encoders.precision import PRECISIONS
 from encoders.shipped import shipped
-from train.bags import BagReport
+from train.bags.reader import BagReport
+from train.bags.samples import find_bags
+from train.bags.storage import bag_span_ns
 from train.cluster import add_ray_argument, ray_cluster
-from train.samples import find_bags
 from train.score.embed import BagSource
 from train.score.lerobot_export import DEFAULT_FPS
 from train.score.lerobot_format import LerobotWriter
 from train.score.rerun_export import rerun_module
 from train.score.score import Outputs, outputs_for, score_bag
 from train.score.windows import DEFAULT_MAX_RATE_HZ, SensorTopics
-from train.storage import bag_span_ns
 
 ERRORS = (
     ModelSetError,

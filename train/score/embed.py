@@ -20,7 +20,7 @@ from encoders import MODALITIES, Binder
 from encoders.decode import DecodeError
 from encoders.golden import golden_input
 from train.atomic import atomic_file
-from train.bags import BagReport
+from train.bags.reader import BagReport
 from train.score.windows import SensorTopics, Window, read_windows
 
 PART_WINDOWS = 64

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import MODALITIES, State
-from train.bags import BagReport, read_bag
+from train.bags.reader import BagReport, read_bag
 from train.score.embed import BagSource, Embeddings
 from train.score.lerobot_format import Feature, LerobotWriter, decoded
 from train.score.sound import Loudness

@@ -14,7 +14,7 @@ import numpy as np
 
 from encoders import MODALITIES, State
 from encoders.decode import DecodeError
-from train.bags import BagReport
+from train.bags.reader import BagReport
 from train.score.embed import BagSource
 from train.score.picture import STYLES
 from train.score.sound import Loudness

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encoders import Binder, Predicate
-from train.bags import BagReport
+from train.bags.reader import BagReport
 from train.phrasings import Phrasings
 from train.score.annotate import write_annotated
 from train.score.embed import BagSource, embed_bag

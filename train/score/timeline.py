@@ -11,7 +11,7 @@ from typing import Any
 
 from encoders import SENSED, State
 from encoders.decode import DecodeError
-from train.bags import BagReport
+from train.bags.reader import BagReport
 from train.score.embed import BagSource
 from train.score.table import FUSED, Truth
 from train.score.thumbnail import thumbnail

@@ -10,9 +10,9 @@ import numpy as np
 
 from encoders import Binder, Predicate, PredicateBank
 from encoders.scoring import Evaluation, Scoring
-from train.bags import read_bag
+from train.bags.reader import read_bag
+from train.bags.samples import TRUTH_TOPIC
 from train.phrasings import Phrasings
-from train.samples import TRUTH_TOPIC
 from train.score.embed import Embeddings
 
 HISTORY_S = 2.0  # only the newest evidence is asked for

@@ -10,9 +10,9 @@ from typing import Any
 from encoders import MODALITIES, SENSED
 from encoders.audio_window import WINDOW_S, AudioWindow
 from encoders.decode import DecodeError, decode_audio, decode_image
-from train.bags import BagMessage, BagReport, read_bag
-from train.samples import TOPICS
-from train.storage import bag_topics
+from train.bags.reader import BagMessage, BagReport, read_bag
+from train.bags.samples import TOPICS
+from train.bags.storage import bag_topics
 
 # Types that carry a sensor, for the advice given where no topic has a usual name.
 SENSOR_TYPES = ('Image', 'CompressedImage', 'AudioChunk', 'AudioStamped', 'AudioData')

@@ -11,8 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from encoders import SENSED, Binder, ModelSetError
-from train.bags import BagReport
-from train.samples import find_bags
+from train.bags.reader import BagReport
+from train.bags.samples import find_bags
+from train.bags.storage import bag_span_ns
 from train.score.cli import (
     add_reading_arguments,
     follow,
@@ -27,7 +28,6 @@ from train.search.find import APART_S, Moment, example_at, find_like, find_sente
 from train.search.index import DEFAULT_MAX_RATE_HZ, IndexedBag, index_bag
 from train.search.page import play_command, replay_command, write_results_page, write_thumbnails
 from train.search.store import About, MomentStore
-from train.storage import bag_span_ns
 
 ERRORS = (ModelSetError, ModuleNotFoundError, OSError, ValueError, KeyError)
 

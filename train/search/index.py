@@ -11,11 +11,11 @@ from pathlib import Path
 
 from encoders import Binder
 from encoders.decode import DecodeError
-from train.bags import BagReport
+from train.bags.reader import BagReport
+from train.bags.storage import bag_span_ns
 from train.score.embed import BagSource, embed_bag, fingerprint
 from train.score.thumbnail import thumbnail
 from train.search.store import MomentStore
-from train.storage import bag_span_ns
 
 DEFAULT_MAX_RATE_HZ = 4.0
 THUMBNAIL_STEP_NS = 1_000_000_000

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from train.bags import OWN_MESSAGES
+from train.bags.reader import OWN_MESSAGES
 from train.simulate.camera import Frame
 from train.simulate.sound import RATE_HZ
 

@@ -1,0 +1,64 @@
+"""Recipe files are checked before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from train.training.recipe import RecipeError, load_recipe
+
+RECIPES = Path(__file__).resolve().parents[3] / 'config' / 'recipes'
+# The others are of `lb-ros train contrast`.
+BIND = sorted(p for p in RECIPES.glob('*.yaml') if '\ntuning:' not in p.read_text())
+
+
+@pytest.mark.parametrize('path', BIND, ids=lambda path: path.name)
+def test_recipes_of_the_repository_load_and_say_how_to_run_them(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert f'lb-ros train bind --config config/recipes/{path.name}' in path.read_text()
+    manifest = recipe.manifest(space='minilm:0', provenance={})
+    assert set(manifest.modalities) == set(recipe.batch)
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'said'),
+    [
+        ('seed: 0', 'seed: 0\nlerning_rate: 1.0', "unknown key 'lerning_rate'"),
+        ('seed: 0', '', "missing key 'seed'"),
+        ('trainable: all', 'trainable: some', 'trainable'),
+        ('trainable: all', 'trainable: lora', 'start'),
+        ('image: 16, ', '', 'batch'),
+        ('patch_dropout: 0.2', 'patch_dropout: 1.0', 'patch_dropout'),
+        ('ema: 0.95', 'ema: 1.0', 'ema'),
+        ('max_steps: 120', 'max_steps: 0', 'max_steps'),
+        ('  infrared: *all', '', 'relations must name the modalities'),
+        ('image: &all {open: 1.0', 'image: &all {on: 1.0', 'quote `on`'),
+        ('learning_rate: 3.0e-3', 'learning_rate: 0.0', 'learning_rate'),
+        ('region_weight: {}', 'region_weight: {smell: 1.0}', 'region_weight'),
+        ('region_weight: {}', 'region_weight: {image: 1.0}', 'patch_dropout 0'),
+        ('precision: fp32', 'precision: int8', 'precision'),
+        ('heads: 2', 'heads: 5', 'heads'),
+        ('heads: 2', 'heads: 2, deads: 3', 'deads'),
+        ('image: {size: 32}', 'image: {sise: 32}', 'sise'),
+        ('  depth: {size: 32}', '  smell: {size: 32}', 'smell'),
+    ],
+)
+def test_a_faulty_recipe_is_refused_by_file_and_key(
+    recipe_file: Path, tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    text = recipe_file.read_text()
+    assert old in text
+    path = tmp_path / 'faulty.yaml'
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(RecipeError, match=said) as raised:
+        load_recipe(path)
+    assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize('text', ['', '- a list', 'name: [unclosed'])
+def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / 'faulty.yaml'
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=r'faulty\.yaml'):
+        load_recipe(path)

@@ -1,0 +1,186 @@
+"""Read logged bags without ROS: one streaming function and a report of what could not be used."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+
+from encoders.shipped import shipped
+from train.bags.storage import RawMessage, bag_files, read_raw
+
+OWN_MESSAGES = shipped('msg')
+TYPE_NAME = re.compile(r'[A-Za-z]\w*(/[A-Za-z]\w*)+', re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class BagMessage:
+    """One message of a bag.
+
+    Attributes:
+        topic: Topic name without a leading slash.
+        stamp_ns: `header.stamp` where the type has one, else the time of recording; nanoseconds.
+        log_ns: Time of recording, nanoseconds.
+        message: The decoded message with ROS field names (a rosbags dataclass).
+        raw: The CDR bytes.
+        type_name: Full type name.
+    """
+
+    topic: str
+    stamp_ns: int
+    log_ns: int
+    message: Any
+    raw: bytes
+    type_name: str
+
+
+@dataclass
+class BagReport:
+    """What was read from a bag, and one line for everything that was not.
+
+    Attributes:
+        path: The bag.
+        counts: Messages delivered per topic.
+        dropped: Messages per topic that could not be decoded.
+        problems: One line each, naming what and where.
+    """
+
+    path: Path
+    counts: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+
+    def problem(self, line: str) -> None:
+        """Note a problem once."""
+        if line not in self.problems:
+            self.problems.append(line)
+
+
+class MessageTypes:
+    """Message types from the bag itself, from a folder of `.msg` files, or of ROS 2 Jazzy.
+
+    Args:
+        folder: A folder holding `<package>/msg/<Name>.msg`, for bags that embed no types.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        known = _known_types()
+        self._store = Typestore()
+        self._store.types |= known.types
+        self._store.fielddefs |= known.fielddefs
+        self._embedded: set[str] = set()
+        if folder is not None:
+            for package in sorted(file for file in folder.iterdir() if (file / 'msg').is_dir()):
+                self._register(_types_of_folder(package / 'msg', package.name))
+
+    def _register(self, found: dict[str, Any]) -> None:
+        self._store.register({k: v for k, v in found.items() if k not in self._store.types})
+
+    def decode(self, raw: RawMessage) -> Any:
+        """The decoded message.
+
+        Raises:
+            LookupError: Neither the bag nor the folder nor ROS 2 Jazzy knows the type.
+            ValueError: The bytes do not match the type.
+        """
+        if raw.definition and raw.type_name not in self._embedded:
+            self._embedded.add(raw.type_name)
+            with contextlib.suppress(SyntaxError):  # it is made Python, with the names it has
+                self._register(_parsed(raw.definition, raw.type_name))
+        if raw.type_name not in self._store.types:
+            raise LookupError(f'unknown message type {raw.type_name!r}')
+        try:
+            return self._store.deserialize_cdr(raw.raw, raw.type_name)
+        except Exception as error:  # generated readers raise whatever the bytes provoke
+            raise ValueError(f'undecodable {raw.type_name}: {error}') from error
+
+
+@lru_cache(maxsize=1)
+def _known_types() -> Typestore:
+    """Those of ROS 2 Jazzy and our own, parsed once however many bags are read."""
+    store = get_typestore(Stores.ROS2_JAZZY)
+    store.register(_types_of_folder(OWN_MESSAGES, 'lb_ros'))
+    return store
+
+
+def _types_of_folder(folder: Path, package: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for file in sorted(folder.glob('*.msg')):
+        found |= get_types_from_msg(file.read_text(), f'{package}/msg/{file.stem}')
+    return found
+
+
+@lru_cache(maxsize=256)
+def _parsed(definition: str, type_name: str) -> dict[str, Any]:
+    if definition.startswith('=' * 80 + '\nIDL: '):
+        return {}
+    try:
+        found = get_types_from_msg(definition, type_name)
+    except Exception:  # an unparsable definition equals a missing one
+        return {}
+    # rosbags runs what it makes of the names, so nothing but names may reach it.
+    return found if all(TYPE_NAME.fullmatch(name) for name in found) else {}
+
+
+def stamp_of(message: Any, log_ns: int) -> int:
+    """`header.stamp` in nanoseconds, or the time of recording where there is none or it is 0."""
+    stamp = getattr(getattr(message, 'header', None), 'stamp', None)
+    # A type that a bag embeds may call anything its header.
+    seconds, nanoseconds = (getattr(stamp, name, None) for name in ('sec', 'nanosec'))
+    if not isinstance(seconds, int) or not isinstance(nanoseconds, int):
+        return log_ns
+    return seconds * 1_000_000_000 + nanoseconds or log_ns
+
+
+def read_bag(
+    path: Path,
+    *,
+    topics: Sequence[str] = (),
+    optional: Sequence[str] = (),
+    types_folder: Path | None = None,
+    report: BagReport | None = None,
+) -> Iterator[BagMessage]:
+    """Stream the messages of a bag in recorded order.
+
+    Args:
+        path: rosbag2 folder (MCAP or sqlite3) or a single storage file.
+        topics: Deliver only these (leading slashes ignored); all where empty. One that never came
+            is reported at the end.
+        optional: Deliver these as well; nobody misses one that never came.
+        types_folder: `.msg` files for bags that embed no types.
+        report: Filled while reading: counts, undecodable messages, problems.
+
+    Yields:
+        Messages; a truncated tail, a missing topic or an unknown type costs only itself.
+
+    Raises:
+        FileNotFoundError: The bag does not exist or is empty of storage files.
+    """
+    report = report if report is not None else BagReport(path)
+    wanted = {topic.lstrip('/') for topic in topics}
+    delivered = wanted | {topic.lstrip('/') for topic in optional}
+    types = MessageTypes(types_folder)
+    for file in bag_files(path):
+        for raw in read_raw(file, report.problem):
+            topic = raw.topic.lstrip('/')
+            if delivered and topic not in delivered:
+                continue
+            try:
+                message = types.decode(raw)
+            except (LookupError, ValueError) as error:
+                report.dropped[topic] += 1
+                report.problem(f'{path}: topic {topic}: {error}; its messages are skipped')
+                continue
+            report.counts[topic] += 1
+            stamp_ns = stamp_of(message, raw.log_ns)
+            yield BagMessage(topic, stamp_ns, raw.log_ns, message, raw.raw, raw.type_name)
+    for topic in sorted(wanted - set(report.counts) - set(report.dropped)):
+        report.problem(f'{path}: topic {topic} is not in this bag')

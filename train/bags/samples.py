@@ -1,0 +1,364 @@
+"""Bags to labelled samples: what every sensor saw at each moment whose truth is known."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+
+from encoders.decode import DecodeError, decode_audio, decode_image
+from encoders.modalities import MODALITIES, SENSED
+from encoders.preprocess import MINI, Config, family_of, stored_form, to_stored, window_s
+from train.atomic import atomic_file
+from train.bags.reader import BagMessage, BagReport, read_bag
+from train.bags.storage import read_marks
+
+TRUTH_TOPIC = 'ground_truth/predicates'
+REGION_TOPIC = 'ground_truth/regions'
+REGION_SIZE = 64
+TOPICS = {name: MODALITIES[name].topics for name in SENSED}
+MAX_OFFSET_S = 0.1
+MIN_SOUND_S = 0.025  # a spectrum needs as much
+# Applied to stored inputs when they are used; they do not change what is stored.
+NETWORK_KEYS = ('mean', 'std', 'slopes', 'fine_low_count', 'fine_high_count')
+EVALUATION_SUITES = ('libero_goal', 'libero_10')
+UNKNOWN, FALSE, TRUE = -1, 0, 1
+Array = NDArray[Any]
+
+
+class EvaluationDataError(ValueError):
+    """A bag that is kept for evaluation was about to be trained or calibrated on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Labelled moments.
+
+    Attributes:
+        inputs: Modality to stored inputs `[N, ...]` (see `encoders.preprocess.to_stored`), or
+            to what `convert` of `load_samples` made of them.
+        truth: int8 `[N, P]`: 1 true, 0 false, -1 unknown.
+        predicates: `P` names.
+        bag: `[N]` index of the bag each moment comes from.
+        times_s: `[N]` seconds since the start of its bag.
+        bags: Names.
+        regions: uint8 `[N, 64, 64]`: which named part of the scene each cell of the image shows, 0
+            for none, else 1 + index in `region_names`. All 0 where a bag does not say.
+        region_names: Of the parts.
+    """
+
+    inputs: dict[str, Array]
+    truth: NDArray[np.int8]
+    predicates: tuple[str, ...]
+    bag: NDArray[np.int64]
+    times_s: NDArray[np.float64]
+    bags: tuple[str, ...]
+    regions: NDArray[np.uint8]
+    region_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What was used and what was not: one line per problem."""
+
+    bags: int
+    moments: int
+    problems: tuple[str, ...]
+
+
+def find_bags(paths: Iterable[Path]) -> list[Path]:
+    """Bag folders and files at or directly below the given paths, sorted.
+
+    Raises:
+        FileNotFoundError: A path does not exist or holds no bag.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f'{path}: no such file or folder')
+        if path.is_file() or (path / 'metadata.yaml').exists():
+            found.append(path)
+            continue
+        inside = [p.parent for p in path.glob('*/metadata.yaml')]
+        inside += [p for p in path.glob('*') if p.suffix in ('.mcap', '.db3')]
+        if not inside:
+            raise FileNotFoundError(f'{path}: no bag in this folder')
+        found += sorted(inside)
+    return found
+
+
+def refuse_evaluation_bags(bags: Sequence[Path]) -> None:
+    """Raise if a bag is marked as kept for evaluation.
+
+    Raises:
+        EvaluationDataError: The message names the first such bag.
+    """
+    for bag in bags:
+        marks = read_marks(bag)
+        if marks.get('split') == 'evaluation' or marks.get('suite') in EVALUATION_SUITES:
+            raise EvaluationDataError(
+                f'{bag}: kept for evaluation (suite {marks.get("suite", "unknown")}); '
+                f'nothing may be trained or calibrated on it'
+            )
+
+
+def load_samples(
+    bags: Sequence[Path],
+    configs: Mapping[str, Config],
+    *,
+    cache: Path | None = None,
+    workers: int = 1,
+    convert: Callable[[str, Array], Array] | None = None,
+) -> tuple[Samples, LoadReport]:
+    """Read bags, in parallel and each only once where a cache folder is given.
+
+    Args:
+        bags: Bag folders or files.
+        configs: Preprocessing of each modality that is wanted.
+        cache: Folder for the extracted inputs; reused when bag and preprocessing are the same.
+        workers: Number of processes.
+        convert: Called with a modality and the stored inputs of each bag; what it returns is kept
+            in their place, so that large inputs need not fit into memory together.
+
+    Returns:
+        All moments in order of bags, and a report. A moment lacks a modality where all its values
+        are 0; a bag without ground truth is reported and skipped.
+    """
+    tasks = [(bag, dict(configs), cache) for bag in bags]
+    if workers > 1:
+        # A forked copy of a process whose threads are computing may wait forever.
+        with ProcessPoolExecutor(workers, get_context('spawn')) as pool:
+            results = pool.map(_extract, tasks, chunksize=1)
+            found = track(results, 'reading bags', total=len(tasks))
+            parts = [_converted(part, configs, convert) for part in found]
+    else:
+        parts = [_converted(_extract(task), configs, convert) for task in tasks]
+    problems = tuple(line for part in parts for line in part['problems'])
+    kept = [(bag, part) for bag, part in zip(bags, parts, strict=True) if len(part['times_s'])]
+    samples = _join(kept, tuple(configs))
+    return samples, LoadReport(len(kept), len(samples), problems)
+
+
+def _converted(
+    part: dict[str, Any],
+    modalities: Iterable[str],
+    convert: Callable[[str, Array], Array] | None,
+) -> dict[str, Any]:
+    if convert is None or not len(part['times_s']):
+        return part
+    return {**part, **{name: convert(name, part[name]) for name in modalities}}
+
+
+def _join(kept: Sequence[tuple[Path, dict[str, Any]]], modalities: tuple[str, ...]) -> Samples:
+    if not kept:
+        return _no_samples(modalities)
+    names = sorted({name for _, part in kept for name in part['predicates']})
+    column = {name: index for index, name in enumerate(names)}
+    region_names = sorted({name for _, part in kept for name in part['region_names']})
+    total = sum(len(part['times_s']) for _, part in kept)
+    truth = np.full((total, len(names)), UNKNOWN, np.int8)
+    bag_of = np.zeros(total, np.int64)
+    start = 0
+    for index, (_, part) in enumerate(kept):
+        rows = slice(start, start + len(part['times_s']))
+        truth[rows, [column[name] for name in part['predicates']]] = part['truth']
+        bag_of[rows] = index
+        start = rows.stop
+    return Samples(
+        inputs={m: np.concatenate([part[m] for _, part in kept]) for m in modalities},
+        truth=truth,
+        predicates=tuple(names),
+        bag=bag_of,
+        times_s=np.concatenate([part['times_s'] for _, part in kept]),
+        bags=tuple(bag.name for bag, _ in kept),
+        regions=np.concatenate(
+            [_renumbered(part['regions'], part['region_names'], region_names) for _, part in kept]
+        ),
+        region_names=tuple(region_names),
+    )
+
+
+def _renumbered(
+    labels: NDArray[np.uint8], own: Sequence[str], names: Sequence[str]
+) -> NDArray[np.uint8]:
+    """Labels that count in `own` names as labels that count in `names`, which hold them all."""
+    number = np.array([0, *(1 + names.index(str(name)) for name in own)], np.uint8)
+    return np.asarray(number[labels])
+
+
+def _no_samples(modalities: tuple[str, ...]) -> Samples:
+    nothing = np.zeros(0)
+    return Samples(
+        inputs=dict.fromkeys(modalities, nothing),
+        truth=np.zeros((0, 0), np.int8),
+        predicates=(),
+        bag=nothing.astype(np.int64),
+        times_s=nothing,
+        bags=(),
+        regions=np.zeros((0, REGION_SIZE, REGION_SIZE), np.uint8),
+        region_names=(),
+    )
+
+
+def _extract(task: tuple[Path, dict[str, Config], Path | None]) -> dict[str, Any]:
+    bag, configs, cache = task
+    stored = None if cache is None else cache / f'{bag.name}-{_fingerprint(bag, configs)}.npz'
+    if stored is not None and stored.exists():
+        with np.load(stored) as loaded:
+            found = {key: loaded[key] for key in loaded.files}
+        return {
+            **found,
+            'predicates': found['predicates'].tolist(),
+            'problems': found['problems'].tolist(),
+            'region_names': found['region_names'].tolist(),
+        }
+    part = extract_bag(bag, configs)
+    if stored is not None:
+        stored.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(stored) as file:
+            np.savez(file, **part)
+    return part
+
+
+def _fingerprint(bag: Path, configs: Mapping[str, Config]) -> str:
+    files = [bag] if bag.is_file() else sorted(bag.iterdir())
+    described = {
+        'files': [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files],
+        'configs': {name: _stored_by(config) for name, config in configs.items()},
+    }
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _stored_by(config: Config) -> dict[str, Any]:
+    """What the stored form of an input depends on."""
+    applied_later = NETWORK_KEYS if family_of(config) == MINI else ()
+    values = {k: v for k, v in asdict(config).items() if k not in applied_later}
+    return values if applied_later else {'family': family_of(config), **values}
+
+
+def extract_bag(bag: Path, configs: Mapping[str, Config]) -> dict[str, Any]:
+    """Inputs and truth of one bag: per modality `[n, ...]`, `truth`, `predicates`, `times_s`."""
+    report = BagReport(bag)
+    streams: dict[str, list[tuple[int, Any]]] = {name: [] for name in configs}
+    truths: list[tuple[int, dict[str, bool]]] = []
+    regions: list[tuple[int, Any]] = []
+    topics = {topic: name for name in configs for topic in TOPICS[name]}
+    for message in read_bag(bag, report=report):
+        if message.topic == TRUTH_TOPIC:
+            values = zip(message.message.predicates, message.message.values, strict=True)
+            truths.append((message.stamp_ns, {str(k): bool(v) for k, v in values}))
+        elif message.topic == REGION_TOPIC:
+            regions.append((message.stamp_ns, message.message))
+        elif message.topic in topics:
+            name = topics[message.topic]
+            _collect(streams[name], name, message, configs[name], report)
+    if not truths:
+        report.problem(f'{bag}: topic {TRUTH_TOPIC} is not in this bag; the bag is skipped')
+    stamps = np.array([stamp for stamp, _ in truths], np.int64)
+    names = sorted({name for _, values in truths for name in values})
+    table = [[int(v[name]) if name in v else UNKNOWN for name in names] for _, v in truths]
+    part: dict[str, Any] = {
+        'predicates': names,
+        'truth': np.array(table, np.int8).reshape(len(truths), len(names)),
+        'times_s': (stamps - stamps.min(initial=0 if not len(stamps) else stamps[0])) * 1e-9,
+        'problems': report.problems,
+    }
+    part |= _aligned_regions(regions, stamps)
+    for name, config in configs.items():
+        if not streams[name] and truths:
+            report.problem(f'{bag}: no {name} in this bag')
+        part[name] = _aligned(name, streams[name], stamps, config)
+    return part
+
+
+def _collect(
+    stream: list[tuple[int, Any]],
+    name: str,
+    message: BagMessage,
+    config: Config,
+    report: BagReport,
+) -> None:
+    try:
+        if MODALITIES[name].kind == 'sound':
+            stream.append((message.stamp_ns, decode_audio(message.message)))
+            return
+        array = decode_image(message.message, modality=name).array
+    except DecodeError as error:
+        report.dropped[message.topic] += 1
+        report.problem(f'{report.path}: topic {message.topic}: {error}; skipped')
+        return
+    stream.append((message.stamp_ns, to_stored(array, config)))
+
+
+def _aligned(
+    name: str, stream: list[tuple[int, Any]], stamps: NDArray[np.int64], config: Config
+) -> Array:
+    if MODALITIES[name].kind == 'sound':
+        return _audio_windows(stream, stamps, config)
+    shape, kind = stored_form(config)
+    aligned = np.zeros((len(stamps), *shape), kind)
+    for row, array in _nearest(stream, stamps):
+        aligned[row] = array
+    return aligned
+
+
+def _nearest(
+    stream: list[tuple[int, Any]], stamps: NDArray[np.int64]
+) -> Iterator[tuple[int, Any]]:
+    """For every stamp that has one near enough, its row and the nearest entry of the stream."""
+    times = np.array([stamp for stamp, _ in stream], np.int64)
+    for row, stamp in enumerate(stamps if len(times) else ()):
+        nearest = int(np.abs(times - stamp).argmin())
+        if abs(int(times[nearest]) - int(stamp)) <= MAX_OFFSET_S * 1e9:
+            yield row, stream[nearest][1]
+
+
+def _aligned_regions(stream: list[tuple[int, Any]], stamps: NDArray[np.int64]) -> dict[str, Any]:
+    names = sorted({str(name) for _, message in stream for name in message.names})
+    labels = np.zeros((len(stamps), REGION_SIZE, REGION_SIZE), np.uint8)
+    for row, message in _nearest(stream, stamps):
+        plane = np.asarray(message.labels).reshape(message.height, message.width)
+        plane = _renumbered(plane, message.names, names)
+        side = (REGION_SIZE, REGION_SIZE)
+        labels[row] = cv2.resize(plane, side, interpolation=cv2.INTER_NEAREST)
+    return {'regions': labels, 'region_names': names}
+
+
+def _audio_windows(
+    stream: list[tuple[int, Any]], stamps: NDArray[np.int64], config: Config
+) -> Array:
+    shape, kind = stored_form(config)
+    windows = np.zeros((len(stamps), *shape), kind)
+    if not stream:
+        return windows
+    rate_hz = stream[0][1].rate_hz
+    first = stream[0][0]
+    last_ns, last = stream[-1]
+    length = round((last_ns - first) * 1e-9 * rate_hz) + last.wave.shape[1]
+    wave = np.zeros(max(length, 1), np.float32)
+    for stamp, chunk in stream:
+        begin = round((stamp - first) * 1e-9 * rate_hz)
+        mono = chunk.wave.astype(np.float32).mean(axis=0)
+        scale = 1 / 32768 if chunk.wave.dtype == np.int16 else 1.0
+        if begin >= 0:
+            wave[begin : begin + len(mono)] = mono[: max(0, len(wave) - begin)] * scale
+    needed = round(window_s(config) * rate_hz)
+    for row, stamp in enumerate(stamps):
+        end = round((int(stamp) - first) * 1e-9 * rate_hz)
+        piece = wave[max(0, end - needed) : max(0, end)]
+        if len(piece) >= MIN_SOUND_S * rate_hz:
+            windows[row] = to_stored((piece, rate_hz), config)
+    return windows

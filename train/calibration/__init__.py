@@ -1,0 +1,1 @@
+"""Fitting probabilities and thresholds from labelled bags."""

@@ -1,0 +1,267 @@
+"""Fit probabilities and fusion weights from labelled bags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from encoders.calibration import Calibration, anchored
+from encoders.metrics import auroc
+from train.bags.samples import Samples
+from train.evaluation.evaluate import Vectors, contrast_scores
+from train.evaluation.language import Embed, FactVectors, fact_vectors
+from train.phrasings import Phrasings, relation_of
+
+MIN_COUNT = 8
+CHANCE_MARGIN = 0.08
+RIDGE_SAMPLES = 4.0  # weight of the prior "slope 0", in samples
+
+Floats = NDArray[np.float64]
+
+
+def calibrate(
+    scores: Mapping[str, NDArray[np.float32]],
+    samples: Samples,
+    *,
+    space: str,
+    embed: Embed,
+    phrasings: Phrasings,
+) -> Calibration:
+    """Fit every predicate of which both truths occur.
+
+    Each modality gets a slope and an offset by balanced logistic regression: of the predicate
+    where it has `MIN_COUNT` moments of both truths, else of all predicates of its relation
+    together. The weights are the relation's: 0 for a modality that tells it no better than
+    chance, else the non-negative ones under which the summed log-odds predict best.
+
+    Args:
+        scores: Modality to cosines `[N, P]`, see `scores_to_fit`.
+        samples: The labelled moments that were scored.
+        space: Language space of the scores.
+        embed: Sentences to unit vectors.
+        phrasings: Of the contrasts.
+
+    Raises:
+        ValueError: No predicate has enough of both truths.
+    """
+    fits = fit_predicates(labelled_predicates(scores, samples.truth, samples.predicates))
+    if not fits:
+        raise ValueError(f'no predicate has {MIN_COUNT} moments of both truths')
+    rows = [(lines.slopes, lines.offsets, weights) for lines, weights in fits.values()]
+    fitted = fact_vectors(list(fits), phrasings, embed)
+    sides = (side.numpy() for side in fitted.means())
+    tables = (np.array([row[k] for row in rows], np.float32) for k in range(3))
+    contrasts = fitted.contrasts().numpy()
+    return Calibration(space, tuple(fits), tuple(scores), contrasts, *tables, *sides)
+
+
+def scores_to_fit(
+    vectors: Vectors, samples: Samples, *, embed: Embed, phrasings: Phrasings
+) -> dict[str, NDArray[np.float32]]:
+    """What `calibrate` takes: cosines with the contrasts, read along what it will fit."""
+    names = fitted_names(labelled_predicates({}, samples.truth, samples.predicates))
+    along = None
+    if names:
+        along = partial(anchored, facts=fact_vectors(names, phrasings, embed).facts())
+    return contrast_scores(vectors, samples.predicates, embed, phrasings, read_along=along)
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """One predicate: cosines `[N]` by modality, and its truth, bool `[N]`."""
+
+    columns: Mapping[str, Floats]
+    truth: NDArray[np.bool_]
+
+    @property
+    def rarer(self) -> int:
+        """Moments of the rarer truth."""
+        return int(min(self.truth.sum(), (~self.truth).sum()))
+
+    @property
+    def balance(self) -> Floats:
+        """Weights `[N]` under which both truths weigh the same; their mean is 1."""
+        share = float(self.truth.mean())
+        weights: Floats = np.where(self.truth, 0.5 / share, 0.5 / (1 - share))
+        return weights
+
+
+def labelled_predicates(
+    scores: Mapping[str, NDArray[np.float32]],
+    truth: NDArray[np.int8],
+    predicates: Sequence[str],
+) -> dict[str, Labelled]:
+    """The predicates of which both truths occur, from scores and truth `[N, P]`."""
+    found = {}
+    for column, name in enumerate(predicates):
+        known = truth[:, column] >= 0
+        columns = {m: table[known, column].astype(np.float64) for m, table in scores.items()}
+        one = Labelled(columns, truth[known, column] == 1)
+        if one.rarer > 0:
+            found[name] = one
+    return found
+
+
+def fitted_names(labelled: Mapping[str, Labelled]) -> list[str]:
+    """Predicates of relations of which some predicate has `MIN_COUNT` moments of both truths."""
+    solid = {relation_of(name) for name, one in labelled.items() if one.rarer >= MIN_COUNT}
+    return [name for name in labelled if relation_of(name) in solid]
+
+
+def fit_predicates(
+    labelled: Mapping[str, Labelled],
+) -> dict[str, tuple[Lines, list[float]]]:
+    """The lines and the fusion weights of `fitted_names`, as `calibrate` says."""
+    solid = {name: one for name, one in labelled.items() if one.rarer >= MIN_COUNT}
+    relations: dict[str, list[Labelled]] = {}
+    for name, one in labelled.items():
+        relations.setdefault(relation_of(name), []).append(one)
+    shared = {
+        relation: fit_together(relations[relation], told)
+        for relation, told in useful_modalities(solid).items()
+    }
+    fits = {}
+    for name in fitted_names(labelled):
+        lines, weights = shared[relation_of(name)]
+        fits[name] = (fit_lines([solid[name]]) if name in solid else lines, weights)
+    return fits
+
+
+def useful_modalities(predicates: Mapping[str, Labelled]) -> dict[str, NDArray[np.bool_]]:
+    """Which modalities can tell a relation: bool `[M]` by relation.
+
+    Judged by all predicates of a relation together, for one with few positives looks now and then
+    as if a blind sensor saw it.
+    """
+    areas: dict[str, list[list[float]]] = {}
+    spreads: dict[str, list[float]] = {}
+    for name, one in predicates.items():
+        truth = one.truth
+        found = [auroc(truth, cosines) or 0.5 for cosines in one.columns.values()]
+        areas.setdefault(relation_of(name), []).append(found)
+        # The spread of an AUROC at chance, with this many samples (Hanley & McNeil 1982).
+        spread = np.sqrt((len(truth) + 1) / (12 * truth.sum() * (~truth).sum()))
+        spreads.setdefault(relation_of(name), []).append(float(spread))
+    useful = {}
+    for relation, found_areas in areas.items():
+        precision = np.array(spreads[relation]) ** -2
+        mean = (np.array(found_areas) * precision[:, None]).sum(0) / precision.sum()
+        useful[relation] = mean - 0.5 > max(CHANCE_MARGIN, 2 * precision.sum() ** -0.5)
+    return useful
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """From cosines to log-odds: `slope * cosine + offset`, one line per modality."""
+
+    slopes: list[float]
+    offsets: list[float]
+
+
+def fit_together(
+    predicates: Sequence[Labelled], useful: NDArray[np.bool_]
+) -> tuple[Lines, list[float]]:
+    """The lines and the fusion weights of predicates; each of them weighs the same.
+
+    Args:
+        predicates: One or more, both truths in each.
+        useful: `[M]`, which modalities can tell them.
+    """
+    lines = fit_lines(predicates)
+    odds = [
+        slope * cosines + offset
+        for slope, offset, cosines in zip(
+            lines.slopes, lines.offsets, _pooled_cosines(predicates), strict=True
+        )
+    ]
+    truth, balance = _pooled_truth(predicates)
+    return lines, fit_fusion(np.stack(odds, axis=1), truth, balance, useful).tolist()
+
+
+def fit_lines(predicates: Sequence[Labelled]) -> Lines:
+    """The lines alone, see `fit_together`."""
+    truth, balance = _pooled_truth(predicates)
+    fits = [fit_logistic(cosines, truth, balance) for cosines in _pooled_cosines(predicates)]
+    return Lines([slope for slope, _ in fits], [offset for _, offset in fits])
+
+
+def _pooled_truth(predicates: Sequence[Labelled]) -> tuple[NDArray[np.bool_], Floats]:
+    truth = np.concatenate([one.truth for one in predicates])
+    balance = np.concatenate([one.balance / len(one.truth) for one in predicates])
+    return truth, balance * len(truth) / balance.sum()
+
+
+def _pooled_cosines(predicates: Sequence[Labelled]) -> list[Floats]:
+    modalities = predicates[0].columns
+    return [np.concatenate([one.columns[name] for one in predicates]) for name in modalities]
+
+
+def fit_logistic(
+    cosines: Floats, truth: NDArray[np.bool_], balance: Floats
+) -> tuple[float, float]:
+    """Slope and offset of `P(true | cosine)`, never with a negative slope.
+
+    A negative slope would turn a reversed predicate into a right one and hide the fault.
+    """
+    spread = float(cosines.std()) + 1e-6
+    scaled = (cosines - cosines.mean()) / spread
+    sign = np.where(truth, 1.0, -1.0)
+    ridge = RIDGE_SAMPLES / len(truth)
+
+    def loss(values: Floats) -> float:
+        odds = values[0] * scaled + values[1]
+        return float((balance * np.logaddexp(0, -sign * odds)).mean() + ridge * values[0] ** 2)
+
+    found = minimize(loss, np.array([1.0, 0.0]), bounds=[(0.0, None), (None, None)])
+    slope = float(found.x[0]) / spread
+    return slope, float(found.x[1] - slope * cosines.mean())
+
+
+def fit_fusion(
+    odds: Floats, truth: NDArray[np.bool_], balance: Floats, useful: NDArray[np.bool_]
+) -> Floats:
+    """Non-negative weights `[M]` of log-odds `[N, M]`; 0 where a modality is not `useful`."""
+    weights = np.zeros(odds.shape[1])
+    if not useful.any():
+        return weights
+    sign = np.where(truth, 1.0, -1.0)
+    ridge = RIDGE_SAMPLES / len(truth)
+    chosen = odds[:, useful]
+
+    def loss(values: Floats) -> float:
+        misfit = (balance * np.logaddexp(0, -sign * (chosen @ values))).mean()
+        return float(misfit + ridge * np.square(values).sum())
+
+    start = np.full(chosen.shape[1], 1.0 / chosen.shape[1])
+    found = minimize(loss, start, bounds=[(0.0, 3.0)] * chosen.shape[1])
+    weights[useful] = found.x
+    return weights
+
+
+def fused_scores(
+    scores: Mapping[str, NDArray[np.float32]], asked: FactVectors, calibration: Calibration
+) -> NDArray[np.float32]:
+    """Fused log-odds `[N, P]` of scores `[N, P]` by modality, as `PredicateBank` fuses them.
+
+    Args:
+        scores: Cosines by modality, with the contrasts as they are read.
+        asked: What the predicates say.
+        calibration: Of the same language space.
+    """
+    count = len(next(iter(scores.values())))
+    said, contrasts = asked.means()[0].numpy(), asked.contrasts().numpy()
+    fused = np.zeros((count, len(contrasts)), np.float32)
+    for column in range(len(contrasts)):
+        fit = calibration.fit_for(said[column], contrasts[column])
+        for name, table in scores.items():
+            if fit is None:
+                fused[:, column] += table[:, column] / len(scores)
+            elif name in fit.weight:
+                odds = fit.slope[name] * table[:, column] + fit.offset[name]
+                fused[:, column] += fit.weight[name] * odds
+    return fused

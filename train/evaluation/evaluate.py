@@ -1,0 +1,218 @@
+"""How well a model set reads predicates from bags: per predicate, modality and wording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from encoders.calibration import Floats
+from encoders.encoder import Encoder
+from encoders.metrics import auroc, average_precision
+from encoders.preprocess import MINI, Config, family_of, from_stored
+from train.bags.samples import TOPICS, LoadReport, Samples, load_samples
+from train.evaluation.intervals import Interval, Resampled
+from train.evaluation.language import Embed, fact_vectors
+from train.phrasings import Phrasings, relation_of
+from train.training.augment import stored_tensor
+
+Vectors = Mapping[str, NDArray[np.float32]]
+# Predicates about things as large as the sensor resolves, and those about small objects.
+GROUPS = {
+    'sensor scale': (
+        'open',
+        'turned on',
+        'hot',
+        'holding something',
+        'lifted something',
+        'dropped',
+        'shut',
+    ),
+    'one object': ('holding', 'lifted', 'contact'),
+    'relations': ('in', 'on'),
+}
+BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class PredicateResult:
+    """How one predicate reads in one modality (or `fused`).
+
+    `interval` is that of the AUROC, 95 %, over bags; None where it was not asked for.
+    """
+
+    name: str
+    modality: str
+    auroc: float
+    average_precision: float
+    positives: int
+    negatives: int
+    interval: Interval | None = None
+
+
+def embed_samples(
+    encoders: Mapping[str, Encoder], samples: Samples
+) -> dict[str, NDArray[np.float32]]:
+    """Unit vectors float32 `[N, D]` of every modality."""
+    return {name: embed_stored(e, samples.inputs[name]) for name, e in encoders.items()}
+
+
+@torch.inference_mode()
+def embed_stored(encoder: Encoder, stored: NDArray[Any]) -> NDArray[np.float32]:
+    """Unit vectors float32 `[N, D]` of stored inputs `[N, ...]`."""
+    parts = []
+    for start in range(0, len(stored), BATCH):
+        inputs = from_stored(stored_tensor(stored[start : start + BATCH]), encoder.config)
+        parts.append(encoder.encode(inputs).float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+def embed_bags(
+    encoders: Mapping[str, Encoder],
+    bags: Sequence[Path],
+    *,
+    cache: Path | None = None,
+    workers: int = 1,
+) -> tuple[Vectors, Samples, LoadReport]:
+    """Vectors and truth of all labelled moments of some bags.
+
+    Args:
+        encoders: By modality; those that no topic of a bag feeds are left out.
+        bags: Bag folders or files.
+        cache: See `load_samples`; only for small inputs.
+        workers: See `load_samples`; one for large inputs, which would pile up.
+    """
+    used = {name: encoder for name, encoder in encoders.items() if name in TOPICS}
+    configs: dict[str, Config] = {name: encoder.config for name, encoder in used.items()}
+    small = all(family_of(config) == MINI for config in configs.values())
+    samples, report = load_samples(
+        bags,
+        configs,
+        cache=cache if small else None,
+        workers=workers if small else 1,
+        convert=lambda name, stored: embed_stored(used[name], stored),
+    )
+    return samples.inputs, samples, report
+
+
+def contrast_scores(
+    vectors: Vectors,
+    predicates: Sequence[str],
+    embed: Embed,
+    phrasings: Phrasings,
+    *,
+    read_along: Callable[[Floats, Floats], Floats] | None = None,
+) -> dict[str, NDArray[np.float32]]:
+    """Cosine of every sample with the contrast of every predicate: modality to `[N, P]`.
+
+    Args:
+        vectors: Of the samples, by modality.
+        predicates: `relation(argument, ...)`.
+        embed: Sentences to unit vectors.
+        phrasings: Where the sentences come from.
+        read_along: From mean sentences and contrasts `[P, D]` to what they are read along, as on
+            the robot (`Calibration.anchored`); the contrasts themselves where None.
+    """
+    asked = fact_vectors(predicates, phrasings, embed, synonyms=0)
+    contrasts = asked.contrasts().numpy()
+    if read_along is not None:
+        contrasts = read_along(asked.means()[0].numpy(), contrasts)
+    return {name: z @ contrasts.T for name, z in vectors.items()}
+
+
+def score_predicates(
+    vectors: Vectors, samples: Samples, embed: Embed, phrasings: Phrasings
+) -> list[PredicateResult]:
+    """Zero-shot AUROC and average precision of every predicate with both truths."""
+    scores = contrast_scores(vectors, samples.predicates, embed, phrasings)
+    return results_of(scores, samples)
+
+
+def results_of(
+    scores: Mapping[str, NDArray[np.float32]],
+    samples: Samples,
+    *,
+    resampled: Resampled | None = None,
+) -> list[PredicateResult]:
+    """Results from scores `[N, P]` by modality; predicates with one truth only are left out."""
+    results = []
+    for column, name in enumerate(samples.predicates):
+        known = samples.truth[:, column] >= 0
+        truth = samples.truth[known, column] == 1
+        for modality, table in scores.items():
+            area = auroc(truth, table[known, column])
+            precision = average_precision(truth, table[known, column])
+            if area is not None and precision is not None:
+                positives = int(truth.sum())
+                results.append(
+                    PredicateResult(
+                        name=name,
+                        modality=modality,
+                        auroc=area,
+                        average_precision=precision,
+                        positives=positives,
+                        negatives=len(truth) - positives,
+                        interval=resampled.interval(name, modality) if resampled else None,
+                    )
+                )
+    return results
+
+
+def group_of(predicate: str) -> str:
+    """The group a predicate is reported in."""
+    relation = relation_of(predicate)
+    return next((group for group, members in GROUPS.items() if relation in members), 'other')
+
+
+def group_members(
+    results: Sequence[PredicateResult],
+    *,
+    best: Mapping[str, str] | None = None,
+    min_count: int = 5,
+) -> dict[str, list[PredicateResult]]:
+    """Results per group, each predicate in the modality that can tell; empty groups are left out.
+
+    Args:
+        results: Of one data set.
+        best: Predicate or relation to its modality, chosen on other data; where None, the best
+            modality of each relation on this very data (for looking at while training only).
+        min_count: Predicates with fewer positives or negatives do not count.
+    """
+    solid = [r for r in results if min(r.positives, r.negatives) >= min_count]
+    chosen = best or best_modalities(solid)
+    members = {
+        group: [
+            r
+            for r in solid
+            if group_of(r.name) == group and chosen.get(relation_of(r.name)) == r.modality
+        ]
+        for group in GROUPS
+    }
+    return {group: found for group, found in members.items() if found}
+
+
+def group_medians(
+    results: Sequence[PredicateResult], *, best: Mapping[str, str] | None = None
+) -> dict[str, float]:
+    """Median AUROC of the members of each group, see `group_members`."""
+    members = group_members(results, best=best)
+    return {group: round(median(r.auroc for r in found), 3) for group, found in members.items()}
+
+
+def best_modalities(results: Sequence[PredicateResult]) -> dict[str, str]:
+    """The modality with the highest median AUROC of each relation."""
+    best = {}
+    for relation in {relation_of(r.name) for r in results}:
+        mine = [r for r in results if relation_of(r.name) == relation and r.modality != 'fused']
+        medians = {
+            m: median(r.auroc for r in mine if r.modality == m) for m in {r.modality for r in mine}
+        }
+        if medians:
+            best[relation] = max(sorted(medians), key=lambda m: medians[m])
+    return best

@@ -1,0 +1,113 @@
+"""Confidence intervals over episodes: moments of a bag resemble each other, so bags are drawn.
+
+A bootstrap (Efron 1979) of clusters (Davison & Hinkley 1997, section 3.8). An AUROC is a sum over
+pairs of a true and a false moment, so that it needs the moments only once: what every pair of
+bags adds to the sum is counted, and a resample weighs these counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.bags.samples import Samples
+from train.evaluation.metrics import RESAMPLES
+
+Floats = NDArray[np.float64]
+Interval = tuple[float, float]
+LEVELS = (0.025, 0.975)
+
+
+@dataclass(frozen=True, slots=True)
+class Resampled:
+    """AUROCs of the same `R` resamples of bags.
+
+    Attributes:
+        areas: Predicate and modality to AUROCs `[R]`; NaN where a resample has one truth only.
+    """
+
+    areas: Mapping[tuple[str, str], Floats]
+
+    def interval(self, name: str, modality: str) -> Interval | None:
+        """Of one predicate in one modality."""
+        return interval_of(self.areas[name, modality])
+
+    def median_interval(self, chosen: Sequence[tuple[str, str]]) -> Interval | None:
+        """Of the median over predicates, each in its modality, drawn together."""
+        known = np.stack([self.areas[one] for one in chosen], axis=1)
+        return interval_of(np.array([_median(row) for row in known]))
+
+
+def resample(
+    scores: Mapping[str, NDArray[np.float32]],
+    samples: Samples,
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Resampled:
+    """Draw bags with replacement and measure all predicates on each draw; one bag tells nothing.
+
+    Args:
+        scores: Modality to `[N, P]`.
+        samples: Their truth and their bags.
+        seed: Of the draws.
+        resamples: How many draws.
+    """
+    count = len(samples.bags)
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)
+    areas = {}
+    for column, name in enumerate(samples.predicates):
+        known = samples.truth[:, column] >= 0
+        truth = samples.truth[known, column] == 1
+        if truth.all() or not truth.any():
+            continue
+        for modality, table in scores.items():
+            areas[name, modality] = (
+                resampled_auroc(truth, table[known, column], bags=samples.bag[known], drawn=drawn)
+                if count > 1
+                else np.full(resamples, np.nan)
+            )
+    return Resampled(areas)
+
+
+def resampled_auroc(
+    truth: NDArray[np.bool_],
+    scores: NDArray[np.float32],
+    *,
+    bags: NDArray[np.int64],
+    drawn: Floats,
+) -> Floats:
+    """AUROC `[R]` of moments `[n]`, of which bag `b` counts `drawn[r, b]` times."""
+    order = np.argsort(scores, kind='stable')
+    ranked = scores[order]
+    member = np.zeros((len(order), drawn.shape[1]))
+    member[np.arange(len(order)), bags[order]] = 1.0
+    true = truth[order]
+    false_so_far = np.zeros((len(order) + 1, drawn.shape[1]))
+    np.cumsum(member * ~true[:, None], axis=0, out=false_so_far[1:])
+    below = false_so_far[np.searchsorted(ranked, ranked[true], side='left')]
+    not_above = false_so_far[np.searchsorted(ranked, ranked[true], side='right')]
+    # Won pairs of a true moment of one bag and a false one of another; a tie is half of one.
+    won = member[true].T @ (0.5 * (below + not_above))
+    pairs = (drawn @ member[true].sum(0)) * (drawn @ member[~true].sum(0))
+    total = ((drawn @ won) * drawn).sum(1)
+    areas: Floats = np.divide(total, pairs, out=np.full(len(drawn), np.nan), where=pairs > 0)
+    return areas
+
+
+def interval_of(values: Floats) -> Interval | None:
+    """The 95 % percentile interval; None where no draw gave a value."""
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return None
+    low, high = np.quantile(known, LEVELS)
+    return round(float(low), 4), round(float(high), 4)
+
+
+def _median(values: Floats) -> float:
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else float('nan')

@@ -1,0 +1,119 @@
+"""Retrieval on language pairs with any model set: sentences, sensors, and sensors fused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders import Binder
+from train.evaluation.metrics import Retrieval, retrieval
+from train.pairs.record import Pair, decode
+from train.training.pair_data import PairData
+
+MAX_PAIRS = 1000
+BATCH = 32
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedPairs:
+    """Vectors of pairs.
+
+    Attributes:
+        pairs: The pairs.
+        vectors: Modality to float32 `[N, D]`; rows of pairs without it are 0.
+        present: Modality to bool `[N]`.
+        texts: Different sentences of all pairs.
+        text_vectors: float32 `[T, D]`.
+        says: bool `[N, T]`: which sentence is true of which pair.
+    """
+
+    pairs: Sequence[Pair]
+    vectors: Mapping[str, Vectors]
+    present: Mapping[str, NDArray[np.bool_]]
+    texts: Sequence[str]
+    text_vectors: Vectors
+    says: NDArray[np.bool_]
+
+
+def embed_pairs(
+    binder: Binder, data: PairData, modalities: Sequence[str], *, limit: int = MAX_PAIRS
+) -> EmbeddedPairs:
+    """Embed pairs, evenly spread over the data where there are more than `limit`.
+
+    Raises:
+        ValueError: There is no pair.
+    """
+    count = len(data.source)
+    if not count:
+        raise ValueError('there are no pairs')
+    chosen = np.unique(np.linspace(0, count - 1, min(count, limit)).astype(int))
+    pairs = [data.source.read(int(index)) for index in chosen]
+    vectors, present = {}, {}
+    for name in modalities:
+        rows = [k for k, pair in enumerate(pairs) if name in pair.modalities]
+        there = np.zeros(len(pairs), bool)
+        there[rows] = True
+        present[name] = there
+        if rows:
+            vectors[name] = _embedded(binder, pairs, rows, name)
+    sentences = [data.sentences(pair) for pair in pairs]
+    texts = list(dict.fromkeys(text for own in sentences for text in own))
+    column = {text: k for k, text in enumerate(texts)}
+    says = np.zeros((len(pairs), len(texts)), bool)
+    for row, own in enumerate(sentences):
+        says[row, [column[text] for text in own]] = True
+    return EmbeddedPairs(pairs, vectors, present, texts, binder.embed_text(texts), says)
+
+
+def _embedded(binder: Binder, pairs: Sequence[Pair], rows: Sequence[int], name: str) -> Vectors:
+    whole: Vectors | None = None
+    for start in range(0, len(rows), BATCH):
+        some = rows[start : start + BATCH]
+        samples = [decode(name, pairs[k].files) for k in some]
+        found = binder.embed(**{name: samples})[name]
+        if whole is None:
+            whole = np.zeros((len(pairs), found.shape[1]), np.float32)
+        whole[some] = found
+    assert whole is not None
+    return whole
+
+
+def retrieval_tables(found: EmbeddedPairs) -> dict[str, Retrieval]:
+    """Every direction that can be measured: `depth -> text`, `text -> depth`, `depth -> audio`.
+
+    Sensors are matched by pair. Two that were both bound to language alone meet here for the first
+    time: that is the emergent alignment of Girdhar et al. 2023. `depth+image` is the mean of their
+    unit vectors.
+    """
+    vectors = dict(found.vectors)
+    present = dict(found.present)
+    if {'image', 'depth'} <= set(vectors):
+        vectors['depth+image'] = unit(vectors['depth'] + vectors['image'])
+        present['depth+image'] = present['depth'] & present['image']
+    tables = {}
+    for name, own in vectors.items():
+        rows = present[name]
+        says = found.says[rows]
+        columns = says.any(axis=0)
+        if not columns.any():
+            continue
+        cosines = own[rows] @ found.text_vectors[columns].T
+        tables[f'{name} -> text'] = retrieval(cosines, says[:, columns])
+        tables[f'text -> {name}'] = retrieval(cosines.T, says[:, columns].T)
+    for one, other in permutations(found.vectors, 2):
+        rows = found.present[one] & found.present[other]
+        if rows.sum() > 1:
+            cosines = found.vectors[one][rows] @ found.vectors[other][rows].T
+            tables[f'{one} -> {other}'] = retrieval(cosines, np.eye(len(cosines), dtype=bool))
+    return tables
+
+
+def unit(vectors: Vectors) -> Vectors:
+    """Rows of unit length."""
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(length, 1e-12), np.float32)

@@ -1,0 +1,110 @@
+"""The gradients of a large batch from small ones: features first, then their gradients back.
+
+GradCache (Gao et al. 2021, "Scaling deep contrastive learning batch size under memory limited
+setup"): embed all micro-batches without a graph, get the loss's gradient with respect to every
+embedding, then embed again with a graph, one micro-batch at a time. The result equals that of the
+whole batch at once. Other processes' embeddings take part in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from train.training.loss import contrastive_loss
+from train.training.ranks import Ranks, add_gradients, gathered, gathered_objects
+from train.training.tower import Tower
+
+AUTOCAST = {'bf16': torch.bfloat16, 'fp16': torch.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class PairBatch:
+    """This process's part of a batch of one modality.
+
+    Attributes:
+        inputs: float32 `[B, ...]`, as the tower takes them.
+        kept: int64 `[B, K]`, patches that stay; None for all.
+        texts: float32 `[B, D]`, unit length, the sentence drawn for each sample.
+        sentences: `[B]`, these sentences.
+        true_sentences: `[B]`, all that are true of each sample, the drawn one among them.
+    """
+
+    inputs: Tensor
+    kept: Tensor | None
+    texts: Tensor
+    sentences: Sequence[str]
+    true_sentences: Sequence[frozenset[str]]
+
+
+def backpropagate(
+    tower: Tower,
+    batch: PairBatch,
+    *,
+    micro_batch: int,
+    ranks: Ranks,
+    precision: str = 'fp32',
+    scaler: torch.amp.GradScaler | None = None,
+    seed: int = 0,
+) -> float:
+    """Add the gradients of the global batch to the tower's parameters; returns its loss.
+
+    Args:
+        tower: What learns.
+        batch: The part of this process; all have equally many samples.
+        micro_batch: Samples that are embedded with a graph at once.
+        ranks: All processes.
+        precision: `fp32`, `bf16` or `fp16`, of the tower.
+        scaler: Of the loss, with fp16.
+        seed: Of dropout inside the tower; different for every step.
+    """
+    count = len(batch.inputs)
+    pieces = [slice(k, min(count, k + micro_batch)) for k in range(0, count, micro_batch)]
+    once = len(pieces) == 1
+    with torch.set_grad_enabled(once):
+        parts = [_embed(tower, batch, piece, precision, ranks, seed) for piece in pieces]
+    own = torch.cat(parts)
+    everything = gathered(own.detach(), ranks).requires_grad_()
+    loss = contrastive_loss(
+        everything,
+        gathered(batch.texts, ranks),
+        matches=matches(batch, ranks).to(everything.device),
+        known=torch.ones(len(everything), len(everything), dtype=torch.bool, device=own.device),
+        scale=tower.logit_scale.exp(),
+    )
+    if not torch.isfinite(loss):
+        return float(loss.detach())
+    scaled = loss if scaler is None else scaler.scale(loss)
+    torch.autograd.backward(scaled)
+    assert everything.grad is not None
+    first = ranks.rank * count
+    for number, piece in enumerate(pieces):
+        vectors = parts[number] if once else _embed(tower, batch, piece, precision, ranks, seed)
+        torch.autograd.backward(vectors, everything.grad[first + piece.start : first + piece.stop])
+    # The loss is the whole one on every process, and so is the temperature's gradient already.
+    shared = [p for p in tower.learning() if p is not tower.logit_scale]
+    add_gradients(shared, ranks)
+    return float(loss.detach())
+
+
+def matches(batch: PairBatch, ranks: Ranks) -> Tensor:
+    """Which drawn sentence is true of which sample, over all processes: bool `[N, N]`."""
+    true_of = gathered_objects(batch.true_sentences, ranks)
+    drawn = gathered_objects(batch.sentences, ranks)
+    return torch.tensor([[sentence in own for sentence in drawn] for own in true_of])
+
+
+def _embed(
+    tower: Tower, batch: PairBatch, piece: slice, precision: str, ranks: Ranks, seed: int
+) -> Tensor:
+    # Dropout must drop the same in both passes.
+    torch.manual_seed(hash((seed, ranks.rank, piece.start)) % 2**63)
+    inputs = batch.inputs[piece].to(ranks.device)
+    kept = None if batch.kept is None else batch.kept[piece].to(ranks.device)
+    dtype = AUTOCAST.get(precision)
+    with torch.autocast(ranks.device.type, dtype, enabled=dtype is not None):
+        vectors: Tensor = tower.module(inputs, kept=kept)
+    return nn.functional.normalize(vectors.float(), dim=-1)

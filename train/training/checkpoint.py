@@ -1,0 +1,134 @@
+"""Checkpoints that a kill, a full disk or a diverging loss cannot spoil."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from train.atomic import atomic_file, write_atomically
+
+CHECKPOINT, LOG = 'checkpoint.pt', 'log.jsonl'
+SOURCES = ('encoders', 'train')
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be written, read, or gone on from; the text says why."""
+
+
+class DivergedError(RuntimeError):
+    """The loss is no longer a number; the last checkpoint is intact."""
+
+
+def save_checkpoint(
+    path: Path,
+    state: Mapping[str, Any],
+    *,
+    recipe: Mapping[str, Any],
+    data: Mapping[str, Any],
+) -> None:
+    """Write a checkpoint; whatever fails, the one before it stays.
+
+    Args:
+        path: The file.
+        state: Tensors and plain values.
+        recipe: The configuration of the run.
+        data: What identifies its data.
+
+    Raises:
+        CheckpointError: The disk is full, or the file cannot be written for another reason.
+    """
+    whole = {**state, 'recipe': dict(recipe), 'data': dict(data), 'code': code_version()}
+    try:
+        with atomic_file(path) as file:
+            torch.save(whole, file)
+    # torch wraps what its stream raises; both say why the disk would not take it.
+    except (OSError, RuntimeError) as error:
+        reason = error.__context__ if isinstance(error.__context__, OSError) else error
+        kept = 'the one before it is kept' if path.exists() else 'there is none before it'
+        raise CheckpointError(
+            f'{path}: the checkpoint cannot be written ({reason}); {kept}'
+        ) from error
+
+
+def load_checkpoint(
+    path: Path,
+    *,
+    recipe: Mapping[str, Any],
+    data: Mapping[str, Any],
+    changeable: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Read a checkpoint and check that it belongs to this run.
+
+    Args:
+        path: The file.
+        recipe: The configuration of the run that goes on.
+        data: What identifies its data.
+        changeable: Keys of the recipe that may differ.
+
+    Raises:
+        FileNotFoundError: There is no checkpoint.
+        CheckpointError: It is damaged, or of another recipe or other data.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f'{path}: no checkpoint to resume from')
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location='cpu')
+    except Exception as error:  # zip, pickle and torch each raise their own
+        raise CheckpointError(f'{path}: damaged ({error})') from error
+    for kind, wanted in (('recipe', recipe), ('data', data)):
+        found = state.get(kind, {})
+        for key in sorted(set(wanted) | set(found)):
+            before, now = _plain(found.get(key)), _plain(wanted.get(key))
+            if before != now and not (kind == 'recipe' and key in changeable):
+                raise CheckpointError(
+                    f'{path}: was trained with {kind} {key} = {_short(before)}, '
+                    f'not {_short(now)}; a run cannot go on with other ones'
+                )
+    if state.get('code') != code_version():
+        print(f'{path}: was written by code {state.get("code")}, this is {code_version()}')
+    return state
+
+
+@lru_cache(maxsize=1)
+def code_version() -> str:
+    """Version of the package and a hash of the sources that compute."""
+    root = Path(__file__).resolve().parents[2]
+    digest = hashlib.sha256()
+    for folder in SOURCES:
+        for file in sorted((root / folder).rglob('*.py')):
+            digest.update(str(file.relative_to(root)).encode() + file.read_bytes())
+    try:
+        version = importlib.metadata.version('lb_ros')
+    except importlib.metadata.PackageNotFoundError:
+        version = 'source'
+    return f'{version}+{digest.hexdigest()[:12]}'
+
+
+def forget_later_steps(log: Path, step: int) -> None:
+    """Drop the lines of a log that a killed run wrote after its last checkpoint."""
+    if not log.is_file():
+        return
+    kept = []
+    for line in log.read_text().splitlines():
+        try:
+            if json.loads(line).get('step', 0) <= step:
+                kept.append(line)
+        except ValueError:  # the line that was being written
+            continue
+    write_atomically(log, ''.join(f'{line}\n' for line in kept).encode())
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=str))
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f'{text[:57]}...'

@@ -1,0 +1,197 @@
+"""What one modality is trained towards: the loss of a batch of moments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from encoders.text_tower import text_tower
+from encoders.vit import LOGIT_SCALE_MAX, VisionTower, draw_kept_patches
+from train.bags.samples import UNKNOWN, Samples
+from train.evaluation.language import FactVectors, fact_vectors, name_vectors
+from train.phrasings import Phrasings, relation_of
+from train.training.augment import augmented_inputs, stored_tensor
+from train.training.loss import contrastive_loss, opposite_loss
+from train.training.recipe import Recipe
+from train.training.regions import (
+    Regions,
+    naming_loss,
+    pool_regions,
+    region_fact_loss,
+    region_shares,
+    subjects,
+)
+
+MAX_BALANCE = 8.0
+NAMING_WEIGHT = 0.25  # of what a part is called, beside what is true of it
+MAX_SENTENCES = 12  # a side of a fact; embedding them all would take longer than it helps
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """The language side of a data set with `P` predicates and `V` named parts.
+
+    Attributes:
+        facts: Wordings of the predicates.
+        names: What parts are called, float32 `[V, K, D]`.
+        subject: The part each predicate is about, `[P]`, -1 for none.
+        balance: Modality to the weights of false and true values, `[2, P]`.
+    """
+
+    facts: FactVectors
+    names: Tensor
+    subject: Tensor
+    balance: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Moments of one modality.
+
+    Attributes:
+        inputs: float32 `[B, 3, H, W]`.
+        regions: uint8 `[B, R, R]`.
+        columns: The `Q` predicates about which anything is known, int64 `[Q]`.
+        truth: int64 `[B, Q]`.
+        weights: float32 `[B, Q]`.
+    """
+
+    inputs: Tensor
+    regions: Tensor
+    columns: Tensor
+    truth: Tensor
+    weights: Tensor
+
+
+def make_targets(recipe: Recipe, data: Samples) -> Targets:
+    """Embed the wordings of everything that occurs in the data."""
+    embed = text_tower(recipe.text_tower).embed
+    phrasings = Phrasings.load(recipe.phrasings)
+    return Targets(
+        facts=fact_vectors(data.predicates, phrasings, embed, synonyms=1, limit=MAX_SENTENCES),
+        names=name_vectors(data.region_names, phrasings, embed),
+        subject=subjects(data.predicates, data.region_names),
+        balance={name: balance_weights(data, recipe.relations[name]) for name in recipe.batch},
+    )
+
+
+def balance_weights(data: Samples, relations: Mapping[str, float]) -> Tensor:
+    """float32 `[2, P]`: weights of false and true values of each predicate.
+
+    Both truths of a predicate weigh the same in sum, every predicate of a relation weighs the
+    same, and relations weigh as configured.
+    """
+    true = (data.truth == 1).sum(0).astype(np.float64)
+    false = (data.truth == 0).sum(0).astype(np.float64)
+    total = np.maximum(true + false, 1)
+    both = (true > 0) & (false > 0)
+    names = [relation_of(name) for name in data.predicates]
+    share = np.array([relations.get(name, 0.0) for name in names]) * both
+    for name in set(names):
+        rows = np.array([n == name for n in names])
+        share[rows] /= max(total[rows].sum() / len(data), 1e-6)
+    weights = [
+        share * np.minimum(0.5 * total / np.maximum(count, 1), MAX_BALANCE)
+        for count in (false, true)
+    ]
+    return torch.from_numpy(np.stack(weights)).float()
+
+
+def draw_batch(
+    recipe: Recipe, data: Samples, targets: Targets, *, modality: str, generator: torch.Generator
+) -> Batch:
+    """Moments drawn at random, augmented; what a sensor did not record has no truth."""
+    rows = torch.randint(len(data), (recipe.batch[modality],), generator=generator).numpy()
+    stored = stored_tensor(data.inputs[modality][rows])
+    inputs, regions = augmented_inputs(
+        stored,
+        recipe.modalities[modality],
+        generator,
+        regions=torch.from_numpy(data.regions[rows]),
+    )
+    sensed = (stored.flatten(1) != 0).any(dim=1, keepdim=True)
+    truth = torch.from_numpy(data.truth[rows]).long().where(sensed, torch.tensor(UNKNOWN))
+    balance = targets.balance[modality]
+    columns = ((truth >= 0).any(0) & (balance > 0).any(0)).nonzero().squeeze(1)
+    truth = truth[:, columns]
+    weights = torch.where(truth == 1, balance[1, columns], balance[0, columns])
+    return Batch(inputs, regions, columns, truth, weights)
+
+
+def modality_loss(
+    recipe: Recipe,
+    tower: VisionTower,
+    batch: Batch,
+    *,
+    modality: str,
+    targets: Targets,
+    generator: torch.Generator,
+) -> Tensor:
+    """Loss of a batch, scalar: facts of the whole input and of the named parts it shows."""
+    positive, negative = targets.facts.of(batch.columns).mixed(
+        generator, jitter=recipe.text_jitter
+    )
+    kept = None
+    if recipe.patch_dropout > 0:
+        count, patches = len(batch.inputs), tower.config.patches
+        kept = draw_kept_patches(count, patches, recipe.patch_dropout, generator=generator)
+    with torch.autocast('cpu', torch.bfloat16, enabled=recipe.precision == 'bf16'):
+        tokens = tower.tokens(batch.inputs, kept=kept)
+    tokens = tokens.float()
+    scale = tower.logit_scale.clamp(max=LOGIT_SCALE_MAX).exp()
+    embeddings = F.normalize(tower.pool(tokens), dim=-1)
+    loss = opposite_loss(
+        embeddings, positive, negative, truth=batch.truth, weights=batch.weights, scale=scale
+    )
+    if recipe.contrastive_weight > 0:
+        texts, matches, known = _sentences_of_batch(batch, positive, negative, generator)
+        loss = loss + recipe.contrastive_weight * contrastive_loss(
+            embeddings, texts, matches=matches, known=known, scale=scale
+        )
+    weight = recipe.region_weight.get(modality, 0.0)
+    if weight > 0 and len(targets.names) and batch.regions.any():
+        contrasts = F.normalize(positive - negative, dim=-1)
+        shares = region_shares(batch.regions, len(targets.names), tower.config.grid)
+        pooled, present = pool_regions(tokens[:, 1:], shares)
+        regions = Regions(tower.read(pooled), present)
+        loss = loss + weight * _region_loss(regions, batch, contrasts, targets, scale, generator)
+    return loss
+
+
+def _region_loss(
+    regions: Regions,
+    batch: Batch,
+    contrasts: Tensor,
+    targets: Targets,
+    scale: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    facts = region_fact_loss(
+        regions,
+        contrasts,
+        subject=targets.subject[batch.columns],
+        truth=batch.truth,
+        weights=batch.weights,
+        scale=scale,
+    )
+    which = torch.randint(targets.names.shape[1], (len(targets.names),), generator=generator)
+    names = targets.names[torch.arange(len(which)), which]
+    return facts + NAMING_WEIGHT * naming_loss(regions, names, scale=scale)
+
+
+def _sentences_of_batch(
+    batch: Batch, positive: Tensor, negative: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One sentence that is true of each sample, and which of them are true of which sample."""
+    truth = batch.truth
+    shares = batch.weights * (truth >= 0) + 1e-9
+    fact = torch.multinomial(shares, 1, generator=generator).squeeze(1)
+    says = truth.gather(1, fact[:, None]).squeeze(1)
+    texts = torch.where(says[:, None] == 1, positive[fact], negative[fact])
+    about = truth[:, fact]
+    return texts, about == says[None, :], (about >= 0) & (says[None, :] >= 0)

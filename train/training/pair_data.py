@@ -1,0 +1,179 @@
+"""Pairs as training reads them: which one comes when, and batches of one modality."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from encoders.encoder import TextTower
+from encoders.vit import draw_kept_patches
+from train.bags.samples import EvaluationDataError, find_bags, refuse_evaluation_bags
+from train.pairs.make import StreamedPairs, plan_pairs
+from train.pairs.options import PairOptions, PairsReport
+from train.pairs.record import Pair, decode
+from train.pairs.shards import data_identity, is_pair_set, open_pair_set
+from train.training.cached import PairBatch
+from train.training.ranks import Ranks
+from train.training.tower import Tower
+
+
+class PairSource(Protocol):
+    """Pairs by number: shards or bags."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int) -> Pair:
+        """One pair."""
+        ...
+
+    def outline(self, index: int) -> Pair:
+        """One pair whose files may be empty; faster."""
+        ...
+
+
+@dataclass
+class PairData:
+    """All pairs of a training.
+
+    Attributes:
+        source: Where they are read.
+        identity: What tells these data from others; goes into checkpoints.
+        text_sources: Sentences of these sources only; all where empty.
+        report: What bags gave, where they are streamed.
+    """
+
+    source: PairSource
+    identity: dict[str, Any]
+    text_sources: tuple[str, ...] = ()
+    report: PairsReport = field(default_factory=PairsReport)
+    _usable: dict[str, NDArray[np.int64]] = field(default_factory=dict, repr=False)
+
+    def usable(self, modality: str) -> NDArray[np.int64]:
+        """Numbers of the pairs that have this sensor and a sentence."""
+        if modality not in self._usable:
+            found = [k for k in range(len(self.source)) if self._fits(k, modality)]
+            self._usable[modality] = np.array(found, np.int64)
+        return self._usable[modality]
+
+    def _fits(self, index: int, modality: str) -> bool:
+        pair = self.source.outline(index)
+        return modality in pair.modalities and bool(self.sentences(pair))
+
+    def sentences(self, pair: Pair) -> list[str]:
+        """Those of a pair that are trained on."""
+        chosen = self.text_sources
+        return [t.text for t in pair.texts if not chosen or t.source in chosen]
+
+    def order(self, modality: str, step: int, *, batch: int, seed: int) -> NDArray[np.int64]:
+        """The pairs of a step; every epoch is a new order, and its rest is left out.
+
+        Raises:
+            ValueError: There are fewer pairs than a batch takes.
+        """
+        usable = self.usable(modality)
+        steps = len(usable) // batch
+        if not steps:
+            raise ValueError(
+                f'{len(usable)} pairs have {modality} and a sentence; a batch takes {batch}'
+            )
+        epoch, place = divmod(step, steps)
+        shuffled = self._shuffled(usable, np.random.default_rng((seed, epoch)))
+        return shuffled[place * batch : (place + 1) * batch]
+
+    def _shuffled(self, usable: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+        if not isinstance(self.source, StreamedPairs):
+            return rng.permutation(usable)
+        # A few bags at a time, so that no bag is read for every sample anew.
+        blocks = self.source.blocks
+        chosen = rng.permutation(len(blocks))
+        parts = []
+        for start in range(0, len(blocks), 4):
+            some = [blocks[k] for k in chosen[start : start + 4]]
+            inside = [usable[(usable >= b.start) & (usable < b.stop)] for b in some]
+            parts.append(rng.permutation(np.concatenate(inside)))
+        return np.concatenate(parts)
+
+
+def open_pair_data(
+    paths: Sequence[Path],
+    options: PairOptions,
+    *,
+    text_sources: Sequence[str] = (),
+    evaluation: bool = False,
+) -> PairData:
+    """Open a folder of shards, or bags to stream from.
+
+    Raises:
+        EvaluationDataError: The data are kept for evaluation, and `evaluation` is not asked for.
+        ValueError: Shards and bags are mixed, or nothing usable is there.
+    """
+    sets = [path for path in paths if is_pair_set(path)]
+    if sets:
+        if len(paths) != 1:
+            raise ValueError(f'{sets[0]}: give one folder of shards, or bags')
+        stored = open_pair_set(sets[0])
+        if stored.manifest.get('split') == 'evaluation' and not evaluation:
+            raise EvaluationDataError(f'{sets[0]}: these pairs are kept for evaluation')
+        identity = {'shards': data_identity(stored.manifest), 'pairs': len(stored)}
+        return PairData(stored, identity, tuple(text_sources))
+    bags = find_bags(paths)
+    if not evaluation:
+        refuse_evaluation_bags(bags)
+    report = PairsReport()
+    streamed = StreamedPairs(plan_pairs(bags, options, report=report), report)
+    identity = {
+        'bags': [bag.name for bag in streamed.plan.bags],
+        'pairs': len(streamed),
+        'options': options.described(),
+    }
+    return PairData(streamed, identity, tuple(text_sources), report)
+
+
+def draw_batch(
+    data: PairData,
+    tower: Tower,
+    text: TextTower,
+    *,
+    step: int,
+    batch: int,
+    patch_dropout: float,
+    seed: int,
+    ranks: Ranks,
+) -> PairBatch:
+    """This process's part of the batch of a step; the same for every number of processes.
+
+    Raises:
+        ValueError: There are too few pairs, or the batch does not divide among the processes.
+    """
+    if batch % ranks.count:
+        raise ValueError(f'a batch of {batch} does not divide among {ranks.count} processes')
+    share = batch // ranks.count
+    chosen = data.order(tower.modality, step, batch=batch, seed=seed)
+    mine = slice(ranks.rank * share, (ranks.rank + 1) * share)
+    pairs = [data.source.read(int(index)) for index in chosen[mine]]
+    known = [data.sentences(pair) for pair in pairs]
+    drawn = [
+        random.Random(f'{seed}:{step}:{pair.key}').choice(sentences)
+        for pair, sentences in zip(pairs, known, strict=True)
+    ]
+    kept = None
+    if patch_dropout > 0:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
+        kept = draw_kept_patches(batch, tower.patches, patch_dropout, generator=generator)[mine]
+    inputs = [tower.preprocess(decode(tower.modality, pair.files)) for pair in pairs]
+    return PairBatch(
+        inputs=torch.stack(inputs),
+        kept=kept,
+        # One by one: what a sentence gives depends in its last digits on its neighbours in a
+        # batch, and those are others after a resumption.
+        texts=torch.from_numpy(np.concatenate([text.embed([s]) for s in drawn])).to(ranks.device),
+        sentences=drawn,
+        true_sentences=[frozenset(sentences) for sentences in known],
+    )

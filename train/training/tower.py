@@ -1,0 +1,183 @@
+"""What a recipe trains, of any family: inputs to unit vectors, and what learns of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from encoders.encoder import Encoder, TextTower
+from encoders.languagebind.configuration import ReleasedConfig, TextConfig
+from encoders.languagebind.released import ReleasedTensors
+from encoders.sources import Source, load_encoders
+from encoders.towers import TowerEncoder
+from encoders.vit import LOGIT_SCALE_MAX, VisionTower
+from train.training.languagebind import NEVER_DECAYED, Lora, trainable_tower
+from train.training.trained_set import save_trained, text_of
+
+TUNINGS = ('lora', 'full', 'probe')
+PROBED = ('visual_projection.weight',)
+# A tower in training has nothing to do with the text tower's shape.
+NO_TEXT = TextConfig(1, 0, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Tower:
+    """One modality in training.
+
+    Attributes:
+        modality: Its name.
+        module: `(inputs, kept=...)` to vectors `[B, D]` of unit length.
+        logit_scale: Its parameter, in logarithms.
+        patches: Patches of one input, for the mask.
+        preprocess: A raw sample to an input without batch dimension.
+        layers: Blocks of the transformer.
+    """
+
+    modality: str
+    module: nn.Module
+    logit_scale: nn.Parameter
+    patches: int
+    preprocess: Callable[[Any], Tensor]
+    layers: Sequence[nn.Module]
+
+    def named_learning(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Parameters that learn, by name."""
+        return ((n, p) for n, p in self.module.named_parameters() if p.requires_grad)
+
+    def learning(self) -> list[nn.Parameter]:
+        """Parameters that learn."""
+        return [parameter for _, parameter in self.named_learning()]
+
+    @torch.no_grad()
+    def clamp_temperature(self) -> None:
+        """Keep the logit scale in 0..ln 100 (CLIP, section 2.5)."""
+        self.logit_scale.clamp_(0, LOGIT_SCALE_MAX)
+
+    @property
+    def temperature(self) -> float:
+        """What cosines are divided by."""
+        return math.exp(-float(self.logit_scale.detach()))
+
+
+@dataclass(frozen=True)
+class TrainedSet:
+    """Towers that learn, the frozen text tower they are bound to, and how to write the result."""
+
+    towers: Mapping[str, Tower]
+    text: TextTower
+    save: Callable[[Path, str, Mapping[str, Any]], Path]
+
+
+def open_towers(
+    start: Source,
+    modalities: Sequence[str],
+    *,
+    tuning: str,
+    lora: Lora,
+    temperature: float | None = None,
+    learn_temperature: bool = True,
+) -> TrainedSet:
+    """Load the encoders a training starts from and mark what learns.
+
+    Args:
+        start: As `encoders.Binder.load` takes it.
+        modalities: Which encoders learn; the others are left out of the result.
+        tuning: `lora`: low-rank updates of the attention, class token, last LayerNorm, projection
+            and temperature, as LanguageBind; `full`: the attention itself instead of updates;
+            `probe`: projection and temperature alone.
+        lora: Of the low-rank updates.
+        temperature: Where the temperature starts; where it is, if None.
+        learn_temperature: Whether it moves.
+
+    Raises:
+        ModelSetError, SpaceError, KeyError: As `encoders.Binder.load`.
+        ValueError: The tuning is unknown, or this kind of set cannot be trained.
+    """
+    if tuning not in TUNINGS:
+        raise ValueError(f'unknown tuning {tuning!r}, expected {", ".join(TUNINGS)}')
+    found = load_encoders(start, modalities=modalities)
+    described, words = text_of(start, found.text)
+    encoders: dict[str, TowerEncoder] = {}
+    towers: dict[str, Tower] = {}
+    for name in modalities:
+        encoder = found.encoders[name]
+        if not isinstance(encoder, TowerEncoder):
+            raise ValueError(f'{start}: the encoder of {name} is of a kind that is not trained')
+        encoders[name] = encoder
+        module = _learning(encoder, start, name, tuning, lora)
+        module.logit_scale.requires_grad_(learn_temperature)
+        if temperature is not None:
+            with torch.no_grad():
+                module.logit_scale.fill_(-math.log(temperature))
+        towers[name] = _tower(name, encoder, module=module)
+
+    def save(folder: Path, name: str, provenance: Mapping[str, Any]) -> Path:
+        modules = {m: tower.module for m, tower in towers.items()}
+        return save_trained(
+            folder,
+            modules,
+            encoders,
+            name=name,
+            space=found.text.space,
+            text=(described, words),
+            lora=lora if tuning == 'lora' else None,
+            provenance=provenance,
+        )
+
+    return TrainedSet(towers, found.text, save)
+
+
+def parameter_groups(towers: Mapping[str, Tower], *, weight_decay: float) -> list[dict[str, Any]]:
+    """AdamW's groups: matrices decay, vectors, class tokens and temperatures do not."""
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
+    for tower in towers.values():
+        for name, parameter in tower.named_learning():
+            free = parameter.ndim < 2 or any(part in name for part in NEVER_DECAYED)
+            (plain if free else decayed).append(parameter)
+    return [
+        {'params': decayed, 'weight_decay': weight_decay},
+        {'params': plain, 'weight_decay': 0.0},
+    ]
+
+
+def checkpoint_layers(tower: Tower) -> None:
+    """Keep no activations inside blocks: they are computed again on the way back."""
+    for layer in tower.layers:
+        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+
+
+def _learning(
+    encoder: TowerEncoder, start: Source, modality: str, tuning: str, lora: Lora
+) -> VisionTower:
+    where = Path(str(start[modality] if isinstance(start, Mapping) else start))
+    config = ReleasedConfig(modality, encoder.tower.config, NO_TEXT, constants={})
+    tensors = ReleasedTensors(where, config, encoder.tower.state_dict(), {}, '')
+    module = trainable_tower(tensors, lora=lora if tuning == 'lora' else None)
+    if tuning == 'probe':
+        for name, parameter in module.named_parameters():
+            parameter.requires_grad_(name in PROBED)
+    return module
+
+
+def _tower(modality: str, encoder: TowerEncoder, *, module: VisionTower) -> Tower:
+    return Tower(
+        modality=modality,
+        module=module,
+        logit_scale=module.logit_scale,
+        patches=module.config.patches,
+        preprocess=partial(_input, encoder),
+        layers=list(module.encoder.layers),
+    )
+
+
+def _input(encoder: Encoder, raw: Any) -> Tensor:
+    return encoder.preprocess(raw)[0]
