@@ -27,14 +27,14 @@ import yaml
 
 from benchmarks.environment import write_result
 from benchmarks.training_throughput import RESET_PEAK, STATUS
-from encoders.binder import Binder
-from encoders.encoder import Encoder
-from encoders.model_set import Manifest, ModalitySpec
+from encoders.model_sets.binder import Binder
+from encoders.model_sets.encoder import Encoder
+from encoders.model_sets.files import write_set
+from encoders.model_sets.manifest import Manifest, ModalitySpec
+from encoders.model_sets.sources import find_set, load_encoders
+from encoders.model_sets.towers import TowerEncoder
 from encoders.preprocess import mini_config
 from encoders.shipped import shipped
-from encoders.sources import find_set, load_encoders
-from encoders.store import write_set
-from encoders.towers import TowerEncoder
 from train.bags.samples import find_bags
 from train.evaluation.evaluate import embed_bags, score_predicates
 from train.evaluation.pair_eval import embed_pairs, retrieval_tables

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.environment import write_result
-from encoders.packed import encode_together
-from encoders.prepacked import prepack, rearranged
-from encoders.vit import Linear, LoraLinear, VisionTower, linear
+from encoders.vision.packed import encode_together
+from encoders.vision.prepacked import prepack, rearranged
+from encoders.vision.vit import Linear, LoraLinear, VisionTower, linear
 from lb_ros.bench.measure import Measurement, measure
 from lb_ros.bench.products import rows_of
 from lb_ros.bench.subjects import open_encoders, towers_of

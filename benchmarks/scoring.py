@@ -21,8 +21,8 @@ from mcap.writer import Writer
 
 from benchmarks.environment import write_result
 from encoders import Binder, load_predicates
-from encoders.precision import PRECISIONS
 from encoders.shipped import shipped
+from encoders.vision.precision import PRECISIONS
 from train.bags.reader import BagReport
 from train.bags.storage import RawMessage, bag_files, read_raw
 from train.score.cli import default_threads

@@ -21,10 +21,10 @@ from torch import Tensor
 
 from benchmarks.environment import write_result
 from encoders.languagebind.configuration import TextConfig
-from encoders.languagebind.text import ClipText, text_shapes
-from encoders.sharing import TensorPool
-from encoders.towers import build_tower, vision_shapes
-from encoders.vision_config import VisionConfig
+from encoders.model_sets.sharing import TensorPool
+from encoders.model_sets.towers import build_tower, vision_shapes
+from encoders.text.clip import ClipText, text_shapes
+from encoders.vision.config import VisionConfig
 
 LARGE = VisionConfig(
     width=1024,

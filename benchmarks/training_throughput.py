@@ -30,11 +30,11 @@ import torch
 
 from benchmarks.environment import write_result
 from encoders.languagebind.configuration import TextConfig
-from encoders.languagebind.preprocess import released_config
-from encoders.languagebind.text import VOCABULARY, text_shapes, text_space
-from encoders.model_set import Manifest, ModalitySpec
-from encoders.store import write_set
-from encoders.vit import VisionTower
+from encoders.model_sets.files import write_set
+from encoders.model_sets.manifest import Manifest, ModalitySpec
+from encoders.preprocess.languagebind import released_config
+from encoders.text.clip import VOCABULARY, text_shapes, text_space
+from encoders.vision.vit import VisionTower
 from lb_ros.bench.suites import LARGE
 from train.pairs.record import Pair, Text, encode
 from train.training.contrast import announcement, new_run, training_step

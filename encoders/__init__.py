@@ -3,15 +3,15 @@
 Nothing here knows ROS.
 """
 
-from encoders.bank import PredicateBank
-from encoders.binder import Binder, SpaceError
 from encoders.decode import AudioOptions, DecodeError, ImageOptions, decode_audio, decode_image
-from encoders.fusion import PredicateScore
 from encoders.modalities import LIVE, MODALITIES, SENSED, STANDARD, Modality
-from encoders.model_set import ModelSetError
-from encoders.predicate_file import load_predicates
-from encoders.predicates import Line, Predicate, PredicateError
-from encoders.tracker import PredicateTracker, State, TrackedState
+from encoders.model_sets.binder import Binder, SpaceError
+from encoders.model_sets.manifest import ModelSetError
+from encoders.predicates.bank import PredicateBank
+from encoders.predicates.file import load_predicates
+from encoders.predicates.fusion import PredicateScore
+from encoders.predicates.predicate import Line, Predicate, PredicateError
+from encoders.predicates.tracker import PredicateTracker, State, TrackedState
 
 __all__ = [
     'LIVE',

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 
 from encoders import Predicate, PredicateBank, PredicateError, PredicateScore
-from encoders.scoring import Scoring
+from encoders.predicates.scoring import Scoring
 from lb_ros.srv import QueryText
 from lb_ros.stamps import to_ns, to_stamp
 

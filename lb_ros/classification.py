@@ -6,7 +6,7 @@ from typing import Any
 
 from rclpy.lifecycle import LifecycleNode
 
-from encoders.scoring import Evaluation
+from encoders.predicates.scoring import Evaluation
 from lb_ros.stamps import to_stamp
 
 TOPIC = 'predicates/classification'

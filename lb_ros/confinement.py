@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from encoders.languagebind.openclip import PREFIX
-from encoders.model_set import SHIPPED, ModelSetError
-from encoders.sources import store
+from encoders.model_sets.manifest import SHIPPED, ModelSetError
+from encoders.model_sets.openclip import PREFIX
+from encoders.model_sets.sources import store
 
 
 def check_confined(model: str, *, configured: str, root: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import MODALITIES, AudioOptions, Binder, DecodeError, ImageOptions
-from encoders.audio_window import WINDOW_S
+from encoders.decode.audio_window import WINDOW_S
 from lb_ros.arrival import Arrival, Encoded
 from lb_ros.clip_input import DEFAULT_WINDOW_S, ClipInput
 from lb_ros.content_check import ContentCheck

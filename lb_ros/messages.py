@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from builtin_interfaces.msg import Time
 
 from encoders import Predicate, PredicateError, TrackedState
-from encoders.predicate_file import predicate_from_entry
-from encoders.scoring import Evaluation
+from encoders.predicates.file import predicate_from_entry
+from encoders.predicates.scoring import Evaluation
 from lb_ros.msg import (
     ModalityCalibration,
     ModalityWeight,

@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from encoders import MODALITIES, Binder, ModelSetError, SpaceError
-from encoders.export import INPUT, deviation, export_tower
-from encoders.golden import golden_input
-from encoders.join import join
-from encoders.languagebind.convert import convert
-from encoders.languagebind.hub import HUB_SETS, pull
-from encoders.languagebind.openclip import PREFIX, find_weights, split_name
 from encoders.languagebind.released import read_released
-from encoders.model_set import MANIFEST, SHIPPED, read_manifest
+from encoders.model_sets.convert import convert
+from encoders.model_sets.files import TOLERANCE, verify
+from encoders.model_sets.golden import golden_input
+from encoders.model_sets.hub import HUB_SETS, pull
+from encoders.model_sets.join import join
+from encoders.model_sets.manifest import MANIFEST, SHIPPED, read_manifest
+from encoders.model_sets.openclip import PREFIX, find_weights, split_name
+from encoders.model_sets.sources import find_set, is_released, load_encoders, parse_source, store
+from encoders.model_sets.towers import TowerEncoder
 from encoders.preprocess import config_to_dict
-from encoders.sources import find_set, is_released, load_encoders, parse_source, store
-from encoders.store import TOLERANCE, verify
-from encoders.towers import TowerEncoder
-from encoders.vision_config import VisionConfig
+from encoders.vision.config import VisionConfig
+from encoders.vision.export import INPUT, deviation, export_tower
 
 FAILURES = (ModelSetError, SpaceError, KeyError, OSError, ValueError, ModuleNotFoundError)
 

@@ -21,9 +21,9 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from encoders import LIVE, MODALITIES, STANDARD
-from encoders.compiled import COMPILATIONS
-from encoders.precision import PRECISIONS
 from encoders.shipped import shipped
+from encoders.vision.compiled import COMPILATIONS
+from encoders.vision.precision import PRECISIONS
 from lb_ros.limits import Limits
 
 QOS_OVERRIDES = 'qos_overrides.'  # rclpy declares them with the topic

@@ -9,7 +9,7 @@ from typing import Any
 from rclpy.callback_groups import CallbackGroup
 
 from encoders import PredicateBank
-from encoders.scoring import Scoring
+from encoders.predicates.scoring import Scoring
 from lb_ros.background import on_one_core
 from lb_ros.lifecycle import elsewhere
 from lb_ros.messages import predicate_message, predicates_from_messages

@@ -15,7 +15,7 @@ from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from encoders import LIVE, PredicateBank, PredicateError, SpaceError, load_predicates
-from encoders.scoring import Evaluation, Scoring
+from encoders.predicates.scoring import Evaluation, Scoring
 from lb_ros.answering import DEFAULT_MAX_AGE_MS, WAIT_S, RecentlyAsked, answer
 from lb_ros.arrival import Encoded
 from lb_ros.background import background_pool

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from encoders import LIVE, MODALITIES, Binder
-from encoders.text_tower import text_tower
+from encoders.text.minilm import text_tower
 from lb_ros.arrival import Encoded
 from lb_ros.diagnostics import engine_status
 from lb_ros.encoding import EncodingWorker

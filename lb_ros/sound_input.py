@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 from encoders import AudioOptions, decode_audio
-from encoders.audio_window import AudioWindow, Window
+from encoders.decode.audio_window import AudioWindow, Window
 
 
 class SoundInput:

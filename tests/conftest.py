@@ -13,12 +13,12 @@ import pytest
 import torch
 from hypothesis import settings
 
-from encoders.model_set import Manifest, ModalitySpec
-from encoders.preprocess import audio, depth, image, infrared
-from encoders.store import ModelSet, save_model_set
-from encoders.text_tower import text_tower
-from encoders.vision_config import VisionConfig
-from encoders.vit import VisionTower, tie
+from encoders.model_sets.files import ModelSet, save_model_set
+from encoders.model_sets.manifest import Manifest, ModalitySpec
+from encoders.preprocess.mini import audio, depth, image, infrared
+from encoders.text.minilm import text_tower
+from encoders.vision.config import VisionConfig
+from encoders.vision.vit import VisionTower, tie
 
 with contextlib.suppress(ImportError):
     # PyTorch loads it late. Its LLVM must come before that of the simulator's renderer, in one

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from encoders.model_set import ModelSetError
-from encoders.vision_config import LORA_ALPHA, VisionConfig, check_transformer
+from encoders.model_sets.manifest import ModelSetError
+from encoders.vision.config import LORA_ALPHA, VisionConfig, check_transformer
 
 CONFIG = 'config.json'
 # Image, depth and infrared are one network; which of them a folder is does not change its shape.

@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from encoders.encoder import EncoderSet
 from encoders.languagebind.checkpoint import Checkpoint, read_checkpoint
 from encoders.languagebind.configuration import CONFIG, ReleasedConfig, read_config
-from encoders.languagebind.preprocess import released_config
-from encoders.languagebind.text import ClipText, check_tokenizer, text_shapes, text_space
-from encoders.model_set import ModelSetError
+from encoders.model_sets.encoder import EncoderSet
+from encoders.model_sets.manifest import ModelSetError
+from encoders.model_sets.sharing import TensorPool
+from encoders.model_sets.towers import TowerEncoder, build_tower, vision_shapes
 from encoders.preprocess import Config, with_options
-from encoders.sharing import TensorPool
-from encoders.space import SpaceError
-from encoders.towers import TowerEncoder, build_tower, vision_shapes
+from encoders.preprocess.languagebind import released_config
+from encoders.text.clip import ClipText, check_tokenizer, text_shapes, text_space
+from encoders.text.space import SpaceError
 
 Options = Mapping[str, Mapping[str, Any]]
 # These two lie beside the vision model in a checkpoint, not in it.

@@ -1,7 +1,7 @@
 """From raw sensor arrays to network inputs: two families, one module per modality each.
 
-`mini` lies here; `languagebind`, with the exact constants of the released encoders, beside their
-checkpoints. Every module has a frozen configuration, stored with the model, and a function
+`mini` for sets trained by this repository; `languagebind` with the exact constants of the
+released encoders. Every module has a frozen configuration, stored with the model, and a function
 `preprocess` that returns the network's input, float32 without the batch dimension, and the share
 of the raw input that was valid. Nothing is random.
 """
@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders.columns import Columns
-from encoders.languagebind import preprocess as languagebind
 from encoders.modalities import MODALITIES
+from encoders.preprocess import languagebind
+from encoders.preprocess.columns import Columns
 
 MINI, LANGUAGEBIND = 'mini', 'languagebind'
 
@@ -53,7 +53,7 @@ def _find_mini() -> dict[tuple[str, str], _Entry]:
     """The modules here that are named as a modality: `touch` has `TouchConfig` and functions."""
     found = {}
     for name in MODALITIES:
-        where = f'{__name__}.{name}'
+        where = f'{__name__}.mini.{name}'
         if find_spec(where) is None:
             continue
         module = import_module(where)

@@ -15,8 +15,8 @@ from rich.progress import track
 from rich.table import Table
 
 from encoders import ModelSetError
-from encoders.compiled import COMPILATIONS
-from encoders.precision import PRECISIONS
+from encoders.vision.compiled import COMPILATIONS
+from encoders.vision.precision import PRECISIONS
 from lb_ros.bench.engine import engine
 from lb_ros.bench.environment import environment
 from lb_ros.bench.measure import Measurement, read, write

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from encoders.compiled import ReadyCalls, is_compiled
-from encoders.encoder import Encoder
-from encoders.packed import encode_together
-from encoders.precision import DTYPES, dtype_of
-from encoders.prepacked import prepack
+from encoders.model_sets.encoder import Encoder
+from encoders.vision.compiled import ReadyCalls, is_compiled
+from encoders.vision.packed import encode_together
+from encoders.vision.precision import DTYPES, dtype_of
+from encoders.vision.prepacked import prepack
 from lb_ros.bench.measure import Measurement, measure
 from lb_ros.bench.products import Cases, linear_flops, product_cases
 from lb_ros.bench.subjects import RANDOM, open_clip_tower, open_encoders, towers_of

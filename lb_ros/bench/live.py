@@ -20,7 +20,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 
 from encoders import Binder, decode_image
-from encoders.sources import parse_source
+from encoders.model_sets.sources import parse_source
 from lb_ros.bench.measure import Measurement
 from lb_ros.bench.sender import TOPICS
 from lb_ros.dds_profile import use_dds_profile

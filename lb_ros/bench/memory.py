@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
-from encoders.packed import encode_together
-from encoders.precision import DTYPES, dtype_of
-from encoders.prepacked import prepack
+from encoders.vision.packed import encode_together
+from encoders.vision.precision import DTYPES, dtype_of
+from encoders.vision.prepacked import prepack
 from lb_ros.bench.measure import Measurement
 from lb_ros.bench.subjects import open_encoders, towers_of
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from encoders.prepacked import can_prepack, rearranged
-from encoders.vit import VisionTower, linear
+from encoders.vision.prepacked import can_prepack, rearranged
+from encoders.vision.vit import VisionTower, linear
 
 Cases = dict[str, Callable[[], object]]
 

@@ -8,14 +8,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from encoders.encoder import Encoder
-from encoders.golden import golden_input
-from encoders.languagebind.preprocess import released_config
-from encoders.sources import load_encoders, parse_source
-from encoders.towers import TowerEncoder
+from encoders.model_sets.encoder import Encoder
+from encoders.model_sets.golden import golden_input
+from encoders.model_sets.sources import load_encoders, parse_source
+from encoders.model_sets.towers import TowerEncoder
+from encoders.preprocess.languagebind import released_config
 from encoders.unfilled import unfilled
-from encoders.vision_config import VisionConfig
-from encoders.vit import VisionTower, tie
+from encoders.vision.config import VisionConfig
+from encoders.vision.vit import VisionTower, tie
 
 # The trunk of languagebind-large with random weights: as fast as the real one.
 RANDOM = 'random:vit-l-14'

@@ -13,15 +13,15 @@ import torch
 from numpy.typing import NDArray
 
 from encoders import Binder, Predicate, PredicateBank
-from encoders.audio_window import WINDOW_S, AudioWindow, Window
-from encoders.calibration import Calibration
-from encoders.columns import ColumnStore
-from encoders.encoder import Encoder
-from encoders.frames import FrameStore, evenly
-from encoders.languagebind.preprocess.video import VideoConfig
+from encoders.decode.audio_window import WINDOW_S, AudioWindow, Window
+from encoders.model_sets.calibration import Calibration
+from encoders.model_sets.encoder import Encoder
+from encoders.model_sets.sources import parse_source
+from encoders.predicates.scoring import Evaluation, Scoring
 from encoders.preprocess import preprocess, preprocess_picture
-from encoders.scoring import Evaluation, Scoring
-from encoders.sources import parse_source
+from encoders.preprocess.columns import ColumnStore
+from encoders.preprocess.frames import FrameStore, evenly
+from encoders.preprocess.languagebind.video import VideoConfig
 from lb_ros.bench.engine import engine
 from lb_ros.bench.measure import Measurement, measure
 from lb_ros.bench.memory import memory

@@ -16,8 +16,8 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
 from encoders import MODALITIES, SENSED, Binder, Predicate, State
-from encoders.audio_window import WINDOW_S, AudioWindow
 from encoders.decode import DecodeError, decode_audio, decode_image
+from encoders.decode.audio_window import WINDOW_S, AudioWindow
 from lb_ros.dashboard.session import FUSED, Gauge, Session
 from lb_ros.msg import AudioChunk, Embedding, PredicateScores, PredicateStates, PredicateTruth
 from lb_ros.qos import CHUNKS, LATCHED, NEWEST

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import SENSED, Binder, Predicate, PredicateBank, SpaceError, State
-from encoders.scoring import Scoring
+from encoders.predicates.scoring import Scoring
 
 KEEP_S = 600.0
 FUSED = 'fused'

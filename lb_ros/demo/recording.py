@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from statistics import mean, median
 
 from encoders import State
-from encoders.metrics import auroc, average_precision, change_delays_s
+from encoders.predicates.metrics import auroc, average_precision, change_delays_s
 
 # A truth at time t is compared with the answers to what was sensed at t, which arrive soon after.
 MATCH_S = 0.15

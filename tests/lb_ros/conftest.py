@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from encoders.languagebind.convert import convert
+from encoders.model_sets.convert import convert
 
 ORACLE = Path(__file__).resolve().parents[1] / 'data' / 'oracle'
 OPEN_CLIP = {
@@ -30,7 +30,7 @@ def other_parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Checkpoints of LanguageBind's architecture, whose text tower is another one."""
     import open_clip
 
-    from encoders.languagebind.openclip import plain_text
+    from encoders.model_sets.openclip import plain_text
 
     folder = tmp_path_factory.mktemp('other')
     (folder / 'ViT-other.json').write_text(json.dumps(OPEN_CLIP))

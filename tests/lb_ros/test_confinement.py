@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from encoders.model_set import MANIFEST, SHIPPED, ModelSetError
+from encoders.model_sets.manifest import MANIFEST, SHIPPED, ModelSetError
 from lb_ros.confinement import check_confined
 
 

@@ -23,8 +23,8 @@ from rclpy.qos import qos_profile_sensor_data  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 
 from encoders import Binder, Predicate, State  # noqa: E402
-from encoders.bank import text_vectors  # noqa: E402
-from encoders.calibration import Calibration  # noqa: E402
+from encoders.model_sets.calibration import Calibration  # noqa: E402
+from encoders.predicates.bank import text_vectors  # noqa: E402
 from encoders.shipped import shipped  # noqa: E402
 from lb_ros.client import LanguageClient, PredicateStatus  # noqa: E402
 from lb_ros.msg import Embedding, PredicateScores  # noqa: E402

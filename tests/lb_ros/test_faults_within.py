@@ -24,7 +24,7 @@ from lifecycle_msgs.srv import ChangeState  # noqa: E402
 from rcl_interfaces.srv import SetParameters  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 
-from encoders.model_set import MANIFEST, WEIGHTS  # noqa: E402
+from encoders.model_sets.manifest import MANIFEST, WEIGHTS  # noqa: E402
 from lb_ros.msg import Predicate  # noqa: E402
 from lb_ros.srv import (  # noqa: E402
     AddPredicates,

@@ -20,7 +20,7 @@ from rclpy.qos import qos_profile_sensor_data  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 
 from encoders import Binder, State  # noqa: E402
-from encoders.languagebind.convert import convert  # noqa: E402
+from encoders.model_sets.convert import convert  # noqa: E402
 from lb_ros.client import LanguageClient, NotAnsweredError  # noqa: E402
 from lb_ros.msg import Embedding, PredicateScores  # noqa: E402
 

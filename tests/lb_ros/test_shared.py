@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from encoders.golden import golden_input
+from encoders.model_sets.golden import golden_input
 
 pytest.importorskip('rclpy')
 

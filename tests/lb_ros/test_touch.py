@@ -17,10 +17,10 @@ from rclpy.qos import qos_profile_sensor_data  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 
 from encoders import Binder  # noqa: E402
+from encoders.model_sets.files import ModelSet, save_model_set  # noqa: E402
 from encoders.shipped import shipped  # noqa: E402
-from encoders.store import ModelSet, save_model_set  # noqa: E402
-from encoders.text_tower import text_tower  # noqa: E402
-from encoders.vit import VisionTower  # noqa: E402
+from encoders.text.minilm import text_tower  # noqa: E402
+from encoders.vision.vit import VisionTower  # noqa: E402
 from lb_ros.msg import Embedding  # noqa: E402
 from train.training.recipe import load_recipe  # noqa: E402
 

@@ -18,13 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders import Binder
-from encoders.frames import evenly
-from encoders.languagebind.preprocess.video import VideoConfig
-from encoders.model_set import Manifest, ModalitySpec
-from encoders.store import ModelSet, save_model_set
-from encoders.text_tower import text_tower
-from encoders.vision_config import VisionConfig
-from encoders.vit import VisionTower
+from encoders.model_sets.files import ModelSet, save_model_set
+from encoders.model_sets.manifest import Manifest, ModalitySpec
+from encoders.preprocess.frames import evenly
+from encoders.preprocess.languagebind.video import VideoConfig
+from encoders.text.minilm import text_tower
+from encoders.vision.config import VisionConfig
+from encoders.vision.vit import VisionTower
 from lb_ros.arrival import Arrival, Encoded
 from lb_ros.clip_input import PARTS, ClipInput
 from lb_ros.encoding import EncodingWorker

@@ -18,9 +18,9 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from encoders.languagebind.configuration import TextConfig
 from encoders.languagebind.released import released_name
-from encoders.languagebind.text import VOCABULARY, text_shapes
-from encoders.vision_config import VisionConfig
-from encoders.vit import VisionTower
+from encoders.text.clip import VOCABULARY, text_shapes
+from encoders.vision.config import VisionConfig
+from encoders.vision.vit import VisionTower
 from train.bags.reader import OWN_MESSAGES
 from train.pairs.make import manifest_of, plan_pairs, stream_pairs
 from train.pairs.options import PairOptions, PairsReport

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from encoders.calibration import Calibration, anchored
-from encoders.metrics import auroc
+from encoders.model_sets.calibration import Calibration, anchored
+from encoders.predicates.metrics import auroc
 from train.bags.samples import Samples
 from train.evaluation.evaluate import Vectors, contrast_scores
 from train.evaluation.language import Embed, FactVectors, fact_vectors

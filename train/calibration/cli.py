@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from encoders.calibration import Calibration
-from encoders.predicate_file import load_predicates
+from encoders.model_sets.calibration import Calibration
+from encoders.predicates.file import load_predicates
 from train.bags.samples import Samples
 from train.calibration.thresholds import (
     METHODS,

@@ -22,8 +22,8 @@ from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from encoders.calibration import Calibration
-from encoders.metrics import auroc
+from encoders.model_sets.calibration import Calibration
+from encoders.predicates.metrics import auroc
 from train.atomic import write_atomically
 from train.calibration.calibrate import (
     MIN_COUNT,

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from encoders.calibration import Floats
-from encoders.encoder import Encoder
-from encoders.metrics import auroc, average_precision
+from encoders.model_sets.calibration import Floats
+from encoders.model_sets.encoder import Encoder
+from encoders.predicates.metrics import auroc, average_precision
 from encoders.preprocess import MINI, Config, family_of, from_stored
 from train.bags.samples import TOPICS, LoadReport, Samples, load_samples
 from train.evaluation.intervals import Interval, Resampled

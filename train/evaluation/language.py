@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders.calibration import Facts
+from encoders.model_sets.calibration import Facts
 from train.phrasings import Phrasings
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from scipy.special import expit
 
-from encoders.calibration import Calibration
-from encoders.encoder import EncoderSet
+from encoders.model_sets.calibration import Calibration
+from encoders.model_sets.encoder import EncoderSet
 from train.bags.samples import Samples
 from train.calibration.calibrate import fused_scores
 from train.evaluation.calibration_error import CalibrationError, Predictions, calibration_error

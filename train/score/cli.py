@@ -24,8 +24,8 @@ from rich.progress import (
 )
 
 from encoders import SENSED, Binder, ModelSetError, Predicate, PredicateError, load_predicates
-from encoders.precision import PRECISIONS
 from encoders.shipped import shipped
+from encoders.vision.precision import PRECISIONS
 from train.bags.reader import BagReport
 from train.bags.samples import find_bags
 from train.bags.storage import bag_span_ns

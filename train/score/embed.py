@@ -18,7 +18,7 @@ from torch import Tensor
 
 from encoders import MODALITIES, Binder
 from encoders.decode import DecodeError
-from encoders.golden import golden_input
+from encoders.model_sets.golden import golden_input
 from train.atomic import atomic_file
 from train.bags.reader import BagReport
 from train.score.windows import SensorTopics, Window, read_windows

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from encoders import Binder, Predicate, PredicateBank
-from encoders.scoring import Evaluation, Scoring
+from encoders.predicates.scoring import Evaluation, Scoring
 from train.bags.reader import read_bag
 from train.bags.samples import TRUTH_TOPIC
 from train.phrasings import Phrasings

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from encoders import MODALITIES, SENSED
-from encoders.audio_window import WINDOW_S, AudioWindow
 from encoders.decode import DecodeError, decode_audio, decode_image
+from encoders.decode.audio_window import WINDOW_S, AudioWindow
 from train.bags.reader import BagMessage, BagReport, read_bag
 from train.bags.samples import TOPICS
 from train.bags.storage import bag_topics

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import MODALITIES, Binder, Predicate, PredicateBank
-from encoders.bank import text_vectors
+from encoders.predicates.bank import text_vectors
 from train.score.embed import Embeddings
 from train.search.store import Entry, MomentStore
 

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders.preprocess import MiniConfig, audio, from_stored, image
+from encoders.preprocess import MiniConfig, from_stored
+from encoders.preprocess.mini import audio, image
 
 
 def stored_tensor(stored: NDArray[Any]) -> Tensor:

@@ -21,11 +21,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from encoders.model_set import Manifest
-from encoders.sources import find_set
-from encoders.store import ModelSet, load_model_set, save_model_set
-from encoders.text_tower import text_tower
-from encoders.vit import LOGIT_SCALE_MAX, VisionTower, is_own, tie
+from encoders.model_sets.files import ModelSet, load_model_set, save_model_set
+from encoders.model_sets.manifest import Manifest
+from encoders.model_sets.sources import find_set
+from encoders.text.minilm import text_tower
+from encoders.vision.vit import LOGIT_SCALE_MAX, VisionTower, is_own, tie
 from train.bags.samples import Samples
 from train.evaluation.evaluate import embed_samples, group_medians, score_predicates
 from train.phrasings import Phrasings

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from encoders.encoder import TextTower
+from encoders.model_sets.encoder import TextTower
 from train.training.cached import backpropagate
 from train.training.checkpoint import (
     CHECKPOINT,

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from encoders.languagebind.released import ReleasedTensors, released_name
-from encoders.vit import LOGIT_SCALE_MAX, OWN, VisionTower, draw_kept_patches
+from encoders.vision.vit import LOGIT_SCALE_MAX, OWN, VisionTower, draw_kept_patches
 
 TEMPORAL = ('temporal_embedding', 'temporal_layer_norm1.')
 NEVER_DECAYED = ('class_embedding', 'patch_embedding', 'logit_scale')

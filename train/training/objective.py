@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from encoders.text_tower import text_tower
-from encoders.vit import LOGIT_SCALE_MAX, VisionTower, draw_kept_patches
+from encoders.text.minilm import text_tower
+from encoders.vision.vit import LOGIT_SCALE_MAX, VisionTower, draw_kept_patches
 from train.bags.samples import UNKNOWN, Samples
 from train.evaluation.language import FactVectors, fact_vectors, name_vectors
 from train.phrasings import Phrasings, relation_of

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from encoders.encoder import TextTower
-from encoders.vit import draw_kept_patches
+from encoders.model_sets.encoder import TextTower
+from encoders.vision.vit import draw_kept_patches
 from train.bags.samples import EvaluationDataError, find_bags, refuse_evaluation_bags
 from train.pairs.make import StreamedPairs, plan_pairs
 from train.pairs.options import PairOptions, PairsReport

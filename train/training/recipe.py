@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 from encoders.modalities import modality
-from encoders.model_set import Manifest, ModalitySpec
+from encoders.model_sets.manifest import Manifest, ModalitySpec
 from encoders.preprocess import MiniConfig, mini_config
-from encoders.vision_config import VisionConfig
+from encoders.vision.config import VisionConfig
 
 # A key that only recipes of that command have.
 MARKS = {'trainable': 'lb-ros train bind', 'tuning': 'lb-ros train contrast'}

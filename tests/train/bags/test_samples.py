@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from encoders.preprocess import Config
-from encoders.preprocess.audio import AudioConfig
-from encoders.preprocess.depth import DepthConfig
-from encoders.preprocess.image import ImageConfig
-from encoders.preprocess.infrared import InfraredConfig
+from encoders.preprocess.mini.audio import AudioConfig
+from encoders.preprocess.mini.depth import DepthConfig
+from encoders.preprocess.mini.image import ImageConfig
+from encoders.preprocess.mini.infrared import InfraredConfig
 from train.bags.samples import (
     EvaluationDataError,
     Samples,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from encoders.metrics import auroc
+from encoders.predicates.metrics import auroc
 from train.bags.samples import Samples
 from train.calibration.calibrate import (
     MIN_COUNT,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders.predicate_file import load_predicates
-from encoders.text_tower import text_tower
+from encoders.predicates.file import load_predicates
+from encoders.text.minilm import text_tower
 from train.bags.samples import Samples
 from train.calibration.calibrate import calibrate
 from train.calibration.thresholds import (

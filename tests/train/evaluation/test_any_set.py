@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from encoders import Binder
-from encoders.calibration import Calibration
 from encoders.languagebind.configuration import read_config
-from encoders.languagebind.convert import convert
-from encoders.languagebind.text import VOCABULARY, text_shapes
-from encoders.sources import load_encoders
+from encoders.model_sets.calibration import Calibration
+from encoders.model_sets.convert import convert
+from encoders.model_sets.sources import load_encoders
+from encoders.text.clip import VOCABULARY, text_shapes
 from train.bags.samples import find_bags
 from train.cli import main
 from train.evaluation.evaluate import embed_bags

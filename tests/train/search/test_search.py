@@ -63,7 +63,7 @@ def add(store: MomentStore, vectors: np.ndarray, modality: str, *, bag: str) -> 
 
 def test_a_sentence_finds_the_moment_whose_vector_fits(binder: Binder, tmp_path: Path) -> None:
     from encoders import Predicate
-    from encoders.bank import text_vectors
+    from encoders.predicates.bank import text_vectors
 
     rng = np.random.default_rng(0)
     _, contrast = text_vectors(binder, Predicate.from_sentence('the drawer is open'))

@@ -15,9 +15,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from encoders import Binder
-from encoders.model_set import WEIGHTS, read_manifest
-from encoders.predicate_file import load_predicates
-from encoders.store import load_model_set
+from encoders.model_sets.files import load_model_set
+from encoders.model_sets.manifest import WEIGHTS, read_manifest
+from encoders.predicates.file import load_predicates
 from train.bags.samples import find_bags, load_samples
 from train.cli import main
 from train.evaluation.evaluate import embed_samples

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from encoders import Binder
-from encoders.golden import golden_input
 from encoders.languagebind.released import load_released, read_released
+from encoders.model_sets.golden import golden_input
 from train.training.languagebind import (
     Lora,
     optimizer,

@@ -1,0 +1,1 @@
+"""Model sets: manifests, weight files, sources, and the `Binder` that runs them."""

@@ -1,0 +1,138 @@
+"""Released checkpoints on the hub: which there are, and pulling them when asked to."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from encoders.model_sets.convert import convert
+from encoders.model_sets.manifest import ModelSetError, sha256_of
+
+FILES = ('config.json', 'pytorch_model.bin', 'model.safetensors', 'vocab.json', 'merges.txt')
+NETWORK_ERRORS = ('HTTPError', 'RevisionResolutionError', 'XetDownloadError')
+LARGE, HUGE = 'languagebind-large', 'languagebind-huge'
+
+
+@dataclass(frozen=True, slots=True)
+class HubSet:
+    """A model set that can be pulled.
+
+    Attributes:
+        repositories: By modality.
+        gigabytes: About how much is downloaded, by parameter count.
+        about: One line.
+    """
+
+    repositories: Mapping[str, str]
+    gigabytes: float
+    about: str
+
+
+HUB_SETS: dict[str, HubSet] = {
+    LARGE: HubSet(
+        {
+            'image': 'LanguageBind/LanguageBind_Image',
+            'video': 'LanguageBind/LanguageBind_Video_V1.5_FT',
+            'depth': 'LanguageBind/LanguageBind_Depth',
+            'infrared': 'LanguageBind/LanguageBind_Thermal',
+            'audio': 'LanguageBind/LanguageBind_Audio_FT',
+        },
+        8.9,
+        'ViT-L/14, all modalities in one space of 768',
+    ),
+    HUGE: HubSet(
+        {'video': 'LanguageBind/LanguageBind_Video_Huge_V1.5_FT'},
+        4.8,
+        'ViT-H/14, video alone, in a space of 1024 that is not the one of languagebind-large',
+    ),
+}
+
+
+def pull(
+    name: str,
+    out: Path,
+    *,
+    modalities: tuple[str, ...] = (),
+    revision: str | None = None,
+    cache: Path | None = None,
+) -> Path:
+    """Download the checkpoints of a set, check them, and convert them; returns its folder.
+
+    Interrupted downloads go on where they stopped. Every file is compared with the hash that the
+    hub states for it.
+
+    Args:
+        name: One of `HUB_SETS`.
+        out: Folder of the converted set.
+        modalities: Only these; all of the set where empty.
+        revision: Branch, tag or commit of all repositories; their main branch where None.
+        cache: Folder for the downloads; the hub's own cache where None.
+
+    Raises:
+        ModelSetError: There is no such set or modality, a download failed, or a file is damaged.
+        ModuleNotFoundError: huggingface_hub is not installed.
+    """
+    if name not in HUB_SETS:
+        raise ModelSetError(f'{name}: cannot be pulled, only {", ".join(HUB_SETS)}')
+    known = HUB_SETS[name].repositories
+    for modality in modalities:
+        if modality not in known:
+            raise ModelSetError(f'{name}: has no {modality}, only {", ".join(known)}')
+    folders: dict[str, str | Path] = {}
+    commits = {}
+    for modality in modalities or tuple(known):
+        folder, commit = _download(known[modality], revision=revision, cache=cache)
+        folders[modality], commits[modality] = folder, f'{known[modality]}@{commit}'
+    return convert(folders, out, name=name, provenance={'repositories': commits})
+
+
+def _download(repository: str, *, revision: str | None, cache: Path | None) -> tuple[Path, str]:
+    hub, refused = open_hub()
+    try:
+        info = hub.HfApi().model_info(repository, revision=revision, files_metadata=True)
+        folder = Path(
+            hub.snapshot_download(
+                repository, revision=info.sha, allow_patterns=list(FILES), cache_dir=cache
+            )
+        )
+    except refused as error:
+        raise ModelSetError(
+            f'{repository}: cannot be downloaded ({type(error).__name__}: {_first_line(error)}); '
+            f'download its {", ".join(FILES[:2])} elsewhere and use: '
+            f'lb-ros models convert MODALITY=FOLDER --out FOLDER'
+        ) from error
+    for file in info.siblings:
+        stated = getattr(file.lfs, 'sha256', None) if file.lfs else None
+        path = folder / file.rfilename
+        if stated and path.is_file() and sha256_of(path) != stated:
+            raise ModelSetError(f'{path}: its sha256 is not the one the hub states; delete it')
+    return folder, str(info.sha)
+
+
+def open_hub() -> tuple[Any, tuple[type[Exception], ...]]:
+    """The hub's library, allowed to use the network, and what it raises when that fails.
+
+    Raises:
+        ModuleNotFoundError: It is not installed.
+    """
+    # The text tower of lb-mini keeps this library from the network; pulling is asked for.
+    os.environ['HF_HUB_OFFLINE'] = '0'
+    try:
+        import huggingface_hub
+        from huggingface_hub import constants, errors
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            'pulling needs huggingface_hub: pip install huggingface_hub'
+        ) from error
+    constants.HF_HUB_OFFLINE = False
+    # Its releases differ in which of these they have.
+    kinds = [getattr(errors, name, OSError) for name in NETWORK_ERRORS]
+    return huggingface_hub, (OSError, ValueError, RuntimeError, *kinds)
+
+
+def _first_line(error: Exception) -> str:
+    return re.split(r'\n', str(error).strip())[0][:200]

@@ -1,0 +1,54 @@
+"""Several model sets as one: each modality from the last set that has it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from encoders.model_sets.files import read_tensors, write_set
+from encoders.model_sets.manifest import Manifest, ModelSetError
+from encoders.text.space import SpaceError
+
+
+def join(folders: Sequence[Path], out: Path, *, name: str) -> Manifest:
+    """Write one set of the encoders of several, which must be bound to one language space.
+
+    Tensors that sets have in common, as the trunk that another sensor was trained on, are stored
+    once. The set has no calibration: that of a part does not know how sensors weigh together.
+
+    Args:
+        folders: Of the sets; a modality that several have is taken from the last of them.
+        out: Where to; must not be one of them.
+        name: Of the set.
+
+    Raises:
+        ModelSetError: A set is damaged, `out` is one of the sets, or their licences differ.
+        SpaceError: They are bound to different language spaces.
+    """
+    if out.resolve() in [folder.resolve() for folder in folders]:
+        raise ModelSetError(f'{out} is one of the sets to join; write to another folder')
+    parts = [read_tensors(folder) for folder in folders]
+    first, _, text = parts[0]
+    for folder, (manifest, _, _) in zip(folders, parts, strict=True):
+        if manifest.space != first.space:
+            raise SpaceError(
+                f'{folder} is bound to {manifest.space}, {folders[0]} to {first.space}'
+            )
+        if manifest.licence != first.licence:
+            raise ModelSetError(
+                f'{folder} is under {manifest.licence}, {folders[0]} under {first.licence}'
+            )
+    specs = {m: spec for manifest, _, _ in parts for m, spec in manifest.modalities.items()}
+    vision = {m: tensors for _, found, _ in parts for m, tensors in found.items()}
+    sources = [
+        {
+            'name': manifest.name,
+            'modalities': [m for m, spec in manifest.modalities.items() if specs[m] is spec],
+            'provenance': manifest.provenance,
+        }
+        for manifest, _, _ in parts
+    ]
+    provenance = {'joined': [source for source in sources if source['modalities']]}
+    joined = Manifest(name, first.space, first.text, specs, first.licence, provenance)
+    write_set(out, joined, vision, text=text or None)
+    return joined

@@ -1,0 +1,192 @@
+"""A model set on disk: manifest.json, weights.safetensors and, where fitted, a calibration."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from encoders.modalities import modality
+from encoders.preprocess import Config, config_from_dict, config_to_dict
+from encoders.vision.config import VisionConfig
+
+FORMAT = 2
+MANIFEST, WEIGHTS = 'manifest.json', 'weights.safetensors'
+SHIPPED = Path(__file__).resolve().parents[1] / 'models'
+NUMBERS = re.compile(r'\[[-\d.e,\s]+\]')  # a list of them takes one line
+REQUIRED = ('name', 'space', 'sha256', 'text', 'modalities', 'licence', 'provenance')
+
+
+class ModelSetError(ValueError):
+    """A model set is damaged or incomplete; the text names the file and what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModalitySpec:
+    """One encoder of a set.
+
+    Attributes:
+        vision: Shape of its tower.
+        preprocess: How raw arrays become its inputs.
+        source: Where its weights come from, where that is a file of its own.
+    """
+
+    vision: VisionConfig
+    preprocess: Config
+    source: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a model set is.
+
+    Attributes:
+        name: For people.
+        space: Identity of the language space the encoders were bound to.
+        text: Name of a frozen text tower, or the shape of a CLIP text tower in the file of
+            weights (fields of `TextConfig`).
+        modalities: One entry per encoder.
+        licence: Of the weights.
+        provenance: Where the weights come from: data, recipe, steps, seed, repositories.
+    """
+
+    name: str
+    space: str
+    text: str | dict[str, Any]
+    modalities: dict[str, ModalitySpec]
+    licence: str = 'Apache-2.0'
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A manifest with what belongs to the file of weights beside it.
+
+    Attributes:
+        folder: Of both.
+        manifest: What the set is.
+        sha256: Of the weights.
+        places: By modality, where in the file its tensors are that are not at `modality/name`:
+            equal tensors are there once.
+        golden: Vectors of golden inputs, by modality and `text`.
+    """
+
+    folder: Path
+    manifest: Manifest
+    sha256: str
+    places: dict[str, dict[str, str]]
+    golden: dict[str, list[float]] | None = None
+
+    @property
+    def weights(self) -> Path:
+        """The file of weights."""
+        return self.folder / WEIGHTS
+
+    def place(self, modality: str, name: str) -> str:
+        """Name in the file of a tensor of a tower."""
+        return self.places[modality].get(name, f'{modality}/{name}')
+
+
+def find_model_set(name_or_path: str | Path) -> Path:
+    """The folder of a model set, by the name of a shipped one or by path.
+
+    Raises:
+        ModelSetError: There is none; the message lists the shipped ones.
+    """
+    for folder in (SHIPPED / str(name_or_path), Path(name_or_path)):
+        if (folder / MANIFEST).is_file():
+            return folder
+    shipped = ', '.join(sorted(p.parent.name for p in SHIPPED.glob(f'*/{MANIFEST}')))
+    raise ModelSetError(
+        f'no model set {str(name_or_path)!r}: neither a folder with {MANIFEST} '
+        f'nor one of the shipped sets ({shipped or "none"})'
+    )
+
+
+def read_manifest(folder: Path) -> Stored:
+    """Read a manifest.
+
+    Raises:
+        ModelSetError: The file is missing, of another format, or lacks something.
+    """
+    path = folder / MANIFEST
+    try:
+        values = json.loads(path.read_text())
+        if values['format'] != FORMAT:
+            raise ValueError(f'format {values["format"]}, expected {FORMAT}')
+        for key in REQUIRED:
+            values[key]
+        entries = values['modalities']
+        manifest = Manifest(
+            name=values['name'],
+            space=values['space'],
+            text=values['text'],
+            modalities={modality(name).name: _spec(name, entries[name]) for name in entries},
+            licence=values['licence'],
+            provenance=values['provenance'],
+        )
+        places = {name: dict(entry.get('places') or {}) for name, entry in entries.items()}
+    except KeyError as error:
+        raise ModelSetError(f'{path}: no key {error.args[0]!r}') from error
+    except (OSError, TypeError, ValueError) as error:
+        raise ModelSetError(f'{path}: {error}') from error
+    return Stored(folder, manifest, values['sha256'], places, values.get('golden'))
+
+
+def share_with_readers(path: Path) -> None:
+    """Let those read a file who may read its folder; safetensors lets only the owner.
+
+    A robot's nodes may run as somebody else than the one who trained.
+    """
+    path.chmod(path.parent.stat().st_mode & 0o666)
+
+
+def write_manifest(stored: Stored) -> None:
+    """Write a manifest."""
+    manifest = stored.manifest
+    described = {
+        'format': FORMAT,
+        'name': manifest.name,
+        'space': manifest.space,
+        'licence': manifest.licence,
+        'provenance': manifest.provenance,
+        'sha256': stored.sha256,
+        'text': manifest.text,
+        'modalities': {
+            name: {
+                'vision': asdict(spec.vision),
+                'preprocess': config_to_dict(spec.preprocess),
+                'source': spec.source,
+                'places': stored.places[name],
+            }
+            for name, spec in manifest.modalities.items()
+        },
+        'golden': stored.golden,
+    }
+    text = json.dumps(described, indent=1)
+    lines = NUMBERS.sub(lambda found: ' '.join(found[0].split()), text)
+    (stored.folder / MANIFEST).write_text(lines + '\n')
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open('rb') as stream:
+        for block in iter(lambda: stream.read(1 << 20), b''):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _spec(name: str, entry: Mapping[str, Any]) -> ModalitySpec:
+    shape: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in entry['vision'].items()
+    }
+    return ModalitySpec(
+        vision=VisionConfig(**shape),
+        preprocess=config_from_dict(name, entry['preprocess']),
+        source=dict(entry.get('source') or {}),
+    )

@@ -1,0 +1,66 @@
+"""Vision towers at work: one encoder per modality, parameters from a pool of shared ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from encoders.model_sets.sharing import TensorPool
+from encoders.preprocess import Config, preprocess
+from encoders.preprocess.columns import Columns
+from encoders.unfilled import unfilled
+from encoders.vision.config import VisionConfig
+from encoders.vision.vit import VisionTower
+
+
+@dataclass(frozen=True, slots=True)
+class TowerEncoder:
+    """One modality (see `encoders.model_sets.encoder.Encoder`).
+
+    Attributes:
+        tower: Frozen, in evaluation mode.
+        config: Constants of preprocessing.
+    """
+
+    tower: VisionTower
+    config: Config
+
+    @property
+    def device(self) -> torch.device:
+        """Of its parameters."""
+        return self.tower.logit_scale.device
+
+    @property
+    def logit_scale(self) -> float:
+        """The factor this modality's cosines were trained with: exp of its parameter."""
+        return float(self.tower.logit_scale.detach().float().exp())
+
+    def preprocess(self, raw: Any, *, columns: Columns | None = None) -> tuple[Tensor, float]:
+        """The network's input, float32 on the tower's device, and the valid share."""
+        return preprocess(raw, self.config, device=self.device, columns=columns)
+
+    def encode(self, inputs: Tensor) -> Tensor:
+        """Unit vectors `[B, D]` of inputs `[B, 3, H, W]` or `[B, 3, T, H, W]`."""
+        vectors: Tensor = self.tower(inputs.to(self.tower.logit_scale))
+        return vectors
+
+
+def build_tower(
+    config: VisionConfig, tensors: Mapping[str, Tensor], pool: TensorPool
+) -> VisionTower:
+    """A frozen tower whose parameters come from the pool."""
+    with unfilled():
+        tower = VisionTower(config)
+    shared = {name: pool.share(tensor) for name, tensor in tensors.items()}
+    tower.load_state_dict(shared, strict=True, assign=True)
+    return tower.eval().requires_grad_(False)
+
+
+def vision_shapes(config: VisionConfig) -> dict[str, torch.Size]:
+    """Names and shapes of a vision tower's tensors."""
+    with unfilled():
+        return {name: tensor.shape for name, tensor in VisionTower(config).state_dict().items()}

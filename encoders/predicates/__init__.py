@@ -1,0 +1,1 @@
+"""Predicates: texts, scores, calibrated probabilities, fused evidence and states."""

@@ -1,0 +1,279 @@
+"""Score predicates against embeddings: contrast of sentences, probability, fusion."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from encoders.model_sets.binder import Binder
+from encoders.model_sets.calibration import Anchors, Fit, sparse_shares
+from encoders.predicates.file import load_predicates
+from encoders.predicates.fusion import Ages, Column, Floats, Scores, Table, fuse
+from encoders.predicates.predicate import Predicate, PredicateError
+
+# Slope of an uncalibrated score: CLIP's largest logit scale.
+DEFAULT_SLOPE = 100.0
+# Sentences that are embedded in one go, so that other users of the text tower need not wait long.
+CHUNK = 32
+# Between two of them, those who wait for the tower come first.
+PAUSE_S = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A predicate: its text contrast `[D]`, what that is read along, and what calibrates it."""
+
+    predicate: Predicate
+    contrast: Floats
+    anchors: Anchors | None
+    fit: Fit | None
+    note: str
+
+
+class PredicateBank:
+    """A set of predicates with their text contrasts, ready to score embeddings of one space.
+
+    Attributes:
+        predicates: In order of addition.
+        table: What scoring needs to know of them.
+
+    Raises:
+        PredicateError: Two predicates share a name, or one is not usable.
+    """
+
+    def __init__(self, predicates: Sequence[Predicate], binder: Binder) -> None:
+        self._binder = binder
+        self._entries: dict[str, _Entry] = {}
+        for name, count in Counter(predicate.name for predicate in predicates).items():
+            if count > 1:
+                raise PredicateError(f'two predicates are named {name!r}', field='name')
+        self.extend(predicates)
+
+    @classmethod
+    def load(cls, path: str | Path, binder: Binder) -> PredicateBank:
+        """A bank from a predicates.yaml (see `load_predicates`)."""
+        return cls(load_predicates(path), binder)
+
+    @property
+    def space(self) -> str:
+        """Identity of the language space of its contrasts."""
+        return self._binder.space
+
+    @property
+    def binder(self) -> Binder:
+        """Whose text tower and calibration it uses."""
+        return self._binder
+
+    def copy(self) -> PredicateBank:
+        """Another bank with the same predicates, which can change by itself."""
+        other = PredicateBank([], self._binder)
+        other._entries = dict(self._entries)
+        other._arrange()
+        return other
+
+    def add(self, predicate: Predicate) -> None:
+        """Add a predicate, or replace the one of the same name.
+
+        Raises:
+            PredicateError: Its positive and negative sentences mean the same.
+        """
+        self.extend([predicate])
+
+    def extend(self, predicates: Sequence[Predicate]) -> None:
+        """Add predicates, or replace those of the same names; all or none.
+
+        Raises:
+            PredicateError: One is not usable; a line for each.
+        """
+        refused = self.try_extend(predicates)
+        if refused:
+            raise PredicateError('\n'.join(refused.values()))
+
+    def try_extend(self, predicates: Sequence[Predicate]) -> dict[str, str]:
+        """As `extend`, but gives name to reason of those refused; then none is added."""
+        embed_ahead(self._binder, predicates)
+        made, refused = {}, {}
+        for predicate in predicates:
+            try:
+                made[predicate.name] = self._entry(predicate)
+            except ValueError as error:  # PredicateError, or the text tower's
+                refused[predicate.name] = str(error)
+        if not refused:
+            self._entries |= made
+            self._arrange()
+        return refused
+
+    def remove(self, *names: str) -> None:
+        """Remove predicates; all or none.
+
+        Raises:
+            KeyError: There is none of a name.
+        """
+        for name in names:
+            if name not in self._entries:
+                raise KeyError(f'no predicate {name!r}')
+        gone = set(names)
+        self._entries = {name: e for name, e in self._entries.items() if name not in gone}
+        self._arrange()
+
+    def score(
+        self, embeddings: Mapping[str, Floats], *, ages_ms: Mapping[str, Ages] | None = None
+    ) -> Scores:
+        """Score all predicates against the newest embedding of each modality.
+
+        Args:
+            embeddings: Modality to a unit vector `[D]` of this bank's language space, or to those
+                of its sensors `[S, D]`, which are averaged.
+            ages_ms: Modality to the age of its evidence, or to one age per sensor. Evidence older
+                than a predicate's `max_age_ms` does not count, and fades in the second half of
+                it. Where None, all evidence is fresh.
+
+        Returns:
+            A sequence with a `PredicateScore` for each, which is made when it is asked for.
+        """
+        rows = {m: self.similarities(v) for m, v in embeddings.items() if m in self.table.columns}
+        return self.weigh(rows, ages_ms=ages_ms)
+
+    def similarities(self, vectors: Floats) -> Floats:
+        """Cosines float32 `[S, 2, P]` of unit vectors `[D]` or `[S, D]`.
+
+        The first row is with the text contrasts, the second with what they are read along (see
+        `encoders.model_sets.calibration.Anchors`).
+        """
+        rows = np.atleast_2d(np.asarray(vectors, np.float32))
+        if not self._entries:
+            return np.zeros((len(rows), 2, 0), np.float32)
+        # Of one vector, PyTorch's product is bound by memory and starts no threads; those of
+        # NumPy, and of several vectors, take ten times as long where another process has a core.
+        parts = [torch.from_numpy(row[None]) @ self._contrasts for row in rows]
+        said = np.concatenate([part.numpy() for part in parts])
+        if self._shares is None:
+            return np.stack([said, said], axis=1)
+        read = self._own * said + (self._shares @ (self._along @ rows.T)).T
+        return np.stack([said, read], axis=1)
+
+    def weigh(
+        self, similarities: Mapping[str, Floats], *, ages_ms: Mapping[str, Ages] | None = None
+    ) -> Scores:
+        """As `score`, from what `similarities` gave."""
+        return fuse(self.table, similarities, ages_ms=ages_ms)
+
+    def _entry(self, predicate: Predicate) -> _Entry:
+        _check_length(self._binder, predicate)
+        said, contrast = text_vectors(self._binder, predicate)
+        calibration = self._binder.calibration
+        fit, anchors, note = None, None, ''
+        if calibration is not None:
+            fit = calibration.fit_for(said, contrast)
+            anchors = calibration.anchors_for(said[None], contrast[None])
+        if predicate.calibration:
+            if predicate.calibration_space == self.space:
+                fit = _with_own(fit, predicate)
+            else:
+                note = f'its calibration is of {predicate.calibration_space}, another space'
+        if fit is None:
+            note = f'not calibrated; {note}' if note else 'not calibrated'
+        return _Entry(predicate, contrast, anchors, fit, note)
+
+    def _arrange(self) -> None:
+        """Stack what scoring needs."""
+        entries = list(self._entries.values())
+        # `[D, P]`: a vector times this is a sum of long rows, which is the fast way round.
+        columns = [e.contrast for e in entries] or [np.zeros(0, np.float32)]
+        self._contrasts = torch.from_numpy(np.stack(columns, axis=1))
+        calibration = self._binder.calibration
+        anchors = [e.anchors for e in entries if e.anchors is not None]
+        self._shares = None
+        if calibration is not None and anchors:
+            self._own = np.concatenate([one.own for one in anchors])
+            used, self._shares = sparse_shares(anchors)
+            self._along = calibration.facts.contrasts[used]
+        limits_ms, limit_of = np.unique(
+            np.array([e.predicate.max_age_ms for e in entries], np.float64), return_inverse=True
+        )
+        self.predicates = tuple(e.predicate for e in entries)
+        self.table = Table(
+            names=tuple(self._entries),
+            notes=tuple(e.note for e in entries),
+            calibrated=np.array([e.fit is not None for e in entries], bool),
+            limits_ms=limits_ms,
+            limit_of=limit_of,
+            columns={name: _column(name, entries) for name in self._binder.modalities},
+        )
+
+
+def embed_ahead(binder: Binder, predicates: Iterable[Predicate]) -> None:
+    """Embed all sentences in chunks; the text tower keeps them for what follows."""
+    told = {s for p in predicates for side in p.sentences for s in side if s.strip()}
+    sentences = sorted(told, key=len)  # sentences of a length waste no padding on each other
+    for start in range(0, len(sentences), CHUNK):
+        binder.embed_text(sentences[start : start + CHUNK])
+        time.sleep(PAUSE_S)
+
+
+def _check_length(binder: Binder, predicate: Predicate) -> None:
+    for field, side in zip(('positive', 'negative'), predicate.sentences, strict=True):
+        for sentence in side:
+            if lost := binder.unread(sentence):
+                raise PredicateError(
+                    f'predicate {predicate.name!r}: {field}: the text tower would not read the '
+                    f'last {lost} tokens of {sentence!r}',
+                    field=field,
+                )
+
+
+def text_vectors(binder: Binder, predicate: Predicate) -> tuple[Floats, Floats]:
+    """The mean positive sentence vector, and the contrast: it minus the mean negative one.
+
+    The difference carries the state: in a text tower, "open" and "closed" lie close together.
+
+    Returns:
+        Both `[D]`, of unit length.
+
+    Raises:
+        PredicateError: Positive and negative sentences mean the same to the text tower.
+    """
+    yes, no = predicate.sentences
+    said = binder.embed_text(yes).mean(axis=0)
+    difference = said - binder.embed_text(no).mean(axis=0)
+    length = float(np.linalg.norm(difference))
+    if length < 1e-4:
+        raise PredicateError(
+            f'predicate {predicate.name!r}: positive and negative sentences have the same meaning',
+            field='negative',
+        )
+    unit = said / max(float(np.linalg.norm(said)), 1e-6)
+    return np.asarray(unit, np.float32), np.asarray(difference / length, np.float32)
+
+
+def _with_own(fit: Fit | None, predicate: Predicate) -> Fit:
+    """A fit in which the predicate's own calibration replaces the interpolated one."""
+    own = predicate.calibration
+    kept = fit if fit is not None else Fit({}, {}, {}, 1.0)
+    return Fit(
+        slope=kept.slope | {name: line.slope for name, line in own.items()},
+        offset=kept.offset | {name: line.offset for name, line in own.items()},
+        weight=kept.weight | dict.fromkeys(own, 1.0),
+        similarity=1.0,
+    )
+
+
+def _column(name: str, entries: Sequence[_Entry]) -> Column:
+    rows = []
+    for entry in entries:
+        predicate, fit = entry.predicate, entry.fit
+        asked = not predicate.modalities or name in predicate.modalities
+        fitted = fit is not None and name in fit.slope
+        slope, offset = DEFAULT_SLOPE, 0.0
+        if fit is not None and fitted:
+            slope, offset = fit.slope[name], fit.offset[name]
+        weight = 1.0 if fit is None else fit.weight.get(name, 0.0)
+        rows.append((asked, fitted, slope, offset, predicate.weights.get(name, weight)))
+    table = np.array(rows, np.float32).reshape(-1, 5).T
+    return Column(table[0] > 0, table[1] > 0, table[2], table[3], table[4])

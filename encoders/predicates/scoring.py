@@ -1,0 +1,218 @@
+"""From the newest embeddings to scores and states, without ROS."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders import PredicateBank, SpaceError
+from encoders.predicates.fusion import Scores
+from encoders.predicates.tracks import Tracks
+
+Vector = NDArray[np.float32]
+# A stamp this far behind the last one is a source that began anew, not a late message.
+RESTART_MS = 1000.0
+MAX_KEPT = 100_000  # embeddings per sensor, whatever `history_s` says
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """An embedding of a sensor and when it was sensed."""
+
+    vector: Vector
+    stamp_ns: int
+
+
+Found = Sequence[tuple[tuple[str, str], Evidence]]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The evidence of all sensors at one moment.
+
+    Attributes:
+        vectors: Modality to the embeddings of its sensors, `[S, D]`.
+        ages_ms: Of each, counted back from the moment.
+        newest_ns: Stamp of the newest evidence of each modality.
+    """
+
+    vectors: dict[str, Vector]
+    ages_ms: dict[str, list[float]]
+    newest_ns: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """All scores and states at one moment.
+
+    Attributes:
+        space: Language space of what was compared.
+        scores: One per predicate; each is made when asked for.
+        states: By name; likewise.
+        ages_ms: Of the newest evidence, by modality.
+        newest_ns: Stamp of the newest evidence; 0 without any.
+        changed: Names of predicates whose state changed.
+        due_ns: When a state may change although nothing new comes; None where none will.
+    """
+
+    space: str
+    scores: Scores
+    states: Tracks
+    ages_ms: dict[str, float]
+    newest_ns: int
+    changed: tuple[str, ...]
+    due_ns: int | None
+
+
+class Scoring:
+    """Predicates, their states and the last seconds of evidence, all of one language space.
+
+    Safe to feed from another thread.
+
+    Args:
+        bank: The predicates. It must not be changed afterwards, but can be replaced.
+        history_s: How long evidence is kept for questions about the past.
+    """
+
+    def __init__(self, bank: PredicateBank, *, history_s: float = 30.0) -> None:
+        self.bank, self.history_s = bank, history_s
+        self._sensors: dict[tuple[str, str], deque[Evidence]] = {}
+        self._states = Tracks.start(bank.predicates)
+        # By sensor: what the newest vector resembles, which lasts longer than one evaluation.
+        self._seen: dict[tuple[str, str], tuple[Vector, PredicateBank, Vector]] = {}
+        self._lock = threading.Condition()
+
+    def replace(self, bank: PredicateBank) -> None:
+        """Score these predicates from now on; those that stay the same keep their states.
+
+        Raises:
+            SpaceError: The bank is of another language space.
+        """
+        if bank.space != self.bank.space:
+            raise SpaceError(f'predicates of {bank.space!r} for evidence of {self.bank.space!r}')
+        with self._lock:
+            self.bank = bank
+            self._states = Tracks.start(bank.predicates, keep=self._states)
+
+    def reset(self) -> None:
+        """Forget all evidence and states: time has jumped."""
+        with self._lock:
+            self._sensors.clear()
+            self._states = Tracks.start(self.bank.predicates)
+            self._seen.clear()
+
+    def receive(
+        self, modality: str, vector: Vector, *, stamp_ns: int, space: str, source: str = ''
+    ) -> None:
+        """Take an embedding; one that is a little older than the last of its sensor is ignored.
+
+        Raises:
+            SpaceError: It belongs to another language space.
+        """
+        if space != self.bank.space:
+            raise SpaceError(
+                f'{modality} embedding of language space {space!r} refused: '
+                f'the predicates are of {self.bank.space!r}'
+            )
+        with self._lock:
+            kept = self._sensors.setdefault((modality, source), deque(maxlen=MAX_KEPT))
+            if kept and stamp_ns < kept[-1].stamp_ns:
+                if (kept[-1].stamp_ns - stamp_ns) * 1e-6 < RESTART_MS:
+                    return
+                kept.clear()
+            kept.append(Evidence(vector, stamp_ns))
+            oldest_ns = stamp_ns - self.history_s * 1e9
+            while len(kept) > 1 and kept[0].stamp_ns < oldest_ns:
+                kept.popleft()
+            self._lock.notify_all()
+
+    def await_evidence(
+        self, modalities: Sequence[str], *, since_ns: int, timeout_s: float
+    ) -> None:
+        """Wait until each modality has evidence that is not older, or the time is over."""
+
+        def has_all() -> bool:
+            fresh = {k[0] for k, kept in self._sensors.items() if kept[-1].stamp_ns >= since_ns}
+            return fresh.issuperset(modalities)
+
+        with self._lock:
+            self._lock.wait_for(has_all, timeout_s)
+
+    def at(self, at_ns: int, *, max_age_ms: float) -> Moment:
+        """What was the newest evidence of every sensor at a moment, where it was not older."""
+        found = []
+        with self._lock:
+            for key, kept in self._sensors.items():
+                until = next((e for e in reversed(kept) if e.stamp_ns <= at_ns), None)
+                if until is not None and (at_ns - until.stamp_ns) * 1e-6 <= max_age_ms:
+                    found.append((key, until))
+        return _moment(found, at_ns)
+
+    def evaluate(self, now_ns: int) -> Evaluation:
+        """Score all predicates and update their states."""
+        with self._lock:
+            newest = [(key, kept[-1]) for key, kept in self._sensors.items()]
+            bank, before = self.bank, self._states
+        ages_ms, newest_ns = _ages(newest, now_ns)
+        rows: dict[str, list[Vector]] = {}
+        for key, evidence in newest:
+            if key[0] in bank.table.columns:
+                rows.setdefault(key[0], []).append(self._resembles(bank, key, evidence.vector))
+        similarities = {modality: np.stack(found) for modality, found in rows.items()}
+        scores = bank.weigh(similarities, ages_ms=ages_ms)
+        states, changed = before.updated(now_ns * 1e-6, scores)
+        with self._lock:
+            if self._states is before:  # neither reset nor replaced meanwhile
+                self._states = states
+        return Evaluation(
+            space=bank.space,
+            scores=scores,
+            states=states,
+            ages_ms={m: min(ages) for m, ages in ages_ms.items()},
+            newest_ns=max(newest_ns.values(), default=0),
+            changed=changed,
+            due_ns=_due_ns(bank, states, ages_ms, now_ns),
+        )
+
+    def _resembles(self, bank: PredicateBank, key: tuple[str, str], vector: Vector) -> Vector:
+        """Cosines `[P]` with all contrasts, computed once for every vector."""
+        seen = self._seen.get(key)
+        if seen is None or seen[0] is not vector or seen[1] is not bank:
+            seen = (vector, bank, bank.similarities(vector)[0])
+            self._seen[key] = seen
+        return seen[2]
+
+
+def _ages(found: Found, at_ns: int) -> tuple[dict[str, list[float]], dict[str, int]]:
+    """By modality: age of every sensor's evidence in milliseconds, and stamp of the newest."""
+    ages_ms: dict[str, list[float]] = {}
+    newest_ns: dict[str, int] = {}
+    for (modality, _), evidence in found:
+        ages_ms.setdefault(modality, []).append((at_ns - evidence.stamp_ns) * 1e-6)
+        newest_ns[modality] = max(newest_ns.get(modality, 0), evidence.stamp_ns)
+    return ages_ms, newest_ns
+
+
+def _moment(found: Found, at_ns: int) -> Moment:
+    vectors: dict[str, list[Vector]] = {}
+    for (modality, _), evidence in found:
+        vectors.setdefault(modality, []).append(evidence.vector)
+    return Moment({m: np.stack(rows) for m, rows in vectors.items()}, *_ages(found, at_ns))
+
+
+def _due_ns(
+    bank: PredicateBank, states: Tracks, ages_ms: Mapping[str, Sequence[float]], now_ns: int
+) -> int | None:
+    """The next end of a dwell time or of the life of evidence."""
+    now_ms = now_ns * 1e-6
+    due_ms = states.due_ms
+    moments = [] if due_ms is None else [due_ms]
+    for limit_ms in bank.table.limits_ms.tolist():
+        for ages in ages_ms.values():
+            moments += [now_ms - age + limit_ms for age in ages if age <= limit_ms]
+    return round(min(moments) * 1e6) + 1 if moments else None

@@ -1,0 +1,114 @@
+"""From probabilities over time to a state: TRUE, FALSE or UNKNOWN."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from encoders.predicates.predicate import Predicate
+
+
+class State(IntEnum):
+    """What is held to be the case; the numbers are those of lb_ros/msg/PredicateState."""
+
+    UNKNOWN = 0
+    FALSE = 1
+    TRUE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedState:
+    """A state with its reason.
+
+    Attributes:
+        state: TRUE, FALSE or UNKNOWN.
+        probability: The last one that counted; 0.5 where there is none.
+        since_ms: When the state began.
+        reason: In a few words.
+    """
+
+    state: State
+    probability: float
+    since_ms: float
+    reason: str
+
+
+class PredicateTracker:
+    """Hysteresis, dwell time and age limit of one predicate.
+
+    A state changes when the probability has stayed past a threshold for `dwell_ms`. Between the
+    thresholds the state stays as it is. Evidence older than `max_age_ms` makes it UNKNOWN at once.
+    """
+
+    def __init__(self, predicate: Predicate) -> None:
+        self._predicate = predicate
+        self._candidate: tuple[State, float] | None = None
+        self.current = TrackedState(State.UNKNOWN, 0.5, 0.0, 'no evidence yet')
+
+    @property
+    def due_ms(self) -> float | None:
+        """When the state will change if nothing new comes; None where it will not."""
+        return None if self._candidate is None else self._candidate[1] + self._predicate.dwell_ms
+
+    def update(
+        self,
+        now_ms: float,
+        *,
+        probability: float | None,
+        evidence_ms: float | None = None,
+        note: str = '',
+    ) -> TrackedState:
+        """Take the newest evidence into account.
+
+        Args:
+            now_ms: The present; must not run backwards.
+            probability: Fused probability; None where no modality has anything to say.
+            evidence_ms: When the newest evidence was sensed; the present where None.
+            note: What the evidence lacks, for the reason of the state.
+
+        Returns:
+            The state after this evidence.
+        """
+        sensed_ms = now_ms if evidence_ms is None else evidence_ms
+        if probability is None:
+            self._candidate = None
+            reason = note or 'no modality has evidence'
+            return self._become(State.UNKNOWN, 0.5, now_ms, reason)
+        age_ms = now_ms - sensed_ms
+        if age_ms > self._predicate.max_age_ms:
+            self._candidate = None
+            reason = f'evidence is {age_ms:.0f} ms old'
+            return self._become(State.UNKNOWN, probability, now_ms, reason)
+        wanted = self._wanted(probability)
+        if wanted is None or wanted is self.current.state:
+            self._candidate = None
+            return self._become(self.current.state, probability, now_ms, self._kept(note))
+        if self._candidate is None or self._candidate[0] is not wanted:
+            self._candidate = (wanted, now_ms)
+        if now_ms - self._candidate[1] >= self._predicate.dwell_ms:
+            reason = f'probability {probability:.2f}' + (f' ({note})' if note else '')
+            return self._become(wanted, probability, now_ms, reason)
+        return self._become(self.current.state, probability, now_ms, self._kept(note))
+
+    def _kept(self, note: str) -> str:
+        # The reason for UNKNOWN may have passed: there is evidence again, but none clear enough.
+        if self.current.state is not State.UNKNOWN:
+            return self.current.reason
+        return 'not clear enough yet' + (f' ({note})' if note else '')
+
+    def _wanted(self, probability: float) -> State | None:
+        if probability >= self._predicate.threshold_on:
+            return State.TRUE
+        if probability <= self._predicate.threshold_off:
+            return State.FALSE
+        return None
+
+    def _become(
+        self, state: State, probability: float, now_ms: float, reason: str
+    ) -> TrackedState:
+        changed = state is not self.current.state
+        if changed:
+            self._candidate = None
+        since_ms = now_ms if changed else self.current.since_ms
+        self.current = TrackedState(state, probability, since_ms, reason)
+        return self.current

@@ -1,0 +1,154 @@
+"""The states of many predicates at once; each goes as `PredicateTracker` has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.predicates.fusion import Scores
+from encoders.predicates.predicate import Predicate
+from encoders.predicates.tracker import State, TrackedState
+
+UNKNOWN, FALSE, TRUE = int(State.UNKNOWN), int(State.FALSE), int(State.TRUE)
+
+
+@dataclass(frozen=True, slots=True)
+class Tracks(Mapping[str, TrackedState]):
+    """States of `P` predicates after an evaluation; a `TrackedState` is made when asked for.
+
+    Never changed: `updated` gives the next ones.
+
+    Attributes:
+        predicates: Whose.
+        index: Name to place, in order.
+        thresholds: On, off and dwell time in milliseconds, float64 `[3, P]`.
+        states: `State` values, uint8 `[P]`.
+        since_ms: When each began, float64 `[P]`.
+        candidates: The `State` that a predicate is about to take, 0 for none, uint8 `[P]`.
+        candidate_ms: Since when, float64 `[P]`.
+        reasons: Why a state that is not UNKNOWN was taken, by place.
+        scores: Of the last evaluation; None before the first.
+    """
+
+    predicates: Sequence[Predicate]
+    index: Mapping[str, int]
+    thresholds: NDArray[np.float64]
+    states: NDArray[np.uint8]
+    since_ms: NDArray[np.float64]
+    candidates: NDArray[np.uint8]
+    candidate_ms: NDArray[np.float64]
+    reasons: Mapping[int, str]
+    scores: Scores | None = None
+
+    @classmethod
+    def start(cls, predicates: Sequence[Predicate], *, keep: Tracks | None = None) -> Tracks:
+        """All UNKNOWN, but for those that `keep` has with the very same definition."""
+        count = len(predicates)
+        new = cls(
+            predicates=predicates,
+            index={predicate.name: place for place, predicate in enumerate(predicates)},
+            thresholds=np.array(
+                [(p.threshold_on, p.threshold_off, p.dwell_ms) for p in predicates]
+            ).reshape(-1, 3).T,
+            states=np.zeros(count, np.uint8),
+            since_ms=np.zeros(count),
+            candidates=np.zeros(count, np.uint8),
+            candidate_ms=np.zeros(count),
+            reasons={},
+        )  # fmt: skip
+        if keep is None:
+            return new
+        pairs = [
+            (place, keep.index[p.name])
+            for place, p in enumerate(predicates)
+            if p.name in keep.index and keep.predicates[keep.index[p.name]] == p
+        ]
+        here, there = np.array(pairs, int).reshape(-1, 2).T
+        for mine, theirs in (
+            (new.states, keep.states),
+            (new.since_ms, keep.since_ms),
+            (new.candidates, keep.candidates),
+            (new.candidate_ms, keep.candidate_ms),
+        ):
+            mine[here] = theirs[there]
+        reasons = {mine: keep.reasons[theirs] for mine, theirs in pairs if theirs in keep.reasons}
+        return replace(new, reasons=reasons)
+
+    @property
+    def due_ms(self) -> float | None:
+        """When the first state will change if nothing new comes; None where none will."""
+        if not self.candidates.any():
+            return None
+        ends_ms = self.candidate_ms + self.thresholds[2]
+        return float(ends_ms.min(where=self.candidates != UNKNOWN, initial=np.inf))
+
+    def updated(self, now_ms: float, scores: Scores) -> tuple[Tracks, tuple[str, ...]]:
+        """The states after an evaluation, and the names of those that changed.
+
+        Args:
+            now_ms: The present; must not run backwards.
+            scores: Of these predicates, in this order.
+        """
+        fused = scores.fused.astype(np.float64)
+        on, off, dwell_ms = self.thresholds
+        wanted = np.full(len(fused), UNKNOWN, np.uint8)
+        wanted[fused <= off] = FALSE
+        wanted[fused >= on] = TRUE
+        wanted[~scores.can_tell] = UNKNOWN
+        moving = (wanted != UNKNOWN) & (wanted != self.states)
+        began = moving & (self.candidates != wanted)
+        candidate_ms = np.where(began, now_ms, self.candidate_ms)
+        turned = moving & (now_ms - candidate_ms >= dwell_ms)
+        lost = ~scores.can_tell & (self.states != UNKNOWN)
+        changed = np.flatnonzero(turned | lost).tolist()
+        following = replace(
+            self,
+            states=np.where(turned | lost, wanted, self.states),
+            since_ms=np.where(turned | lost, now_ms, self.since_ms),
+            candidates=np.where(moving & ~turned, wanted, np.uint8(UNKNOWN)),
+            candidate_ms=candidate_ms,
+            reasons=self._reasons_after(changed, scores) if changed else self.reasons,
+            scores=scores,
+        )
+        return following, tuple(self.predicates[place].name for place in changed)
+
+    def _reasons_after(self, changed: Sequence[int], scores: Scores) -> dict[int, str]:
+        reasons = dict(self.reasons)
+        for place in changed:
+            if scores.can_tell[place]:
+                note = '; '.join(scores.reasons(place))
+                told = f'probability {float(scores.fused[place]):.2f}'
+                reasons[place] = told + (f' ({note})' if note else '')
+            else:
+                reasons.pop(place, None)
+        return reasons
+
+    def __len__(self) -> int:
+        return len(self.predicates)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.index)
+
+    def __getitem__(self, name: str) -> TrackedState:
+        place, scores = self.index[name], self.scores
+        told = scores is not None and bool(scores.can_tell[place])
+        return TrackedState(
+            state=State(int(self.states[place])),
+            probability=float(scores.fused[place]) if scores is not None and told else 0.5,
+            since_ms=float(self.since_ms[place]),
+            reason=self._reason(place),
+        )
+
+    def _reason(self, place: int) -> str:
+        # That of UNKNOWN follows the evidence; that of the others is of when it was taken.
+        if place in self.reasons:
+            return self.reasons[place]
+        if self.scores is None:
+            return 'no evidence yet'
+        note = '; '.join(self.scores.reasons(place))
+        if not self.scores.can_tell[place]:
+            return note or 'no modality has evidence'
+        return 'not clear enough yet' + (f' ({note})' if note else '')

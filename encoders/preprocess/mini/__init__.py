@@ -1,0 +1,1 @@
+"""Preprocessing of sets trained by this repository, one module per modality."""

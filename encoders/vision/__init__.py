@@ -1,0 +1,1 @@
+"""The one transformer: shapes, stems, the packed forward pass, compilation and export."""

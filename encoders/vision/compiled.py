@@ -1,0 +1,222 @@
+"""Packed calls of usual shapes, made ready before the first sample: compiled, on a GPU captured.
+
+A robot's sensors always send the same shapes. For those the layers of a pack are compiled, once
+for all layers of a trunk, and on a GPU the whole call is captured as a CUDA graph, which one
+launch replays: with few samples, launching a thousand kernels takes longer than running them.
+Whatever else comes, or cannot be made ready, runs as `encode_together` does, and the log says why.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from encoders.model_sets.encoder import Encoder
+from encoders.model_sets.towers import TowerEncoder
+from encoders.vision.config import VisionConfig
+from encoders.vision.packed import encode_together, through_layer
+
+COMPILATIONS = ('auto', 'never', 'always')
+MAX_READY = 16
+WARM_UP_RUNS = 3  # before a capture: libraries choose their kernels and allocate what they keep
+
+Call = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+Shapes = tuple[tuple[str, torch.Size], ...]
+
+
+def is_compiled(compilation: str, *, device: str | torch.device) -> bool:
+    """Whether calls are to be made ready: `always`, or `auto` on a GPU.
+
+    Raises:
+        ValueError: There is no such choice.
+    """
+    if compilation not in COMPILATIONS:
+        expected = ', '.join(COMPILATIONS)
+        raise ValueError(f'compilation must be one of {expected}, not {compilation!r}')
+    on_gpu = torch.device(device).type == 'cuda'
+    return compilation == 'always' or (compilation == 'auto' and on_gpu)
+
+
+def usual(counts: Mapping[str, int]) -> list[dict[str, int]]:
+    """Samples of each modality in the calls that sensors can ask for, the usual ones first.
+
+    Everything at once, then every sensor alone, then the smaller choices before the larger ones;
+    at most `MAX_READY`.
+
+    Args:
+        counts: Sensors of each modality, at least one in all.
+    """
+    numbers = itertools.product(*(range(count + 1) for count in counts.values()))
+    *others, everything = sorted((n for n in numbers if any(n)), key=sum)
+    chosen = [everything, *others][:MAX_READY]
+    return [
+        {name: number for name, number in zip(counts, numbers, strict=True) if number}
+        for numbers in chosen
+    ]
+
+
+class ReadyCalls:
+    """`encode_together` of encoders, faster for the shapes that were made ready.
+
+    Results are those of `encode_together` but for rounding.
+
+    Args:
+        encoders: By modality; those that are no towers run by themselves.
+        log: Takes a line for what runs as it is, and why, each once.
+    """
+
+    def __init__(self, encoders: Mapping[str, Encoder], *, log: Callable[[str], object]) -> None:
+        self._encoders, self._log = encoders, log
+        self._towers = {n: e.tower for n, e in encoders.items() if isinstance(e, TowerEncoder)}
+        self._ready: dict[Shapes, Call] = {}
+        self._told: set[str] = set()
+        self._compiles = True
+        self._pool: Any = None  # a handle
+
+    @property
+    def ready(self) -> int:
+        """How many calls are ready."""
+        return len(self._ready)
+
+    @torch.inference_mode()
+    def prepare(
+        self,
+        calls: Sequence[Mapping[str, int]],
+        *,
+        progress: Callable[[str], object] = lambda text: None,
+    ) -> None:
+        """Make calls ready; takes long for each, the first time.
+
+        Args:
+            calls: Samples of each modality, for every call; see `usual`.
+            progress: Told before every call what it is.
+        """
+        for number, samples in enumerate(calls, start=1):
+            progress(f'preparing call {number} of {len(calls)}: {", ".join(samples)}')
+            inputs = {
+                name: torch.zeros(
+                    samples[name], *_input_shape(tower.config), device=tower.logit_scale.device
+                )
+                for name, tower in self._towers.items()
+                if samples.get(name)
+            }
+            if inputs:
+                self._prepare(inputs)
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Unit vectors float32 `[B, D]` by modality, of preprocessed inputs `[B, ...]`.
+
+        Raises what `encode_together` raises.
+        """
+        own = {name: inputs[name] for name in self._towers if name in inputs}
+        call = self._ready.get(_shapes(own))
+        if call is None:
+            if self._ready and own:
+                self._tell(f'{_named(own)}: not among the calls made ready, runs as it is')
+            return encode_together(self._encoders, inputs)
+        others = {name: batch for name, batch in inputs.items() if name not in own}
+        return call(own) | encode_together(self._encoders, others)
+
+    def _prepare(self, inputs: Mapping[str, Tensor]) -> None:
+        call: Call = partial(encode_together, self._encoders)
+        if self._compiles:
+            # A cache of its own: nothing that another call does has it compiled again.
+            through = torch.compile(
+                through_layer, fullgraph=True, dynamic=False, isolate_recompiles=True
+            )  # type: ignore[call-overload]
+            compiled: Call = partial(encode_together, self._encoders, through=through)
+            try:
+                compiled(inputs)
+            except Exception as error:  # whatever compilers fail with
+                self._compiles = False
+                self._tell(f'not compiled: {_reason(error)}')
+            else:
+                call = compiled
+        if next(iter(inputs.values())).is_cuda:
+            captured = self._captured(call, inputs)
+            if captured is not None:
+                self._ready[_shapes(inputs)] = captured
+                return
+        if self._compiles:
+            self._ready[_shapes(inputs)] = call
+
+    def _captured(self, call: Call, inputs: Mapping[str, Tensor]) -> CapturedCall | None:
+        if self._pool is None:
+            self._pool = torch.cuda.graph_pool_handle()
+        try:
+            return CapturedCall(call, inputs, pool=self._pool)
+        except RuntimeError as error:
+            self._tell(f'{_named(inputs)}: not captured: {_reason(error)}')
+        call(inputs)  # raises where not the capture but the device has failed
+        return None
+
+    def _tell(self, line: str) -> None:
+        if line not in self._told:
+            self._told.add(line)
+            self._log(line)
+
+
+class CapturedCall:
+    """A call of fixed shapes as a CUDA graph: its inputs are copied in, its results out.
+
+    Safe to use from several threads, one after the other.
+
+    Args:
+        call: Must do the same work at every call, without waiting for the device.
+        inputs: Of the shapes to capture.
+        pool: Of memory, from `torch.cuda.graph_pool_handle`; graphs that share one must not run at
+            the same time.
+
+    Raises:
+        RuntimeError: It cannot be captured.
+    """
+
+    def __init__(self, call: Call, inputs: Mapping[str, Tensor], *, pool: Any) -> None:
+        self._inputs = {name: batch.clone() for name, batch in inputs.items()}
+        self._lock = threading.Lock()
+        device = next(iter(inputs.values())).device
+        with torch.cuda.device(device):
+            stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(WARM_UP_RUNS):
+                    call(self._inputs)
+            torch.cuda.current_stream().wait_stream(stream)
+            self._graph = torch.cuda.CUDAGraph()
+            # Other threads of the process may use the device meanwhile, with another model set.
+            with torch.cuda.graph(self._graph, pool=pool, capture_error_mode='thread_local'):
+                self._results = call(self._inputs)
+
+    def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the captured call returns for these inputs."""
+        with self._lock:
+            for name, held in self._inputs.items():
+                held.copy_(inputs[name], non_blocking=True)
+            self._graph.replay()
+            return {name: result.clone() for name, result in self._results.items()}
+
+
+def _input_shape(config: VisionConfig) -> tuple[int, ...]:
+    frames = (config.frames,) if config.frames > 1 else ()
+    return (config.channels, *frames, *config.image_size)
+
+
+def _shapes(inputs: Mapping[str, Tensor]) -> Shapes:
+    return tuple((name, batch.shape) for name, batch in inputs.items())
+
+
+def _named(inputs: Mapping[str, Tensor]) -> str:
+    return ', '.join(f'{len(batch)} of {name}' for name, batch in inputs.items())
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error; of the one inside, where a compiler wraps another's."""
+    found = getattr(error, 'inner_exception', None) or error
+    lines = [line.strip() for line in str(found).splitlines() if line.strip()]
+    return f'{type(found).__name__}: {lines[0] if lines else "without a reason"}'

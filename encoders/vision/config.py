@@ -1,0 +1,93 @@
+"""The one configuration of a vision tower: LanguageBind's whole family and small sets alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ACTIVATIONS = ('gelu', 'quick_gelu')
+STEMS = ('patch', 'convolutions')
+LORA_ALPHA = 16.0  # of every released checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class VisionConfig:
+    """Shape of a vision tower.
+
+    Attributes:
+        width, layers, heads, mlp_width: Of the transformer.
+        patch_size: Side of a square patch, pixels.
+        image_size: Input (rows, columns), pixels; for audio (mel bins, frames).
+        projection: Size of the language space.
+        channels: Of the input.
+        activation: `gelu` (erf) or `quick_gelu`.
+        layer_norm_eps: Of every LayerNorm.
+        frames: Frames of a clip; 1 for everything but video.
+        temporal: Attend across frames before every spatial block.
+        per_frame: V1.5's embedding (`clip_type: vl_new`): a three-dimensional patch convolution
+            and a class token of its own for every frame.
+        stem: How patches become tokens: `patch`, one linear map as in CLIP, which encoders may
+            share, or `convolutions`, a stack of them that every encoder has for itself (see
+            `encoders.vision.stem`).
+        stem_blocks: Residual blocks after each halving of a convolution stem.
+        lora_rank, lora_alpha: Low-rank updates of the attention projections; rank 0 for none.
+        patch_dropout: Share of patches left out in training.
+    """
+
+    width: int
+    layers: int
+    heads: int
+    mlp_width: int
+    patch_size: int
+    image_size: tuple[int, int]
+    projection: int
+    channels: int = 3
+    activation: str = 'gelu'
+    layer_norm_eps: float = 1e-5
+    frames: int = 1
+    temporal: bool = False
+    per_frame: bool = False
+    stem: str = 'patch'
+    stem_blocks: int = 0
+    lora_rank: int = 0
+    lora_alpha: float = LORA_ALPHA
+    patch_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_transformer(self.width, self.heads, self.activation)
+        if self.image_size[0] < self.patch_size or self.image_size[1] < self.patch_size:
+            raise ValueError(f'image_size {self.image_size} is less than a patch')
+        if self.frames < 1:
+            raise ValueError(f'num_frames must be at least 1, not {self.frames}')
+        if self.stem not in STEMS:
+            raise ValueError(f'stem must be one of {STEMS}, not {self.stem!r}')
+        if self.stem == 'convolutions':
+            self._check_convolutions()
+
+    def _check_convolutions(self) -> None:
+        if self.per_frame:
+            raise ValueError('a stem of convolutions has no class token per frame')
+        if self.patch_size not in (8, 16, 32) or self.width % 32:
+            raise ValueError(
+                f'convolutions need patch_size 8, 16 or 32 and a width divisible by 32, '
+                f'not {self.patch_size} and {self.width}'
+            )
+        if any(side % self.patch_size for side in self.image_size):
+            raise ValueError(f'image_size {self.image_size} is not a multiple of patch_size')
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches (rows, columns)."""
+        return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
+
+    @property
+    def patches(self) -> int:
+        """Patches of one frame."""
+        return self.grid[0] * self.grid[1]
+
+
+def check_transformer(width: int, heads: int, activation: str) -> None:
+    """Raise ValueError if no transformer has this shape."""
+    if heads < 1 or width % heads:
+        raise ValueError(f'width {width} is not divisible by {heads} heads')
+    if activation not in ACTIVATIONS:
+        raise ValueError(f'hidden_act must be one of {ACTIVATIONS}, not {activation!r}')

@@ -1,0 +1,234 @@
+"""One forward pass for several modalities: their tokens go through shared layers together.
+
+Towers of one set hold most of their parameters together, so a linear layer that reads its weights
+once serves the tokens of all of them. Which layers those are is not stated anywhere: modules whose
+parameters are the same objects are run together, the others segment by segment. Attention is
+within each sample, low-rank updates within each modality.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from encoders.model_sets.encoder import Encoder
+from encoders.model_sets.towers import TowerEncoder
+from encoders.vision.vit import Layer, LoraLinear, VisionTower, attend
+
+Segments = Sequence['Segment']
+Member = TypeVar('Member')
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Tokens of one modality among the rows of a pack.
+
+    Attributes:
+        tower: Of the modality.
+        start, stop: Its rows.
+        count: Tokens of a frame; `stop - start` is a multiple of it.
+    """
+
+    tower: VisionTower
+    start: int
+    stop: int
+    count: int
+
+    def of(self, rows: Tensor) -> Tensor:
+        """Its own rows, float `[frames, count, width]`."""
+        return rows[self.start : self.stop].view(-1, self.count, rows.shape[-1])
+
+
+class Through(Protocol):
+    """One layer of all segments, `[rows, width]` to the same; see `through_layer`."""
+
+    def __call__(
+        self,
+        rows: Tensor,
+        segments: Segments,
+        layers: Sequence[Layer],
+        *,
+        only_class: bool = False,
+    ) -> Tensor:
+        """Rows after the layer."""
+        ...
+
+
+def through_layer(
+    rows: Tensor, segments: Segments, layers: Sequence[Layer], *, only_class: bool = False
+) -> Tensor:
+    """As `Layer.forward` for the rows of all segments, `[rows, width]` to the same.
+
+    With `only_class`, only the rows of `_class_segments` come out: of the last layer nothing else
+    is read (`VisionTower.pool`), so all but the keys and values is computed for them alone.
+
+    Args:
+        rows: float `[rows, width]`.
+        segments: Where the modalities lie.
+        layers: Each modality's.
+        only_class: See above.
+    """
+    asking = _class_segments(segments) if only_class else segments
+
+    def run(rows: Tensor, part: Callable[[Layer], nn.Module], *, of: Segments = asking) -> Tensor:
+        return _run(rows, of, [part(layer) for layer in layers])
+
+    rows = _across_frames(rows, segments, layers)
+    normed = run(rows, lambda layer: layer.layer_norm1, of=segments)
+    key = run(normed, lambda layer: layer.self_attn.k_proj, of=segments)
+    value = run(normed, lambda layer: layer.self_attn.v_proj, of=segments)
+    if only_class:
+        rows, normed = _class_rows(rows, segments), _class_rows(normed, segments)
+    query = run(normed, lambda layer: layer.self_attn.q_proj)
+    mixed = _attended(query, key, value, asking=asking, segments=segments)
+    rows = rows + run(mixed, lambda layer: layer.self_attn.out_proj)
+    hidden = run(run(rows, lambda layer: layer.layer_norm2), lambda layer: layer.mlp.fc1)
+    return rows + run(layers[0].mlp.activate(hidden), lambda layer: layer.mlp.fc2)
+
+
+def encode_together(
+    encoders: Mapping[str, Encoder],
+    inputs: Mapping[str, Tensor],
+    *,
+    through: Through = through_layer,
+) -> dict[str, Tensor]:
+    """Unit vectors float32 `[B, D]` by modality, of preprocessed inputs `[B, ...]`.
+
+    Equal to `Encoder.encode` of each but for the rounding of other matrix sizes. Encoders that are
+    no towers are run by themselves. `through` may be `through_layer` in a faster form.
+
+    Raises:
+        ValueError: An input has another shape than its tower is made for.
+    """
+    vectors: dict[str, Tensor] = {}
+    packs: dict[Any, dict[str, VisionTower]] = {}
+    for name in inputs:
+        encoder = encoders[name]
+        if isinstance(encoder, TowerEncoder):
+            packs.setdefault(_shape(encoder.tower), {})[name] = encoder.tower
+    for towers in packs.values():
+        vectors |= _encode_pack(towers, {name: inputs[name] for name in towers}, through)
+    return {
+        name: vectors[name] if name in vectors else encoders[name].encode(batch)
+        for name, batch in inputs.items()
+    }
+
+
+def _shape(tower: VisionTower) -> tuple[object, ...]:
+    """Towers can be run together if this is equal."""
+    config, scale = tower.config, tower.logit_scale
+    shape = (config.width, config.layers, config.heads, config.mlp_width, config.activation)
+    return (*shape, config.layer_norm_eps, scale.device, scale.dtype)
+
+
+def _encode_pack(
+    towers: Mapping[str, VisionTower], inputs: Mapping[str, Tensor], through: Through
+) -> dict[str, Tensor]:
+    segments, parts, start = {}, [], 0
+    for name, tower in towers.items():
+        tokens = tower.embed(inputs[name].to(tower.logit_scale))
+        stop = start + tokens.shape[0] * tokens.shape[1]
+        segments[name] = Segment(tower, start, stop, tokens.shape[1])
+        parts.append(tokens.flatten(0, 1))
+        start = stop
+    rows, packed = torch.cat(parts), list(segments.values())
+    *before, last = zip(*(_layers(tower) for tower in towers.values()), strict=True)
+    for layers in before:
+        rows = through(rows, packed, layers)
+    rows = through(rows, packed, last, only_class=True)
+    return {
+        name: F.normalize(segment.tower.pool(segment.of(rows)).float(), dim=-1)
+        for name, segment in zip(segments, _class_segments(packed), strict=True)
+    }
+
+
+def _class_segments(segments: Segments) -> list[Segment]:
+    """Where the class tokens of the segments lie when there are no others."""
+    found, start = [], 0
+    for segment in segments:
+        stop = start + (segment.stop - segment.start) // segment.count
+        found.append(Segment(segment.tower, start, stop, 1))
+        start = stop
+    return found
+
+
+def _class_rows(rows: Tensor, segments: Segments) -> Tensor:
+    return torch.cat([segment.of(rows)[:, 0] for segment in segments])
+
+
+def _layers(tower: VisionTower) -> list[Layer]:
+    return cast('list[Layer]', list(tower.encoder.layers))
+
+
+def _run(rows: Tensor, segments: Segments, modules: Sequence[nn.Module]) -> Tensor:
+    """Each segment's rows through its module; equal modules once for all neighbours."""
+    parts = []
+    members = zip(segments, modules, strict=True)
+    for group in _neighbours(list(members), _weights_are_same):
+        start, stop = group[0][0].start, group[-1][0].stop
+        inputs, first = rows[start:stop], group[0][1]
+        # Neighbours with the same weights may differ in their low-rank updates, or have none.
+        output = first.base(inputs) if isinstance(first, LoraLinear) else first(inputs)
+        for segment, module in group:
+            if isinstance(module, LoraLinear):
+                part = slice(segment.start - start, segment.stop - start)
+                output[part] += module.update(inputs[part])
+        parts.append(output)
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _weights_are_same(one: tuple[Segment, nn.Module], other: tuple[Segment, nn.Module]) -> bool:
+    return one[1].weight is other[1].weight and one[1].bias is other[1].bias
+
+
+def _neighbours(
+    members: Sequence[Member], same: Callable[[Member, Member], bool]
+) -> list[list[Member]]:
+    """Members beside each other that are the same, as lists."""
+    groups = [[members[0]]]
+    for member in members[1:]:
+        if same(groups[-1][-1], member):
+            groups[-1].append(member)
+        else:
+            groups.append([member])
+    return groups
+
+
+def _attended(
+    query: Tensor, key: Tensor, value: Tensor, *, asking: Segments, segments: Segments
+) -> Tensor:
+    """Attention within each frame of each segment; neighbours of equal length at once.
+
+    Rows of `query` are those of `asking`, rows of `key` and `value` those of `segments`.
+    """
+    parts = []
+    pairs = list(zip(asking, segments, strict=True))
+    for members in _neighbours(pairs, lambda one, other: one[1].count == other[1].count):
+        first, last = members[0], members[-1]
+        heads = first[0].tower.config.heads
+        split = [
+            rows[first[side].start : last[side].stop]
+            .view(-1, first[side].count, heads, rows.shape[-1] // heads)
+            .transpose(1, 2)
+            for rows, side in ((query, 0), (key, 1), (value, 1))
+        ]
+        parts.append(attend(*split).transpose(1, 2).flatten(2).flatten(0, 1))
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def _across_frames(rows: Tensor, segments: Segments, layers: Sequence[Layer]) -> Tensor:
+    """What a video's layers do before the spatial block, for the segments that are videos."""
+    if not any(segment.tower.config.temporal for segment in segments):
+        return rows
+    parts = []
+    for segment, layer in zip(segments, layers, strict=True):
+        tokens = segment.of(rows)
+        if segment.tower.config.temporal:
+            tokens = layer.across_frames(tokens)
+        parts.append(tokens.flatten(0, 1))
+    return torch.cat(parts)
