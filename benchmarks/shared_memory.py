@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.environment import write_result
-from encoders.languagebind.configuration import TextConfig
 from encoders.model_sets.sharing import TensorPool
-from encoders.model_sets.towers import build_tower, vision_shapes
-from encoders.text.clip import ClipText, text_shapes
+from encoders.model_sets.towers import build_tower
+from encoders.text.clip import ClipText, TextConfig, text_shapes
 from encoders.vision.config import VisionConfig
+from encoders.vision.vit import vision_shapes
 
 LARGE = VisionConfig(
     width=1024,

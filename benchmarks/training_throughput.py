@@ -29,11 +29,10 @@ import numpy as np
 import torch
 
 from benchmarks.environment import write_result
-from encoders.languagebind.configuration import TextConfig
+from encoders.languagebind.released import released_config
 from encoders.model_sets.files import write_set
 from encoders.model_sets.manifest import Manifest, ModalitySpec
-from encoders.preprocess.languagebind import released_config
-from encoders.text.clip import VOCABULARY, text_shapes, text_space
+from encoders.text.clip import VOCABULARY, TextConfig, text_shapes, text_space
 from encoders.vision.vit import VisionTower
 from lb_ros.bench.suites import LARGE
 from train.pairs.record import Pair, Text, encode

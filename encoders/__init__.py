@@ -4,9 +4,9 @@ Nothing here knows ROS.
 """
 
 from encoders.decode import AudioOptions, DecodeError, ImageOptions, decode_audio, decode_image
+from encoders.errors import ModelSetError, SpaceError
 from encoders.modalities import LIVE, MODALITIES, SENSED, STANDARD, Modality
-from encoders.model_sets.binder import Binder, SpaceError
-from encoders.model_sets.manifest import ModelSetError
+from encoders.model_sets.binder import Binder
 from encoders.predicates.bank import PredicateBank
 from encoders.predicates.file import load_predicates
 from encoders.predicates.fusion import PredicateScore

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from encoders.model_sets.manifest import SHIPPED, ModelSetError
+from encoders.errors import ModelSetError
+from encoders.model_sets.manifest import SHIPPED
 from encoders.model_sets.openclip import PREFIX
 from encoders.model_sets.sources import store
 

@@ -12,10 +12,9 @@ from typing import Any
 
 import torch
 
+from encoders.errors import ModelSetError, SpaceError
 from encoders.model_sets.encoder import EncoderSet
-from encoders.model_sets.manifest import ModelSetError
 from encoders.model_sets.sources import find_set, load_encoders, parse_source
-from encoders.text.space import SpaceError
 from train.bags.samples import (
     EvaluationDataError,
     LoadReport,

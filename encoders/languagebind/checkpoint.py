@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from encoders.model_sets.manifest import ModelSetError
+from encoders.errors import ModelSetError
 
 # In order of preference.
 WEIGHTS = ('model.safetensors', 'pytorch_model.bin')

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from encoders.model_sets.manifest import ModelSetError
-from encoders.vision.config import LORA_ALPHA, VisionConfig, check_transformer
+from encoders.errors import ModelSetError
+from encoders.text.clip import TextConfig
+from encoders.vision.config import LORA_ALPHA, VisionConfig
 
 CONFIG = 'config.json'
 # Image, depth and infrared are one network; which of them a folder is does not change its shape.
@@ -20,24 +21,6 @@ MODEL_TYPES = {
     'LanguageBindAudio': 'audio',
     'LanguageBindVideo': 'video',
 }
-
-
-@dataclass(frozen=True, slots=True)
-class TextConfig:
-    """Shape of a text tower: `vocabulary` and `context` in tokens, the rest as in VisionConfig."""
-
-    width: int
-    layers: int
-    heads: int
-    mlp_width: int
-    vocabulary: int
-    context: int
-    projection: int
-    activation: str = 'gelu'
-    layer_norm_eps: float = 1e-5
-
-    def __post_init__(self) -> None:
-        check_transformer(self.width, self.heads, self.activation)
 
 
 @dataclass(frozen=True, slots=True)

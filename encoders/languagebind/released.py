@@ -10,16 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from encoders.errors import ModelSetError
 from encoders.languagebind.checkpoint import Checkpoint, read_checkpoint
 from encoders.languagebind.configuration import CONFIG, ReleasedConfig, read_config
-from encoders.model_sets.encoder import EncoderSet
-from encoders.model_sets.manifest import ModelSetError
-from encoders.model_sets.sharing import TensorPool
-from encoders.model_sets.towers import TowerEncoder, build_tower, vision_shapes
-from encoders.preprocess import Config, with_options
-from encoders.preprocess.languagebind import released_config
-from encoders.text.clip import ClipText, check_tokenizer, text_shapes, text_space
-from encoders.text.space import SpaceError
+from encoders.preprocess import Config, languagebind, with_options
+from encoders.text.clip import check_tokenizer, text_shapes, text_space
+from encoders.vision.config import VisionConfig
+from encoders.vision.vit import vision_shapes
 
 Options = Mapping[str, Mapping[str, Any]]
 # These two lie beside the vision model in a checkpoint, not in it.
@@ -42,53 +39,6 @@ class ReleasedTensors:
     vision: dict[str, Tensor]
     text: dict[str, Tensor]
     space: str
-
-
-def load_released(
-    folders: Mapping[str, str | Path],
-    *,
-    options: Options | None = None,
-    device: str | torch.device = 'cpu',
-    dtype: torch.dtype = torch.float32,
-) -> EncoderSet:
-    """Load LanguageBind checkpoints in any layout (see `checkpoint`).
-
-    Args:
-        folders: Modality to the folder of its checkpoint, or to a file of weights beside its
-            config.json.
-        options: Modality to preprocessing values that replace the released ones.
-        device: Of the weights at work.
-        dtype: Of the weights at work.
-
-    Raises:
-        ModelSetError: Something is missing, unexpected or misshapen; the message names it.
-        SpaceError: Two checkpoints have different text towers.
-    """
-    if not folders:
-        raise ModelSetError('no checkpoints are given')
-    pool = TensorPool(torch.device(device), dtype)
-    encoders: dict[str, TowerEncoder] = {}
-    text: ClipText | None = None
-    first = ''
-    for modality, folder in folders.items():
-        found = read_released(Path(folder))
-        chosen = preprocessing(modality, found, (options or {}).get(modality))
-        if text is None:
-            text = ClipText(found.config.text, found.text, device=device, dtype=dtype)
-            first = modality
-            pool.held_bytes += text.nbytes
-        elif found.space != text.space:
-            raise SpaceError(
-                f'{modality} ({found.path}) lies in the language space {found.space}, '
-                f'but {first} in {text.space}; they cannot be loaded together'
-            )
-        else:
-            pool.saved_bytes += text.nbytes
-        tower = build_tower(found.config.vision, found.vision, pool)
-        encoders[modality] = TowerEncoder(tower, chosen)
-    assert text is not None
-    name = 'languagebind:' + '+'.join(encoders)
-    return EncoderSet(name, encoders, text, pool.held_bytes, pool.saved_bytes)
 
 
 def read_released(path: Path) -> ReleasedTensors:
@@ -126,6 +76,45 @@ def preprocessing(
         return with_options(modality, config, options or {})
     except (TypeError, ValueError) as error:
         raise ModelSetError(f'{path}: {error}') from error
+
+
+def released_config(
+    modality: str, vision: VisionConfig, constants: dict[str, Any]
+) -> languagebind.Config:
+    """The configuration that belongs to a released checkpoint.
+
+    Args:
+        modality: Name.
+        vision: Shape of its tower.
+        constants: Its vision_config.
+
+    Raises:
+        ValueError: There is no such modality, or a value is out of range.
+    """
+    if modality not in languagebind.MODALITIES:
+        raise ValueError(
+            f'LanguageBind has no {modality!r}, only {", ".join(languagebind.MODALITIES)}'
+        )
+    rows, columns = vision.image_size
+    values: dict[str, Any]
+    if modality == 'audio':
+        values = {
+            'rate_hz': int(constants.get('audio_sample_rate', 16_000)),
+            'mel_bins': rows,
+            'frames': columns,
+            'mean': float(constants.get('audio_mean', -4.2677393)),
+            'std': float(constants.get('audio_std', 4.5689974)),
+        }
+    else:
+        if rows != columns:
+            raise ValueError(f'{modality} is square, but image_size is {vision.image_size}')
+        values = {'size': rows}
+        if modality == 'depth':
+            values['max_depth_m'] = float(constants.get('max_depth', 10.0))
+        if modality == 'video':
+            values['frames'] = vision.frames
+    config: languagebind.Config = languagebind.MODALITIES[modality][0](**values)
+    return config
 
 
 def released_name(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,16 @@ from torch import Tensor
 
 from encoders.model_sets.encoder import EncoderSet, no_encoder
 from encoders.model_sets.sources import Source, load_encoders
-from encoders.model_sets.towers import TowerEncoder
+from encoders.model_sets.towers import towers_of
 from encoders.preprocess import preprocess_picture
 from encoders.preprocess.columns import Columns
-from encoders.text.space import SpaceError
 from encoders.vision.compiled import ReadyCalls, is_compiled, usual
 from encoders.vision.packed import encode_together
 from encoders.vision.precision import dtype_of, name_of
 from encoders.vision.prepacked import prepack
 
 Vectors = NDArray[np.float32]
+Together = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 
 
 class Binder:
@@ -46,10 +47,11 @@ class Binder:
     ) -> None:
         self.model, self.calibration = encoder_set.name, encoder_set.calibration
         self.precision, self.is_compiled = precision, is_compiled
-        self._calls: ReadyCalls | None = None
         self.held_bytes, self.saved_bytes = encoder_set.held_bytes, encoder_set.saved_bytes
-        self._encoders, self._tower = encoder_set.encoders, encoder_set.text
-        self.space = self._tower.space
+        self._encoders, self._text = encoder_set.encoders, encoder_set.text
+        self._towers = towers_of(self._encoders)
+        self._together: Together = partial(encode_together, self._towers)
+        self.space = self._text.space
         self.modalities = tuple(self._encoders)
         self.preprocessing = {name: e.config for name, e in self._encoders.items()}
         self.logit_scales = {name: e.logit_scale for name, e in self._encoders.items()}
@@ -92,7 +94,7 @@ class Binder:
             source, modalities=modalities, options=options, device=device, dtype=chosen
         )
         if not compiles:  # a compiler cannot read rearranged weights
-            prepack(e.tower for e in encoder_set.encoders.values() if isinstance(e, TowerEncoder))
+            prepack(towers_of(encoder_set.encoders).values())
         return cls(encoder_set, precision=name_of(chosen), is_compiled=compiles)
 
     def prepare(
@@ -110,9 +112,9 @@ class Binder:
             progress: Told what is being done.
         """
         if self.is_compiled and any(counts.values()):
-            calls = ReadyCalls(self._encoders, log=log)
+            calls = ReadyCalls(self._towers, log=log)
             calls.prepare(usual(counts), progress=progress)
-            self._calls = calls
+            self._together = calls
 
     def preprocess(self, modality: str, raw: Any) -> Tensor:
         """The network's input for one raw sample: float32 `[1, 3, H, W]`, a clip with its frames.
@@ -161,9 +163,11 @@ class Binder:
         for name in inputs:
             if name not in self._encoders:
                 raise no_encoder(name, self.model, self._encoders)
-        calls = self._calls
-        vectors = encode_together(self._encoders, inputs) if calls is None else calls(inputs)
-        return {name: z.float().cpu().numpy() for name, z in vectors.items()}
+        packed = {name: batch for name, batch in inputs.items() if name in self._towers}
+        vectors = self._together(packed) if packed else {}
+        for name in inputs.keys() - packed.keys():
+            vectors[name] = self._encoders[name].encode(inputs[name])
+        return {name: vectors[name].float().cpu().numpy() for name in inputs}
 
     def embed(self, **raw: Any) -> dict[str, Vectors]:
         """Unit vectors float32 `[B, D]` per modality, from raw samples.
@@ -189,11 +193,8 @@ class Binder:
         Raises:
             ValueError: A sentence is empty.
         """
-        return self._tower.embed(texts)
+        return self._text.embed(texts)
 
     def unread(self, text: str) -> int:
         """How many tokens at the end of a sentence `embed_text` leaves out: it is too long."""
-        return self._tower.unread(text)
-
-
-__all__ = ['Binder', 'SpaceError', 'Vectors']
+        return self._text.unread(text)

@@ -7,10 +7,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from encoders.errors import ModelSetError, SpaceError
 from encoders.languagebind.released import preprocessing, read_released
 from encoders.model_sets.files import Options, write_set
-from encoders.model_sets.manifest import MANIFEST, Manifest, ModalitySpec, ModelSetError, sha256_of
-from encoders.text.space import SpaceError
+from encoders.model_sets.manifest import (
+    MANIFEST,
+    Manifest,
+    ModalitySpec,
+    sha256_of,
+)
 
 
 def convert(

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from encoders.languagebind.configuration import TextConfig
+from encoders.errors import ModelSetError, SpaceError
 from encoders.model_sets.calibration import Calibration
 from encoders.model_sets.encoder import EncoderSet, TextTower, no_encoder
 from encoders.model_sets.golden import SENTENCE, TOLERANCE, golden_input
@@ -22,7 +22,6 @@ from encoders.model_sets.manifest import (
     MANIFEST,
     WEIGHTS,
     Manifest,
-    ModelSetError,
     Stored,
     read_manifest,
     sha256_of,
@@ -30,12 +29,11 @@ from encoders.model_sets.manifest import (
     write_manifest,
 )
 from encoders.model_sets.sharing import TensorPool, digest
-from encoders.model_sets.towers import TowerEncoder, build_tower, vision_shapes
+from encoders.model_sets.towers import TowerEncoder, build_tower
 from encoders.preprocess import with_options
-from encoders.text.clip import VOCABULARY, ClipText, text_shapes
+from encoders.text.clip import VOCABULARY, ClipText, TextConfig, text_shapes
 from encoders.text.minilm import text_tower
-from encoders.text.space import SpaceError
-from encoders.vision.vit import VisionTower
+from encoders.vision.vit import VisionTower, vision_shapes
 
 Options = Mapping[str, Mapping[str, Any]]
 TEXT = 'text'

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from encoders.errors import ModelSetError
 from encoders.model_sets.convert import convert
-from encoders.model_sets.manifest import ModelSetError, sha256_of
+from encoders.model_sets.manifest import sha256_of
 
 FILES = ('config.json', 'pytorch_model.bin', 'model.safetensors', 'vocab.json', 'merges.txt')
 NETWORK_ERRORS = ('HTTPError', 'RevisionResolutionError', 'XetDownloadError')

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from encoders.errors import ModelSetError, SpaceError
 from encoders.model_sets.files import read_tensors, write_set
-from encoders.model_sets.manifest import Manifest, ModelSetError
-from encoders.text.space import SpaceError
+from encoders.model_sets.manifest import Manifest
 
 
 def join(folders: Sequence[Path], out: Path, *, name: str) -> Manifest:

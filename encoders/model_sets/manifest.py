@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from encoders.errors import ModelSetError
 from encoders.modalities import modality
 from encoders.preprocess import Config, config_from_dict, config_to_dict
 from encoders.vision.config import VisionConfig
@@ -19,10 +20,6 @@ MANIFEST, WEIGHTS = 'manifest.json', 'weights.safetensors'
 SHIPPED = Path(__file__).resolve().parents[1] / 'models'
 NUMBERS = re.compile(r'\[[-\d.e,\s]+\]')  # a list of them takes one line
 REQUIRED = ('name', 'space', 'sha256', 'text', 'modalities', 'licence', 'provenance')
-
-
-class ModelSetError(ValueError):
-    """A model set is damaged or incomplete; the text names the file and what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from encoders.languagebind.configuration import TextConfig
+from encoders.errors import ModelSetError
 from encoders.model_sets.encoder import EncoderSet
-from encoders.model_sets.manifest import ModelSetError
 from encoders.preprocess.columns import Columns
 from encoders.preprocess.languagebind import image
-from encoders.text.clip import ClipText, from_open_clip
+from encoders.text.clip import ClipText, TextConfig, from_open_clip
 
 PREFIX = 'openclip:'
 # What open_clip stores on the hub, the safer one first.

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import torch
 
+from encoders.errors import ModelSetError
 from encoders.languagebind.configuration import CONFIG, read_config
-from encoders.languagebind.released import Options, load_released
 from encoders.modalities import MODALITIES
 from encoders.model_sets.encoder import EncoderSet, no_encoder
 from encoders.model_sets.files import load_set
-from encoders.model_sets.manifest import MANIFEST, ModelSetError, find_model_set
+from encoders.model_sets.manifest import MANIFEST, find_model_set
 from encoders.model_sets.openclip import PREFIX, load_open_clip
+from encoders.model_sets.released import Options, load_released
 
 Source = str | Path | Mapping[str, str | Path]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from encoders.model_sets.sharing import TensorPool
 from encoders.preprocess import Config, preprocess
 from encoders.preprocess.columns import Columns
-from encoders.unfilled import unfilled
+from encoders.transformer import unfilled
 from encoders.vision.config import VisionConfig
 from encoders.vision.vit import VisionTower
 
@@ -60,7 +60,6 @@ def build_tower(
     return tower.eval().requires_grad_(False)
 
 
-def vision_shapes(config: VisionConfig) -> dict[str, torch.Size]:
-    """Names and shapes of a vision tower's tensors."""
-    with unfilled():
-        return {name: tensor.shape for name, tensor in VisionTower(config).state_dict().items()}
+def towers_of(encoders: Mapping[str, object]) -> dict[str, VisionTower]:
+    """The towers among some encoders, by modality."""
+    return {n: e.tower for n, e in encoders.items() if isinstance(e, TowerEncoder)}

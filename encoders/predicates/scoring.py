@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import PredicateBank, SpaceError
+from encoders.errors import SpaceError
+from encoders.predicates.bank import PredicateBank
 from encoders.predicates.fusion import Scores
 from encoders.predicates.tracks import Tracks
 

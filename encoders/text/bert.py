@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from encoders.unfilled import unfilled
+from encoders.transformer import unfilled
 
 # Published names of a layer's parts, and those of `nn.TransformerEncoderLayer`.
 _PARTS = {

@@ -7,7 +7,7 @@ import json
 import re
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders.languagebind.configuration import TextConfig
-from encoders.model_sets.manifest import ModelSetError
+from encoders.errors import ModelSetError
 from encoders.text.minilm import ENDS, KEPT, forget_first
-from encoders.unfilled import unfilled
+from encoders.transformer import check_transformer, unfilled
 
 START, END = 49406, 49407  # also the padding is END
 VOCABULARY = 49408
@@ -43,6 +42,24 @@ _ENDS = {
     'text_model.final_layer_norm.bias': 'ln_final.bias',
 }
 _PROJECTION = 'text_projection.weight'
+
+
+@dataclass(frozen=True, slots=True)
+class TextConfig:
+    """Shape of a text tower: `vocabulary` and `context` in tokens, the rest as in VisionConfig."""
+
+    width: int
+    layers: int
+    heads: int
+    mlp_width: int
+    vocabulary: int
+    context: int
+    projection: int
+    activation: str = 'gelu'
+    layer_norm_eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        check_transformer(self.width, self.heads, self.activation)
 
 
 class ClipText:

@@ -17,10 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from encoders.model_sets.encoder import Encoder
-from encoders.model_sets.towers import TowerEncoder
 from encoders.vision.config import VisionConfig
 from encoders.vision.packed import encode_together, through_layer
+from encoders.vision.vit import VisionTower
 
 COMPILATIONS = ('auto', 'never', 'always')
 MAX_READY = 16
@@ -62,18 +61,17 @@ def usual(counts: Mapping[str, int]) -> list[dict[str, int]]:
 
 
 class ReadyCalls:
-    """`encode_together` of encoders, faster for the shapes that were made ready.
+    """`encode_together` of some towers, faster for the shapes that were prepared.
 
-    Results are those of `encode_together` but for rounding.
+    Results are those of `encode_together` except for rounding.
 
     Args:
-        encoders: By modality; those that are no towers run by themselves.
-        log: Takes a line for what runs as it is, and why, each once.
+        towers: By modality.
+        log: Takes a line for each call that runs unprepared, with the reason, each once.
     """
 
-    def __init__(self, encoders: Mapping[str, Encoder], *, log: Callable[[str], object]) -> None:
-        self._encoders, self._log = encoders, log
-        self._towers = {n: e.tower for n, e in encoders.items() if isinstance(e, TowerEncoder)}
+    def __init__(self, towers: Mapping[str, VisionTower], *, log: Callable[[str], object]) -> None:
+        self._towers, self._log = towers, log
         self._ready: dict[Shapes, Call] = {}
         self._told: set[str] = set()
         self._compiles = True
@@ -114,23 +112,22 @@ class ReadyCalls:
 
         Raises what `encode_together` raises.
         """
-        own = {name: inputs[name] for name in self._towers if name in inputs}
-        call = self._ready.get(_shapes(own))
+        ordered = {name: inputs[name] for name in self._towers if name in inputs}
+        call = self._ready.get(_shapes(ordered))
         if call is None:
-            if self._ready and own:
-                self._tell(f'{_named(own)}: not among the calls made ready, runs as it is')
-            return encode_together(self._encoders, inputs)
-        others = {name: batch for name, batch in inputs.items() if name not in own}
-        return call(own) | encode_together(self._encoders, others)
+            if self._ready:
+                self._tell(f'{_named(ordered)}: not among the calls made ready, runs as it is')
+            return encode_together(self._towers, inputs)
+        return call(ordered)
 
     def _prepare(self, inputs: Mapping[str, Tensor]) -> None:
-        call: Call = partial(encode_together, self._encoders)
+        call: Call = partial(encode_together, self._towers)
         if self._compiles:
             # A cache of its own: nothing that another call does has it compiled again.
             through = torch.compile(
                 through_layer, fullgraph=True, dynamic=False, isolate_recompiles=True
             )  # type: ignore[call-overload]
-            compiled: Call = partial(encode_together, self._encoders, through=through)
+            compiled: Call = partial(encode_together, self._towers, through=through)
             try:
                 compiled(inputs)
             except Exception as error:  # whatever compilers fail with

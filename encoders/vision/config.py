@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-ACTIVATIONS = ('gelu', 'quick_gelu')
+from encoders.transformer import check_transformer
+
 STEMS = ('patch', 'convolutions')
 LORA_ALPHA = 16.0  # of every released checkpoint
 
@@ -83,11 +84,3 @@ class VisionConfig:
     def patches(self) -> int:
         """Patches of one frame."""
         return self.grid[0] * self.grid[1]
-
-
-def check_transformer(width: int, heads: int, activation: str) -> None:
-    """Raise ValueError if no transformer has this shape."""
-    if heads < 1 or width % heads:
-        raise ValueError(f'width {width} is not divisible by {heads} heads')
-    if activation not in ACTIVATIONS:
-        raise ValueError(f'hidden_act must be one of {ACTIVATIONS}, not {activation!r}')

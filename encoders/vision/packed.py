@@ -16,8 +16,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from encoders.model_sets.encoder import Encoder
-from encoders.model_sets.towers import TowerEncoder
 from encoders.vision.vit import Layer, LoraLinear, VisionTower, attend
 
 Segments = Sequence['Segment']
@@ -92,15 +90,15 @@ def through_layer(
 
 
 def encode_together(
-    encoders: Mapping[str, Encoder],
+    towers: Mapping[str, VisionTower],
     inputs: Mapping[str, Tensor],
     *,
     through: Through = through_layer,
 ) -> dict[str, Tensor]:
     """Unit vectors float32 `[B, D]` by modality, of preprocessed inputs `[B, ...]`.
 
-    Equal to `Encoder.encode` of each but for the rounding of other matrix sizes. Encoders that are
-    no towers are run by themselves. `through` may be `through_layer` in a faster form.
+    Equal to a call of each tower, except for rounding in matrix products of other sizes.
+    `through` may be `through_layer` in a faster form.
 
     Raises:
         ValueError: An input has another shape than its tower is made for.
@@ -108,15 +106,10 @@ def encode_together(
     vectors: dict[str, Tensor] = {}
     packs: dict[Any, dict[str, VisionTower]] = {}
     for name in inputs:
-        encoder = encoders[name]
-        if isinstance(encoder, TowerEncoder):
-            packs.setdefault(_shape(encoder.tower), {})[name] = encoder.tower
-    for towers in packs.values():
-        vectors |= _encode_pack(towers, {name: inputs[name] for name in towers}, through)
-    return {
-        name: vectors[name] if name in vectors else encoders[name].encode(batch)
-        for name, batch in inputs.items()
-    }
+        packs.setdefault(_shape(towers[name]), {})[name] = towers[name]
+    for pack in packs.values():
+        vectors |= _encode_pack(pack, {name: inputs[name] for name in pack}, through)
+    return {name: vectors[name] for name in inputs}
 
 
 def _shape(tower: VisionTower) -> tuple[object, ...]:

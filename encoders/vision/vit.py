@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from encoders.transformer import unfilled
 from encoders.vision.config import VisionConfig
 from encoders.vision.stem import Embeddings
 
@@ -312,3 +313,9 @@ def tie(towers: Mapping[str, VisionTower]) -> None:
                 module, _, leaf = name.rpartition('.')
                 shared = held.setdefault((name, parameter.shape), parameter)
                 setattr(tower.get_submodule(module), leaf, shared)
+
+
+def vision_shapes(config: VisionConfig) -> dict[str, torch.Size]:
+    """Names and shapes of a vision tower's tensors."""
+    with unfilled():
+        return {name: tensor.shape for name, tensor in VisionTower(config).state_dict().items()}

@@ -12,13 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from encoders.model_sets.encoder import Encoder
+from encoders.model_sets.towers import towers_of
 from encoders.vision.compiled import ReadyCalls, is_compiled
 from encoders.vision.packed import encode_together
 from encoders.vision.precision import DTYPES, dtype_of
 from encoders.vision.prepacked import prepack
 from lb_ros.bench.measure import Measurement, measure
 from lb_ros.bench.products import Cases, linear_flops, product_cases
-from lb_ros.bench.subjects import RANDOM, open_clip_tower, open_encoders, towers_of
+from lb_ros.bench.subjects import RANDOM, open_clip_tower, open_encoders
 
 Inputs = Mapping[str, Tensor]
 
@@ -71,7 +72,7 @@ def engine(
 
 
 def _encode(encoders: Mapping[str, Encoder], inputs: Inputs) -> dict[str, Tensor]:
-    return _on_cpu(encode_together(encoders, inputs))
+    return _on_cpu(encode_together(towers_of(encoders), inputs))
 
 
 def _on_cpu(vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -101,7 +102,9 @@ def _ready_case(
     name: str, encoders: Mapping[str, Encoder], inputs: Inputs
 ) -> dict[str, Callable[[], dict[str, Tensor]]]:
     """The packed call made ready; none where that is not possible."""
-    calls = ReadyCalls(encoders, log=lambda line: print(f'{name}: {line}', file=sys.stderr))
+    calls = ReadyCalls(
+        towers_of(encoders), log=lambda line: print(f'{name}: {line}', file=sys.stderr)
+    )
     calls.prepare([{modality: len(batch) for modality, batch in inputs.items()}])
     if not calls.ready:
         return {}

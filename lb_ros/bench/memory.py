@@ -11,11 +11,12 @@ from pathlib import Path
 
 import torch
 
+from encoders.model_sets.towers import towers_of
 from encoders.vision.packed import encode_together
 from encoders.vision.precision import DTYPES, dtype_of
 from encoders.vision.prepacked import prepack
 from lb_ros.bench.measure import Measurement
-from lb_ros.bench.subjects import open_encoders, towers_of
+from lb_ros.bench.subjects import open_encoders
 
 LIMIT_S = 600.0
 CALLS = 3
@@ -56,7 +57,7 @@ def _report(model: str, precision: str) -> dict[str, float | str]:
     loaded_mib = _status_mib('VmRSS')
     for _ in range(CALLS):
         start_s = time.perf_counter()
-        encode_together(encoders, inputs)
+        encode_together(towers, inputs)
         call_ms = (time.perf_counter() - start_s) * 1e3
     return {
         'precision': precision,

@@ -8,12 +8,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from encoders.languagebind.released import released_config
 from encoders.model_sets.encoder import Encoder
 from encoders.model_sets.golden import golden_input
 from encoders.model_sets.sources import load_encoders, parse_source
 from encoders.model_sets.towers import TowerEncoder
-from encoders.preprocess.languagebind import released_config
-from encoders.unfilled import unfilled
+from encoders.transformer import unfilled
 from encoders.vision.config import VisionConfig
 from encoders.vision.vit import VisionTower, tie
 
@@ -53,11 +53,6 @@ def open_encoders(
     }
     inputs = {m: torch.randn(batch, 3, *SHAPES[m].image_size) for m in SHAPES}
     return encoders, {m: x.to(device) for m, x in inputs.items()}
-
-
-def towers_of(encoders: Mapping[str, Encoder]) -> dict[str, VisionTower]:
-    """The towers among encoders."""
-    return {m: e.tower for m, e in encoders.items() if isinstance(e, TowerEncoder)}
 
 
 def open_clip_tower(model: str, dtype: torch.dtype, *, device: torch.device) -> nn.Module:

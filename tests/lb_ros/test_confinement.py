@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from encoders.model_sets.manifest import MANIFEST, SHIPPED, ModelSetError
+from encoders.errors import ModelSetError
+from encoders.model_sets.manifest import MANIFEST, SHIPPED
 from lb_ros.confinement import check_confined
 
 

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from encoders.languagebind.configuration import TextConfig
 from encoders.languagebind.released import released_name
-from encoders.text.clip import VOCABULARY, text_shapes
+from encoders.text.clip import VOCABULARY, TextConfig, text_shapes
 from encoders.vision.config import VisionConfig
 from encoders.vision.vit import VisionTower
 from train.bags.reader import OWN_MESSAGES

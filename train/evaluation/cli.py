@@ -14,9 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from encoders import Binder
-from encoders.model_sets.manifest import ModelSetError
+from encoders.errors import ModelSetError, SpaceError
 from encoders.model_sets.sources import parse_source
-from encoders.text.space import SpaceError
 from train.evaluation.metrics import Retrieval
 from train.evaluation.pair_eval import embed_pairs, retrieval_tables
 from train.evaluation.suites import SuiteResult, run_suite

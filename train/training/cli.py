@@ -8,8 +8,7 @@ from pathlib import Path
 
 import torch
 
-from encoders.model_sets.manifest import ModelSetError
-from encoders.text.space import SpaceError
+from encoders.errors import ModelSetError, SpaceError
 from train.training.checkpoint import LOG, CheckpointError, DivergedError
 from train.training.contrast_recipe import ContrastRecipe, load_contrast_recipe
 from train.training.pair_data import PairData, open_pair_data

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from encoders.languagebind.configuration import ReleasedConfig, TextConfig
+from encoders.languagebind.configuration import ReleasedConfig
 from encoders.languagebind.released import ReleasedTensors
 from encoders.model_sets.encoder import Encoder, TextTower
 from encoders.model_sets.sources import Source, load_encoders
 from encoders.model_sets.towers import TowerEncoder
+from encoders.text.clip import TextConfig
 from encoders.vision.vit import LOGIT_SCALE_MAX, VisionTower
 from train.training.languagebind import NEVER_DECAYED, Lora, trainable_tower
 from train.training.trained_set import save_trained, text_of

@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from encoders.languagebind.configuration import CONFIG, MODEL_TYPES, TextConfig, read_config
+from encoders.languagebind.configuration import CONFIG, MODEL_TYPES, read_config
 from encoders.model_sets.encoder import TextTower
 from encoders.model_sets.files import write_set
 from encoders.model_sets.manifest import Manifest, ModalitySpec, read_manifest
 from encoders.model_sets.sources import Source, find_set, is_released
-from encoders.model_sets.towers import TowerEncoder, vision_shapes
-from encoders.text.clip import ClipText, from_open_clip
+from encoders.model_sets.towers import TowerEncoder
+from encoders.text.clip import ClipText, TextConfig, from_open_clip
 from encoders.vision.config import VisionConfig
-from encoders.vision.vit import VisionTower
+from encoders.vision.vit import VisionTower, vision_shapes
 from train.atomic import atomic_file, write_atomically
 from train.training.languagebind import PEFT, Lora, released_tensors
 

@@ -12,12 +12,11 @@ import pytest
 import torch
 
 from encoders import MODALITIES, SENSED
-from encoders.languagebind.configuration import TextConfig
-from encoders.languagebind.released import load_released, read_released
-from encoders.model_sets.towers import vision_shapes
-from encoders.text.clip import text_shapes
+from encoders.languagebind.released import read_released
+from encoders.model_sets.released import load_released
+from encoders.text.clip import TextConfig, text_shapes
 from encoders.vision.config import VisionConfig
-from encoders.vision.vit import LoraLinear, VisionTower, draw_kept_patches
+from encoders.vision.vit import LoraLinear, VisionTower, draw_kept_patches, vision_shapes
 
 LARGE = VisionConfig(
     width=1024, layers=24, heads=16, mlp_width=4096, patch_size=14, image_size=(224, 224),

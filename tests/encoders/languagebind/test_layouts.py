@@ -17,8 +17,8 @@ from torch import Tensor
 from encoders import Binder, ModelSetError, SpaceError
 from encoders.languagebind.checkpoint import merge_lora, plain_name, read_checkpoint
 from encoders.languagebind.configuration import read_config
-from encoders.languagebind.released import load_released
 from encoders.model_sets.golden import golden_input
+from encoders.model_sets.released import load_released
 from encoders.text.clip import _tokenizer
 
 MODALITIES = ('image', 'depth', 'audio', 'video')

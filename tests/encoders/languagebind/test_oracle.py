@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from encoders import Binder
-from encoders.languagebind.released import load_released
+from encoders.model_sets.released import load_released
 from encoders.preprocess.languagebind import audio, depth, video
 from encoders.preprocess.languagebind.resample import resample
 from encoders.text.clip import END, START, tokenize

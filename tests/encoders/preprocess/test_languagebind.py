@@ -11,16 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from encoders.languagebind.released import released_config
 from encoders.preprocess import config_from_dict, preprocess, with_options
-from encoders.preprocess.languagebind import (
-    audio,
-    depth,
-    image,
-    infrared,
-    pixels,
-    released_config,
-    video,
-)
+from encoders.preprocess.languagebind import audio, depth, image, infrared, pixels, video
 from encoders.preprocess.languagebind.resample import CHUNK, resample
 from encoders.vision.config import VisionConfig
 

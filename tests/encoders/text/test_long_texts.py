@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from encoders import Binder, Predicate, PredicateBank, PredicateError
-from encoders.languagebind.configuration import TextConfig
 from encoders.model_sets.encoder import TextTower
-from encoders.text.clip import VOCABULARY, ClipText, text_shapes
+from encoders.text.clip import VOCABULARY, ClipText, TextConfig, text_shapes
 from encoders.text.minilm import forget_first, text_tower
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from encoders import Binder
 from encoders.model_sets.golden import golden_input
+from encoders.model_sets.towers import towers_of
 from encoders.vision.compiled import MAX_READY, ReadyCalls, is_compiled, usual
 from encoders.vision.packed import encode_together, through_layer
 from tests.encoders.vision.test_packed import SHAPES, encoders_of, inputs_of
@@ -63,14 +64,14 @@ def test_compilation_is_for_gpus_unless_asked_for() -> None:
 def test_compiled_calls_give_the_same(dtype: torch.dtype, fresh_compiler: None) -> None:
     shapes = {name: SHAPES[name] for name in NAMES}
     encoders, told, done = encoders_of(shapes, dtype), Lines(), Lines()
-    calls = ReadyCalls(encoders, log=told)
+    calls = ReadyCalls(towers_of(encoders), log=told)
     calls.prepare(usual({'depth': 1, 'image': 1}), progress=done)
     assert (calls.ready, told) == (3, [])
     assert done[0] == 'preparing call 1 of 3: depth, image' and len(done) == 3
     for names in (NAMES, ('depth',), ('image',)):
         inputs = {name: inputs_of(shapes, 1)[name] for name in names}
         with torch.inference_mode():
-            found, expected = calls(inputs), encode_together(encoders, inputs)
+            found, expected = calls(inputs), encode_together(towers_of(encoders), inputs)
         for name in names:
             if dtype == torch.float32:
                 torch.testing.assert_close(found[name], expected[name], atol=1e-5, rtol=0)
@@ -89,13 +90,13 @@ def test_captured_calls_give_the_same(dtype: torch.dtype) -> None:
     for encoder in encoders.values():
         encoder.tower.to('cuda')
     told = Lines()
-    calls = ReadyCalls(encoders, log=told)
+    calls = ReadyCalls(towers_of(encoders), log=told)
     calls.prepare([dict.fromkeys(SHAPES, 1), {'depth': 2}])
     assert (calls.ready, told) == (2, [])
     for inputs in (inputs_of(SHAPES, 1), {'depth': inputs_of(SHAPES, 2)['depth']}):
         for sign in (1, -1):
             placed = {name: sign * batch.to('cuda') for name, batch in inputs.items()}
-            found, expected = calls(placed), encode_together(encoders, placed)
+            found, expected = calls(placed), encode_together(towers_of(encoders), placed)
             for name in inputs:
                 if dtype == torch.float32:
                     torch.testing.assert_close(found[name], expected[name], atol=1e-5, rtol=0)
@@ -140,8 +141,8 @@ def test_layers_may_come_in_another_form() -> None:
         return through_layer(rows, *more, only_class=only_class)  # type: ignore[arg-type]
 
     with torch.inference_mode():
-        found = encode_together(encoders, inputs, through=through)
-        expected = encode_together(encoders, inputs)
+        found = encode_together(towers_of(encoders), inputs, through=through)
+        expected = encode_together(towers_of(encoders), inputs)
     assert seen == [False, False, True]
     torch.testing.assert_close(found['depth'], expected['depth'], atol=0, rtol=0)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from encoders import Binder
 from encoders.model_sets.golden import golden_input
-from encoders.model_sets.towers import TowerEncoder
+from encoders.model_sets.towers import TowerEncoder, towers_of
 from encoders.preprocess.mini import depth
 from encoders.vision.config import VisionConfig
 from encoders.vision.packed import encode_together
@@ -69,7 +69,7 @@ def inputs_of(shapes: Mapping[str, VisionConfig], batch: int) -> dict[str, Tenso
 def test_a_pack_is_its_parts(names: tuple[str, ...], batch: int) -> None:
     shapes = {name: SHAPES[name] for name in names}
     encoders, inputs = encoders_of(shapes, torch.float32), inputs_of(shapes, batch)
-    found = encode_together(encoders, inputs)
+    found = encode_together(towers_of(encoders), inputs)
     assert tuple(found) == names
     for name in names:
         expected = encoders[name].encode(inputs[name])
@@ -83,9 +83,9 @@ def test_a_pack_is_its_parts(names: tuple[str, ...], batch: int) -> None:
 def test_attention_stays_within_a_sample_and_updates_within_a_modality() -> None:
     shapes = {name: SHAPES[name] for name in ('image', 'depth', 'infrared')}
     encoders, inputs = encoders_of(shapes, torch.float32), inputs_of(shapes, 2)
-    before = encode_together(encoders, inputs)
+    before = encode_together(towers_of(encoders), inputs)
     inputs['depth'][1] += 1.0
-    after = encode_together(encoders, inputs)
+    after = encode_together(towers_of(encoders), inputs)
     for name, row in (('image', 0), ('image', 1), ('depth', 0), ('infrared', 1)):
         torch.testing.assert_close(after[name][row], before[name][row], atol=1e-6, rtol=0)
     assert (after['depth'][1] - before['depth'][1]).abs().max() > 1e-3
@@ -93,8 +93,8 @@ def test_attention_stays_within_a_sample_and_updates_within_a_modality() -> None
 
 @torch.inference_mode()
 def test_half_precision_keeps_the_direction() -> None:
-    exact = encode_together(encoders_of(SHAPES, torch.float32), inputs_of(SHAPES, 2))
-    rough = encode_together(encoders_of(SHAPES, torch.bfloat16), inputs_of(SHAPES, 2))
+    exact = encode_together(towers_of(encoders_of(SHAPES, torch.float32)), inputs_of(SHAPES, 2))
+    rough = encode_together(towers_of(encoders_of(SHAPES, torch.bfloat16)), inputs_of(SHAPES, 2))
     for name, vectors in rough.items():
         assert vectors.dtype == torch.float32
         assert (vectors * exact[name]).sum(-1).min() > 0.9995
@@ -122,7 +122,7 @@ def test_rearranged_weights_are_shared_and_give_the_same(dtype: torch.dtype) -> 
     parameters = {id(p): p for tower in towers for p in tower.parameters()}
     assert len(parameters) == before
     assert sum(p.is_mkldnn for p in parameters.values()) >= 6 * CONFIG.layers
-    together = encode_together(encoders, inputs)
+    together = encode_together(towers_of(encoders), inputs)
     for name, encoder in encoders.items():
         for found in (together[name], encoder.encode(inputs[name])):
             if dtype == torch.float32:
@@ -139,7 +139,7 @@ def test_towers_that_share_only_some_layers_or_none() -> None:
     shapes = {**{n: SHAPES[n] for n in ('image', 'depth')}, 'infrared': replace(CONFIG, width=32)}
     encoders |= encoders_of({'infrared': shapes['infrared']}, torch.float32)
     inputs = inputs_of(shapes, 2)
-    for name, found in encode_together(encoders, inputs).items():
+    for name, found in encode_together(towers_of(encoders), inputs).items():
         expected = encoders[name].encode(inputs[name])
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from encoders import Binder, precision
+from encoders import Binder
 from encoders.model_sets.golden import golden_input
+from encoders.vision import precision
 from encoders.vision.precision import dtype_of
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from encoders.languagebind.released import load_released
+from encoders.model_sets.released import load_released
 from tests.train.runs import losses, recipe_file, run
 from train.training.cached import PairBatch, backpropagate
 from train.training.languagebind import Lora

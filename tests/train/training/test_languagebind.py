@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from encoders import Binder
-from encoders.languagebind.released import load_released, read_released
+from encoders.languagebind.released import read_released
 from encoders.model_sets.golden import golden_input
+from encoders.model_sets.released import load_released
 from train.training.languagebind import (
     Lora,
     optimizer,

@@ -1,4 +1,4 @@
-"""Modules before their weights are read: shapes, without memory and without values."""
+"""What vision and text transformers share: checked shapes, and modules without values."""
 
 from __future__ import annotations
 
@@ -9,13 +9,23 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+ACTIVATIONS = ('gelu', 'quick_gelu')
+
+
+def check_transformer(width: int, heads: int, activation: str) -> None:
+    """Raise ValueError if no transformer has this shape."""
+    if heads < 1 or width % heads:
+        raise ValueError(f'width {width} is not divisible by {heads} heads')
+    if activation not in ACTIVATIONS:
+        raise ValueError(f'hidden_act must be one of {ACTIVATIONS}, not {activation!r}')
+
 
 @contextmanager
 def unfilled() -> Iterator[None]:
-    """What is made in here lies on the meta device; nothing is drawn for it.
+    """Create modules on the meta device, without memory and without random values.
 
-    Of that device, random values are decomposed in Python, and importing what does it takes two
-    seconds and 300 MB.
+    Random initialisation on the meta device imports PyTorch's Python decompositions, which takes
+    2 s and 300 MB.
     """
     with torch.device('meta'), _Uninitialised():
         yield
