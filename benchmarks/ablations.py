@@ -38,13 +38,14 @@ from encoders.shipped import shipped
 from train.bags.samples import find_bags
 from train.evaluation.evaluate import embed_bags, score_predicates
 from train.evaluation.pair_eval import embed_pairs, retrieval_tables
+from train.pairs.data import PairData
 from train.pairs.options import PairOptions
 from train.phrasings import Phrasings, relation_of
+from train.training.batch import draw_batch, open_pair_data
 from train.training.cached import matches
 from train.training.contrast import Run, new_run, training_step
 from train.training.contrast_recipe import ContrastRecipe, load_contrast_recipe
 from train.training.loss import contrastive_loss
-from train.training.pair_data import PairData, draw_batch, open_pair_data
 from train.training.ranks import Ranks
 from train.training.tower import TrainedSet, open_towers
 

@@ -35,10 +35,10 @@ from encoders.model_sets.manifest import Manifest, ModalitySpec
 from encoders.text.clip import VOCABULARY, TextConfig, text_shapes, text_space
 from encoders.vision.vit import VisionTower
 from lb_ros.bench.suites import LARGE
+from train.pairs.data import PairData
 from train.pairs.record import Pair, Text, encode
 from train.training.contrast import announcement, new_run, training_step
 from train.training.contrast_recipe import load_contrast_recipe
-from train.training.pair_data import PairData
 from train.training.ranks import Ranks
 from train.training.tower import open_towers
 

@@ -1,45 +1,130 @@
-"""The import table: which room may use which."""
+"""The import table: which room may import which, and that imports run one way."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FORBIDDEN = {
-    'encoders': {'rclpy', 'train', 'lb_ros', 'sensor_msgs', 'std_msgs'},
-    'train': {'rclpy', 'lb_ros', 'sensor_msgs', 'std_msgs'},
-    # The command line and the demonstration may call train, but only inside functions.
-    'lb_ros': {'train'},
-}
+ROS = {'rclpy', 'sensor_msgs', 'std_msgs', 'diagnostic_msgs', 'lifecycle_msgs', 'rcl_interfaces'}
 # Not in the wheels, so nothing but launch files may need them at import time.
 NOT_IN_WHEELS = {'launch', 'launch_ros', 'ros2cli', 'rosbag2_py', 'cv_bridge', 'tf2_ros'}
+# Room -> rooms it may import. Modules beside the rooms (`encoders.errors`) are open to all rooms
+# of their package; what `lb_ros` takes of `train` it imports inside functions.
+TABLE: dict[str, set[str]] = {
+    'encoders.decode': set(),
+    'encoders.preprocess': {'encoders.decode'},
+    'encoders.vision': set(),
+    'encoders.text': set(),
+    'encoders.languagebind': {'encoders.vision', 'encoders.text', 'encoders.preprocess'},
+    'encoders.model_sets': {
+        'encoders.vision',
+        'encoders.text',
+        'encoders.preprocess',
+        'encoders.languagebind',
+    },
+    'encoders.predicates': {'encoders.model_sets'},
+    'train.bags': {'encoders'},
+    'train.pairs': {'encoders', 'train.bags'},
+    'train.evaluation': {'encoders', 'train.bags', 'train.pairs'},
+    'train.training': {'encoders', 'train.bags', 'train.pairs', 'train.evaluation'},
+    'train.calibration': {'encoders', 'train.bags', 'train.evaluation'},
+    'train.score': {'encoders', 'train.bags'},
+    'train.search': {'encoders', 'train.bags', 'train.score'},
+    'train.simulate': {'encoders', 'train.bags'},
+}
+# The face of a package, which imports its rooms, and the command line, which imports them all.
+ABOVE_THE_ROOMS = {'encoders', 'train.cli'}
 
 
-def imported(path: Path, *, top_level_only: bool) -> set[str]:
-    tree = ast.parse(path.read_text())
-    nodes = tree.body if top_level_only else list(ast.walk(tree))
-    found = set()
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            found |= {alias.name.split('.')[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module.split('.')[0])
+def modules() -> dict[str, Path]:
+    """Dotted name to file of every module of `encoders` and `train`."""
+    found = {}
+    for package in ('encoders', 'train'):
+        for path in sorted((ROOT / package).rglob('*.py')):
+            parts = path.relative_to(ROOT).with_suffix('').parts
+            found['.'.join(parts[:-1] if parts[-1] == '__init__' else parts)] = path
     return found
 
 
-@pytest.mark.parametrize('room', FORBIDDEN)
-def test_no_room_imports_what_it_must_not(room: str) -> None:
-    files = sorted((ROOT / room).rglob('*.py'))
+MODULES = modules()
+
+
+def imported(path: Path, *, top_level_only: bool = False) -> Iterator[str]:
+    """Dotted names of the modules that a file imports."""
+    tree = ast.parse(path.read_text())
+    for node in tree.body if top_level_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                module = f'{node.module}.{alias.name}'
+                yield module if module in MODULES else node.module
+
+
+def room_of(module: str) -> str:
+    """`encoders.vision` of `encoders.vision.vit`; the package of a module beside its rooms."""
+    head = '.'.join(module.split('.')[:2])
+    return head if head in TABLE else head.split('.')[0]
+
+
+@pytest.mark.parametrize('room', TABLE)
+def test_a_room_imports_only_what_the_table_allows(room: str) -> None:
+    allowed = TABLE[room] | {room, room.split('.')[0]}
+    files = {name: path for name, path in MODULES.items() if room_of(name) == room}
     assert files
-    for path in files:
-        found = imported(path, top_level_only=room == 'lb_ros')
-        assert not found & FORBIDDEN[room], path
-        assert not found & NOT_IN_WHEELS, path
+    for name, path in files.items():
+        for module in imported(path):
+            package = module.split('.')[0]
+            if package not in ('encoders', 'train', 'lb_ros'):
+                continue
+            assert module not in ABOVE_THE_ROOMS or package not in room, f'{name} -> {module}'
+            target = room_of(module)
+            assert target in allowed or package in allowed - {'train'}, f'{name} -> {module}'
+
+
+def test_modules_beside_the_rooms_import_no_room() -> None:
+    for name, path in MODULES.items():
+        if room_of(name) in ('encoders', 'train') and name not in ABOVE_THE_ROOMS:
+            for module in imported(path):
+                own = module.split('.')[0] == name.split('.')[0]
+                assert not own or room_of(module) not in TABLE, f'{name} -> {module}'
+
+
+def test_imports_run_one_way() -> None:
+    arrows = {
+        name: {m for m in imported(path, top_level_only=True) if m in MODULES and m != name}
+        for name, path in MODULES.items()
+    }
+    while leaves := {name for name, targets in arrows.items() if not targets & arrows.keys()}:
+        arrows = {name: targets for name, targets in arrows.items() if name not in leaves}
+    assert not arrows, f'these import each other: {", ".join(sorted(arrows))}'
+
+
+@pytest.mark.parametrize('package', ['encoders', 'train'])
+def test_offline_packages_import_no_ros(package: str) -> None:
+    for path in sorted((ROOT / package).rglob('*.py')):
+        found = {module.split('.')[0] for module in imported(path)}
+        assert not found & (ROS | {'lb_ros'}), path
+        assert package != 'encoders' or 'train' not in found, path
+
+
+def test_lb_ros_imports_train_only_inside_functions() -> None:
+    for path in sorted((ROOT / 'lb_ros').rglob('*.py')):
+        found = {module.split('.')[0] for module in imported(path, top_level_only=True)}
+        assert 'train' not in found, path
+
+
+def test_nothing_needs_packages_that_the_wheels_lack() -> None:
+    for package in ('encoders', 'lb_ros', 'train'):
+        for path in sorted((ROOT / package).rglob('*.py')):
+            found = {module.split('.')[0] for module in imported(path)}
+            assert not found & NOT_IN_WHEELS, path
 
 
 def test_the_command_line_and_the_offline_rooms_need_no_ros() -> None:

@@ -13,8 +13,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich.progress import track
+from torch import Tensor
 
 from encoders.decode import DecodeError, decode_audio, decode_image
 from encoders.modalities import MODALITIES, SENSED
@@ -189,6 +191,11 @@ def _join(kept: Sequence[tuple[Path, dict[str, Any]]], modalities: tuple[str, ..
         ),
         region_names=tuple(region_names),
     )
+
+
+def stored_tensor(stored: NDArray[Any]) -> Tensor:
+    """Stored inputs as a tensor; uint16, for which torch has few operations, as int32."""
+    return torch.from_numpy(stored.astype(np.int32) if stored.dtype == np.uint16 else stored)
 
 
 def _renumbered(

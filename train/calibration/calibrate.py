@@ -14,7 +14,7 @@ from encoders.model_sets.calibration import Calibration, anchored
 from encoders.predicates.metrics import auroc
 from train.bags.samples import Samples
 from train.evaluation.evaluate import Vectors, contrast_scores
-from train.evaluation.language import Embed, FactVectors, fact_vectors
+from train.language import Embed, fact_vectors
 from train.phrasings import Phrasings, relation_of
 
 MIN_COUNT = 8
@@ -241,27 +241,3 @@ def fit_fusion(
     found = minimize(loss, start, bounds=[(0.0, 3.0)] * chosen.shape[1])
     weights[useful] = found.x
     return weights
-
-
-def fused_scores(
-    scores: Mapping[str, NDArray[np.float32]], asked: FactVectors, calibration: Calibration
-) -> NDArray[np.float32]:
-    """Fused log-odds `[N, P]` of scores `[N, P]` by modality, as `PredicateBank` fuses them.
-
-    Args:
-        scores: Cosines by modality, with the contrasts as they are read.
-        asked: What the predicates say.
-        calibration: Of the same language space.
-    """
-    count = len(next(iter(scores.values())))
-    said, contrasts = asked.means()[0].numpy(), asked.contrasts().numpy()
-    fused = np.zeros((count, len(contrasts)), np.float32)
-    for column in range(len(contrasts)):
-        fit = calibration.fit_for(said[column], contrasts[column])
-        for name, table in scores.items():
-            if fit is None:
-                fused[:, column] += table[:, column] / len(scores)
-            elif name in fit.weight:
-                odds = fit.slope[name] * table[:, column] + fit.offset[name]
-                fused[:, column] += fit.weight[name] * odds
-    return fused

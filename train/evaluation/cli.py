@@ -19,8 +19,8 @@ from encoders.model_sets.sources import parse_source
 from train.evaluation.metrics import Retrieval
 from train.evaluation.pair_eval import embed_pairs, retrieval_tables
 from train.evaluation.suites import SuiteResult, run_suite
+from train.pairs.data import open_pair_data
 from train.pairs.options import PairOptions
-from train.training.pair_data import open_pair_data
 
 SUITES = ('llvip', 'nyu-d', 'esc50', 'clotho', 'msrvtt')
 

@@ -12,15 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from encoders.model_sets.calibration import Floats
+from encoders.model_sets.calibration import Calibration, Floats
 from encoders.model_sets.encoder import Encoder
 from encoders.predicates.metrics import auroc, average_precision
 from encoders.preprocess import MINI, Config, family_of, from_stored
-from train.bags.samples import TOPICS, LoadReport, Samples, load_samples
+from train.bags.samples import TOPICS, LoadReport, Samples, load_samples, stored_tensor
 from train.evaluation.intervals import Interval, Resampled
-from train.evaluation.language import Embed, fact_vectors
+from train.language import Embed, FactVectors, fact_vectors
 from train.phrasings import Phrasings, relation_of
-from train.training.augment import stored_tensor
 
 Vectors = Mapping[str, NDArray[np.float32]]
 # Predicates about things as large as the sensor resolves, and those about small objects.
@@ -216,3 +215,27 @@ def best_modalities(results: Sequence[PredicateResult]) -> dict[str, str]:
         if medians:
             best[relation] = max(sorted(medians), key=lambda m: medians[m])
     return best
+
+
+def fused_scores(
+    scores: Mapping[str, NDArray[np.float32]], asked: FactVectors, calibration: Calibration
+) -> NDArray[np.float32]:
+    """Fused log-odds `[N, P]` of scores `[N, P]` by modality, as `PredicateBank` fuses them.
+
+    Args:
+        scores: Cosines by modality, with the contrasts as they are read.
+        asked: What the predicates say.
+        calibration: Of the same language space.
+    """
+    count = len(next(iter(scores.values())))
+    said, contrasts = asked.means()[0].numpy(), asked.contrasts().numpy()
+    fused = np.zeros((count, len(contrasts)), np.float32)
+    for column in range(len(contrasts)):
+        fit = calibration.fit_for(said[column], contrasts[column])
+        for name, table in scores.items():
+            if fit is None:
+                fused[:, column] += table[:, column] / len(scores)
+            elif name in fit.weight:
+                odds = fit.slope[name] * table[:, column] + fit.offset[name]
+                fused[:, column] += fit.weight[name] * odds
+    return fused

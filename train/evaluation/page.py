@@ -18,8 +18,8 @@ from train.atomic import write_atomically
 from train.evaluation.chart import confusion_table, lines, page
 from train.evaluation.metrics import Retrieval, confusion
 from train.evaluation.pair_eval import EmbeddedPairs, embed_pairs, retrieval_tables
+from train.pairs.data import PairData
 from train.pairs.record import Pair, decode
-from train.training.pair_data import PairData
 
 PAGE_PAIRS = 200
 CONFUSED = 8

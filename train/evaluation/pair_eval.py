@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from encoders import Binder
 from train.evaluation.metrics import Retrieval, retrieval
+from train.pairs.data import PairData
 from train.pairs.record import Pair, decode
-from train.training.pair_data import PairData
 
 MAX_PAIRS = 1000
 BATCH = 32

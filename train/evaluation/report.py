@@ -16,21 +16,21 @@ from scipy.special import expit
 from encoders.model_sets.calibration import Calibration
 from encoders.model_sets.encoder import EncoderSet
 from train.bags.samples import Samples
-from train.calibration.calibrate import fused_scores
 from train.evaluation.calibration_error import CalibrationError, Predictions, calibration_error
 from train.evaluation.evaluate import (
     PredicateResult,
     Vectors,
     best_modalities,
     contrast_scores,
+    fused_scores,
     group_medians,
     group_members,
     group_of,
     results_of,
 )
 from train.evaluation.intervals import Interval, Resampled, resample
-from train.evaluation.language import fact_vectors
 from train.evaluation.metrics import Retrieval, retrieval
+from train.language import fact_vectors
 from train.phrasings import Phrasings, relation_of
 
 WORDINGS = ('trained', 'unseen')

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders.preprocess import MiniConfig, from_stored
 from encoders.preprocess.mini import audio, image
-
-
-def stored_tensor(stored: NDArray[Any]) -> Tensor:
-    """Stored inputs as a tensor; uint16, for which torch has few operations, as int32."""
-    return torch.from_numpy(stored.astype(np.int32) if stored.dtype == np.uint16 else stored)
 
 
 def augmented_inputs(

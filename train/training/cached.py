@@ -8,36 +8,15 @@ whole batch at once. Other processes' embeddings take part in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
+from train.training.batch import PairBatch
 from train.training.loss import contrastive_loss
 from train.training.ranks import Ranks, add_gradients, gathered, gathered_objects
 from train.training.tower import Tower
 
 AUTOCAST = {'bf16': torch.bfloat16, 'fp16': torch.float16}
-
-
-@dataclass(frozen=True, slots=True)
-class PairBatch:
-    """This process's part of a batch of one modality.
-
-    Attributes:
-        inputs: float32 `[B, ...]`, as the tower takes them.
-        kept: int64 `[B, K]`, patches that stay; None for all.
-        texts: float32 `[B, D]`, unit length, the sentence drawn for each sample.
-        sentences: `[B]`, these sentences.
-        true_sentences: `[B]`, all that are true of each sample, the drawn one among them.
-    """
-
-    inputs: Tensor
-    kept: Tensor | None
-    texts: Tensor
-    sentences: Sequence[str]
-    true_sentences: Sequence[frozenset[str]]
 
 
 def backpropagate(

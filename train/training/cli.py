@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from encoders.errors import ModelSetError, SpaceError
+from train.pairs.data import PairData, open_pair_data
 from train.training.checkpoint import LOG, CheckpointError, DivergedError
 from train.training.contrast_recipe import ContrastRecipe, load_contrast_recipe
-from train.training.pair_data import PairData, open_pair_data
 from train.training.ranks import join_ranks
 from train.training.recipe import RecipeError
 

@@ -18,6 +18,8 @@ from typing import Any
 import torch
 
 from encoders.model_sets.encoder import TextTower
+from train.pairs.data import PairData
+from train.training.batch import draw_batch
 from train.training.cached import backpropagate
 from train.training.checkpoint import (
     CHECKPOINT,
@@ -29,7 +31,6 @@ from train.training.checkpoint import (
     save_checkpoint,
 )
 from train.training.contrast_recipe import ContrastRecipe
-from train.training.pair_data import PairData, draw_batch
 from train.training.progress import TrainingProgress
 from train.training.ranks import Ranks, wait_for_all
 from train.training.tower import (

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from encoders.text.minilm import text_tower
 from encoders.vision.vit import LOGIT_SCALE_MAX, VisionTower, draw_kept_patches
-from train.bags.samples import UNKNOWN, Samples
-from train.evaluation.language import FactVectors, fact_vectors, name_vectors
+from train.bags.samples import UNKNOWN, Samples, stored_tensor
+from train.language import FactVectors, fact_vectors, name_vectors
 from train.phrasings import Phrasings, relation_of
-from train.training.augment import augmented_inputs, stored_tensor
+from train.training.augment import augmented_inputs
 from train.training.loss import contrastive_loss, opposite_loss
 from train.training.recipe import Recipe
 from train.training.regions import (

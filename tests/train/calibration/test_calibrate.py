@@ -15,9 +15,9 @@ from train.calibration.calibrate import (
     calibrate,
     fit_fusion,
     fit_logistic,
-    fused_scores,
 )
-from train.evaluation.language import fact_vectors
+from train.evaluation.evaluate import fused_scores
+from train.language import fact_vectors
 from train.phrasings import Phrasings
 
 PHRASINGS = Phrasings.load('trained')

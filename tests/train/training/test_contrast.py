@@ -14,7 +14,8 @@ import torch
 
 from encoders.model_sets.released import load_released
 from tests.train.runs import losses, recipe_file, run
-from train.training.cached import PairBatch, backpropagate
+from train.training.batch import PairBatch
+from train.training.cached import backpropagate
 from train.training.languagebind import Lora
 from train.training.ranks import Ranks
 from train.training.tower import Tower, open_towers, parameter_groups

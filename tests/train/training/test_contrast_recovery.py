@@ -17,10 +17,10 @@ import pytest
 import torch
 
 from tests.train.runs import losses, recipe_file, run
+from train.pairs.data import open_pair_data
 from train.training import contrast
 from train.training.checkpoint import CHECKPOINT, CheckpointError, load_checkpoint
 from train.training.contrast_recipe import load_contrast_recipe
-from train.training.pair_data import open_pair_data
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 

@@ -1,27 +1,20 @@
-"""Pairs as training reads them: which one comes when, and batches of one modality."""
+"""Pairs from shards or streamed from bags, in the order in which training reads them."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from encoders.model_sets.encoder import TextTower
-from encoders.vision.vit import draw_kept_patches
 from train.bags.samples import EvaluationDataError, find_bags, refuse_evaluation_bags
 from train.pairs.make import StreamedPairs, plan_pairs
 from train.pairs.options import PairOptions, PairsReport
-from train.pairs.record import Pair, decode
+from train.pairs.record import Pair
 from train.pairs.shards import data_identity, is_pair_set, open_pair_set
-from train.training.cached import PairBatch
-from train.training.ranks import Ranks
-from train.training.tower import Tower
 
 
 class PairSource(Protocol):
@@ -134,46 +127,3 @@ def open_pair_data(
         'options': options.described(),
     }
     return PairData(streamed, identity, tuple(text_sources), report)
-
-
-def draw_batch(
-    data: PairData,
-    tower: Tower,
-    text: TextTower,
-    *,
-    step: int,
-    batch: int,
-    patch_dropout: float,
-    seed: int,
-    ranks: Ranks,
-) -> PairBatch:
-    """This process's part of the batch of a step; the same for every number of processes.
-
-    Raises:
-        ValueError: There are too few pairs, or the batch does not divide among the processes.
-    """
-    if batch % ranks.count:
-        raise ValueError(f'a batch of {batch} does not divide among {ranks.count} processes')
-    share = batch // ranks.count
-    chosen = data.order(tower.modality, step, batch=batch, seed=seed)
-    mine = slice(ranks.rank * share, (ranks.rank + 1) * share)
-    pairs = [data.source.read(int(index)) for index in chosen[mine]]
-    known = [data.sentences(pair) for pair in pairs]
-    drawn = [
-        random.Random(f'{seed}:{step}:{pair.key}').choice(sentences)
-        for pair, sentences in zip(pairs, known, strict=True)
-    ]
-    kept = None
-    if patch_dropout > 0:
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        kept = draw_kept_patches(batch, tower.patches, patch_dropout, generator=generator)[mine]
-    inputs = [tower.preprocess(decode(tower.modality, pair.files)) for pair in pairs]
-    return PairBatch(
-        inputs=torch.stack(inputs),
-        kept=kept,
-        # One by one: what a sentence gives depends in its last digits on its neighbours in a
-        # batch, and those are others after a resumption.
-        texts=torch.from_numpy(np.concatenate([text.embed([s]) for s in drawn])).to(ranks.device),
-        sentences=drawn,
-        true_sentences=[frozenset(sentences) for sentences in known],
-    )

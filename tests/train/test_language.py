@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from train.evaluation.language import FactVectors, fact_vectors
+from train.language import FactVectors, fact_vectors
 from train.phrasings import Phrasings, Wording
 
 PHRASINGS = Phrasings(
