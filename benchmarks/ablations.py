@@ -38,16 +38,17 @@ from encoders.shipped import shipped
 from train.bags.samples import find_bags
 from train.evaluation.evaluate import embed_bags, score_predicates
 from train.evaluation.pair_eval import embed_pairs, retrieval_tables
-from train.pairs.data import PairData
+from train.pairs.data import PairData, open_pair_data
 from train.pairs.options import PairOptions
 from train.phrasings import Phrasings, relation_of
-from train.training.batch import draw_batch, open_pair_data
+from train.training.batch import draw_batch
 from train.training.cached import matches
-from train.training.contrast import Run, new_run, training_step
+from train.training.contrast import contrast_run, open_trained
 from train.training.contrast_recipe import ContrastRecipe, load_contrast_recipe
+from train.training.loop import training_step
 from train.training.loss import contrastive_loss
 from train.training.ranks import Ranks
-from train.training.tower import TrainedSet, open_towers
+from train.training.tower import TrainedSet
 
 MODALITY, START_FROM = 'infrared', 'image'
 RECIPE = Path(__file__).resolve().parent.parent / 'config/recipes/languagebind-infrared.yaml'
@@ -166,29 +167,21 @@ def one_run(args: argparse.Namespace, variant: str, seed: int) -> dict[str, Any]
         **changes,
     )
     data = _open(args.work / f'pairs_{wordings}', recipe)
-    torch.manual_seed(seed)
-    trained = open_towers(
-        recipe.start,
-        recipe.modalities,
-        tuning=recipe.tuning,
-        lora=recipe.lora,
-        temperature=recipe.temperature,
-        learn_temperature=recipe.learn_temperature,
-    )
+    trained = open_trained(recipe)
     ranks = Ranks(0, 1, torch.device('cpu'))
-    run = new_run(recipe, trained, ranks)
+    run = contrast_run(recipe, trained, data, steps=args.steps, ranks=ranks)
     before_mib = _reset_peak()
     began_s = time.process_time()
     for _ in range(args.steps):
-        training_step(recipe, run, trained, data, steps=args.steps, ranks=ranks)
+        training_step(run)
     used_s, peak_mib = time.process_time() - began_s, _status_mib('VmHWM') - before_mib
     held_out = _open(args.work / 'pairs_val', recipe)
     return {
         'cpu_s': round(used_s, 1),
         'added_peak_mib': round(peak_mib),
-        'trained_values': sum(p.numel() for t in run.towers.values() for p in t.learning()),
-        'held_out_loss': round(held_out_loss(recipe, run, trained, held_out, ranks=ranks), 4),
-        'temperature': round(run.towers[MODALITY].temperature, 4),
+        'trained_values': sum(p.numel() for t in trained.towers.values() for p in t.learning()),
+        'held_out_loss': round(held_out_loss(recipe, trained, held_out, ranks=ranks), 4),
+        'temperature': round(trained.towers[MODALITY].temperature, 4),
         **quality(args, recipe, trained, held_out),
     }
 
@@ -200,10 +193,10 @@ def _open(folder: Path, recipe: ContrastRecipe) -> PairData:
 
 @torch.no_grad()
 def held_out_loss(
-    recipe: ContrastRecipe, run: Run, trained: TrainedSet, data: PairData, *, ranks: Ranks
+    recipe: ContrastRecipe, trained: TrainedSet, data: PairData, *, ranks: Ranks
 ) -> float:
     """Mean loss of fixed batches, all patches seen, at the temperature of the start."""
-    tower = run.towers[MODALITY]
+    tower = trained.towers[MODALITY]
     tower.module.eval()
     scale = 1.0 / (recipe.temperature or 0.07)
     losses = []

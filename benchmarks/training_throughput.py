@@ -37,10 +37,10 @@ from encoders.vision.vit import VisionTower
 from lb_ros.bench.suites import LARGE
 from train.pairs.data import PairData
 from train.pairs.record import Pair, Text, encode
-from train.training.contrast import announcement, new_run, training_step
+from train.training.contrast import announcement, contrast_run, open_trained
 from train.training.contrast_recipe import load_contrast_recipe
+from train.training.loop import training_step
 from train.training.ranks import Ranks
-from train.training.tower import open_towers
 
 RECIPE = Path(__file__).resolve().parent.parent / 'config/recipes/languagebind-depth.yaml'
 CLIP_TEXT = TextConfig(
@@ -128,24 +128,16 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
                'device': args.device}  # fmt: skip
     recipe = load_contrast_recipe(RECIPE, **changes | VARIANTS[args.variant])
     ranks = Ranks(0, 1, torch.device(args.device))
-    torch.manual_seed(recipe.seed)
-    trained = open_towers(
-        recipe.start,
-        recipe.modalities,
-        tuning=recipe.tuning,
-        lora=recipe.lora,
-        temperature=recipe.temperature,
-        learn_temperature=recipe.learn_temperature,
-    )
+    trained = open_trained(recipe)
     steps = 1 + args.steps
     data = PairData(DrawnPairs(args.batch), {'drawn': args.batch})
-    run = new_run(recipe, trained, ranks)
-    print(announcement(recipe, run.towers, data, steps=steps), file=sys.stderr)
+    run = contrast_run(recipe, trained, data, steps=steps, ranks=ranks)
+    print(announcement(recipe, trained.towers, data, steps=steps), file=sys.stderr)
     peak_bytes = _watch_memory(args.device)
     rates, used_s = [], []
     for _ in range(steps):
         began_s, cpu_s = time.perf_counter(), time.process_time()
-        training_step(recipe, run, trained, data, steps=steps, ranks=ranks)
+        training_step(run)
         if args.device == 'cuda':
             torch.cuda.synchronize()
         rates.append(round(args.batch / (time.perf_counter() - began_s), 3))
@@ -154,7 +146,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         'samples_per_s': rates[1:],
         'cpu_s_per_step': used_s[1:],
         'peak_memory_gib': round(peak_bytes() / 2**30, 2),
-        'trained_values': sum(p.numel() for t in run.towers.values() for p in t.learning()),
+        'trained_values': sum(p.numel() for t in trained.towers.values() for p in t.learning()),
     }
 
 

@@ -85,7 +85,8 @@ def _run_train(args: argparse.Namespace) -> int:
 
 
 def _run_bind(args: argparse.Namespace) -> int:
-    from train.training.bind import CheckpointError, DivergedError, bind
+    from train.training.bind import bind
+    from train.training.checkpoint import CheckpointError, DivergedError
 
     try:
         recipe = load_recipe(args.config)

@@ -12,8 +12,7 @@ import copy
 import hashlib
 import json
 import math
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,35 +28,14 @@ from encoders.vision.vit import LOGIT_SCALE_MAX, VisionTower, is_own, tie
 from train.bags.samples import Samples
 from train.evaluation.evaluate import embed_samples, group_medians, score_predicates
 from train.phrasings import Phrasings
-from train.training.checkpoint import (
-    CHECKPOINT,
-    LOG,
-    CheckpointError,
-    DivergedError,
-    code_version,
-    forget_later_steps,
-    load_checkpoint,
-    save_checkpoint,
-)
+from train.training.checkpoint import code_version
+from train.training.loop import Plan, new_run, train
 from train.training.objective import Targets, draw_batch, make_targets, modality_loss
-from train.training.progress import TrainingProgress
+from train.training.ranks import Ranks
 from train.training.recipe import Recipe
 
 # What may be different when a run goes on: how long it lasts and what it reports.
 CHANGEABLE = ('max_steps', 'max_minutes', 'validate_every_minutes')
-__all__ = ['CHECKPOINT', 'LOG', 'CheckpointError', 'DivergedError', 'Run', 'bind']
-
-
-@dataclass
-class Run:
-    """Everything that changes during training, and so belongs into a checkpoint."""
-
-    model: nn.ModuleDict
-    average: nn.ModuleDict
-    optimizer: torch.optim.Optimizer
-    generator: torch.Generator
-    step: int = 0
-    elapsed_s: float = 0.0
 
 
 def bind(
@@ -81,24 +59,29 @@ def bind(
         tensorboard: Write event files for TensorBoard into `out`.
         provenance: Facts about the data for the manifest.
 
-    Raises:
-        DivergedError: The loss or a gradient became infinite or NaN.
-        CheckpointError: A checkpoint cannot be written, or does not belong to this run.
-        FileNotFoundError: `resume` without a checkpoint.
+    Raises what `train.training.loop.train` raises.
     """
     torch.manual_seed(recipe.seed)
     tower = text_tower(recipe.text_tower)
     manifest = recipe.manifest(space=tower.space, provenance={})
-    run = _new_run(recipe, _start_towers(recipe, manifest))
+    model = _start_towers(recipe, manifest)
+    average = copy.deepcopy(model).requires_grad_(False)
+    generator = torch.Generator().manual_seed(recipe.seed)
+    binding = Binding(recipe, data, make_targets(recipe, data), val, model, average, generator)
+    plan = Plan(
+        max_steps=recipe.max_steps,
+        max_minutes=recipe.max_minutes,
+        save_every_minutes=recipe.validate_every_minutes,
+        clip_norm=recipe.clip_norm,
+        recipe=_described(recipe),
+        data=_identity(data),
+        changeable=CHANGEABLE,
+    )
+    run = new_run(binding, plan, _parameter_groups(model, weight_decay=recipe.weight_decay))
     out.mkdir(parents=True, exist_ok=True)
-    if resume:
-        _restore(run, recipe, data, out)
-    else:
-        (out / LOG).unlink(missing_ok=True)
-    targets = make_targets(recipe, data)
-    _announce(recipe, run.model, data)
-    with TrainingProgress(out, start=run.step, shown=True, tensorboard=tensorboard) as progress:
-        _loop(recipe, run, data, targets, out, val=val, progress=progress)
+    _announce(recipe, model, data)
+    alone = Ranks(0, 1, torch.device('cpu'))
+    train(run, out, ranks=alone, resume=resume, tensorboard=tensorboard)
     described = {
         **(provenance or {}),
         'steps': run.step,
@@ -106,9 +89,104 @@ def bind(
         'recipe': _described(recipe),
         'code': code_version(),
     }
-    final = _as_model_set(recipe, run.average, described)
-    save_model_set(out / recipe.name, final)
+    save_model_set(out / recipe.name, _as_model_set(recipe, average, described))
     return out / recipe.name
+
+
+@dataclass
+class Binding:
+    """Facts of labelled moments as an objective (see `train.training.loop.Objective`).
+
+    Attributes:
+        targets: The language side of `data`.
+        val: Held-out moments, or None.
+        model: Towers that learn, by modality.
+        average: Their exponential running average, which becomes the model set.
+        generator: Of batches, augmentation and wording.
+    """
+
+    recipe: Recipe
+    data: Samples
+    targets: Targets
+    val: Samples | None
+    model: nn.ModuleDict
+    average: nn.ModuleDict
+    generator: torch.Generator
+
+    @property
+    def samples_per_step(self) -> int:
+        """Of all modalities."""
+        return sum(self.recipe.batch.values())
+
+    def learning(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Parameters that learn."""
+        return ((n, p) for n, p in self.model.named_parameters() if p.requires_grad)
+
+    def learning_rate(self, step: int, done: float) -> float:
+        """Half a cosine to 0, with a linear warm-up laid over its beginning."""
+        rate = self.recipe.learning_rate * min(1.0, (step + 1) / self.recipe.warmup_steps)
+        return rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+    def backward(self, step: int, scaler: torch.amp.GradScaler) -> dict[str, float]:
+        """One batch of each modality; their losses are added before the gradients are computed."""
+        self.model.train()
+        losses: dict[str, float] = {}
+        total = torch.zeros(())
+        for name in self.recipe.batch:
+            batch = draw_batch(
+                self.recipe, self.data, self.targets, modality=name, generator=self.generator
+            )
+            loss = modality_loss(
+                self.recipe,
+                _tower(self.model, name),
+                batch,
+                modality=name,
+                targets=self.targets,
+                generator=self.generator,
+            )
+            losses[name] = loss.item()
+            total = total + loss
+        if torch.isfinite(total):
+            total.backward()  # type: ignore[no-untyped-call]
+        return losses
+
+    @torch.no_grad()
+    def updated(self, step: int) -> None:
+        """Move the average; a young one forgets its random start quickly."""
+        keep = min(self.recipe.ema, (1 + step) / (10 + step))
+        pairs = zip(self.average.parameters(), self.model.parameters(), strict=True)
+        for slow, fast in pairs:
+            slow.lerp_(fast, 1 - keep)
+
+    def temperatures(self) -> dict[str, float]:
+        """By modality."""
+        return {name: _temperature(_tower(self.model, name)) for name in self.recipe.batch}
+
+    def validate(self) -> Mapping[str, float] | None:
+        """AUROC of the average on `val`."""
+        if self.val is None:
+            return None
+        encoders = _as_model_set(self.recipe, self.average, {}).encoders()
+        vectors = embed_samples(encoders, self.val)
+        embed = text_tower(self.recipe.text_tower).embed
+        phrasings = Phrasings.load(self.recipe.phrasings)
+        return group_medians(score_predicates(vectors, self.val, embed, phrasings))
+
+    def state(self) -> dict[str, Any]:
+        """Of the towers, their average and every source of chance."""
+        return {
+            'model': self.model.state_dict(),
+            'average': self.average.state_dict(),
+            'generator': self.generator.get_state(),
+            'torch': torch.get_rng_state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """What `state` gave."""
+        self.model.load_state_dict(state['model'])
+        self.average.load_state_dict(state['average'])
+        self.generator.set_state(state['generator'])
+        torch.set_rng_state(state['torch'])
 
 
 def _start_towers(recipe: Recipe, manifest: Manifest) -> nn.ModuleDict:
@@ -151,16 +229,13 @@ def _take_over(
     return set(trunk)
 
 
-def _new_run(recipe: Recipe, model: nn.ModuleDict) -> Run:
+def _parameter_groups(model: nn.ModuleDict, *, weight_decay: float) -> list[dict[str, Any]]:
     decayed = [p for p in model.parameters() if p.requires_grad and p.ndim >= 2]
     plain = [p for p in model.parameters() if p.requires_grad and p.ndim < 2]
-    groups = [
-        {'params': decayed, 'weight_decay': recipe.weight_decay},
+    return [
+        {'params': decayed, 'weight_decay': weight_decay},
         {'params': plain, 'weight_decay': 0.0},
     ]
-    optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), eps=1e-6)
-    average = copy.deepcopy(model).requires_grad_(False)
-    return Run(model, average, optimizer, torch.Generator().manual_seed(recipe.seed))
 
 
 def _announce(recipe: Recipe, model: nn.ModuleDict, data: Samples) -> None:
@@ -170,104 +245,6 @@ def _announce(recipe: Recipe, model: nn.ModuleDict, data: Samples) -> None:
         f'{recipe.name}: training {trained:,} of {total:,} values ({recipe.trainable}) on '
         f'{len(data):,} moments of {len(data.bags)} bags, {len(data.predicates)} predicates'
     )
-
-
-def _loop(
-    recipe: Recipe,
-    run: Run,
-    data: Samples,
-    targets: Targets,
-    out: Path,
-    *,
-    val: Samples | None,
-    progress: TrainingProgress,
-) -> None:
-    began_s, before_s = time.monotonic(), run.elapsed_s
-    validated_s = run.elapsed_s
-    while (done := _done(recipe, run)) < 1.0:
-        losses = _step(recipe, run, data, targets, done)
-        run.step += 1
-        run.elapsed_s = before_s + time.monotonic() - began_s
-        progress.step(
-            run.step,
-            done=done,
-            losses=losses,
-            temperatures={name: _temperature(_tower(run.model, name)) for name in recipe.batch},
-            learning_rate=run.optimizer.param_groups[0]['lr'],
-            samples_per_s=run.step * sum(recipe.batch.values()) / max(run.elapsed_s, 1e-9),
-        )
-        if run.elapsed_s - validated_s > 60 * recipe.validate_every_minutes:
-            validated_s = run.elapsed_s
-            _save(run, recipe, data, out)
-            _validate(recipe, run, val, progress)
-    _save(run, recipe, data, out)
-    _validate(recipe, run, val, progress)
-
-
-def _done(recipe: Recipe, run: Run) -> float:
-    """Share of the training that is behind, by steps or by the clock."""
-    return max(run.step / recipe.max_steps, run.elapsed_s / (60 * recipe.max_minutes))
-
-
-def _step(
-    recipe: Recipe, run: Run, data: Samples, targets: Targets, done: float
-) -> dict[str, float]:
-    rate = recipe.learning_rate * min(1.0, (run.step + 1) / recipe.warmup_steps)
-    for group in run.optimizer.param_groups:
-        group['lr'] = rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
-    run.model.train()
-    run.optimizer.zero_grad(set_to_none=True)
-    losses: dict[str, float] = {}
-    total = torch.zeros(())
-    for name in recipe.batch:
-        tower = _tower(run.model, name)
-        batch = draw_batch(recipe, data, targets, modality=name, generator=run.generator)
-        loss = modality_loss(
-            recipe,
-            tower,
-            batch,
-            modality=name,
-            targets=targets,
-            generator=run.generator,
-        )
-        losses[name] = loss.item()
-        total = total + loss
-    if not torch.isfinite(total):
-        raise DivergedError(
-            f'the loss is {total.item()} at step {run.step + 1}: {losses}; '
-            f'the last checkpoint is kept; lower learning_rate, or use precision fp32'
-        )
-    total.backward()  # type: ignore[no-untyped-call]
-    trained = [p for p in run.model.parameters() if p.requires_grad]
-    norm = nn.utils.clip_grad_norm_(trained, recipe.clip_norm)
-    if not torch.isfinite(norm):
-        raise DivergedError(
-            f'the gradient is not finite at step {run.step + 1} (losses {losses}); '
-            f'the last checkpoint is kept; lower learning_rate, or use precision fp32'
-        )
-    run.optimizer.step()
-    _follow(recipe, run)
-    return losses
-
-
-@torch.no_grad()
-def _follow(recipe: Recipe, run: Run) -> None:
-    # A young average forgets its random start quickly.
-    keep = min(recipe.ema, (1 + run.step) / (10 + run.step))
-    pairs = zip(run.average.parameters(), run.model.parameters(), strict=True)
-    for slow, fast in pairs:
-        slow.lerp_(fast, 1 - keep)
-
-
-def _validate(recipe: Recipe, run: Run, val: Samples | None, progress: TrainingProgress) -> None:
-    if val is None:
-        return
-    model_set = _as_model_set(recipe, run.average, {})
-    vectors = embed_samples(model_set.encoders(), val)
-    scored = score_predicates(
-        vectors, val, text_tower(recipe.text_tower).embed, Phrasings.load(recipe.phrasings)
-    )
-    progress.validated(run.step, elapsed_s=run.elapsed_s, auroc=group_medians(scored))
 
 
 def _as_model_set(
@@ -298,29 +275,3 @@ def _identity(data: Samples) -> dict[str, Any]:
     """What tells these data from others."""
     digest = hashlib.sha256(data.truth.tobytes() + data.times_s.tobytes())
     return {'bags': list(data.bags), 'moments': len(data), 'truth': digest.hexdigest()[:16]}
-
-
-def _save(run: Run, recipe: Recipe, data: Samples, out: Path) -> None:
-    state = {
-        'model': run.model.state_dict(),
-        'average': run.average.state_dict(),
-        'optimizer': run.optimizer.state_dict(),
-        'generator': run.generator.get_state(),
-        'torch': torch.get_rng_state(),
-        'step': run.step,
-        'elapsed_s': run.elapsed_s,
-    }
-    save_checkpoint(out / CHECKPOINT, state, recipe=_described(recipe), data=_identity(data))
-
-
-def _restore(run: Run, recipe: Recipe, data: Samples, out: Path) -> None:
-    state = load_checkpoint(
-        out / CHECKPOINT, recipe=_described(recipe), data=_identity(data), changeable=CHANGEABLE
-    )
-    run.model.load_state_dict(state['model'])
-    run.average.load_state_dict(state['average'])
-    run.optimizer.load_state_dict(state['optimizer'])
-    run.generator.set_state(state['generator'])
-    torch.set_rng_state(state['torch'])
-    run.step, run.elapsed_s = state['step'], state['elapsed_s']
-    forget_later_steps(out / LOG, run.step)

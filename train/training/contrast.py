@@ -9,29 +9,21 @@ from __future__ import annotations
 
 import json
 import math
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from encoders.model_sets.encoder import TextTower
 from train.pairs.data import PairData
 from train.training.batch import draw_batch
 from train.training.cached import backpropagate
-from train.training.checkpoint import (
-    CHECKPOINT,
-    LOG,
-    DivergedError,
-    code_version,
-    forget_later_steps,
-    load_checkpoint,
-    save_checkpoint,
-)
+from train.training.checkpoint import code_version
 from train.training.contrast_recipe import ContrastRecipe
-from train.training.progress import TrainingProgress
+from train.training.loop import Plan, Run, new_run, train
 from train.training.ranks import Ranks, wait_for_all
 from train.training.tower import (
     Tower,
@@ -43,16 +35,6 @@ from train.training.tower import (
 
 # What may be different when a run goes on: none of it changes the losses of the steps to come.
 CHANGEABLE = ('save_every_steps', 'micro_batch', 'device', 'compile', 'gradient_checkpointing')
-
-
-@dataclass
-class Run:
-    """Everything that changes during training."""
-
-    towers: Mapping[str, Tower]
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-    step: int = 0
 
 
 def contrast(
@@ -75,30 +57,17 @@ def contrast(
         tensorboard: Write event files for TensorBoard into `out`.
 
     Raises:
-        DivergedError: The loss or a gradient became infinite or NaN.
-        CheckpointError: A checkpoint cannot be written, or does not belong to this run.
-        FileNotFoundError: `resume` without a checkpoint.
         ValueError: There are too few pairs, or the set cannot be trained like this.
+
+    Raises what `train.training.loop.train` raises as well.
     """
-    torch.manual_seed(recipe.seed)  # low-rank updates begin at random
-    trained = open_towers(
-        recipe.start,
-        recipe.modalities,
-        tuning=recipe.tuning,
-        lora=recipe.lora,
-        temperature=recipe.temperature,
-        learn_temperature=recipe.learn_temperature,
-    )
-    run = new_run(recipe, trained, ranks)
+    trained = open_trained(recipe)
     steps = total_steps(recipe, data)
+    run = contrast_run(recipe, trained, data, steps=steps, ranks=ranks)
     out.mkdir(parents=True, exist_ok=True)
-    if resume:
-        _restore(run, recipe, data, out)
-    elif ranks.first:
-        (out / LOG).unlink(missing_ok=True)
     if ranks.first:
-        print(announcement(recipe, run.towers, data, steps=steps), flush=True)
-    _loop(recipe, run, trained, data, out, steps=steps, ranks=ranks, tensorboard=tensorboard)
+        print(announcement(recipe, trained.towers, data, steps=steps), flush=True)
+    train(run, out, ranks=ranks, resume=resume, tensorboard=tensorboard)
     folder = out / recipe.name
     if ranks.first:
         provenance = {
@@ -110,6 +79,121 @@ def contrast(
         folder = trained.save(folder, recipe.name, provenance)
     wait_for_all(ranks)
     return folder
+
+
+def open_trained(recipe: ContrastRecipe) -> TrainedSet:
+    """The towers that a recipe trains, at their start.
+
+    Raises:
+        ValueError: The set cannot be trained like this.
+    """
+    torch.manual_seed(recipe.seed)  # low-rank updates begin at random
+    return open_towers(
+        recipe.start,
+        recipe.modalities,
+        tuning=recipe.tuning,
+        lora=recipe.lora,
+        temperature=recipe.temperature,
+        learn_temperature=recipe.learn_temperature,
+    )
+
+
+def contrast_run(
+    recipe: ContrastRecipe, trained: TrainedSet, data: PairData, *, steps: int, ranks: Ranks
+) -> Run:
+    """A training of towers on their device, before its first step."""
+    for tower in trained.towers.values():
+        tower.module.to(ranks.device)
+        if recipe.gradient_checkpointing:
+            checkpoint_layers(tower)
+        if recipe.compile:
+            tower.module.compile()
+    plan = Plan(
+        max_steps=steps,
+        save_every_steps=recipe.save_every_steps,
+        recipe=json.loads(json.dumps(recipe.described())),
+        data=data.identity,
+        changeable=CHANGEABLE,
+    )
+    objective = Contrast(recipe, trained.towers, trained.text, data, steps, ranks)
+    groups = parameter_groups(objective.learning(), weight_decay=recipe.weight_decay)
+    scaler = torch.amp.GradScaler(ranks.device.type, enabled=recipe.precision == 'fp16')
+    return new_run(objective, plan, groups, scaler=scaler)
+
+
+@dataclass
+class Contrast:
+    """Symmetric InfoNCE of pairs as an objective (see `train.training.loop.Objective`)."""
+
+    recipe: ContrastRecipe
+    towers: Mapping[str, Tower]
+    text: TextTower
+    data: PairData
+    steps: int
+    ranks: Ranks
+
+    @property
+    def samples_per_step(self) -> int:
+        """Of all modalities."""
+        return self.recipe.batch * len(self.towers)
+
+    def learning(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Parameters that learn."""
+        for name, tower in self.towers.items():
+            for path, parameter in tower.named_learning():
+                yield f'{name}.{path}', parameter
+
+    def learning_rate(self, step: int, done: float) -> float:
+        """See `learning_rate`."""
+        return learning_rate(self.recipe, step, self.steps)
+
+    def backward(self, step: int, scaler: torch.amp.GradScaler) -> dict[str, float]:
+        """A batch of each modality, one after the other."""
+        recipe = self.recipe
+        losses = {}
+        for name, tower in self.towers.items():
+            batch = draw_batch(
+                self.data,
+                tower,
+                self.text,
+                step=step,
+                batch=recipe.batch,
+                patch_dropout=recipe.patch_dropout[name],
+                seed=recipe.seed,
+                ranks=self.ranks,
+            )
+            losses[name] = backpropagate(
+                tower,
+                batch,
+                micro_batch=recipe.micro_batch,
+                ranks=self.ranks,
+                precision=recipe.precision,
+                scaler=scaler if scaler.is_enabled() else None,
+                seed=recipe.seed * 1_000_003 + step,
+            )
+        return losses
+
+    def updated(self, step: int) -> None:
+        """Keep temperatures within their limits."""
+        for tower in self.towers.values():
+            tower.clamp_temperature()
+
+    def temperatures(self) -> dict[str, float]:
+        """By modality."""
+        return {name: tower.temperature for name, tower in self.towers.items()}
+
+    def validate(self) -> None:
+        """Held-out pairs are evaluated after the training, in its report."""
+
+    def state(self) -> dict[str, Any]:
+        """What has been learned."""
+        return {'learned': {name: p.detach() for name, p in self.learning()}}
+
+    @torch.no_grad()
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """What `state` gave."""
+        for name, parameter in self.learning():
+            parameter.copy_(state['learned'][name])
 
 
 def total_steps(recipe: ContrastRecipe, data: PairData) -> int:
@@ -155,162 +239,3 @@ def learning_rate(recipe: ContrastRecipe, step: int, steps: int) -> float:
         return recipe.learning_rate * (step + 1) / recipe.warmup_steps
     done = (step - recipe.warmup_steps) / max(1, steps - recipe.warmup_steps)
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
-
-
-def training_step(
-    recipe: ContrastRecipe,
-    run: Run,
-    trained: TrainedSet,
-    data: PairData,
-    *,
-    steps: int,
-    ranks: Ranks,
-) -> dict[str, float]:
-    """One update of all modalities; returns their losses before it.
-
-    Raises:
-        DivergedError: A loss or gradient is not finite; nothing was updated.
-    """
-    for group in run.optimizer.param_groups:
-        group['lr'] = learning_rate(recipe, run.step, steps)
-    run.optimizer.zero_grad(set_to_none=True)
-    losses = {}
-    for name, tower in run.towers.items():
-        losses[name] = _backpropagate_batch(
-            recipe, run, tower=tower, text=trained.text, data=data, ranks=ranks
-        )
-    if not all(math.isfinite(loss) for loss in losses.values()):
-        raise DivergedError(
-            f'the loss is no longer a number at step {run.step + 1}: {losses}; the last '
-            f'checkpoint is kept; lower learning_rate, or use precision fp32'
-        )
-    if not run.scaler.is_enabled():
-        _refuse_infinite(run)
-    run.scaler.step(run.optimizer)
-    run.scaler.update()
-    for tower in run.towers.values():
-        tower.clamp_temperature()
-    run.step += 1
-    return losses
-
-
-def _backpropagate_batch(
-    recipe: ContrastRecipe,
-    run: Run,
-    *,
-    tower: Tower,
-    text: TextTower,
-    data: PairData,
-    ranks: Ranks,
-) -> float:
-    """Add the gradients of this step's batch of one modality; returns its loss."""
-    batch = draw_batch(
-        data,
-        tower,
-        text,
-        step=run.step,
-        batch=recipe.batch,
-        patch_dropout=recipe.patch_dropout[tower.modality],
-        seed=recipe.seed,
-        ranks=ranks,
-    )
-    return backpropagate(
-        tower,
-        batch,
-        micro_batch=recipe.micro_batch,
-        ranks=ranks,
-        precision=recipe.precision,
-        scaler=run.scaler if run.scaler.is_enabled() else None,
-        seed=recipe.seed * 1_000_003 + run.step,
-    )
-
-
-def _refuse_infinite(run: Run) -> None:
-    for name, tower in run.towers.items():
-        for path, parameter in tower.named_learning():
-            if parameter.grad is not None and not torch.isfinite(parameter.grad).all():
-                raise DivergedError(
-                    f'the gradient of {name} {path} is no longer a number at step '
-                    f'{run.step + 1}; the last checkpoint is kept'
-                )
-
-
-def new_run(recipe: ContrastRecipe, trained: TrainedSet, ranks: Ranks) -> Run:
-    """Towers on their device, and their optimiser, before the first step."""
-    for tower in trained.towers.values():
-        tower.module.to(ranks.device)
-        if recipe.gradient_checkpointing:
-            checkpoint_layers(tower)
-        if recipe.compile:
-            tower.module.compile()
-    groups = parameter_groups(trained.towers, weight_decay=recipe.weight_decay)
-    optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), eps=1e-6)
-    scaler = torch.amp.GradScaler(ranks.device.type, enabled=recipe.precision == 'fp16')
-    return Run(trained.towers, optimizer, scaler)
-
-
-def _loop(
-    recipe: ContrastRecipe,
-    run: Run,
-    trained: TrainedSet,
-    data: PairData,
-    out: Path,
-    *,
-    steps: int,
-    ranks: Ranks,
-    tensorboard: bool,
-) -> None:
-    samples = recipe.batch * len(run.towers)
-    with TrainingProgress(
-        out, start=run.step, shown=ranks.first, tensorboard=tensorboard
-    ) as progress:
-        while run.step < steps:
-            began_s = time.monotonic()
-            rate = learning_rate(recipe, run.step, steps)
-            losses = training_step(recipe, run, trained, data, steps=steps, ranks=ranks)
-            progress.step(
-                run.step,
-                done=run.step / steps,
-                losses=losses,
-                temperatures={name: t.temperature for name, t in run.towers.items()},
-                learning_rate=rate,
-                samples_per_s=samples / max(time.monotonic() - began_s, 1e-9),
-            )
-            if run.step % recipe.save_every_steps == 0 or run.step == steps:
-                if ranks.first:
-                    _save(run, recipe, data, out)
-                wait_for_all(ranks)
-
-
-def _named(run: Run) -> dict[str, torch.nn.Parameter]:
-    return {
-        f'{name}.{path}': parameter
-        for name, tower in run.towers.items()
-        for path, parameter in tower.named_learning()
-    }
-
-
-def _save(run: Run, recipe: ContrastRecipe, data: PairData, out: Path) -> None:
-    state: dict[str, Any] = {
-        'step': run.step,
-        'learned': {name: p.detach() for name, p in _named(run).items()},
-        'optimizer': run.optimizer.state_dict(),
-        'scaler': run.scaler.state_dict(),
-    }
-    save_checkpoint(out / CHECKPOINT, state, recipe=recipe.described(), data=data.identity)
-
-
-@torch.no_grad()
-def _restore(run: Run, recipe: ContrastRecipe, data: PairData, out: Path) -> None:
-    state = load_checkpoint(
-        out / CHECKPOINT,
-        recipe=json.loads(json.dumps(recipe.described())),
-        data=data.identity,
-        changeable=CHANGEABLE,
-    )
-    for name, parameter in _named(run).items():
-        parameter.copy_(state['learned'][name])
-    run.optimizer.load_state_dict(state['optimizer'])
-    run.scaler.load_state_dict(state['scaler'])
-    run.step = state['step']
-    forget_later_steps(out / LOG, run.step)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,20 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from encoders.languagebind.configuration import ReleasedConfig
-from encoders.languagebind.released import ReleasedTensors
 from encoders.model_sets.encoder import Encoder, TextTower
 from encoders.model_sets.sources import Source, load_encoders
 from encoders.model_sets.towers import TowerEncoder
-from encoders.text.clip import TextConfig
 from encoders.vision.vit import LOGIT_SCALE_MAX, VisionTower
 from train.training.languagebind import NEVER_DECAYED, Lora, trainable_tower
 from train.training.trained_set import save_trained, text_of
 
 TUNINGS = ('lora', 'full', 'probe')
 PROBED = ('visual_projection.weight',)
-# A tower in training has nothing to do with the text tower's shape.
-NO_TEXT = TextConfig(1, 0, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +131,15 @@ def open_towers(
     return TrainedSet(towers, found.text, save)
 
 
-def parameter_groups(towers: Mapping[str, Tower], *, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(
+    learning: Iterable[tuple[str, nn.Parameter]], *, weight_decay: float
+) -> list[dict[str, Any]]:
     """AdamW's groups: matrices decay, vectors, class tokens and temperatures do not."""
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
-    for tower in towers.values():
-        for name, parameter in tower.named_learning():
-            free = parameter.ndim < 2 or any(part in name for part in NEVER_DECAYED)
-            (plain if free else decayed).append(parameter)
+    for name, parameter in learning:
+        free = parameter.ndim < 2 or any(part in name for part in NEVER_DECAYED)
+        (plain if free else decayed).append(parameter)
     return [
         {'params': decayed, 'weight_decay': weight_decay},
         {'params': plain, 'weight_decay': 0.0},
@@ -159,10 +155,13 @@ def checkpoint_layers(tower: Tower) -> None:
 def _learning(
     encoder: TowerEncoder, start: Source, modality: str, tuning: str, lora: Lora
 ) -> VisionTower:
-    where = Path(str(start[modality] if isinstance(start, Mapping) else start))
-    config = ReleasedConfig(modality, encoder.tower.config, NO_TEXT, constants={})
-    tensors = ReleasedTensors(where, config, encoder.tower.state_dict(), {}, '')
-    module = trainable_tower(tensors, lora=lora if tuning == 'lora' else None)
+    where = str(start[modality] if isinstance(start, Mapping) else start)
+    module = trainable_tower(
+        encoder.tower.config,
+        encoder.tower.state_dict(),
+        lora=lora if tuning == 'lora' else None,
+        where=where,
+    )
     if tuning == 'probe':
         for name, parameter in module.named_parameters():
             parameter.requires_grad_(name in PROBED)

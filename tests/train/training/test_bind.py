@@ -21,7 +21,7 @@ from encoders.predicates.file import load_predicates
 from train.bags.samples import find_bags, load_samples
 from train.cli import main
 from train.evaluation.evaluate import embed_samples
-from train.training.bind import CHECKPOINT, LOG
+from train.training.checkpoint import CHECKPOINT, LOG
 from train.training.recipe import load_recipe
 
 REPOSITORY = Path(__file__).resolve().parents[3]

@@ -48,13 +48,19 @@ def test_the_oracle_step_by_the_recipes_own_code(micro_batch: int) -> None:
         sentences=sentences,
         true_sentences=[frozenset((s,)) for s in sentences],
     )
-    groups = parameter_groups(found, weight_decay=0.2)
+    np.testing.assert_allclose(batch.texts, wanted['text_embeds'], atol=1e-5)
+    with torch.no_grad():
+        found_embeds = tower.module(batch.inputs, kept=batch.kept)
+    np.testing.assert_allclose(found_embeds, wanted['image_embeds'], atol=1e-5)
+    groups = parameter_groups(tower.named_learning(), weight_decay=0.2)
     updates = torch.optim.AdamW(groups, lr=1e-2, betas=(0.9, 0.98), eps=1e-6)
     loss = backpropagate(tower, batch, micro_batch=micro_batch, ranks=ALONE)
     assert loss == pytest.approx(float(wanted['loss']), rel=1e-6)
     updates.step()
     tower.clamp_temperature()
     assert sum(p.numel() for p in tower.learning()) == 4289
+    expected = {_plain(k) for k in wanted if k.startswith('grad/')}
+    assert {_plain(name) for name, _ in tower.named_learning()} == expected
     for name, parameter in tower.named_learning():
         released = next(
             k.removeprefix('grad/')

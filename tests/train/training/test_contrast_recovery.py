@@ -18,7 +18,7 @@ import torch
 
 from tests.train.runs import losses, recipe_file, run
 from train.pairs.data import open_pair_data
-from train.training import contrast
+from train.training import loop
 from train.training.checkpoint import CHECKPOINT, CheckpointError, load_checkpoint
 from train.training.contrast_recipe import load_contrast_recipe
 
@@ -47,15 +47,15 @@ def test_a_run_that_broke_off_goes_on_with_the_losses_of_one_that_did_not(
     recipe = recipe_file(tmp_path / 'tiny.yaml', values)
     arguments = ['train', 'contrast', '--config', str(recipe), '--data', str(pair_folder)]
     broken, whole = tmp_path / 'broken', tmp_path / 'whole'
-    step = contrast.training_step
+    step = loop.training_step
 
-    def stops_at_the_fourth(given: Any, state: Any, *rest: Any, **named: Any) -> Any:
-        if state.step == 3:
+    def stops_at_the_fourth(given: Any) -> Any:
+        if given.step == 3:
             raise KeyboardInterrupt
-        return step(given, state, *rest, **named)
+        return step(given)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(contrast, 'training_step', stops_at_the_fourth)
+        patch.setattr(loop, 'training_step', stops_at_the_fourth)
         run(patch, *arguments, '--out', broken, '--threads', '1')
     assert not (broken / 'tiny').exists()
     assert run(monkeypatch, *arguments, '--out', broken, '--resume', '--threads', '1') == 0
@@ -132,7 +132,7 @@ def test_a_diverging_loss_stops_and_keeps_the_last_checkpoint(
     out = tmp_path / 'out'
     arguments = ['train', 'contrast', '--config', recipe, '--data', pair_folder, '--out', out]
     assert run(monkeypatch, *arguments) == 1
-    assert 'is no longer a number at step' in capsys.readouterr().err
+    assert 'the loss is nan at step' in capsys.readouterr().err
     data = open_pair_data([pair_folder], load_contrast_recipe(recipe).pairs)
     described = json.loads(json.dumps(load_contrast_recipe(recipe).described()))
     state = load_checkpoint(out / CHECKPOINT, recipe=described, data=data.identity)

@@ -1,4 +1,4 @@
-"""One step of LanguageBind's training against the reference implementation."""
+"""What learns of a LanguageBind tower, and its released layout."""
 
 from __future__ import annotations
 
@@ -13,57 +13,24 @@ import torch
 from encoders import Binder
 from encoders.languagebind.released import read_released
 from encoders.model_sets.golden import golden_input
-from encoders.model_sets.released import load_released
+from encoders.vision.vit import VisionTower
+from train.training.batch import PairBatch
+from train.training.cached import backpropagate
 from train.training.languagebind import (
     Lora,
-    optimizer,
-    parameter_groups,
     released_parameters,
     released_tensors,
     trainable_tower,
-    training_step,
 )
+from train.training.ranks import Ranks
+from train.training.tower import open_towers, parameter_groups
 
-ORACLE = Path(__file__).resolve().parents[2] / 'data' / 'oracle'
-
-
-def batch() -> tuple[dict[str, np.ndarray], torch.Tensor, torch.Tensor]:
-    with np.load(ORACLE / 'depth' / 'train_step.npz') as stored:
-        wanted = {k.removeprefix('train/'): stored[k] for k in stored.files}
-    small = wanted['input_small_f16'].astype(np.float32)
-    inputs = torch.from_numpy(small.repeat(7, -1).repeat(7, -2))
-    text = load_released({'depth': ORACLE / 'depth'}).text
-    vectors = text.embed_tokens(torch.from_numpy(wanted['input_ids']))
-    return wanted, inputs, torch.from_numpy(vectors)
+ORACLE = Path(__file__).resolve().parents[3] / 'tests' / 'data' / 'oracle'
 
 
-def test_loss_gradients_and_values_after_one_step() -> None:
-    torch.set_num_threads(1)
-    wanted, inputs, texts = batch()
-    np.testing.assert_allclose(texts, wanted['text_embeds'], atol=1e-5)
-    tower = trainable_tower(read_released(ORACLE / 'depth'), lora=Lora(rank=2))
-    kept = torch.from_numpy(wanted['patch_keep_indices'].astype(np.int64))
-    with torch.no_grad():
-        np.testing.assert_allclose(tower(inputs, kept=kept), wanted['image_embeds'], atol=1e-5)
-    updates = optimizer(tower, learning_rate=1e-2)
-    generator = torch.Generator().manual_seed(0)
-    loss = training_step(tower, updates, inputs, texts, generator=generator)
-    assert loss == pytest.approx(float(wanted['loss']), rel=1e-6)
-    learning = released_parameters(tower)
-    names = {k.removeprefix('grad/') for k in wanted if k.startswith('grad/')}
-    assert set(learning) == names
-    assert sum(p.numel() for p in learning.values()) == 4289
-    for name, parameter in learning.items():
-        assert parameter.grad is not None
-        gradient, after = wanted[f'grad/{name}'], wanted[f'after/{name}']
-        largest = np.abs(gradient).max()
-        np.testing.assert_allclose(
-            parameter.grad, gradient, atol=1e-5 * largest, rtol=0, err_msg=name
-        )
-        # Adam divides a gradient by itself, so that tiny ones feel rounding.
-        settled = np.abs(gradient) > 1e-2 * largest
-        found = parameter.detach().numpy()
-        np.testing.assert_allclose(found[settled], after[settled], atol=1e-5, err_msg=name)
+def start(name: str, lora: Lora | None) -> VisionTower:
+    found = read_released(ORACLE / name)
+    return trainable_tower(found.config.vision, found.vision, lora=lora, where=name)
 
 
 @pytest.mark.parametrize(
@@ -76,47 +43,62 @@ def test_loss_gradients_and_values_after_one_step() -> None:
     ],
 )
 def test_what_learns(name: str, lora: Lora | None, part: str) -> None:
-    tower = trainable_tower(read_released(ORACLE / name), lora=lora)
+    tower = start(name, lora)
     learning = released_parameters(tower)
     assert any(part in found for found in learning)
     fixed = ('mlp', 'text', 'patch_embedding', 'position', 'pre_layrnorm', '.layer_norm')
     assert not [n for n in learning if any(f in n for f in fixed)]
     if lora is not None:
         assert not [n for n in learning if n.endswith('_proj.weight') and 'lora' not in n]
-    decayed, plain = parameter_groups(tower)
+    learned = ((n, p) for n, p in tower.named_parameters() if p.requires_grad)
+    decayed, plain = parameter_groups(learned, weight_decay=0.2)
     assert all(p.ndim >= 2 for p in decayed['params'])
     assert tower.embeddings.class_embedding in set(plain['params'])
 
 
 def test_what_does_not_learn_is_not_copied() -> None:
     found = read_released(ORACLE / 'depth')
-    tower = trainable_tower(found, lora=Lora(rank=2))
-    start = {found.vision[k].data_ptr() for k in found.vision}
+    tower = trainable_tower(found.config.vision, found.vision, lora=Lora(rank=2), where='depth')
+    places = {found.vision[k].data_ptr() for k in found.vision}
     for name, parameter in tower.named_parameters():
-        assert (parameter.data_ptr() in start) != parameter.requires_grad, name
+        assert (parameter.data_ptr() in places) != parameter.requires_grad, name
 
 
 def test_low_rank_updates_must_go_on_or_be_merged() -> None:
     with pytest.raises(ValueError, match='rank 2; merge them first'):
-        trainable_tower(read_released(ORACLE / 'depth'), lora=Lora(rank=4))
+        start('depth', Lora(rank=4))
 
 
 def test_a_trained_tower_is_saved_in_the_released_layout(tmp_path: Path) -> None:
-    found = read_released(ORACLE / 'image')
-    tower = trainable_tower(found, lora=Lora(rank=2))
+    text = read_released(ORACLE / 'image').text
     torch.manual_seed(0)
+    tower = open_towers(
+        {'image': ORACLE / 'image'}, ['image'], tuning='lora', lora=Lora(rank=2)
+    ).towers['image']
     inputs = Binder.load({'image': ORACLE / 'image'}).preprocess('image', golden_input('image'))
-    updates, texts = optimizer(tower, learning_rate=1e-2), torch.eye(32)[:2]
-    losses = [
-        training_step(tower, updates, torch.cat([inputs, inputs.flip(-1)]), texts)
-        for _ in range(3)
-    ]
+    batch = PairBatch(
+        inputs=torch.cat([inputs, inputs.flip(-1)]),
+        kept=None,
+        texts=torch.eye(32)[:2],
+        sentences=('one', 'two'),
+        true_sentences=(frozenset(('one',)), frozenset(('two',))),
+    )
+    groups = parameter_groups(tower.named_learning(), weight_decay=0.2)
+    updates = torch.optim.AdamW(groups, lr=1e-2, betas=(0.9, 0.98), eps=1e-6)
+    losses = []
+    for _ in range(3):
+        updates.zero_grad()
+        alone = Ranks(0, 1, torch.device('cpu'))
+        losses.append(backpropagate(tower, batch, micro_batch=2, ranks=alone))
+        updates.step()
     assert losses[-1] < losses[0]
     shutil.copytree(ORACLE / 'image', tmp_path / 'trained')
-    torch.save(released_tensors(tower, found.text), tmp_path / 'trained' / 'pytorch_model.bin')
+    module = tower.module
+    assert isinstance(module, VisionTower)
+    torch.save(released_tensors(module, text), tmp_path / 'trained' / 'pytorch_model.bin')
     config = json.loads((tmp_path / 'trained' / 'config.json').read_text())
     assert config['vision_config']['lora_r'] == 0  # the tensors decide
     binder = Binder.load({'image': tmp_path / 'trained'})
     with torch.no_grad():
-        expected = tower.eval()(inputs)
+        expected = module.eval()(inputs)
     np.testing.assert_allclose(binder.encode({'image': inputs})['image'], expected, atol=1e-5)
