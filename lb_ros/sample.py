@@ -13,8 +13,9 @@ from torch import Tensor
 
 from encoders import MODALITIES, Binder, ImageOptions, decode_image
 from encoders.decode import DecodeError
+from encoders.decode.streams import evenly
 from encoders.preprocess.columns import ColumnStore
-from encoders.preprocess.frames import FrameStore, evenly
+from encoders.preprocess.frames import FrameStore
 from lb_ros.arrival import Arrival
 from lb_ros.clip_input import ClipInput, Picture
 from lb_ros.content_check import ContentCheck, Finding

@@ -95,6 +95,27 @@ class AudioWindow:
         self._heard = kept if kept.first == first else replace(kept, wave=kept.wave.copy())
         return self._heard.part(kept.first, stop) if stop > kept.first else self._heard
 
+    def until(self, end_ns: int, *, length_s: float | None = None) -> Window | None:
+        """The window that `add` would have returned at a moment of the sound that is kept.
+
+        Args:
+            end_ns: The moment.
+            length_s: Of the window; the usual one where None.
+
+        Returns:
+            None where no sound is kept from before that moment.
+        """
+        heard = self._heard
+        if heard is None:
+            return None
+        elapsed = round((end_ns - heard.start_ns) * 1e-9 * heard.rate_hz)
+        stop = min(heard.first + elapsed, heard.end)
+        stop -= stop % _grid(heard.rate_hz)
+        if stop <= heard.first:
+            return None
+        length = round((self._length_s if length_s is None else length_s) * heard.rate_hz)
+        return heard.part(stop - length, stop)
+
     def forget(self) -> None:
         """Begin anew with the next chunk, without calling it a gap."""
         self._heard = None

@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Hashable, Iterable, Sequence
 
 import torch
 from torch import Tensor
-
-
-def evenly(stamps_ns: Sequence[int], count: int) -> list[int]:
-    """Indices of the pictures that were the newest at `count` even times, first to last.
-
-    Of a steady camera, those that LanguageBind takes of a clip of as many pictures.
-
-    Args:
-        stamps_ns: Rising, at least one.
-        count: How many; pictures are repeated where there are fewer.
-    """
-    first, span = stamps_ns[0], stamps_ns[-1] - stamps_ns[0]
-    parts = max(1, count - 1)
-    times = [first + span * part // parts for part in range(parts + 1)]
-    return [bisect_right(stamps_ns, time) - 1 for time in times[-count:]]
 
 
 class FrameStore:

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from encoders import Binder, Predicate, PredicateBank
 from encoders.decode.audio_window import WINDOW_S, AudioWindow, Window
+from encoders.decode.streams import evenly
 from encoders.model_sets.calibration import Calibration
 from encoders.model_sets.encoder import Encoder
 from encoders.model_sets.sources import parse_source
 from encoders.predicates.scoring import Evaluation, Scoring
 from encoders.preprocess import preprocess, preprocess_picture
 from encoders.preprocess.columns import ColumnStore
-from encoders.preprocess.frames import FrameStore, evenly
+from encoders.preprocess.frames import FrameStore
 from encoders.preprocess.languagebind.video import VideoConfig
 from lb_ros.bench.engine import engine
 from lb_ros.bench.measure import Measurement, measure

@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders import Binder
+from encoders.decode.streams import evenly
 from encoders.model_sets.files import ModelSet, save_model_set
 from encoders.model_sets.manifest import Manifest, ModalitySpec
-from encoders.preprocess.frames import evenly
 from encoders.preprocess.languagebind.video import VideoConfig
 from encoders.text.minilm import text_tower
 from encoders.vision.config import VisionConfig

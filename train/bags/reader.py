@@ -41,6 +41,11 @@ class BagMessage:
     raw: bytes
     type_name: str
 
+    @property
+    def is_stamped(self) -> bool:
+        """Whether `stamp_ns` is the sender's, not the time of recording."""
+        return self.stamp_ns != self.log_ns or hasattr(self.message, 'header')
+
 
 @dataclass
 class BagReport:

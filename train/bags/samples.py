@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -18,7 +19,8 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor
 
-from encoders.decode import DecodeError, decode_audio, decode_image
+from encoders.decode import DecodeError
+from encoders.decode.streams import AudioStream, stream_of
 from encoders.modalities import MODALITIES, SENSED
 from encoders.preprocess import MINI, Config, family_of, stored_form, to_stored, window_s
 from train.atomic import atomic_file
@@ -259,7 +261,7 @@ def _stored_by(config: Config) -> dict[str, Any]:
 def extract_bag(bag: Path, configs: Mapping[str, Config]) -> dict[str, Any]:
     """Inputs and truth of one bag: per modality `[n, ...]`, `truth`, `predicates`, `times_s`."""
     report = BagReport(bag)
-    streams: dict[str, list[tuple[int, Any]]] = {name: [] for name in configs}
+    sensors = {name: _sensor(name, config) for name, config in configs.items()}
     truths: list[tuple[int, dict[str, bool]]] = []
     regions: list[tuple[int, Any]] = []
     topics = {topic: name for name in configs for topic in TOPICS[name]}
@@ -270,8 +272,7 @@ def extract_bag(bag: Path, configs: Mapping[str, Config]) -> dict[str, Any]:
         elif message.topic == REGION_TOPIC:
             regions.append((message.stamp_ns, message.message))
         elif message.topic in topics:
-            name = topics[message.topic]
-            _collect(streams[name], name, message, configs[name], report)
+            sensors[topics[message.topic]].take(message, report)
     if not truths:
         report.problem(f'{bag}: topic {TRUTH_TOPIC} is not in this bag; the bag is skipped')
     stamps = np.array([stamp for stamp, _ in truths], np.int64)
@@ -284,40 +285,101 @@ def extract_bag(bag: Path, configs: Mapping[str, Config]) -> dict[str, Any]:
         'problems': report.problems,
     }
     part |= _aligned_regions(regions, stamps)
-    for name, config in configs.items():
-        if not streams[name] and truths:
+    for name, sensor in sensors.items():
+        if not sensor.messages and truths:
             report.problem(f'{bag}: no {name} in this bag')
-        part[name] = _aligned(name, streams[name], stamps, config)
+        part[name] = sensor.inputs(stamps, report)
     return part
 
 
-def _collect(
-    stream: list[tuple[int, Any]],
-    name: str,
-    message: BagMessage,
-    config: Config,
-    report: BagReport,
-) -> None:
-    try:
-        if MODALITIES[name].kind == 'sound':
-            stream.append((message.stamp_ns, decode_audio(message.message)))
+class _ImageSensor:
+    """Images of one modality in their stored form."""
+
+    def __init__(self, modality: str, config: Config) -> None:
+        self._stream, self._config = stream_of(modality), config
+        self._stored: list[tuple[int, Array]] = []
+
+    @property
+    def messages(self) -> int:
+        """How many could be used."""
+        return len(self._stored)
+
+    def take(self, message: BagMessage, report: BagReport) -> None:
+        """Decode and keep an image."""
+        cut = self._stream.add(message.message, stamp_ns=message.stamp_ns)
+        try:
+            window = self._stream.window(cut)
+        except DecodeError as error:
+            _skipped(message, error, report)
             return
-        array = decode_image(message.message, modality=name).array
-    except DecodeError as error:
-        report.dropped[message.topic] += 1
-        report.problem(f'{report.path}: topic {message.topic}: {error}; skipped')
-        return
-    stream.append((message.stamp_ns, to_stored(array, config)))
+        self._stored.append((window.stamp_ns, to_stored(window.raw, self._config)))
+
+    def inputs(self, stamps: NDArray[np.int64], report: BagReport) -> Array:
+        """Stored inputs of the images that are nearest to some moments."""
+        return _aligned(self._stored, stamps, self._config)
+
+
+class _SoundSensor:
+    """The sound that live nodes would have heard at each moment."""
+
+    def __init__(self, config: Config) -> None:
+        self._stream, self._config = AudioStream(), config
+        self._chunks: list[BagMessage] = []
+
+    @property
+    def messages(self) -> int:
+        """How many there were."""
+        return len(self._chunks)
+
+    def take(self, message: BagMessage, report: BagReport) -> None:
+        """Keep a chunk."""
+        self._chunks.append(message)
+
+    def inputs(self, stamps: NDArray[np.int64], report: BagReport) -> Array:
+        """Stored inputs of the windows that end at some moments."""
+        shape, kind = stored_form(self._config)
+        stored = np.zeros((len(stamps), *shape), kind)
+        order = deque(np.argsort(stamps, kind='stable'))
+        for message in self._chunks:
+            while order and stamps[order[0]] <= message.stamp_ns:
+                self._fill(stored, order.popleft(), stamps)
+            cut = self._stream.add(
+                message.message, stamp_ns=message.stamp_ns, stamped=message.is_stamped
+            )
+            try:
+                self._stream.window(cut)
+            except DecodeError as error:
+                _skipped(message, error, report)
+        for row in order:
+            self._fill(stored, row, stamps)
+        return stored
+
+    def _fill(self, stored: Array, row: int, stamps: NDArray[np.int64]) -> None:
+        window = self._stream.until(int(stamps[row]), length_s=window_s(self._config))
+        if window is None or int(stamps[row]) - window.stamp_ns > MAX_OFFSET_S * 1e9:
+            return
+        wave, rate_hz = window.raw
+        if wave.shape[1] >= MIN_SOUND_S * rate_hz:
+            stored[row] = to_stored((wave, rate_hz), self._config)
+
+
+def _sensor(modality: str, config: Config) -> _ImageSensor | _SoundSensor:
+    is_sound = MODALITIES[modality].kind == 'sound'
+    return _SoundSensor(config) if is_sound else _ImageSensor(modality, config)
+
+
+def _skipped(message: BagMessage, error: DecodeError, report: BagReport) -> None:
+    report.dropped[message.topic] += 1
+    report.problem(f'{report.path}: topic {message.topic}: {error}; skipped')
 
 
 def _aligned(
-    name: str, stream: list[tuple[int, Any]], stamps: NDArray[np.int64], config: Config
+    stream: Iterable[tuple[int, Any]], stamps: NDArray[np.int64], config: Config
 ) -> Array:
-    if MODALITIES[name].kind == 'sound':
-        return _audio_windows(stream, stamps, config)
+    """Stored inputs `[N, ...]` of the entries that are nearest to `N` stamps; 0 without one."""
     shape, kind = stored_form(config)
     aligned = np.zeros((len(stamps), *shape), kind)
-    for row, array in _nearest(stream, stamps):
+    for row, array in _nearest(list(stream), stamps):
         aligned[row] = array
     return aligned
 
@@ -342,30 +404,3 @@ def _aligned_regions(stream: list[tuple[int, Any]], stamps: NDArray[np.int64]) -
         side = (REGION_SIZE, REGION_SIZE)
         labels[row] = cv2.resize(plane, side, interpolation=cv2.INTER_NEAREST)
     return {'regions': labels, 'region_names': names}
-
-
-def _audio_windows(
-    stream: list[tuple[int, Any]], stamps: NDArray[np.int64], config: Config
-) -> Array:
-    shape, kind = stored_form(config)
-    windows = np.zeros((len(stamps), *shape), kind)
-    if not stream:
-        return windows
-    rate_hz = stream[0][1].rate_hz
-    first = stream[0][0]
-    last_ns, last = stream[-1]
-    length = round((last_ns - first) * 1e-9 * rate_hz) + last.wave.shape[1]
-    wave = np.zeros(max(length, 1), np.float32)
-    for stamp, chunk in stream:
-        begin = round((stamp - first) * 1e-9 * rate_hz)
-        mono = chunk.wave.astype(np.float32).mean(axis=0)
-        scale = 1 / 32768 if chunk.wave.dtype == np.int16 else 1.0
-        if begin >= 0:
-            wave[begin : begin + len(mono)] = mono[: max(0, len(wave) - begin)] * scale
-    needed = round(window_s(config) * rate_hz)
-    for row, stamp in enumerate(stamps):
-        end = round((int(stamp) - first) * 1e-9 * rate_hz)
-        piece = wave[max(0, end - needed) : max(0, end)]
-        if len(piece) >= MIN_SOUND_S * rate_hz:
-            windows[row] = to_stored((piece, rate_hz), config)
-    return windows

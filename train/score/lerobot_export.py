@@ -134,7 +134,8 @@ def _frames(
 def _value(window: Window, loudness: Loudness) -> Any:
     if MODALITIES[window.modality].kind == 'sound':
         return np.float32(loudness.of(window))
-    sent = bytes(getattr(window.source, 'data', b'')) if hasattr(window.source, 'format') else b''
+    message = window.source.content
+    sent = bytes(message.data) if hasattr(message, 'format') else b''
     if MODALITIES[window.modality].pixels == 'colour' and sent.startswith(MAGIC):
         return sent
     raw = np.asarray(window.raw())

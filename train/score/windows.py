@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from encoders import MODALITIES, SENSED
-from encoders.decode import DecodeError, decode_audio, decode_image
-from encoders.decode.audio_window import WINDOW_S, AudioWindow
+from encoders.decode import DecodeError
+from encoders.decode.streams import Stream, stream_of
 from train.bags.reader import BagMessage, BagReport, read_bag
 from train.bags.samples import TOPICS
 from train.bags.storage import bag_topics
@@ -30,7 +30,8 @@ class Window:
         stamp_ns: End of the stretch; for a picture, when it was taken.
         start_ns: Begin of the stretch.
         log_ns: When it was recorded.
-        source: The message of a picture, (wave, rate) of a sound.
+        source: The cut of a picture, (wave, rate) of a sound.
+        stream: Of its sensor.
     """
 
     index: int
@@ -40,6 +41,7 @@ class Window:
     start_ns: int
     log_ns: int
     source: Any
+    stream: Stream
 
     def raw(self) -> Any:
         """The array as `Binder.preprocess` takes it.
@@ -49,7 +51,7 @@ class Window:
         """
         if MODALITIES[self.modality].kind == 'sound':
             return self.source
-        return decode_image(self.source, modality=self.modality).array
+        return self.stream.window(self.source).raw
 
 
 @dataclass(frozen=True)
@@ -140,53 +142,50 @@ def read_windows(
     """
     report = report if report is not None else BagReport(bag)
     chosen = topics.choose(bag_topics(bag), modalities, report)
-    streams = {topic: _Stream(m, topic, max_rate_hz) for topic, m in chosen.items()}
+    sensors = {topic: _Sensor(m, topic, max_rate_hz) for topic, m in chosen.items()}
     index = 0
     for message in read_bag(bag, topics=list(chosen), report=report) if chosen else ():
-        window = streams[message.topic].take(message, index, report)
+        window = sensors[message.topic].take(message, index, report)
         if window is not None:
             index += 1
             yield window
 
 
-class _Stream:
-    """Windows of one topic: limits the rate, puts sound together."""
+class _Sensor:
+    """Windows of one topic, at a limited rate."""
 
     def __init__(self, modality: str, topic: str, max_rate_hz: float) -> None:
         self._modality, self._topic = modality, topic
+        self._stream = stream_of(modality)
         self._period_ns = round(1e9 / max_rate_hz) if max_rate_hz > 0 else 0
         self._due_ns = self._last_ns = -(1 << 62)
-        self._sound = AudioWindow(WINDOW_S)
 
     def take(self, message: BagMessage, index: int, report: BagReport) -> Window | None:
-        if MODALITIES[self._modality].kind == 'sound':
-            window = self._with_sound(message, index, report)
-        else:
-            stamp_ns = message.stamp_ns
-            window = self._window(message, index, stamp_ns, stamp_ns, message.message)
-        return window if window is not None and self._is_due(window.stamp_ns) else None
-
-    def _with_sound(self, message: BagMessage, index: int, report: BagReport) -> Window | None:
-        try:
-            chunk = decode_audio(message.message)
-        except DecodeError as error:
-            report.dropped[message.topic] += 1
-            report.problem(f'{report.path}: topic {message.topic}: {error}; skipped')
-            return None
-        length_ns = round(chunk.wave.shape[1] * 1e9 / chunk.rate_hz)
-        start_ns = message.stamp_ns
-        if message.stamp_ns == message.log_ns and not hasattr(message.message, 'sample_rate_hz'):
-            start_ns -= length_ns  # without a stamp, a chunk ends when it is recorded
-        sound = self._sound.add(chunk.wave, rate_hz=chunk.rate_hz, start_ns=start_ns)
-        source = (sound.wave, sound.rate_hz)
-        return self._window(message, index, start_ns + length_ns, sound.start_ns, source)
-
-    def _window(
-        self, message: BagMessage, index: int, stamp_ns: int, start_ns: int, source: Any
-    ) -> Window:
-        return Window(
-            index, self._modality, self._topic, stamp_ns, start_ns, message.log_ns, source
+        cut = self._stream.add(
+            message.message, stamp_ns=message.stamp_ns, stamped=message.is_stamped
         )
+        window = Window(
+            index,
+            self._modality,
+            self._topic,
+            cut.stamp_ns,
+            cut.stamp_ns,
+            message.log_ns,
+            cut,
+            self._stream,
+        )
+        if MODALITIES[self._modality].kind == 'sound':
+            # Windows of sound depend on each other, so they are decoded in order.
+            try:
+                sound = self._stream.window(cut)
+            except DecodeError as error:
+                report.dropped[message.topic] += 1
+                report.problem(f'{report.path}: topic {message.topic}: {error}; skipped')
+                return None
+            window = replace(
+                window, stamp_ns=sound.stamp_ns, start_ns=sound.start_ns, source=sound.raw
+            )
+        return window if self._is_due(window.stamp_ns) else None
 
     def _is_due(self, stamp_ns: int) -> bool:
         """As the live worker: on average the limit, however the messages are spaced."""

@@ -10,8 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from encoders.decode.streams import evenly
 from encoders.preprocess import preprocess, preprocess_picture
-from encoders.preprocess.frames import FrameStore, evenly
+from encoders.preprocess.frames import FrameStore
 from encoders.preprocess.languagebind.video import VideoConfig, frame_indices
 from encoders.preprocess.mini.image import ImageConfig
 
