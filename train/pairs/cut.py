@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.decode import DecodeError, decode_audio, decode_image
+from encoders.decode import DecodeError, decode_image
+from encoders.decode.audio_window import WINDOW_S
+from encoders.decode.streams import AudioStream
 from encoders.modalities import MODALITIES
 from train.bags.reader import BagMessage, BagReport
 from train.pairs.options import PairOptions, PairsReport
@@ -32,26 +33,16 @@ class Opened:
     Attributes:
         index: Its number among the planned windows.
         frames: (modality, number of the frame) to (rank of its topic, distance in ns, files).
+        sound: Its sound, once the stream has gone on beyond it; None where there is not enough.
+        heard: Whether `sound` is final.
     """
 
     index: int
     window: Window
     targets: dict[str, list[int]]
     frames: dict[tuple[str, int], tuple[int, int, dict[str, bytes]]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Sound:
-    """A stretch of a microphone's stream."""
-
-    start_ns: int
-    wave: NDArray[Any]
-    rate_hz: int
-
-    @property
-    def end_ns(self) -> int:
-        """When it ends."""
-        return self.start_ns + int(self.wave.shape[1]) * 1_000_000_000 // self.rate_hz
+    sound: tuple[NDArray[np.int16], int] | None = None
+    heard: bool = False
 
 
 def cut_bag(
@@ -69,7 +60,8 @@ def cut_bag(
         Opened(index, window, _targets(window, options)) for index, window in enumerate(windows)
     ]
     waiting.sort(key=lambda opened: (opened.window.segment, opened.window.start_ns))
-    sounds: list[Sound] = []
+    longest_ns = max((o.window.end_ns - o.window.start_ns for o in waiting), default=0)
+    sound = AudioStream(length_s=longest_ns * 1e-9 + WINDOW_S)
     current = 0
     newest: dict[str, int] = {}
     sensors = {t for name in options.modalities for t in options.sensor_topics(name)}
@@ -77,23 +69,23 @@ def cut_bag(
         if message.topic not in sensors:
             continue
         if segment != current:
-            yield from _finished(waiting, sounds, bag, options, report, segment=current)
-            current, sounds, newest = segment, [], {}
-        _take(message, segment, waiting, sounds, options, report)
+            yield from _finished(waiting, sound, bag, options, report, segment=current)
+            current, newest = segment, {}
+            sound.forget()
+        _take(message, segment, waiting, sound, options, report)
         newest[message.topic] = max(newest.get(message.topic, 0), message.stamp_ns)
         # Until the sensor that is furthest behind: clocks may differ, and streams stop.
         newest_ns = min(newest.values())
         yield from _finished(
             waiting,
-            sounds,
+            sound,
             bag,
             options,
             report,
             segment=segment,
             before_ns=newest_ns - MAX_LATENESS_NS,
         )
-        _forget(sounds, waiting, newest_ns)
-    yield from _finished(waiting, sounds, bag, options, report, segment=current)
+    yield from _finished(waiting, sound, bag, options, report, segment=current)
 
 
 def _targets(window: Window, options: PairOptions) -> dict[str, list[int]]:
@@ -114,7 +106,7 @@ def _take(
     message: BagMessage,
     segment: int,
     waiting: Sequence[Opened],
-    sounds: list[Sound],
+    sound: AudioStream,
     options: PairOptions,
     report: PairsReport,
 ) -> None:
@@ -124,14 +116,29 @@ def _take(
             continue
         try:
             if MODALITIES[name].kind == 'sound':
-                decoded = decode_audio(message.message)
-                sounds.append(Sound(message.stamp_ns, decoded.wave, decoded.rate_hz))
+                _take_sound(message, segment, waiting, sound)
             else:
                 rank = topics.index(message.topic)
                 _take_picture(name, message, rank, segment, waiting, options)
         except (DecodeError, ValueError) as error:
             report.dropped[f'undecodable messages on {message.topic}'] += 1
             report.problem(f'topic {message.topic}: {error}; skipped')
+
+
+def _take_sound(
+    message: BagMessage, segment: int, waiting: Sequence[Opened], sound: AudioStream
+) -> None:
+    """Give the windows that end before a chunk their sound, then take the chunk."""
+    for opened in waiting:
+        if opened.window.segment == segment and opened.window.end_ns <= message.stamp_ns:
+            _hear(opened, sound)
+    cut = sound.add(message.message, stamp_ns=message.stamp_ns, stamped=message.is_stamped)
+    sound.window(cut)
+
+
+def _hear(opened: Opened, sound: AudioStream) -> None:
+    if not opened.heard:
+        opened.sound, opened.heard = window_sound(sound, opened.window), True
 
 
 def _take_picture(
@@ -177,7 +184,7 @@ def picture_files(name: str, message: Any) -> dict[str, bytes]:
 
 def _finished(
     waiting: list[Opened],
-    sounds: Sequence[Sound],
+    sound: AudioStream,
     bag: Path,
     options: PairOptions,
     report: PairsReport,
@@ -194,14 +201,14 @@ def _finished(
         )
     ):
         opened = waiting.pop(0)
-        pair = _pair(opened, sounds, bag, options, report)
+        pair = _pair(opened, sound, bag, options, report)
         if pair is not None:
             yield opened.index, pair
 
 
 def _pair(
     opened: Opened,
-    sounds: Sequence[Sound],
+    sound: AudioStream,
     bag: Path,
     options: PairOptions,
     report: PairsReport,
@@ -209,8 +216,8 @@ def _pair(
     files: dict[str, bytes] = {}
     for name in options.modalities:
         if MODALITIES[name].kind == 'sound':
-            found = window_sound(sounds, opened.window)
-            own = {} if found is None else encode(name, found)
+            _hear(opened, sound)
+            own = {} if opened.sound is None else encode(name, opened.sound)
         else:
             own = _frames(name, opened)
         if not own:
@@ -247,37 +254,25 @@ def _frames(name: str, opened: Opened) -> dict[str, bytes]:
     return named
 
 
-def window_sound(sounds: Sequence[Sound], window: Window) -> tuple[NDArray[np.int16], int] | None:
-    """The wave of a window, int16 `[channels, samples]`, silent where chunks are missing.
+def window_sound(sound: AudioStream, window: Window) -> tuple[NDArray[np.int16], int] | None:
+    """The wave of a window, int16 `[channels, samples]`, with its rate in hertz.
+
+    It is what live nodes would have heard: where sound is missing, the window begins after the
+    gap.
 
     Returns:
-        None where less than half of it was recorded, or its chunks do not fit together.
+        None where less than half of the window was recorded.
     """
-    inside = [s for s in sounds if s.end_ns > window.start_ns and s.start_ns < window.end_ns]
-    if not inside:
+    length_s = (window.end_ns - window.start_ns) * 1e-9
+    found = sound.until(window.end_ns, length_s=length_s)
+    if found is None:
         return None
-    rate, channels = inside[0].rate_hz, inside[0].wave.shape[0]
-    if any((s.rate_hz, s.wave.shape[0]) != (rate, channels) for s in inside):
-        return None
-    length = max(1, round((window.end_ns - window.start_ns) * 1e-9 * rate))
-    wave = np.zeros((channels, length), np.int16)
-    heard = np.zeros(length, bool)
-    for sound in inside:
-        begin = round((sound.start_ns - window.start_ns) * 1e-9 * rate)
-        piece = _int16(sound.wave)[:, max(0, -begin) :]
-        place = slice(max(0, begin), min(length, max(0, begin) + piece.shape[1]))
-        wave[:, place] = piece[:, : place.stop - place.start]
-        heard[place] = True
-    return (wave, rate) if heard.mean() >= MIN_SOUND else None
+    wave, rate_hz = found.raw
+    early = max(0, round((window.start_ns - found.start_ns) * 1e-9 * rate_hz))
+    inside = wave[:, early:]
+    return (_int16(inside), rate_hz) if inside.shape[1] >= MIN_SOUND * length_s * rate_hz else None
 
 
 def _int16(wave: NDArray[Any]) -> NDArray[np.int16]:
     scaled = wave if wave.dtype == np.int16 else np.round(np.clip(wave, -1, 1) * 32_767)
     return np.asarray(scaled, np.int16)
-
-
-def _forget(sounds: list[Sound], waiting: Sequence[Opened], newest_ns: int) -> None:
-    """Drop sound that no window still needs."""
-    oldest = waiting[0].window.start_ns if waiting else newest_ns
-    ends = [sound.end_ns for sound in sounds]
-    del sounds[: bisect_left(ends, min(oldest, newest_ns - MAX_LATENESS_NS))]
