@@ -1,22 +1,23 @@
-"""The page at the end of a training: losses, temperature, retrieval, confusion, examples."""
+"""The report at the end of a training: losses, temperature, retrieval, confusion, examples."""
 
 from __future__ import annotations
 
 import base64
-import html
+import io
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
+import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
 from encoders import Binder
 from encoders.modalities import MODALITIES
 from train.atomic import write_atomically
-from train.evaluation.chart import confusion_table, lines, page
-from train.evaluation.metrics import Retrieval, confusion
+from train.evaluation.metrics import RECALLS, confusion
 from train.evaluation.pair_eval import EmbeddedPairs, embed_pairs, retrieval_tables
 from train.pairs.data import PairData
 from train.pairs.record import Pair, decode
@@ -25,6 +26,7 @@ PAGE_PAIRS = 200
 CONFUSED = 8
 EXAMPLES = 6
 THUMBNAIL = 96
+TEMPLATE = Path(__file__).with_name('report.html.j2')
 
 
 def write_training_page(
@@ -42,58 +44,67 @@ def write_training_page(
     """
     binder = Binder.load(model)
     found = embed_pairs(binder, data, binder.modalities, limit=PAGE_PAIRS)
-    origin = (
-        'pairs that were not trained on'
+    steps = [json.loads(line) for line in log.read_text().splitlines()]
+    page = template(TEMPLATE).render(
+        name=name,
+        curves=[(title, curve_svg(series)) for title, series in _curves(steps)],
+        pairs=len(found.pairs),
+        sentences=len(found.texts),
+        origin='pairs that were not trained on'
         if held_out
-        else 'the very pairs it was trained on (give --val for others)'
+        else 'the pairs it was trained on (give --val for others)',
+        recalls=RECALLS,
+        retrieval=retrieval_tables(found),
+        confusions=list(_confusions(found)),
+        examples=list(_examples(found)),
     )
-    body = (
-        _curves(log)
-        + f'<h2>Retrieval</h2><p class="note">{len(found.pairs)} pairs, {len(found.texts)} '
-        f'sentences: {origin}. Values with 95 % bootstrap intervals.</p>'
-        + retrieval_html(retrieval_tables(found))
-        + '<h2>Confusion</h2>'
-        + ''.join(_confusions(found))
-        + '<h2>Examples</h2>'
-        + _examples(found)
-    )
-    write_atomically(path, page(name, body).encode())
+    write_atomically(path, page.encode())
     return path
 
 
-def _curves(log: Path) -> str:
-    steps = [json.loads(line) for line in log.read_text().splitlines()]
-    figures = ''
+def template(path: Path) -> jinja2.Template:
+    """A template of a page; what is filled in is escaped."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    return environment.from_string(path.read_text())
+
+
+def curve_svg(series: Mapping[str, Sequence[tuple[float, float]]]) -> str:
+    """A chart of named lines of (step, value) as SVG."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(5.0, 2.4), layout='constrained')
+    axes = figure.subplots()
+    for name, points in series.items():
+        axes.plot(*zip(*points, strict=True), linewidth=1.2, label=name)
+    axes.set_xlabel('step')
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    if len(series) > 1:
+        axes.legend(fontsize='small')
+    out = io.StringIO()
+    figure.savefig(out, format='svg', metadata={'Date': None})
+    text = out.getvalue()
+    return text[text.index('<svg') :]
+
+
+def _curves(
+    steps: Sequence[Mapping[str, Any]],
+) -> Iterator[tuple[str, dict[str, list[tuple[float, float]]]]]:
+    if not steps:
+        return
     for title, key in (('Loss', 'losses'), ('Temperature', 'temperature')):
-        names = steps[0][key] if steps else {}
-        series = {n: [(s['step'], float(s[key][n])) for s in steps] for n in names}
-        figures += lines(title, series)
+        names = steps[0][key]
+        yield title, {n: [(s['step'], float(s[key][n])) for s in steps] for n in names}
     for title, key in (
         ('Learning rate', 'learning_rate'),
         ('Samples per second', 'samples_per_s'),
     ):
-        figures += lines(title, {key: [(s['step'], float(s[key])) for s in steps]})
-    return f'<h2>Training</h2>{figures}'
+        yield title, {title: [(s['step'], float(s[key])) for s in steps]}
 
 
-def retrieval_html(tables: dict[str, Retrieval]) -> str:
-    """A table of retrieval in all directions."""
-    rows = []
-    for name, table in tables.items():
-        cells = ''.join(f'<td class="number">{table.recall[k]}</td>' for k in table.recall)
-        rows.append(
-            f'<tr><td>{html.escape(name)}</td><td class="number">{table.candidates}</td>{cells}'
-            f'<td class="number">{table.median_rank.value:.0f}</td>'
-            f'<td class="number">{table.chance:.3f}</td></tr>'
-        )
-    head = ''.join(f'<th class="number">{h}</th>' for h in ('of', 'R@1', 'R@5', 'R@10', 'MedR',
-                                                              'chance'))  # fmt: skip
-    return f'<table><tr><th>direction</th>{head}</tr>{"".join(rows)}</table>'
-
-
-def _confusions(found: EmbeddedPairs) -> list[str]:
+def _confusions(found: EmbeddedPairs) -> Iterator[dict[str, Any]]:
     """The most frequent sentences of each modality, where a pair has exactly one of them."""
-    tables = []
     common = np.argsort(-found.says.sum(axis=0), kind='stable')[:CONFUSED]
     for name, vectors in found.vectors.items():
         rows = found.present[name] & (found.says[:, common].sum(axis=1) == 1)
@@ -101,36 +112,37 @@ def _confusions(found: EmbeddedPairs) -> list[str]:
             continue
         labels = found.says[rows][:, common].argmax(axis=1)
         counts = confusion(vectors[rows] @ found.text_vectors[common].T, labels)
-        names = [found.texts[k] for k in common]
-        tables.append(confusion_table(f'{name}: {int(rows.sum())} pairs', names, counts))
-    return tables or ['<p class="note">No pair has exactly one of the frequent sentences.</p>']
+        yield {
+            'title': f'{name}: {int(rows.sum())} pairs',
+            'names': [found.texts[k] for k in common],
+            'counts': counts.tolist(),
+        }
 
 
-def _examples(found: EmbeddedPairs) -> str:
-    rows = []
+def _examples(found: EmbeddedPairs) -> Iterator[dict[str, Any]]:
     for name, vectors in found.vectors.items():
         there = np.flatnonzero(found.present[name])
         for k in there[np.unique(np.linspace(0, len(there) - 1, EXAMPLES).astype(int))]:
             cosines = found.text_vectors @ vectors[k]
             best = np.argsort(-cosines)[:3]
-            said = '<br>'.join(
-                f'<span class="{"right" if found.says[k, t] else "wrong"}">'
-                f'{html.escape(found.texts[t])} ({cosines[t]:.2f})</span>'
-                for t in best
-            )
-            true = '<br>'.join(html.escape(text.text) for text in found.pairs[k].texts[:3])
-            rows.append(
-                f'<tr><td>{_thumbnail(name, found.pairs[k])}</td><td>{name}<br>'
-                f'<span class="note">{html.escape(found.pairs[k].key)}</span></td>'
-                f'<td>{said}</td><td>{true}</td></tr>'
-            )
-    return (
-        '<table><tr><th></th><th>sample</th><th>nearest sentences</th><th>said of it</th></tr>'
-        f'{"".join(rows)}</table>'
-    )
+            yield {
+                'modality': name,
+                'key': found.pairs[k].key,
+                'picture': _thumbnail(name, found.pairs[k]),
+                'nearest': [
+                    {
+                        'text': found.texts[t],
+                        'cosine': float(cosines[t]),
+                        'true': bool(found.says[k, t]),
+                    }
+                    for t in best
+                ],
+                'recorded': [text.text for text in found.pairs[k].texts[:3]],
+            }
 
 
 def _thumbnail(name: str, pair: Pair) -> str:
+    """A small picture as a data URL; empty for sound."""
     if MODALITIES[name].kind == 'sound':
         return ''
     sample: NDArray[Any] = decode(name, pair.files)
@@ -143,4 +155,4 @@ def _thumbnail(name: str, pair: Pair) -> str:
     height = max(1, round(THUMBNAIL * plane.shape[0] / plane.shape[1]))
     small = cv2.resize(plane, (THUMBNAIL, height), interpolation=cv2.INTER_AREA)
     data = base64.b64encode(cv2.imencode('.jpg', small)[1].tobytes()).decode()
-    return f'<img alt="{name}" src="data:image/jpeg;base64,{data}">'
+    return f'data:image/jpeg;base64,{data}'
