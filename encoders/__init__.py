@@ -4,8 +4,15 @@ Nothing here knows ROS.
 """
 
 from encoders.bank import PredicateBank
-from encoders.binder import Binder, SpaceError
-from encoders.decode import AudioOptions, DecodeError, ImageOptions, decode_audio, decode_image
+from encoders.binder import Binder, Embedded, SpaceError
+from encoders.decode import (
+    AudioOptions,
+    DecodeError,
+    ImageOptions,
+    Objection,
+    decode_audio,
+    decode_image,
+)
 from encoders.fusion import PredicateScore
 from encoders.modalities import LIVE, MODALITIES, SENSED, STANDARD, Modality
 from encoders.model_set import ModelSetError
@@ -21,10 +28,12 @@ __all__ = [
     'AudioOptions',
     'Binder',
     'DecodeError',
+    'Embedded',
     'ImageOptions',
     'Line',
     'Modality',
     'ModelSetError',
+    'Objection',
     'Predicate',
     'PredicateBank',
     'PredicateError',

@@ -18,15 +18,26 @@ from rich.progress import track
 
 from encoders.decode import DecodeError, decode_audio, decode_image
 from encoders.modalities import MODALITIES, SENSED
-from encoders.preprocess import MINI, Config, family_of, stored_form, to_stored, window_s
+from encoders.preprocess import (
+    MINI,
+    Config,
+    family_of,
+    objection,
+    stored_form,
+    to_stored,
+    window_s,
+)
 from train.atomic import atomic_file
 from train.bags import BagMessage, BagReport, read_bag
-from train.storage import read_marks
+from train.storage import bag_topics, read_marks
 
 TRUTH_TOPIC = 'ground_truth/predicates'
 REGION_TOPIC = 'ground_truth/regions'
 REGION_SIZE = 64
 TOPICS = {name: MODALITIES[name].topics for name in SENSED}
+# Of what becomes a sample; 2 leaves out infrared pictures that show no temperatures, and reads one
+# form of each topic.
+RULES = 2
 MAX_OFFSET_S = 0.1
 MIN_SOUND_S = 0.025  # a spectrum needs as much
 # Applied to stored inputs when they are used; they do not change what is stored.
@@ -236,6 +247,7 @@ def _extract(task: tuple[Path, dict[str, Config], Path | None]) -> dict[str, Any
 def _fingerprint(bag: Path, configs: Mapping[str, Config]) -> str:
     files = [bag] if bag.is_file() else sorted(bag.iterdir())
     described = {
+        'rules': RULES,
         'files': [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files],
         'configs': {name: _stored_by(config) for name, config in configs.items()},
     }
@@ -255,7 +267,7 @@ def extract_bag(bag: Path, configs: Mapping[str, Config]) -> dict[str, Any]:
     streams: dict[str, list[tuple[int, Any]]] = {name: [] for name in configs}
     truths: list[tuple[int, dict[str, bool]]] = []
     regions: list[tuple[int, Any]] = []
-    topics = {topic: name for name in configs for topic in TOPICS[name]}
+    topics = _sensor_topics(bag, configs)
     for message in read_bag(bag, report=report):
         if message.topic == TRUTH_TOPIC:
             values = zip(message.message.predicates, message.message.values, strict=True)
@@ -284,6 +296,19 @@ def extract_bag(bag: Path, configs: Mapping[str, Config]) -> dict[str, Any]:
     return part
 
 
+def _sensor_topics(bag: Path, modalities: Iterable[str]) -> dict[str, str]:
+    """Topic to modality: of a sensor that was recorded in several forms, the raw one only.
+
+    A recorder subscribes to every form of a picture, and a sample must not be counted twice.
+    """
+    present = bag_topics(bag)
+    chosen: dict[str, str] = {}
+    for name in modalities:
+        forms = [topic for topic in TOPICS[name] if topic in present]
+        chosen |= dict.fromkeys(forms[:1], name)
+    return chosen
+
+
 def _collect(
     stream: list[tuple[int, Any]],
     name: str,
@@ -299,6 +324,12 @@ def _collect(
     except DecodeError as error:
         report.dropped[message.topic] += 1
         report.problem(f'{report.path}: topic {message.topic}: {error}; skipped')
+        return
+    objected = objection(array, config)
+    if objected is not None:
+        # Neither a network nor a calibration may learn from what is no evidence at run time.
+        report.dropped[message.topic] += 1
+        report.problem_like(f'{report.path}: topic {message.topic}: {objected.line}; skipped')
         return
     stream.append((message.stamp_ns, to_stored(array, config)))
 

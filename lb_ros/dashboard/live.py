@@ -131,14 +131,21 @@ class DashboardNode(Node):
                 target=self._use, args=(message.model,), name='load model', daemon=True
             ).start()
         vector = np.array(message.vector, np.float32)
-        self._session.add_embedding(to_ns(message.header.stamp), message.modality, vector)
+        self._session.add_embedding(
+            to_ns(message.header.stamp),
+            message.modality,
+            vector,
+            invalid_reason=message.invalid_reason,
+        )
         stage_ms = message.wait_ms + message.decode_ms + message.preprocess_ms + message.encode_ms
         times = self._embedded.setdefault(message.modality, [])
         times.append(time.monotonic())
         del times[:-20]
         rate_hz = (len(times) - 1) / max(times[-1] - times[0], 1e-3)
         text = f'{rate_hz:.1f} Hz, {stage_ms:.0f} ms to encode'
-        self._session.set_gauge(Gauge(message.modality, text))
+        if message.invalid_reason:
+            text = f'{text}; not counted: {message.invalid_reason}'
+        self._session.set_gauge(Gauge(message.modality, text, int(bool(message.invalid_reason))))
 
     def _use(self, model: str) -> None:
         try:
