@@ -23,8 +23,8 @@ MIN_MEDIAN_K, MAX_MEDIAN_K = 233.15, 423.15
 # stretched to 16 bits has its darker quarter below.
 COLDEST_K, COLD_SHARE = 173.15, 0.005
 TOP = 65535
-# A hot object beyond the scale covers more pixels than the one that defines a stretched scale.
-FEW_SHARE = 0.001
+# As many pixels at either end define a stretched scale; a hot object beyond the scale has more.
+FEW_PIXELS = 3
 SAMPLE_STEP = 4  # every fourth row and column are enough for statistics of large pictures
 LARGE = 1 << 14  # pixels
 # Ambient temperature, for guesses at a unit.
@@ -114,7 +114,8 @@ def _is_stretched(raw: NDArray[Any], some: NDArray[Any], alive: NDArray[Any]) ->
         return False
     if np.mean(alive < COLDEST_K / CENTIKELVIN) > COLD_SHARE:
         return True
-    return not raw.all() and float(np.mean(raw == TOP)) < FEW_SHARE
+    ends = int(np.count_nonzero(raw == 0)), int(np.count_nonzero(raw == TOP))
+    return 0 < ends[0] <= FEW_PIXELS and ends[1] <= FEW_PIXELS
 
 
 def _implausible(alive: NDArray[Any], options: ImageOptions) -> Objection | None:

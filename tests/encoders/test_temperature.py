@@ -40,7 +40,7 @@ def scene(*, ambient_k: float = 295.0, hot_k: float = 380.0, seed: int = 0) -> N
     rng = np.random.default_rng(seed)
     kelvin = rng.normal(ambient_k, 0.3, (120, 160))
     kelvin[40:60, 70:100] = rng.normal(hot_k, 1.0, (20, 30))
-    return (100 * kelvin).astype(np.uint16)
+    return np.clip(100 * kelvin, 0, 65_535).astype(np.uint16)
 
 
 def stretched(counts: NDArray[Any], top: int, kind: Any) -> NDArray[Any]:
@@ -101,7 +101,7 @@ def test_the_remedy_names_what_to_set(name: str, says: str) -> None:
 
 @given(
     ambient_k=st.floats(245, 400),
-    hot_k=st.floats(200, 655),
+    hot_k=st.floats(200, 640) | st.just(700.0),
     dead=st.integers(0, 40),
     step=st.sampled_from([1, 4, 10, 40]),
     seed=st.integers(0, 1 << 30),
@@ -111,7 +111,7 @@ def test_counts_of_any_ordinary_scene_are_temperatures(
 ) -> None:
     """Also with dead pixels, a saturated object, and the coarse steps of low gain."""
     counts = scene(ambient_k=ambient_k, hot_k=hot_k, seed=seed) // step * step
-    counts[counts > 65_300] = 65_535
+    counts[counts > 65_000] = 65_535
     counts.ravel()[np.random.default_rng(seed).permutation(counts.size)[:dead]] = 0
     assert temperature_objection(counts) is None
 
