@@ -59,7 +59,7 @@ NOT_TEMPERATURES: dict[str, NDArray[Any]] = {
     'automatic gain to 16 bits': stretched(scene(), 65535, np.uint16),
     'automatic gain without a hot object': stretched(scene(hot_k=295), 65535, np.uint16),
     'automatic gain around a cold pixel': stretched(
-        np.where(np.arange(160) + np.arange(120)[:, None] == 3, 20_000, scene()), 65535, np.uint16
+        np.where(np.arange(160) + np.arange(120)[:, None] == 0, 20_000, scene()), 65535, np.uint16
     ),
     'histogram equalised to 8 bits': equalised(scene(), 255, np.uint8),
     'histogram equalised to 16 bits': equalised(scene(), 65535, np.uint16),
