@@ -29,7 +29,7 @@ from rclpy.qos import (  # noqa: E402
 )
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
-from lb_ros.msg import AudioChunk, Embedding  # noqa: E402
+from lb_ros.msg import AudioChunk, Embedding, PredicateScores  # noqa: E402
 from lb_ros.qos import LIVELINESS_S  # noqa: E402
 from lb_ros.stamps import to_ns, to_stamp  # noqa: E402
 from tests.lb_ros.robot import (  # noqa: E402
@@ -391,17 +391,27 @@ def test_a_grey_thermal_picture_is_no_evidence_of_heat(robot: Robot) -> None:
     grey = lambda: picture(robot, RNG.integers(0, 255, (48, 64), np.uint8), 'mono8')  # noqa: E731
     reason = '8-bit picture, not a temperature'
     before = robot.count('infrared', 'fault_temperature')
+    robot.until(lambda: robot.knows('infrared'), lambda: robot.send('infrared'), limit_s=LIMIT_S)
     robot.logs.clear()
     robot.heard.clear()
+    reasons: list[str] = []
+    subscription = robot.create_subscription(
+        PredicateScores,
+        'predicates/scores',
+        lambda message: reasons.extend(r for score in message.scores for r in score.reasons),
+        10,
+    )
     robot.until(
         lambda: (
-            robot.count('infrared', 'fault_temperature') >= before + 3
+            f'infrared: {reason}' in reasons
+            and robot.count('infrared', 'fault_temperature') >= before + 3
             and not robot.knows('infrared')
             and reason in robot.reasons['infrared']
         ),
         lambda: robot.senders['infrared'].publish(grey()),
         limit_s=LIMIT_S,
     )
+    robot.destroy_subscription(subscription)
     assert robot.reasons['infrared'] == f'infrared: {reason}; not calibrated'
     assert [e.invalid_reason for e in robot.heard if e.modality == 'infrared'][-1] == reason
     status = robot.inputs['/infrared/image']
