@@ -138,7 +138,9 @@ def _add(store: MomentStore, bag: int, rng: Any, centres: Any, biases: Any) -> N
     stamps = np.arange(BAG_ROWS) * 25_000_000
     names = np.array(SENSED)[modality]
     valid = np.ones(BAG_ROWS, np.float32)
-    found = Embeddings(vectors, names, names, stamps, stamps, stamps, valid)
+    found = Embeddings(
+        vectors, names, names, stamps, stamps, stamps, valid, np.full(len(names), '')
+    )
     store.add_bag(f'/bags/{bag:06d}', 'key', found, start_log_ns=0, thumbnails=[])
 
 

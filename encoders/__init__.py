@@ -3,10 +3,17 @@
 Nothing here knows ROS.
 """
 
-from encoders.decode import AudioOptions, DecodeError, ImageOptions, decode_audio, decode_image
+from encoders.decode import (
+    AudioOptions,
+    DecodeError,
+    ImageOptions,
+    Objection,
+    decode_audio,
+    decode_image,
+)
 from encoders.errors import ModelSetError, SpaceError
 from encoders.modalities import LIVE, MODALITIES, SENSED, STANDARD, Modality
-from encoders.model_sets.binder import Binder
+from encoders.model_sets.binder import Binder, Embedded
 from encoders.predicates.bank import PredicateBank
 from encoders.predicates.file import load_predicates
 from encoders.predicates.fusion import PredicateScore
@@ -21,10 +28,12 @@ __all__ = [
     'AudioOptions',
     'Binder',
     'DecodeError',
+    'Embedded',
     'ImageOptions',
     'Line',
     'Modality',
     'ModelSetError',
+    'Objection',
     'Predicate',
     'PredicateBank',
     'PredicateError',

@@ -55,12 +55,13 @@ def answer(scoring: Scoring, request: QueryText.Request, *, now_ns: int) -> Quer
     asked = list(request.modalities) or list(bank.binder.modalities)
     # Whether it is too old has been decided by the question, not by a predicate.
     vectors = {m: moment.vectors[m] for m in asked if m in moment.vectors}
-    scores = bank.score(vectors)
+    invalid = {m: moment.invalid[m] for m in vectors}
+    scores = bank.score(vectors, invalid=invalid)
 
     def reason(modality: str) -> str:
         if modality not in vectors:
             return f'no {modality} embedding in the last {limit_ms:.0f} ms'
-        told = [r for s in scores for r in s.reasons if r.split()[0] == modality]
+        told = [r for s in scores for r in s.reasons if r.split()[0].rstrip(':') == modality]
         return told[0] if len(told) == len(scores) else ''
 
     return QueryText.Response(

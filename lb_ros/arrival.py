@@ -45,3 +45,4 @@ class Encoded:
     decode_ms: float
     preprocess_ms: float
     encode_ms: float
+    invalid_reason: str = ''

@@ -159,6 +159,7 @@ class EncoderNode(LifecycleNode):
             vector=encoded.vector.tolist(),
             window_start=to_stamp(encoded.window_start_ns),
             valid_fraction=encoded.valid_fraction,
+            invalid_reason=encoded.invalid_reason,
             wait_ms=encoded.wait_ms,
             decode_ms=encoded.decode_ms,
             preprocess_ms=encoded.preprocess_ms,

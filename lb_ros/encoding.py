@@ -18,7 +18,16 @@ from lb_ros.content_check import ContentCheck
 from lb_ros.health import Expectation, InputHealth, Log
 from lb_ros.limits import Limits
 from lb_ros.overload import MemoryPolicy, fatal_line, is_fatal
-from lb_ros.sample import Ready, Sensor, decode, encode, findings, preprocess, put_together
+from lb_ros.sample import (
+    Ready,
+    Sensor,
+    decode,
+    encode,
+    findings,
+    objection,
+    preprocess,
+    put_together,
+)
 from lb_ros.slot import Counters, NewestSlot
 from lb_ros.sound_input import SoundInput
 from lb_ros.stage_times import StageTimes
@@ -337,6 +346,9 @@ class EncodingWorker:
                 if not finding.usable:
                     raise DecodeError(finding.line, fault=finding.fault)
                 sensor.health.note(finding.fault, finding.line)
+            objected = objection(binder, sensor, raw)
+            if objected is not None:
+                sensor.health.note(objected.fault, objected.line)
             inputs, valid = preprocess(binder, sensor, arrival, raw)
         except DecodeError as error:
             self._fail(name, error.fault, str(error))
@@ -354,6 +366,7 @@ class EncodingWorker:
             wait_ms=wait_ms,
             decode_ms=(decoded_s - started_s) * 1e3,
             preprocess_ms=(time.monotonic() - decoded_s) * 1e3,
+            invalid_reason='' if objected is None else objected.reason,
         )
 
     def _lack_memory(self, name: str) -> None:
@@ -382,6 +395,7 @@ class EncodingWorker:
             decode_ms=sample.decode_ms,
             preprocess_ms=sample.preprocess_ms,
             encode_ms=encode_ms,
+            invalid_reason=sample.invalid_reason,
         )
         started_s = time.monotonic()
         self._publish(encoded)

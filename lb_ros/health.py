@@ -26,6 +26,7 @@ FAULTS: dict[str, str] = {
     'backwards': 'stamp before the last one',
     'no_pixel': 'no valid pixel',
     'unit': 'depth in the wrong unit',
+    'temperature': 'the picture shows no temperatures',
     'flat': 'the same value everywhere',
     'saturated': 'most pixels at the end of the scale',
     'frozen': 'the same picture again and again',
@@ -42,7 +43,9 @@ FAULTS: dict[str, str] = {
 HOLD_S = 5.0  # a fault shows this long after it was last seen
 WINDOW = 100  # messages that rates are counted over
 REPAIRED = frozenset({'no_stamp', 'backwards', 'flat', 'saturated', 'frozen', 'clipping', 'gap',
-                      'unit', 'qos', 'type', 'slow'})  # fmt: skip
+                      'unit', 'qos', 'type', 'slow', 'temperature'})  # fmt: skip
+# What lasts as long as a camera is set up as it is: one line, and another after it was away.
+STANDING = frozenset({'temperature'})
 
 
 class Level(IntEnum):
@@ -137,9 +140,10 @@ class InputHealth:
         with self._lock:
             if fault not in FAULTS:
                 raise KeyError(f'no such fault: {fault!r}')
-            self._seen_s[fault], self._lines[fault] = self._clock(), line
+            now_s, before_s = self._clock(), self._seen_s.get(fault, -math.inf)
+            self._seen_s[fault], self._lines[fault] = now_s, line
             again = self._faults.note(fault)
-        if again is None:
+        if again is None or (fault in STANDING and now_s - before_s <= HOLD_S):
             return
         end = '' if fault in REPAIRED else '; such messages are skipped and counted'
         self._log(f'{self.name}: topic {self.topic}: {line}{end}{again}')

@@ -12,6 +12,7 @@ from encoders import MODALITIES, AudioOptions, ImageOptions
 from lb_ros.clip_input import DEFAULT_WINDOW_S
 from lb_ros.health import Expectation
 from lb_ros.parameters import declare_parameter
+from lb_ros.picture_topics import AUTO, TRANSPORTS
 
 # Parameter -> field of ImageOptions; the names say whose they are in a file for all nodes.
 OF_DEPTH = {'depth_mono16': 'mono16_is_depth'}
@@ -42,6 +43,7 @@ class InputParameters:
         expectation: Rate, silence and latency.
         max_future_ms: Stamps further in the future are refused.
         video_window_s: How long clips are.
+        transport: Which form of the pictures is subscribed to, see `PictureTopics`.
     """
 
     images: ImageOptions
@@ -49,6 +51,7 @@ class InputParameters:
     expectation: Expectation
     max_future_ms: float
     video_window_s: float = DEFAULT_WINDOW_S
+    transport: str = AUTO
 
 
 def declare_input_parameters(node: Node, modality: str) -> InputParameters:
@@ -81,10 +84,18 @@ def declare_input_parameters(node: Node, modality: str) -> InputParameters:
     future_ms = declare_parameter(
         node, 'max_future_ms', DEFAULT_MAX_FUTURE_MS, ParameterDescriptor(read_only=True)
     )
+    transport = AUTO
+    if MODALITIES[modality].kind != 'sound':
+        transport = declare_parameter(node, 'transport', AUTO, ParameterDescriptor(read_only=True))
     window_s = DEFAULT_WINDOW_S
     if MODALITIES[modality].kind == 'clip':
         descriptor = ParameterDescriptor(read_only=True, floating_point_range=[WINDOW_RANGE_S])
         window_s = declare_parameter(node, 'video_window_s', DEFAULT_WINDOW_S, descriptor)
+    if transport not in TRANSPORTS:
+        raise ValueError(
+            f'{node.get_name()}: parameter transport must be one of {", ".join(TRANSPORTS)}, '
+            f'not {transport!r}'
+        )
     try:
         return InputParameters(
             images=ImageOptions(**declared(image_names, ImageOptions())),
@@ -92,6 +103,7 @@ def declare_input_parameters(node: Node, modality: str) -> InputParameters:
             expectation=Expectation(**declared(expectation_names, Expectation())),
             max_future_ms=future_ms,
             video_window_s=window_s,
+            transport=transport,
         )
     except ValueError as error:
         raise ValueError(f'{node.get_name()}: {error}') from error

@@ -17,6 +17,7 @@ from encoders.shipped import shipped
 from lb_ros.dds_profile import VARIABLES
 
 TRUTHS = ('true', 'false')
+TRANSPORTS = ('auto', 'raw', 'compressed')
 SEVERITIES = ('debug', 'info', 'warn', 'error', 'fatal')
 ENCODERS = tuple(f'{MODALITIES[name].sensor}_encoder' for name in LIVE)
 NODES = ('bringup', *ENCODERS, 'predicates', 'microphone')
@@ -35,11 +36,28 @@ CAMERAS: dict[str, dict[str, str]] = {
     'orbbec': {'camera': 'camera/color/image_raw', 'depth': 'camera/depth/image_raw'},
     'usb_cam': {'camera': 'image_raw'},
 }
+# The drivers made for Boson and Lepton publish 8 bits with automatic gain, or are not released for
+# ROS 2. usb_cam is, and passes 16-bit counts through (pixel_format: mono16): see docs/launch.md.
 INFRAREDS: dict[str, dict[str, str]] = {
-    'boson': {'infrared': 'flir_boson/image_raw'},
-    'lepton': {'infrared': 'lepton/image_raw'},
+    'boson': {'infrared': 'thermal/image_raw'},
+    'lepton': {'infrared': 'thermal/image_raw'},
     'optris': {'infrared': 'thermal_image'},
     'realsense_nir': {'infrared': 'camera/camera/infra1/image_rect_raw'},
+}
+# What the counts of a driver mean, where it is not centikelvin.
+INFRARED_SETTINGS: dict[str, dict[str, Any]] = {
+    'optris': {'infrared_kelvin_per_count': 0.1, 'infrared_kelvin_at_zero': 173.15},
+    'realsense_nir': {'infrared_kind': 'near_infrared'},
+}
+# Arguments that replace parameters of the same name, and their types.
+INPUT_SETTINGS: dict[str, type] = {
+    'infrared_kind': str,
+    'infrared_kelvin_per_count': float,
+    'infrared_kelvin_at_zero': float,
+    'infrared_low_count': int,
+    'infrared_high_count': int,
+    'infrared_telemetry_rows': int,
+    'transport': str,
 }
 
 
@@ -75,6 +93,18 @@ ARGUMENTS: tuple[Argument, ...] = (
             f'topics of {name}, separated by commas; instead of a preset',
         )
         for name in LIVE
+    ),
+    Argument('infrared_kind', '', 'thermal or near_infrared; by the preset, else params_file'),
+    Argument('infrared_kelvin_per_count', '', 'kelvin per 16-bit count; 0: no temperature'),
+    Argument('infrared_kelvin_at_zero', '', 'kelvin at count 0'),
+    Argument('infrared_low_count', '', 'count that is black where counts are no temperature'),
+    Argument('infrared_high_count', '', 'count that is white where counts are no temperature'),
+    Argument('infrared_telemetry_rows', '', 'rows at the bottom that hold no picture'),
+    Argument(
+        'transport',
+        '',
+        'raw, compressed, or auto: compressed only while the raw topic has no publisher',
+        ('', *TRANSPORTS),
     ),
     Argument('microphone', 'false', 'record from a sound device of this machine', TRUTHS),
     Argument('dds_profile', 'shipped', 'Fast DDS profile: shipped, none, or a file'),
@@ -137,6 +167,8 @@ def _parameters(values: Mapping[str, str], modalities: tuple[str, ...]) -> dict[
             parameters[name] = values[name]
     if modalities:
         parameters['modalities'] = list(modalities)
+    parameters |= INFRARED_SETTINGS.get(values['infrared'], {})
+    parameters |= _input_settings(values)
     topics = CAMERAS.get(values['camera'], {}) | INFRAREDS.get(values['infrared'], {})
     for modality in LIVE:
         sensor = MODALITIES[modality].sensor
@@ -145,6 +177,20 @@ def _parameters(values: Mapping[str, str], modalities: tuple[str, ...]) -> dict[
         if listed:
             parameters[f'{sensor}_inputs'] = list(listed)
     return parameters
+
+
+def _input_settings(values: Mapping[str, str]) -> dict[str, Any]:
+    """The given settings of inputs in the types of their parameters."""
+    found: dict[str, Any] = {}
+    for name, kind in INPUT_SETTINGS.items():
+        if not values[name]:
+            continue
+        try:
+            found[name] = kind(values[name])
+        except ValueError:
+            wanted = 'a whole number' if kind is int else 'a number'
+            raise ValueError(f'argument {name}: {values[name]!r} is not {wanted}') from None
+    return found
 
 
 def _own(parameters: Mapping[str, Any]) -> dict[str, Any]:

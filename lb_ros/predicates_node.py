@@ -213,6 +213,7 @@ class PredicatesNode(LifecycleNode):
             stamp_ns=encoded.stamp_ns,
             space=encoded.space,
             source=encoded.source,
+            invalid_reason=encoded.invalid_reason,
         )
 
     def evaluate_news(self) -> None:
@@ -244,6 +245,7 @@ class PredicatesNode(LifecycleNode):
             stamp_ns=to_ns(message.header.stamp),
             space=message.language_space,
             source=message.source,
+            invalid_reason=message.invalid_reason,
         )
         self.evaluate_news()
 

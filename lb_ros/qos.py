@@ -61,6 +61,7 @@ def subscribe(
     *,
     qos: QoSProfile,
     on_mismatch: Callable[[str, str], None],
+    on_matched: Callable[[int], None] | None = None,
 ) -> Any:
     """Subscribe with overrides by parameters; a publisher that does not fit is named.
 
@@ -72,17 +73,24 @@ def subscribe(
         qos: Before overrides.
         on_mismatch: Called with the topic and the policy when an incompatible publisher is
             discovered; its name is known a moment later, see `mismatch_line`.
+        on_matched: Called with the number of publishers that fit, whenever it changes.
     """
 
     def incompatible(event: Any) -> None:
         on_mismatch(topic, qos_policy_name_from_kind(event.last_policy_kind))
+
+    def matched(event: Any) -> None:
+        if on_matched is not None:
+            on_matched(event.current_count)
 
     return node.create_subscription(
         kind,
         topic,
         callback,
         qos,
-        event_callbacks=SubscriptionEventCallbacks(incompatible_qos=incompatible),
+        event_callbacks=SubscriptionEventCallbacks(
+            incompatible_qos=incompatible, matched=None if on_matched is None else matched
+        ),
         qos_overriding_options=OVERRIDES,
     )
 

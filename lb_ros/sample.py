@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders import MODALITIES, Binder, ImageOptions, decode_image
+from encoders import MODALITIES, Binder, ImageOptions, Objection, decode_image
 from encoders.decode import DecodeError
 from encoders.decode.streams import evenly
 from encoders.preprocess.columns import ColumnStore
@@ -42,7 +42,10 @@ class Sensor:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A preprocessed sample on its way into the network."""
+    """A preprocessed sample on its way into the network.
+
+    `invalid_reason` says why predicates must not count it; empty where they may.
+    """
 
     sensor: str
     modality: str
@@ -53,6 +56,7 @@ class Ready:
     wait_ms: float
     decode_ms: float
     preprocess_ms: float
+    invalid_reason: str = ''
 
 
 def put_together(sensor: Sensor, arrival: Arrival) -> tuple[Arrival, tuple[str, str] | None]:
@@ -125,6 +129,13 @@ def findings(sensor: Sensor, raw: Any) -> list[Finding]:
     """What the content of a raw sample, of a clip its newest picture, shows."""
     newest = raw.new.get(raw.stamps_ns[-1]) if isinstance(raw, Clip) else raw
     return [] if newest is None else sensor.content.check(newest)
+
+
+def objection(binder: Binder, sensor: Sensor, raw: Any) -> Objection | None:
+    """Why a raw sample can be encoded but is no evidence for predicates; None where it is."""
+    if isinstance(raw, Clip):
+        return None
+    return binder.objection(sensor.modality, raw, options=sensor.images)
 
 
 def preprocess(binder: Binder, sensor: Sensor, arrival: Arrival, raw: Any) -> tuple[Tensor, float]:

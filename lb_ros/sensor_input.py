@@ -1,4 +1,4 @@
-"""The input of one sensor: subscriptions in every form it may come in, checked on arrival."""
+"""The input of one sensor: subscriptions in the form it comes in, checked on arrival."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 from rclpy.node import Node
-from sensor_msgs.msg import CompressedImage, Image
 
 from encoders import MODALITIES
 from lb_ros.arrival import Arrival
@@ -17,7 +16,8 @@ from lb_ros.encoding import EncodingWorker
 from lb_ros.health import Status
 from lb_ros.input_parameters import InputParameters
 from lb_ros.msg import AudioChunk
-from lb_ros.qos import CHUNKS, NEWEST, mismatch_line, publishers_line, subscribe
+from lb_ros.picture_topics import PictureTopics
+from lb_ros.qos import CHUNKS, mismatch_line, publishers_line, subscribe
 from lb_ros.stamp_check import StampCheck
 from lb_ros.stamps import to_ns
 from lb_ros.timers import every
@@ -40,7 +40,8 @@ class SensorInput:
     Args:
         node: Whose subscriptions and parameters they are.
         modality: Name.
-        topic: Relative name; images are also taken from its compressed forms.
+        topic: Relative name; pictures are also taken from its compressed forms, see
+            `PictureTopics`.
         parameters: How it is read and judged.
         source: Tells several sensors of one modality apart.
         look: Called with every message while it is open.
@@ -66,10 +67,21 @@ class SensorInput:
         self.is_open = False
         self._mismatches: dict[str, tuple[str, float]] = {}
         self._untyped: set[str] = set()
-        self._subscriptions: dict[str, Any] = {}
+        self._sound: dict[str, Any] = {}
         self._info: Any = None
-        for form, kind in self._forms():
-            self._subscribe(form, kind)
+        self._pictures: PictureTopics | None = None
+        if MODALITIES[modality].kind == 'sound':
+            self._subscribe(topic, AudioChunk)
+        else:
+            self._pictures = PictureTopics(
+                node,
+                modality,
+                topic,
+                transport=parameters.transport,
+                store=self.store,
+                on_mismatch=self._mismatch,
+                on_change=self._tell_form,
+            )
         every(node, LOOK_S, self._look)
 
     def attach(self, worker: EncodingWorker) -> str:
@@ -101,11 +113,14 @@ class SensorInput:
             return None
         health = worker.health(self._sensor)
         status = health.status(worker.counters()[self._sensor], why_silent=self._why_silent)
-        if self._modality != 'infrared':
-            return status
-        images = self._parameters.images
-        kind = {'infrared_kind': images.infrared_kind, 'radiometric': str(images.radiometric)}
-        return replace(status, values={**status.values, **kind})
+        more: dict[str, str] = {}
+        if self._pictures is not None:
+            more['transport'] = self._pictures.form or 'none'
+        if self._modality == 'infrared':
+            images = self._parameters.images
+            more['infrared_kind'] = images.infrared_kind
+            more['radiometric'] = str(images.radiometric)
+        return replace(status, values={**status.values, **more})
 
     def store(self, message: Any) -> None:
         """Take a message; returns at once."""
@@ -137,19 +152,17 @@ class SensorInput:
         )
         worker.put(self._sensor, arrival)
 
-    def _forms(self) -> list[tuple[str, type]]:
-        topic, modality = self._topic, MODALITIES[self._modality]
-        if modality.kind == 'sound':
-            return [(topic, AudioChunk)]
-        compressed = [(f'{topic}/compressed', CompressedImage)]
-        if modality.pixels == 'depth':
-            compressed.append((f'{topic}/compressedDepth', CompressedImage))
-        return [(topic, Image), *compressed]
+    @property
+    def _subscriptions(self) -> dict[str, Any]:
+        return self._sound if self._pictures is None else self._pictures.subscriptions
+
+    def _tell_form(self, form: str) -> None:
+        topic = self._node.resolve_topic_name(self._topic)
+        self._node.get_logger().info(f'{self._modality}: topic {topic}: reading its {form} form')
 
     def _subscribe(self, topic: str, kind: type) -> None:
-        qos = CHUNKS if MODALITIES[self._modality].kind == 'sound' else NEWEST
-        self._subscriptions[topic] = subscribe(
-            self._node, kind, topic, self.store, qos=qos, on_mismatch=self._mismatch
+        self._sound[topic] = subscribe(
+            self._node, kind, topic, self.store, qos=CHUNKS, on_mismatch=self._mismatch
         )
 
     def _mismatch(self, topic: str, policy: str) -> None:
@@ -161,21 +174,27 @@ class SensorInput:
         due = [t for t, (_, heard_s) in self._mismatches.items() if heard_s <= latest_s]
         for topic in due:
             policy, _ = self._mismatches.pop(topic)
+            if topic not in self._subscriptions:  # another form is read by now
+                continue
             wanted = self._subscriptions[topic].qos_profile
             line = mismatch_line(self._node, topic, wanted, policy)
             worker.health(self._sensor).note('qos', line)
 
     def _look(self) -> None:
-        """Now and then: is the sound of another type, has the input fallen silent?"""
-        if MODALITIES[self._modality].kind == 'sound':
+        """Now and then: is it of another type or form, has the input fallen silent?"""
+        if self._pictures is None:
             self._follow_type()
+        else:
+            self._pictures.look()
         if self._worker is not None and self.is_open:
             self._tell_mismatches(self._worker)
             self._worker.health(self._sensor).watch_silence(self._why_silent)
 
     def _why_silent(self) -> str:
-        kinds = [type_name(s.msg_type) for s in self._subscriptions.values()]
-        topics = [self._node.resolve_topic_name(topic) for topic in self._subscriptions]
+        if self._pictures is not None:
+            return publishers_line(self._node, self._pictures.topics, self._pictures.kinds)
+        kinds = [type_name(s.msg_type) for s in self._sound.values()]
+        topics = [self._node.resolve_topic_name(topic) for topic in self._sound]
         return publishers_line(self._node, topics, kinds)
 
     def _follow_type(self) -> None:
@@ -186,7 +205,7 @@ class SensorInput:
         """
         resolved = self._node.resolve_topic_name(self._topic)
         found = {i.topic_type for i in self._node.get_publishers_info_by_topic(resolved)}
-        current = type_name(self._subscriptions[self._topic].msg_type)
+        current = type_name(self._sound[self._topic].msg_type)
         wanted = next((n for n in (type_name(AudioChunk), *SOUND_TYPES) if n in found), None)
         if wanted is None or current in found or wanted in self._untyped:
             return
@@ -196,7 +215,7 @@ class SensorInput:
             line = f'its publisher sends {wanted}, but that package is not installed here'
             self._node.get_logger().warning(f'{self._modality}: topic {resolved}: {line}')
             return
-        self._node.destroy_subscription(self._subscriptions.pop(self._topic))
+        self._node.destroy_subscription(self._sound.pop(self._topic))
         self._subscribe(self._topic, kind)
         info = import_type(INFO_TYPE)
         if self._info is None and info is not None and hasattr(info(), 'sample_format'):

@@ -7,6 +7,7 @@ from encoders.decode.audio import AudioOptions, DecodedAudio, decode_audio
 from encoders.decode.errors import DecodeError
 from encoders.decode.image import DecodedImage, decode_image
 from encoders.decode.options import ImageOptions
+from encoders.decode.temperature import Objection, temperature_objection
 
 __all__ = [
     'AudioOptions',
@@ -14,6 +15,8 @@ __all__ = [
     'DecodedAudio',
     'DecodedImage',
     'ImageOptions',
+    'Objection',
     'decode_audio',
     'decode_image',
+    'temperature_objection',
 ]

@@ -11,10 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders.decode.options import ImageOptions
+from encoders.decode.temperature import Objection
 from encoders.model_sets.encoder import EncoderSet, no_encoder
 from encoders.model_sets.sources import Source, load_encoders
 from encoders.model_sets.towers import towers_of
-from encoders.preprocess import preprocess_picture
+from encoders.preprocess import PLAIN, objection, preprocess_picture
 from encoders.preprocess.columns import Columns
 from encoders.vision.compiled import ReadyCalls, is_compiled, usual
 from encoders.vision.packed import encode_together
@@ -23,6 +25,21 @@ from encoders.vision.prepacked import prepack
 
 Vectors = NDArray[np.float32]
 Together = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+
+
+class Embedded(dict[str, Vectors]):
+    """Unit vectors float32 `[B, D]` by modality, and which of them are no evidence.
+
+    Attributes:
+        invalid: Modality to a reason for each of its samples, empty where it is evidence; holds
+            only modalities with a reason. `PredicateBank.score` respects it.
+    """
+
+    def __init__(
+        self, vectors: Mapping[str, Vectors], invalid: Mapping[str, Sequence[str]]
+    ) -> None:
+        super().__init__(vectors)
+        self.invalid = {name: tuple(reasons) for name, reasons in invalid.items() if any(reasons)}
 
 
 class Binder:
@@ -169,7 +186,24 @@ class Binder:
             vectors[name] = self._encoders[name].encode(inputs[name])
         return {name: vectors[name].float().cpu().numpy() for name in inputs}
 
-    def embed(self, **raw: Any) -> dict[str, Vectors]:
+    def objection(
+        self, modality: str, raw: Any, *, options: ImageOptions = PLAIN
+    ) -> Objection | None:
+        """Why an embedding of a raw sample is no evidence for predicates; None where it is.
+
+        Args:
+            modality: Of the set.
+            raw: The sample, as `preprocess` takes it.
+            options: With which it was decoded.
+
+        Raises:
+            KeyError: The set has no encoder for this modality.
+        """
+        if modality not in self._encoders:
+            raise no_encoder(modality, self.model, self._encoders)
+        return objection(raw, self._encoders[modality].config, options)
+
+    def embed(self, **raw: Any) -> Embedded:
         """Unit vectors float32 `[B, D]` per modality, from raw samples.
 
         Args:
@@ -177,15 +211,20 @@ class Binder:
                 RGB; `video`: uint8 `[T, H, W, 3]`; `depth`: uint16 millimetres or float metres
                 `[H, W]`; `infrared`: uint8 or uint16 `[H, W]`; `audio`: (wave, rate in hertz).
 
+        Returns:
+            A dictionary that also says which samples are no evidence, see `Embedded`.
+
         Raises:
             KeyError: The set has no encoder for a modality.
             ValueError: A sample has a shape or dtype that its modality does not take.
         """
-        inputs = {}
+        inputs, invalid = {}, {}
         for name, samples in raw.items():
             several = samples if isinstance(samples, list) else [samples]
             inputs[name] = torch.cat([self.preprocess(name, sample) for sample in several])
-        return self.encode(inputs)
+            found = [self.objection(name, sample) for sample in several]
+            invalid[name] = ['' if each is None else each.reason for each in found]
+        return Embedded(self.encode(inputs), invalid)
 
     def embed_text(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors float32 `[N, D]` of sentences.

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from encoders.model_sets.binder import Binder
+from encoders.model_sets.binder import Binder, Embedded
 from encoders.model_sets.calibration import Anchors, Fit, sparse_shares
 from encoders.predicates.file import load_predicates
-from encoders.predicates.fusion import Ages, Column, Floats, Scores, Table, fuse
+from encoders.predicates.fusion import NONE_INVALID, Ages, Column, Floats, Scores, Table, fuse
 from encoders.predicates.predicate import Predicate, PredicateError
 
 # Slope of an uncalibrated score: CLIP's largest logit scale.
@@ -123,7 +123,11 @@ class PredicateBank:
         self._arrange()
 
     def score(
-        self, embeddings: Mapping[str, Floats], *, ages_ms: Mapping[str, Ages] | None = None
+        self,
+        embeddings: Mapping[str, Floats],
+        *,
+        ages_ms: Mapping[str, Ages] | None = None,
+        invalid: Mapping[str, Sequence[str]] | None = None,
     ) -> Scores:
         """Score all predicates against the newest embedding of each modality.
 
@@ -133,12 +137,16 @@ class PredicateBank:
             ages_ms: Modality to the age of its evidence, or to one age per sensor. Evidence older
                 than a predicate's `max_age_ms` does not count, and fades in the second half of
                 it. Where None, all evidence is fresh.
+            invalid: Modality to why the evidence of each of its sensors does not count, empty
+                where it does. Where None, what `Binder.embed` found out about its samples.
 
         Returns:
             A sequence with a `PredicateScore` for each, which is made when it is asked for.
         """
         rows = {m: self.similarities(v) for m, v in embeddings.items() if m in self.table.columns}
-        return self.weigh(rows, ages_ms=ages_ms)
+        if invalid is None:
+            invalid = embeddings.invalid if isinstance(embeddings, Embedded) else NONE_INVALID
+        return self.weigh(rows, ages_ms=ages_ms, invalid=invalid)
 
     def similarities(self, vectors: Floats) -> Floats:
         """Cosines float32 `[S, 2, P]` of unit vectors `[D]` or `[S, D]`.
@@ -159,10 +167,14 @@ class PredicateBank:
         return np.stack([said, read], axis=1)
 
     def weigh(
-        self, similarities: Mapping[str, Floats], *, ages_ms: Mapping[str, Ages] | None = None
+        self,
+        similarities: Mapping[str, Floats],
+        *,
+        ages_ms: Mapping[str, Ages] | None = None,
+        invalid: Mapping[str, Sequence[str]] = NONE_INVALID,
     ) -> Scores:
         """As `score`, from what `similarities` gave."""
-        return fuse(self.table, similarities, ages_ms=ages_ms)
+        return fuse(self.table, similarities, ages_ms=ages_ms, invalid=invalid)
 
     def _entry(self, predicate: Predicate) -> _Entry:
         _check_length(self._binder, predicate)

@@ -6,7 +6,7 @@ Everything stays in arrays; a `PredicateScore` is made only of what is asked for
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import overload
 
 import numpy as np
@@ -21,6 +21,7 @@ FRESH_SHARE = 0.5
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 Ages = float | Sequence[float]
+NONE_INVALID: Mapping[str, Sequence[str]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +31,13 @@ class PredicateScore:
     Attributes:
         name: Of the predicate.
         similarity: Cosine between embedding and text contrast, by modality with evidence.
-        probability: By modality, from it alone.
+        probability: By modality, from it alone; 0.5 where its evidence is invalid.
         fused: Probability from all modalities that can tell; 0.5 where none can.
         calibrated: Whether the probabilities were fitted from labelled data; otherwise only their
-            order means something.
+            order means something. False where all evidence is invalid.
         can_tell: Whether any modality with evidence can tell; otherwise `fused` says nothing.
         reasons: What makes this less than it could be: `infrared stale 1.8 s`,
-            `audio cannot tell`, `not calibrated`.
+            `audio cannot tell`, `infrared: 8-bit picture, not a temperature`, `not calibrated`.
     """
 
     name: str
@@ -85,13 +86,17 @@ class Reading:
     """One modality's evidence for all `P` predicates, `[P]` each.
 
     `similarity` is with the contrasts as they were said, `odds` are of what they are read along.
-    `freshness` is 1 for fresh evidence and 0 for none or for evidence that is too old.
+    `freshness` is 1 for fresh evidence and 0 for none or for evidence that is too old. `invalid`
+    names sensors whose evidence does not count, and why; `counts` is False where that is all of
+    them, and then the odds are 0.
     """
 
     similarity: Floats
     odds: Floats
     freshness: Floats
     age_ms: float
+    counts: bool = True
+    invalid: str = ''
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +132,14 @@ class Scores(Sequence[PredicateScore]):
             similarity={m: float(self.readings[m].similarity[index]) for m in present},
             probability={m: float(self._probability(m)[index]) for m in present},
             fused=float(self.fused[index]),
-            calibrated=bool(self.table.calibrated[index]),
+            calibrated=self._is_calibrated(index, present),
             can_tell=bool(self.can_tell[index]),
             reasons=self.reasons(index),
         )
+
+    def _is_calibrated(self, index: int, present: Sequence[str]) -> bool:
+        has_valid = not present or any(self.readings[m].counts for m in present)
+        return bool(self.table.calibrated[index]) and has_valid
 
     def __iter__(self) -> Iterator[PredicateScore]:
         return (self[index] for index in range(len(self)))
@@ -146,6 +155,8 @@ class Scores(Sequence[PredicateScore]):
                 found.append(f'{name} silent')
             elif not reading.freshness[index] > 0:
                 found.append(f'{name} stale {reading.age_ms * 1e-3:.1f} s')
+            elif reading.invalid:
+                found.append(f'{name}{reading.invalid}')
             elif column.weight[index] < MIN_WEIGHT:
                 found.append(f'{name} cannot tell')
             elif self.table.calibrated[index] and not column.fitted[index]:
@@ -165,6 +176,7 @@ def fuse(
     similarities: Mapping[str, Floats],
     *,
     ages_ms: Mapping[str, Ages] | None = None,
+    invalid: Mapping[str, Sequence[str]] = NONE_INVALID,
 ) -> Scores:
     """Score `P` predicates against what the sensors of each modality resemble.
 
@@ -174,9 +186,19 @@ def fuse(
             these are read along, `[S, 2, P]`.
         ages_ms: Modality to the age of its evidence, or to one age per sensor; evidence is fresh
             where None.
+        invalid: Modality to why the evidence of each of its sensors does not count, empty where
+            it does. Such a sensor has no vote, whatever the predicate: the encoder was trained on
+            other values, so that no calibration holds. Where it is the only one, no sensor can
+            tell.
     """
     readings = {
-        name: _read(table, name, rows, None if ages_ms is None else ages_ms[name])
+        name: _read_valid(
+            table,
+            name,
+            rows,
+            None if ages_ms is None else ages_ms[name],
+            invalid.get(name, ()),
+        )
         for name, rows in similarities.items()
         if name in table.columns
     }
@@ -184,6 +206,8 @@ def fuse(
     votes = np.zeros_like(total)
     can_tell = np.zeros(len(table.names), bool)
     for name, reading in readings.items():
+        if not reading.counts:
+            continue
         column, counted = table.columns[name], reading.freshness > 0
         total += column.weight * reading.freshness * reading.odds
         votes += column.weight * counted
@@ -191,6 +215,26 @@ def fuse(
     # Fitted weights are for a sum; without a fit the modalities have equal votes.
     odds = np.where(table.calibrated, total, total / np.maximum(votes, np.float32(1e-9)))
     return Scores(table, readings, probability(odds), can_tell)
+
+
+def _read_valid(
+    table: Table, modality: str, rows: Floats, ages_ms: Ages | None, invalid: Sequence[str]
+) -> Reading:
+    """As `_read`, of the sensors whose evidence counts; of all, without odds, where none does."""
+    if not any(invalid):
+        return _read(table, modality, rows, ages_ms)
+    if len(invalid) != len(rows):
+        raise ValueError(f'{modality}: {len(invalid)} reasons for {len(rows)} sensors')
+    reasons = dict.fromkeys(reason for reason in invalid if reason)
+    valid = [index for index, reason in enumerate(invalid) if not reason]
+    if not valid:
+        reading = _read(table, modality, rows, ages_ms)
+        nothing = np.zeros_like(reading.odds)
+        return replace(reading, odds=nothing, counts=False, invalid=f': {", ".join(reasons)}')
+    chosen = None if ages_ms is None else np.atleast_1d(np.asarray(ages_ms))[valid].tolist()
+    reading = _read(table, modality, rows[valid], chosen)
+    share = f' ({len(rows) - len(valid)} of {len(rows)})'
+    return replace(reading, invalid=f'{share}: {", ".join(reasons)}')
 
 
 def _read(table: Table, modality: str, rows: Floats, ages_ms: Ages | None) -> Reading:

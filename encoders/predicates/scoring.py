@@ -23,10 +23,14 @@ MAX_KEPT = 100_000  # embeddings per sensor, whatever `history_s` says
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """An embedding of a sensor and when it was sensed."""
+    """An embedding of a sensor and when it was sensed.
+
+    `invalid_reason` says why it does not count; empty where it does.
+    """
 
     vector: Vector
     stamp_ns: int
+    invalid_reason: str = ''
 
 
 Found = Sequence[tuple[tuple[str, str], Evidence]]
@@ -40,11 +44,13 @@ class Moment:
         vectors: Modality to the embeddings of its sensors, `[S, D]`.
         ages_ms: Of each, counted back from the moment.
         newest_ns: Stamp of the newest evidence of each modality.
+        invalid: Modality to why the evidence of each sensor does not count, empty where it does.
     """
 
     vectors: dict[str, Vector]
     ages_ms: dict[str, list[float]]
     newest_ns: dict[str, int]
+    invalid: dict[str, list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +114,25 @@ class Scoring:
             self._seen.clear()
 
     def receive(
-        self, modality: str, vector: Vector, *, stamp_ns: int, space: str, source: str = ''
+        self,
+        modality: str,
+        vector: Vector,
+        *,
+        stamp_ns: int,
+        space: str,
+        source: str = '',
+        invalid_reason: str = '',
     ) -> None:
         """Take an embedding; one that is a little older than the last of its sensor is ignored.
+
+        Args:
+            modality: Of its encoder.
+            vector: Unit vector `[D]`.
+            stamp_ns: When it was sensed.
+            space: Its language space.
+            source: Tells several sensors of one modality apart.
+            invalid_reason: Why it does not count, as `encoders.Objection.reason`; empty where it
+                does.
 
         Raises:
             SpaceError: It belongs to another language space.
@@ -126,7 +148,7 @@ class Scoring:
                 if (kept[-1].stamp_ns - stamp_ns) * 1e-6 < RESTART_MS:
                     return
                 kept.clear()
-            kept.append(Evidence(vector, stamp_ns))
+            kept.append(Evidence(vector, stamp_ns, invalid_reason))
             oldest_ns = stamp_ns - self.history_s * 1e9
             while len(kept) > 1 and kept[0].stamp_ns < oldest_ns:
                 kept.popleft()
@@ -165,7 +187,7 @@ class Scoring:
             if key[0] in bank.table.columns:
                 rows.setdefault(key[0], []).append(self._resembles(bank, key, evidence.vector))
         similarities = {modality: np.stack(found) for modality, found in rows.items()}
-        scores = bank.weigh(similarities, ages_ms=ages_ms)
+        scores = bank.weigh(similarities, ages_ms=ages_ms, invalid=_invalid(newest))
         states, changed = before.updated(now_ns * 1e-6, scores)
         with self._lock:
             if self._states is before:  # neither reset nor replaced meanwhile
@@ -199,11 +221,20 @@ def _ages(found: Found, at_ns: int) -> tuple[dict[str, list[float]], dict[str, i
     return ages_ms, newest_ns
 
 
+def _invalid(found: Found) -> dict[str, list[str]]:
+    """By modality: why the evidence of each sensor does not count."""
+    invalid: dict[str, list[str]] = {}
+    for (modality, _), evidence in found:
+        invalid.setdefault(modality, []).append(evidence.invalid_reason)
+    return invalid
+
+
 def _moment(found: Found, at_ns: int) -> Moment:
     vectors: dict[str, list[Vector]] = {}
     for (modality, _), evidence in found:
         vectors.setdefault(modality, []).append(evidence.vector)
-    return Moment({m: np.stack(rows) for m, rows in vectors.items()}, *_ages(found, at_ns))
+    stacked = {m: np.stack(rows) for m, rows in vectors.items()}
+    return Moment(stacked, *_ages(found, at_ns), _invalid(found))
 
 
 def _due_ns(

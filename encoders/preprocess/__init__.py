@@ -19,11 +19,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders.decode.options import ImageOptions
+from encoders.decode.temperature import Objection
 from encoders.modalities import MODALITIES
-from encoders.preprocess import languagebind
+from encoders.preprocess import languagebind as languagebind
 from encoders.preprocess.columns import Columns
 
 MINI, LANGUAGEBIND = 'mini', 'languagebind'
+PLAIN = ImageOptions()
 
 
 @runtime_checkable
@@ -47,6 +50,7 @@ class _Entry:
     to_unit: Callable[..., Any] | None = None
     normalise: Callable[..., Tensor] | None = None
     stored_form: Callable[..., tuple[tuple[int, ...], type[np.generic]]] | None = None
+    objection: Callable[..., Objection | None] | None = None
 
 
 def _find_mini() -> dict[tuple[str, str], _Entry]:
@@ -63,6 +67,7 @@ def _find_mini() -> dict[tuple[str, str], _Entry]:
             to_unit=module.to_unit,
             normalise=module.normalise,
             stored_form=module.stored_form,
+            objection=getattr(module, 'objection', None),
         )
     return found
 
@@ -70,7 +75,11 @@ def _find_mini() -> dict[tuple[str, str], _Entry]:
 _ENTRIES: dict[tuple[str, str], _Entry] = {
     **_find_mini(),
     **{
-        (LANGUAGEBIND, name): _Entry(config, function)
+        (LANGUAGEBIND, name): _Entry(
+            config,
+            function,
+            objection=getattr(import_module(function.__module__), 'objection', None),
+        )
         for name, (config, function) in languagebind.MODALITIES.items()
     },
 }
@@ -101,6 +110,18 @@ def preprocess(
     """
     known = {} if columns is None else {'columns': columns}
     return _FOUND[type(config)][1].preprocess(raw, config, device=device, **known)
+
+
+def objection(raw: Any, config: Config, options: ImageOptions = PLAIN) -> Objection | None:
+    """Why a sample is no evidence for predicates although it can be encoded; None where it is.
+
+    Args:
+        raw: As `preprocess` takes it.
+        config: What the encoder was trained to read.
+        options: With which the sample was decoded.
+    """
+    judge = _FOUND[type(config)][1].objection
+    return None if judge is None else judge(raw, config, options)
 
 
 def preprocess_picture(raw: Any, config: Config, *, device: str | torch.device = 'cpu') -> Tensor:

@@ -13,13 +13,13 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import CompressedImage, Image
 
 from encoders import MODALITIES, SENSED, Binder, Predicate, State
 from encoders.decode import DecodeError, decode_audio, decode_image
 from encoders.decode.audio_window import WINDOW_S, AudioWindow
 from lb_ros.dashboard.session import FUSED, Gauge, Session
 from lb_ros.msg import AudioChunk, Embedding, PredicateScores, PredicateStates, PredicateTruth
+from lb_ros.picture_topics import PictureTopics
 from lb_ros.qos import CHUNKS, LATCHED, NEWEST
 from lb_ros.stamps import to_ns
 
@@ -51,7 +51,8 @@ class DashboardNode(Node):
         self._scored_ns = 0
         self._sound = AudioWindow(WINDOW_S)
         self._pictured_s: dict[str, float] = {}
-        self._watching: list[Subscription] = []
+        self._sounds: list[Subscription] = []
+        self._pictures: list[PictureTopics] = []
         self._embedded: dict[str, list[float]] = {}
         self.taken = 0
         newest = QoSProfile(depth=1)
@@ -62,27 +63,34 @@ class DashboardNode(Node):
             self.create_subscription(Embedding, f'embeddings/{modality}', self._embedding, NEWEST)
         self._listen_to_diagnostics()
 
-    def create_subscription(self, kind: Any, topic: str, callback: Any, qos: Any) -> Subscription:
+    def create_subscription(
+        self, kind: Any, topic: str, callback: Any, qos: Any, **options: Any
+    ) -> Subscription:
         """As usual, and counts what is taken."""
 
         def take(message: Any) -> None:
             self.taken += 1
             callback(message)
 
-        return super().create_subscription(kind, topic, take, qos)
+        return super().create_subscription(kind, topic, take, qos, **options)
 
     def attend(self, watched: bool) -> None:
-        """Subscribe to sensors while somebody watches, and not otherwise."""
-        if watched and not self._watching:
+        """Subscribe to sensors while somebody watches, and not otherwise; call now and then."""
+        if watched and not self._pictures:
             for modality in SENSED:
-                self._watching += [
-                    self.create_subscription(kind, topic, self._picture_of(modality), qos)
-                    for topic, kind, qos in _inputs(modality)
-                ]
-        elif not watched and self._watching:
-            for subscription in self._watching:
+                topic, store = MODALITIES[modality].topic, self._picture_of(modality)
+                if MODALITIES[modality].kind == 'sound':
+                    self._sounds.append(self.create_subscription(AudioChunk, topic, store, CHUNKS))
+                else:
+                    self._pictures.append(PictureTopics(self, modality, topic, store=store))
+        elif not watched and self._pictures:
+            for pictures in self._pictures:
+                pictures.close()
+            for subscription in self._sounds:
                 self.destroy_subscription(subscription)
-            self._watching = []
+            self._pictures, self._sounds = [], []
+        for pictures in self._pictures:
+            pictures.look()
 
     def _listen_to_diagnostics(self) -> None:
         try:
@@ -131,14 +139,21 @@ class DashboardNode(Node):
                 target=self._use, args=(message.model,), name='load model', daemon=True
             ).start()
         vector = np.array(message.vector, np.float32)
-        self._session.add_embedding(to_ns(message.header.stamp), message.modality, vector)
+        self._session.add_embedding(
+            to_ns(message.header.stamp),
+            message.modality,
+            vector,
+            invalid_reason=message.invalid_reason,
+        )
         stage_ms = message.wait_ms + message.decode_ms + message.preprocess_ms + message.encode_ms
         times = self._embedded.setdefault(message.modality, [])
         times.append(time.monotonic())
         del times[:-20]
         rate_hz = (len(times) - 1) / max(times[-1] - times[0], 1e-3)
         text = f'{rate_hz:.1f} Hz, {stage_ms:.0f} ms to encode'
-        self._session.set_gauge(Gauge(message.modality, text))
+        if message.invalid_reason:
+            text = f'{text}; not counted: {message.invalid_reason}'
+        self._session.set_gauge(Gauge(message.modality, text, int(bool(message.invalid_reason))))
 
     def _use(self, model: str) -> None:
         try:
@@ -182,16 +197,6 @@ class DashboardNode(Node):
         start_ns = to_ns(message.header.stamp)
         window = self._sound.add(chunk.wave, rate_hz=chunk.rate_hz, start_ns=start_ns)
         return window.wave, window.rate_hz
-
-
-def _inputs(modality: str) -> list[tuple[str, Any, QoSProfile]]:
-    topic = MODALITIES[modality].topic
-    if MODALITIES[modality].kind == 'sound':
-        return [(topic, AudioChunk, CHUNKS)]
-    inputs = [(topic, Image, NEWEST), (f'{topic}/compressed', CompressedImage, NEWEST)]
-    if modality == 'depth':
-        inputs.append((f'{topic}/compressedDepth', CompressedImage, NEWEST))
-    return inputs
 
 
 def _named(predicates: Sequence[Predicate], names: Sequence[str]) -> dict[str, str]:

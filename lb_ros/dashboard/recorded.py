@@ -105,5 +105,8 @@ def _add_truth(session: Session, bag: Path, *, predicates: Sequence[Predicate]) 
 def _add_embeddings(session: Session, found: Embeddings) -> None:
     for row in found.stamp_ns.argsort(kind='stable'):
         session.add_embedding(
-            int(found.stamp_ns[row]), str(found.modality[row]), found.vectors[row]
+            int(found.stamp_ns[row]),
+            str(found.modality[row]),
+            found.vectors[row],
+            invalid_reason=str(found.invalid_reason[row]),
         )

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import SENSED, Binder, Predicate, PredicateBank, SpaceError, State
-from encoders.predicates.scoring import Scoring
+from encoders.predicates.scoring import Evidence, Scoring
 
 KEEP_S = 600.0
 FUSED = 'fused'
@@ -72,7 +72,7 @@ class Session:
         self._said: dict[str, bool] = {}
         self._scored: set[str] = set()
         self._pictures: dict[str, deque[tuple[float, bytes]]] = {}
-        self._evidence: deque[tuple[int, str, NDArray[np.float32]]] = deque()
+        self._evidence: deque[tuple[str, Evidence]] = deque()
         self._binder: Binder | None = None
         self._ready = threading.Event()
         self._questions: dict[str, Scoring] = {}
@@ -117,15 +117,23 @@ class Session:
             while self.live and kept[-1][0] - kept[0][0] > self.keep_s:
                 kept.popleft()
 
-    def add_embedding(self, time_ns: int, modality: str, vector: NDArray[np.float32]) -> None:
-        """Evidence for questions, those asked and those to come."""
+    def add_embedding(
+        self,
+        time_ns: int,
+        modality: str,
+        vector: NDArray[np.float32],
+        *,
+        invalid_reason: str = '',
+    ) -> None:
+        """Evidence for questions, those asked and those to come; see `Scoring.receive`."""
+        evidence = Evidence(vector, time_ns, invalid_reason)
         with self._lock:
             self.seconds(time_ns)  # what a question is answered from may be the first that came
-            self._evidence.append((time_ns, modality, vector))
-            while self.live and time_ns - self._evidence[0][0] > self.keep_s * 1e9:
+            self._evidence.append((modality, evidence))
+            while self.live and time_ns - self._evidence[0][1].stamp_ns > self.keep_s * 1e9:
                 self._evidence.popleft()
             for sentence, scoring in self._questions.items():
-                scoring.receive(modality, vector, stamp_ns=time_ns, space=scoring.bank.space)
+                _receive(scoring, modality, evidence)
                 self._answer(sentence, scoring, time_ns, (modality,))
 
     def set_gauge(self, gauge: Gauge) -> None:
@@ -169,15 +177,15 @@ class Session:
         stride = max(1, len(evidence) // QUESTION_MOMENTS)
         with self._lock:
             # Only the newest of each sensor counts at a moment that is answered.
-            newest: dict[str, tuple[int, NDArray[np.float32]]] = {}
-            for left, (time_ns, modality, vector) in zip(
+            newest: dict[str, Evidence] = {}
+            for left, (modality, seen) in zip(
                 range(len(evidence) - 1, -1, -1), evidence, strict=True
             ):
-                newest[modality] = (time_ns, vector)
+                newest[modality] = seen
                 if left % stride == 0:
-                    for told, (stamp_ns, seen) in newest.items():
-                        scoring.receive(told, seen, stamp_ns=stamp_ns, space=binder.space)
-                    self._answer(sentence, scoring, time_ns, newest)
+                    for each, latest in newest.items():
+                        _receive(scoring, each, latest)
+                    self._answer(sentence, scoring, seen.stamp_ns, newest)
                     newest.clear()
             self._questions[sentence] = scoring
 
@@ -240,6 +248,16 @@ class Session:
         self.duration_s = max(self.duration_s, time_s)
         while self.live and self.duration_s - self._events[0].time_s > self.keep_s:
             self._events.popleft()
+
+
+def _receive(scoring: Scoring, modality: str, evidence: Evidence) -> None:
+    scoring.receive(
+        modality,
+        evidence.vector,
+        stamp_ns=evidence.stamp_ns,
+        space=scoring.bank.space,
+        invalid_reason=evidence.invalid_reason,
+    )
 
 
 def _thinned(events: Sequence[Event]) -> list[Event]:

@@ -34,6 +34,7 @@ CLOCK_PERIOD_S = 0.02
 POLL_S = 0.05
 QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 CDR_HEADER = 4
+COMPRESSED_FORMS = ('compressed', 'compressedDepth')
 
 
 def restamp(raw: bytes, offset_ns: int) -> bytes:
@@ -192,11 +193,24 @@ def _wait_for_subscribers(
         missing = [
             topic
             for topic, (publisher, _) in publishers.items()
-            if not topic.startswith(optional) and publisher.get_subscription_count() == 0
+            if not topic.startswith(optional)
+            and publisher.get_subscription_count() == 0
+            and not _is_heard_in_another_form(topic, publishers)
         ]
         if not missing or time.monotonic() > limit_s:
             return missing
         time.sleep(POLL_S)
+
+
+def _is_heard_in_another_form(topic: str, publishers: dict[str, tuple[Publisher, bool]]) -> bool:
+    """Whether somebody subscribes to another form of the same pictures: one is enough."""
+    base, _, form = topic.rpartition('/')
+    raw = base if form in COMPRESSED_FORMS else topic
+    return any(
+        publishers[other][0].get_subscription_count()
+        for other in (raw, *(f'{raw}/{each}' for each in COMPRESSED_FORMS))
+        if other != topic and other in publishers
+    )
 
 
 def main() -> int:

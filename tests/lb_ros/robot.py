@@ -32,6 +32,7 @@ TOPICS = {
     'infrared': 'infrared/image',
     'audio': 'microphone/audio',
 }
+RELIABLE = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 # Any probability at all makes these TRUE or FALSE, so a state says whether there is evidence.
 PREDICATES = 'predicates:\n' + ''.join(
     f"""  {name} has evidence:
@@ -55,13 +56,11 @@ class Robot(Node):
 
     def __init__(self) -> None:
         super().__init__('robot')
-        reliable = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
-        self.senders = {
-            name: self.create_publisher(AudioChunk if name == 'audio' else Image, topic, reliable)
-            for name, topic in TOPICS.items()
-        }
+        self.senders: dict[str, Any] = {}
+        for name in TOPICS:
+            self.offer(name)
         self.compressed = {
-            topic: self.create_publisher(CompressedImage, topic, reliable)
+            topic: self.create_publisher(CompressedImage, topic, RELIABLE)
             for topic in ('camera/image/compressed', 'depth/image/compressedDepth')
         }
         self.inputs: dict[str, DiagnosticStatus] = {}
@@ -78,6 +77,20 @@ class Robot(Node):
             )
         self.executor_ = SingleThreadedExecutor()
         self.executor_.add_node(self)
+
+    def offer(self, modality: str) -> None:
+        """Publish the raw messages of a sensor from now on."""
+        kind = AudioChunk if modality == 'audio' else Image
+        self.senders[modality] = self.create_publisher(kind, TOPICS[modality], RELIABLE)
+
+    @contextmanager
+    def only_compressed(self, modality: str) -> Iterator[None]:
+        """Have no publisher of the raw pictures meanwhile, so that compressed ones are read."""
+        self.destroy_publisher(self.senders.pop(modality))
+        try:
+            yield
+        finally:
+            self.offer(modality)
 
     def begin(self, process: subprocess.Popen[str]) -> None:
         """Forget what another process has said, and listen to this one."""

@@ -29,7 +29,7 @@ from rclpy.qos import (  # noqa: E402
 )
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
-from lb_ros.msg import AudioChunk, Embedding  # noqa: E402
+from lb_ros.msg import AudioChunk, Embedding, PredicateScores  # noqa: E402
 from lb_ros.qos import LIVELINESS_S  # noqa: E402
 from lb_ros.stamps import to_ns, to_stamp  # noqa: E402
 from tests.lb_ros.robot import (  # noqa: E402
@@ -152,8 +152,21 @@ CASES = [
 
 @pytest.mark.parametrize('case', CASES, ids=lambda c: f'{c.modality}-{c.fault}')
 def test_a_fault_is_counted_shown_and_logged_once(robot: Robot, case: Case) -> None:
+    if case.topic:
+        with robot.only_compressed(case.modality):
+            _check_fault(robot, case, robot.compressed[case.topic])
+    else:
+        _check_fault(robot, case, robot.senders[case.modality])
+    # The next good message heals it.
+    robot.until(
+        lambda: robot.knows(case.modality),
+        lambda: robot.senders[case.modality].publish(good(robot, case.modality)),
+        limit_s=LIMIT_S,
+    )
+
+
+def _check_fault(robot: Robot, case: Case, sender: Any) -> None:
     key, topic = f'fault_{case.fault}', f'/{TOPICS[case.modality]}'
-    sender = robot.compressed.get(case.topic, robot.senders[case.modality])
     faults, outcomes = robot.count(case.modality, key), robot.count(case.modality, case.outcome)
     robot.logs.clear()
     robot.until(
@@ -173,12 +186,6 @@ def test_a_fault_is_counted_shown_and_logged_once(robot: Robot, case: Case) -> N
     )
     if case.dropped:
         assert robot.count(case.modality, case.outcome) >= outcomes + 3
-    # The next good message heals it.
-    robot.until(
-        lambda: robot.knows(case.modality),
-        lambda: robot.senders[case.modality].publish(good(robot, case.modality)),
-        limit_s=LIMIT_S,
-    )
 
 
 @pytest.mark.parametrize('big', [0, 1])
@@ -317,7 +324,8 @@ def test_png_bombs_are_refused(robot: Robot) -> None:
         robot.compressed['camera/image/compressed'].publish(message)
 
     before = robot.count('image', 'fault_size')
-    robot.until(lambda: robot.count('image', 'fault_size') > before, send, limit_s=LIMIT_S)
+    with robot.only_compressed('image'):
+        robot.until(lambda: robot.count('image', 'fault_size') > before, send, limit_s=LIMIT_S)
 
 
 def test_metres_in_whole_numbers_are_told(robot: Robot) -> None:
@@ -350,7 +358,72 @@ def test_compressed_images_are_evidence(robot: Robot) -> None:
         message.header.stamp = to_stamp(robot.now_ns())
         robot.compressed['camera/image/compressed'].publish(message)
 
-    robot.until(lambda: robot.knows('image'), send, limit_s=LIMIT_S)
+    with robot.only_compressed('image'):
+        robot.until(lambda: robot.knows('image'), send, limit_s=LIMIT_S)
+        robot.until(
+            lambda: robot.told('/camera/image', 'transport') == 'compressed', send, limit_s=LIMIT_S
+        )
+
+
+def test_nothing_is_compressed_for_us_where_the_raw_topic_is_published(robot: Robot) -> None:
+    """The raw publisher is there, ends as in a restart of its driver, and comes back."""
+    compressed = robot.compressed['camera/image/compressed']
+
+    def is_raw() -> bool:
+        told = robot.told('/camera/image', 'transport')
+        return compressed.get_subscription_count() == 0 and told == 'raw'
+
+    for _ in range(2):
+        robot.until(is_raw, lambda: robot.send('image'), limit_s=LIMIT_S)
+        before = robot.count('image', 'received')
+        robot.until(
+            lambda before=before: robot.count('image', 'received') > before + 5,
+            lambda: robot.send('image'),
+            limit_s=LIMIT_S,
+        )
+        assert is_raw()
+        with robot.only_compressed('image'):
+            robot.until(lambda: compressed.get_subscription_count() == 1, limit_s=LIMIT_S)
+
+
+def test_a_grey_thermal_picture_is_no_evidence_of_heat(robot: Robot) -> None:
+    """It is published with the reason, has no vote, and is logged once however long it lasts."""
+    grey = lambda: picture(robot, RNG.integers(0, 255, (48, 64), np.uint8), 'mono8')  # noqa: E731
+    reason = '8-bit picture, not a temperature'
+    before = robot.count('infrared', 'fault_temperature')
+    robot.until(lambda: robot.knows('infrared'), lambda: robot.send('infrared'), limit_s=LIMIT_S)
+    robot.logs.clear()
+    robot.heard.clear()
+    reasons: list[str] = []
+    subscription = robot.create_subscription(
+        PredicateScores,
+        'predicates/scores',
+        lambda message: reasons.extend(r for score in message.scores for r in score.reasons),
+        10,
+    )
+    robot.until(
+        lambda: (
+            f'infrared: {reason}' in reasons
+            and robot.count('infrared', 'fault_temperature') >= before + 3
+            and not robot.knows('infrared')
+            and reason in robot.reasons['infrared']
+        ),
+        lambda: robot.senders['infrared'].publish(grey()),
+        limit_s=LIMIT_S,
+    )
+    robot.destroy_subscription(subscription)
+    assert robot.reasons['infrared'] == f'infrared: {reason}; not calibrated'
+    assert [e.invalid_reason for e in robot.heard if e.modality == 'infrared'][-1] == reason
+    status = robot.inputs['/infrared/image']
+    assert status.level == DiagnosticStatus.WARN and reason in status.message
+    (line,) = robot.lines(reason)
+    assert '/infrared/image' in line and 'mono16' in line
+    robot.until(
+        lambda: robot.knows('infrared'),
+        lambda: robot.senders['infrared'].publish(good(robot, 'infrared')),
+        limit_s=LIMIT_S,
+    )
+    assert [e.invalid_reason for e in robot.heard if e.modality == 'infrared'][-1] == ''
 
 
 def test_diagnostics_have_the_keys_that_dashboards_read(robot: Robot) -> None:

@@ -12,7 +12,16 @@ import pytest
 import yaml
 
 from encoders import LIVE, MODALITIES, STANDARD
-from lb_ros.launching import ARGUMENTS, CAMERAS, ENCODERS, INFRAREDS, plan, profile_to_set
+from lb_ros.launching import (
+    ARGUMENTS,
+    CAMERAS,
+    ENCODERS,
+    INFRAREDS,
+    INPUT_SETTINGS,
+    TRANSPORTS,
+    plan,
+    profile_to_set,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / 'launch').glob('*.launch.py'))
@@ -76,9 +85,47 @@ def test_presets_name_topics_and_lists_replace_them() -> None:
         assert all(re.fullmatch(r'[a-z]\w*(/\w+)*', topic) for topic in topics.values())
 
 
+def test_what_counts_mean_follows_the_preset_and_the_arguments() -> None:
+    assert not set(plan({'infrared': 'boson'})[0].parameters) & set(INPUT_SETTINGS)
+    optris = plan({'infrared': 'optris'})[0].parameters
+    assert (optris['infrared_kelvin_per_count'], optris['infrared_kelvin_at_zero']) == (
+        0.1,
+        173.15,
+    )
+    assert plan({'infrared': 'realsense_nir'})[0].parameters['infrared_kind'] == 'near_infrared'
+    given = {
+        'infrared': 'optris',
+        'infrared_kelvin_per_count': '0.04',
+        'infrared_telemetry_rows': '2',
+        'transport': 'raw',
+        'composed': 'false',
+    }
+    for process in plan(given):
+        assert process.parameters['infrared_kelvin_per_count'] == 0.04
+        assert process.parameters['infrared_kelvin_at_zero'] == 173.15
+        assert process.parameters['infrared_telemetry_rows'] == 2
+        assert process.parameters['transport'] == 'raw'
+
+
+def test_the_settings_of_inputs_are_parameters_of_the_same_type() -> None:
+    pytest.importorskip('rclpy')
+    from lb_ros.picture_topics import TRANSPORTS as KNOWN
+
+    written = yaml.safe_load(PARAMETERS.read_text())['/**']['ros__parameters']
+    for name, kind in INPUT_SETTINGS.items():
+        assert type(written[name]) is kind, name
+    assert KNOWN == TRANSPORTS
+
+
 @pytest.mark.parametrize(
     ('given', 'says'),
     [
+        (
+            {'infrared_low_count': 'few'},
+            "argument infrared_low_count: 'few' is not a whole number",
+        ),
+        ({'infrared_kelvin_at_zero': 'cold'}, "'cold' is not a number"),
+        ({'transport': 'pigeon'}, "argument transport: 'pigeon'"),
         ({'camera': 'eyes'}, "argument camera: 'eyes'"),
         ({'modalities': 'smell'}, "argument modalities: unknown 'smell'"),
         ({'nodes': 'kitchen'}, "argument nodes: unknown 'kitchen'"),

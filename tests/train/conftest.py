@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ TYPES = {
     '/microphone/audio': 'lb_ros/msg/AudioChunk',
     '/ground_truth/predicates': 'lb_ros/msg/PredicateTruth',
 }
+RAW_CAMERA = {'/camera/image': 'sensor_msgs/msg/Image'}
 Moments = Sequence[Mapping[str, bool]]
 
 
@@ -60,8 +61,21 @@ class DrawnBag:
         skip: Sequence[str] = (),
         seed: int = 0,
         storage: StoragePlugin = StoragePlugin.MCAP,
+        thermal: Callable[[NDArray[np.uint16]], NDArray[Any]] = lambda counts: counts,
+        also_raw: bool = False,
     ) -> Path:
-        """One bag with a moment every half second; topics in `skip` are left out."""
+        """One bag with a moment every half second; topics in `skip` are left out.
+
+        Args:
+            path: New folder.
+            moments: What is true at each.
+            marks: About its origin.
+            skip: Topics.
+            seed: Of the noise.
+            storage: Format.
+            thermal: Makes of the counts what the camera sends.
+            also_raw: Record the camera raw as well, on a topic that is listed last.
+        """
         rng = np.random.default_rng(seed)
         writer = Writer(path, version=9, storage_plugin=storage)
         if storage is StoragePlugin.MCAP:
@@ -71,19 +85,23 @@ class DrawnBag:
         with writer:
             links = {
                 topic: writer.add_connection(topic, kind, typestore=self._types)
-                for topic, kind in TYPES.items()
+                for topic, kind in (TYPES | RAW_CAMERA if also_raw else TYPES).items()
                 if topic not in skip
             }
             for index, truth in enumerate(moments, start=1):
                 stamp_ns = START_NS + round(index * STEP_S * 1e9)
-                for topic, message in self._messages(stamp_ns, truth, rng).items():
+                for topic, message in self._messages(stamp_ns, truth, rng, thermal).items():
                     if topic in links:
-                        raw = self._types.serialize_cdr(message, TYPES[topic])
+                        raw = self._types.serialize_cdr(message, message.__msgtype__)
                         writer.write(links[topic], stamp_ns, raw)
         return path
 
     def _messages(
-        self, stamp_ns: int, truth: Mapping[str, bool], rng: np.random.Generator
+        self,
+        stamp_ns: int,
+        truth: Mapping[str, bool],
+        rng: np.random.Generator,
+        thermal: Callable[[NDArray[np.uint16]], NDArray[Any]],
     ) -> dict[str, Any]:
         rgb, depth_mm, infrared = draw(truth, rng)
         jpeg = cv2.imencode('.jpg', cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].ravel()
@@ -98,7 +116,8 @@ class DrawnBag:
                 data=jpeg,
             ),
             '/depth/image': self._plane(stamp_ns, '16UC1', depth_mm),
-            '/infrared/image': self._plane(stamp_ns, 'mono16', infrared),
+            '/infrared/image': self._plane(stamp_ns, '', thermal(infrared)),
+            '/camera/image': self._plane(stamp_ns, 'rgb8', rgb),
             '/microphone/audio': new(
                 'lb_ros/msg/AudioChunk',
                 header=header(begin_ns),
@@ -114,15 +133,15 @@ class DrawnBag:
             ),
         }
 
-    def _plane(self, stamp_ns: int, encoding: str, plane: NDArray[np.uint16]) -> Any:
+    def _plane(self, stamp_ns: int, encoding: str, plane: NDArray[Any]) -> Any:
         return self._new(
             'sensor_msgs/msg/Image',
             header=self._header(stamp_ns),
             height=SIDE,
             width=SIDE,
-            encoding=encoding,
+            encoding=encoding or f'mono{8 * plane.itemsize}',
             is_bigendian=0,
-            step=2 * SIDE,
+            step=plane.nbytes // SIDE,
             data=plane.view(np.uint8).ravel(),
         )
 

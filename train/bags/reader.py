@@ -68,6 +68,15 @@ class BagReport:
         if line not in self.problems:
             self.problems.append(line)
 
+    def problem_like(self, line: str) -> None:
+        """Note a problem once, whatever the numbers in its parentheses."""
+        if not any(_without_details(line) == _without_details(known) for known in self.problems):
+            self.problems.append(line)
+
+
+def _without_details(line: str) -> str:
+    return re.sub(r' \(.*?\)', '', line)
+
 
 class MessageTypes:
     """Message types from the bag itself, from a folder of `.msg` files, or of ROS 2 Jazzy.

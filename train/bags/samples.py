@@ -22,15 +22,26 @@ from torch import Tensor
 from encoders.decode import DecodeError
 from encoders.decode.streams import AudioStream, stream_of
 from encoders.modalities import MODALITIES, SENSED
-from encoders.preprocess import MINI, Config, family_of, stored_form, to_stored, window_s
+from encoders.preprocess import (
+    MINI,
+    Config,
+    family_of,
+    objection,
+    stored_form,
+    to_stored,
+    window_s,
+)
 from train.atomic import atomic_file
 from train.bags.reader import BagMessage, BagReport, read_bag
-from train.bags.storage import read_marks
+from train.bags.storage import bag_topics, read_marks
 
 TRUTH_TOPIC = 'ground_truth/predicates'
 REGION_TOPIC = 'ground_truth/regions'
 REGION_SIZE = 64
 TOPICS = {name: MODALITIES[name].topics for name in SENSED}
+# Of what becomes a sample; 2 leaves out infrared pictures that show no temperatures, and reads one
+# form of each topic.
+RULES = 2
 MAX_OFFSET_S = 0.1
 MIN_SOUND_S = 0.025  # a spectrum needs as much
 # Applied to stored inputs when they are used; they do not change what is stored.
@@ -245,6 +256,7 @@ def _extract(task: tuple[Path, dict[str, Config], Path | None]) -> dict[str, Any
 def _fingerprint(bag: Path, configs: Mapping[str, Config]) -> str:
     files = [bag] if bag.is_file() else sorted(bag.iterdir())
     described = {
+        'rules': RULES,
         'files': [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files],
         'configs': {name: _stored_by(config) for name, config in configs.items()},
     }
@@ -264,7 +276,7 @@ def extract_bag(bag: Path, configs: Mapping[str, Config]) -> dict[str, Any]:
     sensors = {name: _sensor(name, config) for name, config in configs.items()}
     truths: list[tuple[int, dict[str, bool]]] = []
     regions: list[tuple[int, Any]] = []
-    topics = {topic: name for name in configs for topic in TOPICS[name]}
+    topics = _sensor_topics(bag, configs)
     for message in read_bag(bag, report=report):
         if message.topic == TRUTH_TOPIC:
             values = zip(message.message.predicates, message.message.values, strict=True)
@@ -292,6 +304,19 @@ def extract_bag(bag: Path, configs: Mapping[str, Config]) -> dict[str, Any]:
     return part
 
 
+def _sensor_topics(bag: Path, modalities: Iterable[str]) -> dict[str, str]:
+    """Topic to modality: of a sensor that was recorded in several forms, the raw one only.
+
+    A recorder subscribes to every form of a picture, and a sample must not be counted twice.
+    """
+    present = bag_topics(bag)
+    chosen: dict[str, str] = {}
+    for name in modalities:
+        forms = [topic for topic in TOPICS[name] if topic in present]
+        chosen |= dict.fromkeys(forms[:1], name)
+    return chosen
+
+
 class _ImageSensor:
     """Images of one modality in their stored form."""
 
@@ -311,6 +336,12 @@ class _ImageSensor:
             window = self._stream.window(cut)
         except DecodeError as error:
             _skipped(message, error, report)
+            return
+        objected = objection(window.raw, self._config)
+        if objected is not None:
+            # Neither a network nor a calibration may learn from what is no evidence at run time.
+            report.dropped[message.topic] += 1
+            report.problem_like(f'{report.path}: topic {message.topic}: {objected.line}; skipped')
             return
         self._stored.append((window.stamp_ns, to_stored(window.raw, self._config)))
 

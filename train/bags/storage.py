@@ -155,7 +155,7 @@ def _serialized_marks(metadata: dict[str, str]) -> dict[str, str]:
 
 
 def bag_topics(path: Path) -> dict[str, str]:
-    """Topics of a bag, without leading slashes, with their types.
+    """Topics of a bag that hold messages, without leading slashes, with their types.
 
     Found in the index where the bag has one; a truncated bag is read through.
 
@@ -205,7 +205,13 @@ def _indexed_topics(file: Path) -> dict[str, str] | None:
     if summary is None or not summary.channels:
         return None
     kinds = {schema.id: schema.name for schema in summary.schemas.values()}
-    return {c.topic: kinds.get(c.schema_id, '') for c in summary.channels.values()}
+    # A recorder lists every topic that it subscribed to, also those on which nothing came.
+    counts = summary.statistics.channel_message_counts if summary.statistics else None
+    return {
+        channel.topic: kinds.get(channel.schema_id, '')
+        for channel in summary.channels.values()
+        if counts is None or counts.get(channel.id)
+    }
 
 
 def read_raw(file: Path, problem: Problem) -> Iterator[RawMessage]:

@@ -7,7 +7,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -26,6 +26,8 @@ from train.score.windows import SensorTopics, Window, read_windows
 PART_WINDOWS = 64
 BATCH = 16
 IDENTITY = 'identity.json'
+# Of stored parts; 2 holds why a window is no evidence.
+FORMAT = 2
 PROBE_TOLERANCE = 1e-3
 
 Progress = Callable[[int], None]
@@ -41,6 +43,7 @@ class Embeddings:
         topic: `[N]` names.
         stamp_ns, start_ns, log_ns: int64 `[N]`; see `Window`.
         valid: float32 `[N]`, the share of the input that was valid.
+        invalid_reason: `[N]`, why predicates do not count it; empty where they do.
     """
 
     vectors: NDArray[np.float32]
@@ -50,9 +53,15 @@ class Embeddings:
     start_ns: NDArray[np.int64]
     log_ns: NDArray[np.int64]
     valid: NDArray[np.float32]
+    invalid_reason: NDArray[np.str_]
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    def evidence(self) -> Embeddings:
+        """Those that predicates count."""
+        kept = self.invalid_reason == ''
+        return Embeddings(**{name: getattr(self, name)[kept] for name in self.__slots__})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,8 @@ class _Prepared:
     Attributes:
         looked_at: How many windows there were.
         unusable: Topic and what was wrong with each of the others.
+        invalid_reason: Of each window, why predicates do not count it; empty where they do.
+        objections: Topic and line of each window that predicates do not count.
     """
 
     windows: list[Window]
@@ -69,6 +80,8 @@ class _Prepared:
     valid: list[float]
     looked_at: int
     unusable: list[tuple[str, str]]
+    invalid_reason: list[str] = field(default_factory=list)
+    objections: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -165,13 +178,18 @@ def _prepare(binder: Binder, windows: Sequence[Window]) -> _Prepared:
     prepared = _Prepared([], [], [], len(windows), [])
     for window in windows:
         try:
-            tensor, share = binder.preprocess_with_validity(window.modality, window.raw())
+            raw = window.raw()
+            tensor, share = binder.preprocess_with_validity(window.modality, raw)
         except (DecodeError, ValueError) as error:
             prepared.unusable.append((window.topic, str(error)))
             continue
         prepared.windows.append(window)
         prepared.inputs.append(tensor)
         prepared.valid.append(share)
+        objection = binder.objection(window.modality, raw)
+        prepared.invalid_reason.append('' if objection is None else objection.reason)
+        if objection is not None:
+            prepared.objections.append((window.topic, objection.line))
     return prepared
 
 
@@ -179,6 +197,8 @@ def _tell(prepared: _Prepared, report: BagReport) -> None:
     for topic, error in prepared.unusable:
         report.dropped[topic] += 1
         report.problem(f'{report.path}: topic {topic}: {error}; skipped')
+    for topic, line in prepared.objections:
+        report.problem_like(f'{report.path}: topic {topic}: {line}')
 
 
 def _encode(binder: Binder, prepared: _Prepared) -> NDArray[np.float32]:
@@ -208,6 +228,7 @@ def _save(
             start_ns=np.array([w.start_ns for w in windows], np.int64),
             log_ns=np.array([w.log_ns for w in windows], np.int64),
             valid=np.array(prepared.valid, np.float32),
+            invalid_reason=np.array(prepared.invalid_reason, np.str_),
             looked_at=np.array(prepared.looked_at),
             problems=np.array(report.problems, np.str_),
         )
@@ -248,7 +269,8 @@ def _load(parts: Sequence[Path]) -> Embeddings:
         nothing = np.zeros(0, np.int64)
         names = np.zeros(0, np.str_)
         empty = np.zeros((0, 0), np.float32)
-        return Embeddings(empty, names, names, nothing, nothing, nothing, empty[:, 0:0].ravel())
+        shares = empty[:, 0:0].ravel()
+        return Embeddings(empty, names, names, nothing, nothing, nothing, shares, names)
     return Embeddings(**{name: np.concatenate(pieces) for name, pieces in columns.items()})
 
 
@@ -261,6 +283,7 @@ def fingerprint(bag: Path) -> str:
 
 def _prepare_store(store: Path, binder: Binder, source: BagSource, report: BagReport) -> None:
     identity = {
+        'format': FORMAT,
         'bag': fingerprint(source.path),
         'model': binder.model,
         'space': binder.space,

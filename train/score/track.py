@@ -61,6 +61,7 @@ def track(
                 stamp_ns=stamp_ns,
                 space=binder.space,
                 source=str(embeddings.topic[row]),
+                invalid_reason=str(embeddings.invalid_reason[row]),
             )
         now_ns, log_ns = max(now_ns, stamp_ns), int(embeddings.log_ns[rows].max())
         fresh = tuple(dict.fromkeys(str(embeddings.modality[row]) for row in rows))

@@ -13,7 +13,7 @@ from encoders import Binder
 from encoders.decode import DecodeError
 from train.bags.reader import BagReport
 from train.bags.storage import bag_span_ns
-from train.score.embed import BagSource, embed_bag, fingerprint
+from train.score.embed import FORMAT, BagSource, embed_bag, fingerprint
 from train.score.thumbnail import thumbnail
 from train.search.store import MomentStore
 
@@ -61,6 +61,7 @@ def index_bag(
         return IndexedBag(path, 0, known=True)
     unfinished = work / WORK / key
     found = embed_bag(binder, source, store=unfinished, report=report, progress=progress)
+    found = found.evidence()  # a sentence would be judged by the others; the report names them
     if len(found):
         span = bag_span_ns(source.path)
         start_ns = span[0] if span else int(found.log_ns.min())
@@ -72,6 +73,7 @@ def index_bag(
 
 def _key(binder: Binder, source: BagSource) -> str:
     described = {
+        'format': FORMAT,
         'bag': fingerprint(source.path),
         'model': binder.model,
         'topics': {m: list(topics) for m, topics in source.topics.named.items()},

@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders.decode.options import ImageOptions
+from encoders.decode.temperature import Objection, temperature_objection
 from encoders.preprocess.languagebind import pixels
 from encoders.preprocess.languagebind.image import as_planes
 from encoders.preprocess.upload import upload_as_float
@@ -75,6 +77,19 @@ def preprocess(
         valid = float(alive.float().mean())
     square = pixels.resize_and_crop(planes, size=config.size, antialias=config.antialias)
     return pixels.normalise(square, mean=config.mean, std=config.std)[0], valid
+
+
+def objection(
+    raw: NDArray[Any], config: InfraredConfig, options: ImageOptions
+) -> Objection | None:
+    """Why a picture is no evidence.
+
+    With `frame`, as LanguageBind was trained, the network never sees a temperature scale, and an
+    8-bit picture is what it knows. With `fixed`, bytes have no place on the scale; what counts
+    mean there is up to whoever set `low` and `high`.
+    """
+    is_grey = config.stretch == 'fixed' and raw.dtype == np.uint8
+    return temperature_objection(raw, options) if is_grey else None
 
 
 def stretched(counts: Tensor, alive: Tensor, config: InfraredConfig) -> Tensor:

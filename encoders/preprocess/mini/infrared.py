@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders.decode.options import ImageOptions
+from encoders.decode.temperature import Objection, temperature_objection
 from encoders.preprocess.mini.area import shrink, shrinks_there
 from encoders.preprocess.upload import upload_as_float
 
@@ -21,7 +23,8 @@ class InfraredConfig:
 
     The defaults read centikelvin (FLIR Lepton "TLinear", 0.01 K per count), 283 K to 483 K. The
     scale is fixed, not stretched to each frame: the same grey is always the same temperature.
-    uint8 images carry no temperature and are taken as 0..1 over 0..255.
+    uint8 images carry no temperature and are taken as 0..1 over 0..255; they are encoded, but are
+    no evidence (see `objection`).
 
     Things at rest differ by a kelvin or two, which is a hundredth of that scale. With
     `fine_low_count`..`fine_high_count` the network is given that part of it, as -1..1, in two of
@@ -112,3 +115,10 @@ def preprocess(
     if shrinks_there(raw.shape, config.size, device):
         return normalise(shrunk(raw, config, device), config), valid
     return normalise(upload_as_float(to_unit(raw, config), device), config), valid
+
+
+def objection(
+    raw: NDArray[Any], config: InfraredConfig, options: ImageOptions
+) -> Objection | None:
+    """Why a picture is no evidence: this scale is of temperatures, and the picture shows none."""
+    return temperature_objection(raw, options)

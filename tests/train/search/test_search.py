@@ -57,7 +57,9 @@ def add(store: MomentStore, vectors: np.ndarray, modality: str, *, bag: str) -> 
     stamps = np.arange(rows) * 1_000_000_000
     names = np.array([modality] * rows)
     valid = np.ones(rows, np.float32)
-    found = Embeddings(vectors, names, names, stamps, stamps, stamps, valid)
+    found = Embeddings(
+        vectors, names, names, stamps, stamps, stamps, valid, np.full(len(names), '')
+    )
     store.add_bag(bag, 'key', found, start_log_ns=0, thumbnails=[])
 
 
