@@ -26,6 +26,7 @@ from lb_ros.microphone import MicrophoneNode
 from lb_ros.model_service import offer_load_model
 from lb_ros.parameters import Parameters, Settings, inputs_of, unknown_parameters
 from lb_ros.predicates_node import PredicatesNode
+from lb_ros.ros_arguments import doubts, read_arguments, typed_arguments
 from lb_ros.shared import SharedModel
 from lb_ros.start import STOP_SIGNALS
 from lb_ros.watchdog import leave
@@ -66,14 +67,19 @@ def main(name: str, args: list[str] | None = None) -> None:
     Args:
         name: One of `NODES`.
         args: ROS arguments; the command line where None.
+
+    Raises:
+        ValueError: An argument is wrong.
     """
     use_dds_profile()
     if freed_bytes := remove_dead_segments():
         freed = f'{freed_bytes / 1e6:.0f} MB of shared memory that killed processes had left'
         print(f'{name}: freed {freed}', file=sys.stderr)
+    arguments = read_arguments(name, sys.argv[1:] if args is None else args)
     try:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    except RuntimeError as error:  # a ROS argument or a parameter file is wrong
+        with typed_arguments(arguments) as words:
+            rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # an argument of which only ROS knows that it is wrong
         print(f'{name}: {error}', file=sys.stderr)
         raise SystemExit(1) from None
     executor = SensorsFirstExecutor()
@@ -83,6 +89,8 @@ def main(name: str, args: list[str] | None = None) -> None:
         for signum in STOP_SIGNALS:
             signal.signal(signum, _interrupt)
         started = _build_or_tell(name)
+        for doubt in doubts(arguments):
+            started.leader.get_logger().warning(doubt)
         _warn_of_unknown_parameters(started)
         _run(started, executor)
     except (KeyboardInterrupt, ExternalShutdownException):

@@ -20,16 +20,29 @@ def start(name: str, args: list[str] | None = None) -> NoReturn:
     """
     for signum in STOP_SIGNALS:
         signal.signal(signum, lambda signum, frame: _leave(0))
+    words = sys.argv[1:] if args is None else args
+    _check(name, words)
     from lb_ros.nodes import main
 
     status = 0
     try:
-        main(name, args)
+        main(name, words)
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else 1
     # Nodes lie in cycles of references; while one is left, so is the shared memory of Fast DDS.
     gc.collect()
     _leave(status)
+
+
+def _check(name: str, words: list[str]) -> None:
+    """End the process where its arguments are wrong, before the seconds of the imports."""
+    from lb_ros.ros_arguments import read_arguments, refuse_others
+
+    try:
+        refuse_others(read_arguments(name, words).others)
+    except ValueError as error:
+        print(f'{name}: {error}', file=sys.stderr)
+        _leave(2)
 
 
 def _leave(status: int) -> NoReturn:
@@ -42,4 +55,4 @@ def _leave(status: int) -> NoReturn:
 
 
 if __name__ == '__main__':
-    start(sys.argv[1])
+    start(sys.argv[1], sys.argv[2:])

@@ -64,6 +64,9 @@ def test_the_modalities_apart_are_those_of_the_parameters(tmp_path: Path) -> Non
     file.write_text('/**: {ros__parameters: {modalities: [infrared]}}')
     found = plan({'composed': 'false', 'params_file': str(file)})
     assert [p.executable for p in found] == ['infrared_encoder', 'predicates']
+    file.write_text('/**: {ros__parameters: {modalities: depth}}')  # as bringup accepts it
+    found = plan({'composed': 'false', 'params_file': str(file)})
+    assert [p.executable for p in found] == ['depth_encoder', 'predicates']
 
 
 def test_presets_name_topics_and_lists_replace_them() -> None:
@@ -90,6 +93,26 @@ def test_presets_name_topics_and_lists_replace_them() -> None:
 def test_a_wrong_argument_is_named(given: dict[str, str], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         plan(given)
+
+
+@pytest.mark.parametrize('composed', ['true', 'false'])
+@pytest.mark.parametrize(
+    ('text', 'says'),
+    [
+        (None, "argument params_file: there is no file '.*mine.yaml'; correct the path"),
+        ('', 'argument params_file: .*mine.yaml is empty'),
+        ('a: [', 'argument params_file: .*mine.yaml is not valid YAML'),
+        ('modalities: [depth]', "argument params_file: .*'modalities' is outside ros__parameters"),
+    ],
+)
+def test_an_unusable_params_file_is_an_error_in_either_mode(
+    tmp_path: Path, composed: str, text: str | None, says: str
+) -> None:
+    file = tmp_path / 'mine.yaml'
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(ValueError, match=says):
+        plan({'composed': composed, 'params_file': str(file)})
 
 
 def test_the_dds_profile_of_the_user_is_kept() -> None:
