@@ -34,12 +34,20 @@ class Subcommand:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns its exit status.
 
-    0 done, 1 failed, 2 unusable input, 130 interrupted (also while a subcommand still imports).
+    0 done, 1 failed, 2 unusable input, 130 interrupted (also while a subcommand still imports),
+    141 the reader of its output has gone.
     """
     try:
         return _run(list(sys.argv[1:] if arguments is None else arguments))
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        from lb_ros.start import drop_output, is_reader_gone
+
+        if not is_reader_gone():
+            raise
+        drop_output()
+        return 141
 
 
 def _run(words: Sequence[str]) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
 import sys
 from dataclasses import dataclass
 
@@ -28,7 +27,7 @@ from lb_ros.parameters import Parameters, Settings, inputs_of, unknown_parameter
 from lb_ros.predicates_node import PredicatesNode
 from lb_ros.ros_arguments import doubts, read_arguments, typed_arguments
 from lb_ros.shared import SharedModel
-from lb_ros.start import STOP_SIGNALS
+from lb_ros.start import interrupt_on_stop
 from lb_ros.watchdog import leave
 
 NODES = (
@@ -85,9 +84,8 @@ def main(name: str, args: list[str] | None = None) -> None:
     executor = SensorsFirstExecutor()
     started: Started | None = None
     try:
-        # Both ways of being stopped leave through the same door, so that everything is closed.
-        for signum in STOP_SIGNALS:
-            signal.signal(signum, _interrupt)
+        # All ways of being stopped leave through the same door, so that everything is closed.
+        interrupt_on_stop()
         started = _build_or_tell(name)
         for doubt in doubts(arguments):
             started.leader.get_logger().warning(doubt)
@@ -150,14 +148,6 @@ def _close(started: Started) -> None:
     started.model.close()
     with contextlib.suppress(OSError):  # nobody may be left to read it
         print(json.dumps({'counters': started.model.counters()}), flush=True)
-
-
-def _interrupt(signum: int, frame: object) -> None:
-    # Once is enough: a terminal and a launch file both pass Ctrl-C on, and the second one must
-    # not break off the closing.
-    for each in STOP_SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def _build_or_tell(name: str) -> Started:

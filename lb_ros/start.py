@@ -5,11 +5,17 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import select
 import signal
 import sys
+import threading
 from typing import NoReturn
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# `nohup` has a process ignore that its terminal closes; everything else stops it.
+_HANGUP = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, *_HANGUP)
+END_WITH_READER = '--end-with-reader'
+STDOUT = 1
 
 
 def start(name: str, args: list[str] | None = None) -> NoReturn:
@@ -17,10 +23,18 @@ def start(name: str, args: list[str] | None = None) -> NoReturn:
 
     The imports take seconds. A signal that comes meanwhile finds nothing to close, so it ends the
     process at once, with the status 0 of any other stop and without a traceback.
+
+    Args:
+        name: Of the node.
+        args: Arguments; the command line where None. `END_WITH_READER` among them: see
+            `end_with_reader`.
     """
     for signum in STOP_SIGNALS:
         signal.signal(signum, lambda signum, frame: _leave(0))
-    words = sys.argv[1:] if args is None else args
+    given = sys.argv[1:] if args is None else args
+    words = [word for word in given if word != END_WITH_READER]
+    if words != given:
+        end_with_reader()
     _check(name, words)
     from lb_ros.nodes import main
 
@@ -43,6 +57,51 @@ def _check(name: str, words: list[str]) -> None:
     except ValueError as error:
         print(f'{name}: {error}', file=sys.stderr)
         _leave(2)
+
+
+def interrupt_on_stop() -> None:
+    """Every signal that stops this process raises KeyboardInterrupt, the first one only."""
+    for signum in STOP_SIGNALS:
+        signal.signal(signum, _interrupt)
+
+
+def end_with_reader() -> None:
+    """Stop this process, as SIGTERM does, when the terminal or pipe it prints to closes.
+
+    A process that prints nothing would not notice; one whose parent was killed would live on.
+    """
+
+    def watch() -> None:
+        if _wait_for_reader(None):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name='end with reader', daemon=True).start()
+
+
+def is_reader_gone() -> bool:
+    """Whether the pipe or terminal that this process prints to is closed."""
+    return _wait_for_reader(0)
+
+
+def drop_output() -> None:
+    """Print nothing more: what is buffered for a reader that has gone fails at the exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, STDOUT)
+    os.close(nowhere)
+
+
+def _wait_for_reader(timeout_ms: int | None) -> bool:
+    poll = select.poll()
+    poll.register(STDOUT, 0)  # no event but that it has been closed, which a file never is
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(timeout_ms))
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    # Once is enough: a terminal and a launch file both pass Ctrl-C on, and the second one must
+    # not break off the closing.
+    for each in STOP_SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _leave(status: int) -> NoReturn:

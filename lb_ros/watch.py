@@ -13,6 +13,7 @@ from typing import Any
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
@@ -24,6 +25,7 @@ from lb_ros.dds_profile import use_dds_profile
 from lb_ros.msg import PredicateScore, PredicateScores, PredicateStates
 from lb_ros.qos import LATCHED
 from lb_ros.stamps import to_ns
+from lb_ros.start import interrupt_on_stop
 
 BARS = '▁▂▃▄▅▆▇█'
 SPARKS = 30  # values of a sparkline
@@ -64,9 +66,10 @@ class Seen:
 
 
 def watch(*, as_json: bool, seconds: float, namespace: str = '') -> int:
-    """Show until interrupted or for so many seconds; 1 where nothing ever arrived."""
+    """Show until stopped by a signal or for so many seconds; 1 where nothing ever arrived."""
     use_dds_profile()
-    rclpy.init()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    interrupt_on_stop()
     node = Node('watch', namespace=namespace or None)
     seen = Seen()
     node.create_subscription(PredicateScores, 'predicates/scores', seen.take_scores, 10)

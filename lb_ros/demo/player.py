@@ -6,7 +6,6 @@ import argparse
 import importlib
 import json
 import math
-import signal
 import struct
 import sys
 import time
@@ -28,6 +27,7 @@ from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 
 from lb_ros.dds_profile import use_dds_profile
+from lb_ros.start import drop_output, end_with_reader, interrupt_on_stop
 
 START_DELAY_S = 1.0
 CLOCK_PERIOD_S = 0.02
@@ -200,7 +200,12 @@ def _wait_for_subscribers(
 
 
 def main() -> int:
-    """Entry of the player process; prints a JSON report as its last line."""
+    """Entry of the player process; prints a JSON report as its last line.
+
+    Returns:
+        0 the bag was played, 2 unusable input, 130 stopped before the end: by a signal, or because
+        the terminal or pipe it prints to closed. A loop has no other end, so it returns 0 there.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('bag', type=Path)
     parser.add_argument('--wait', type=float, default=180.0, help='seconds to await subscribers')
@@ -216,6 +221,8 @@ def main() -> int:
     use_dds_profile()
     rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
     try:
+        interrupt_on_stop()
+        end_with_reader()
         played = play(
             args.bag,
             wait_s=args.wait,
@@ -224,14 +231,14 @@ def main() -> int:
             loop=args.loop,
             clock=args.clock,
         )
-        print(json.dumps(played))
+        print(json.dumps(played), flush=True)
+    except BrokenPipeError:
+        drop_output()
+        return 130
     except (OSError, ValueError) as error:
         print(f'bag player: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # a terminal and a launch file both pass it on
         return 0 if args.loop else 130  # a loop has no other end
     finally:
         rclpy.try_shutdown()

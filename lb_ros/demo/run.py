@@ -24,6 +24,7 @@ from encoders.shipped import shipped
 from lb_ros.demo.picture import Picture
 from lb_ros.demo.recording import Recording, medians, percentile
 from lb_ros.demo.table import live_table, sentences_table, summary_table
+from lb_ros.start import END_WITH_READER, interrupt_on_stop
 
 GRACE_S = 1.5
 STOP_S = 15.0
@@ -56,7 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demonstration; 0 on success, 1 if a process failed, 2 for unusable input."""
+    """Run the demonstration.
+
+    Returns:
+        0 success, 1 a process failed, 2 unusable input, 130 stopped by Ctrl-C, SIGTERM or SIGHUP.
+    """
+    interrupt_on_stop()
     os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     # A table squeezed into the 80 columns of a file or a pipe says nothing.
@@ -166,7 +172,7 @@ def _show(
 def _start(model: str, predicates: Path, bag: Path) -> dict[str, subprocess.Popen[str]]:
     parameters = ['-p', f'model:={model}', '-p', f'predicates:={predicates}']
     commands = {
-        'nodes': ['-m', 'lb_ros.start', 'bringup', '--ros-args', *parameters],
+        'nodes': ['-m', 'lb_ros.start', 'bringup', END_WITH_READER, '--ros-args', *parameters],
         'player': ['-m', 'lb_ros.demo.player', str(bag), '--after', 'bringup'],
     }
     return {
@@ -174,7 +180,9 @@ def _start(model: str, predicates: Path, bag: Path) -> dict[str, subprocess.Pope
             [sys.executable, *command],
             stdout=subprocess.PIPE,
             text=True,
-            start_new_session=True,  # Ctrl-C reaches this process alone, which stops the others
+            # Ctrl-C reaches this process alone, which stops the others. Where it is killed, they
+            # notice that nobody reads what they print.
+            start_new_session=True,
         )
         for name, command in commands.items()
     }
@@ -199,12 +207,13 @@ def _watch(
 ) -> Recording:
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
+    from rclpy.signals import SignalHandlerOptions
 
     from lb_ros.dds_profile import use_dds_profile
     from lb_ros.demo.listener import Listener
 
     use_dds_profile()
-    rclpy.init()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     recording = Recording()
     listener = Listener(recording)
     executor = SingleThreadedExecutor()
