@@ -12,7 +12,7 @@ from typing import Any
 
 from encoders.modalities import LIVE, MODALITIES, STANDARD
 from encoders.shipped import shipped
-from lb_ros.dds_profile import VARIABLES
+from lb_ros.dds_profile import has_own_transports, is_fast_dds
 from lb_ros.parameter_file import listed, read_parameter_file
 
 TRUTHS = ('true', 'false')
@@ -76,7 +76,11 @@ ARGUMENTS: tuple[Argument, ...] = (
         for name in LIVE
     ),
     Argument('microphone', 'false', 'record from a sound device of this machine', TRUTHS),
-    Argument('dds_profile', 'shipped', 'Fast DDS profile: shipped, none, or a file'),
+    Argument(
+        'dds_profile',
+        'shipped',
+        'Fast DDS profile: shipped (unless you have transports of your own), none, or a file',
+    ),
 )
 
 
@@ -196,9 +200,9 @@ def profile_to_set(argument: str, environment: Mapping[str, str]) -> str:
     Raises:
         ValueError: There is no such file.
     """
-    if argument == 'none' or (
-        argument == 'shipped' and any(environment.get(name) for name in VARIABLES)
-    ):
+    if argument == 'none' or not is_fast_dds(environment):
+        return ''
+    if argument == 'shipped' and has_own_transports(environment):
         return ''
     path = shipped('config/dds_profile.xml') if argument == 'shipped' else Path(argument)
     if not path.is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from rclpy.signals import SignalHandlerOptions
 from encoders import LIVE, MODALITIES
 from lb_ros.arrival import Encoded
 from lb_ros.bringup_node import BringupNode
-from lb_ros.dds_profile import use_dds_profile
+from lb_ros.dds_profile import is_fast_dds, use_dds_profile
 from lb_ros.dead_segments import remove_dead_segments
 from lb_ros.diagnostics import publish_diagnostics
 from lb_ros.encoder_node import EncoderNode
@@ -71,7 +72,7 @@ def main(name: str, args: list[str] | None = None) -> None:
         ValueError: An argument is wrong.
     """
     use_dds_profile()
-    if freed_bytes := remove_dead_segments():
+    if freed_bytes := remove_dead_segments() if is_fast_dds(os.environ) else 0:
         freed = f'{freed_bytes / 1e6:.0f} MB of shared memory that killed processes had left'
         print(f'{name}: freed {freed}', file=sys.stderr)
     arguments = read_arguments(name, sys.argv[1:] if args is None else args)

@@ -21,6 +21,7 @@ from rich.live import Live
 
 from encoders import Binder, ModelSetError, Predicate, PredicateError
 from encoders.shipped import shipped
+from lb_ros.dds_profile import has_own_transports
 from lb_ros.demo.picture import Picture
 from lb_ros.demo.recording import Recording, medians, percentile
 from lb_ros.demo.table import live_table, sentences_table, summary_table
@@ -64,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
     """
     interrupt_on_stop()
     os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
-    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    if not has_own_transports(os.environ):  # this range has transports of its own
+        os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     # A table squeezed into the 80 columns of a file or a pipe says nothing.
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     try:

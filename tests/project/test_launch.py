@@ -118,6 +118,9 @@ def test_an_unusable_params_file_is_an_error_in_either_mode(
 def test_the_dds_profile_of_the_user_is_kept() -> None:
     assert profile_to_set('shipped', {}).endswith('dds_profile.xml')
     assert profile_to_set('shipped', {'FASTRTPS_DEFAULT_PROFILES_FILE': 'mine.xml'}) == ''
+    assert profile_to_set('shipped', {'FASTDDS_BUILTIN_TRANSPORTS': 'UDPv4'}) == ''
+    assert profile_to_set('shipped', {'RMW_IMPLEMENTATION': 'rmw_cyclonedds_cpp'}) == ''
+    assert profile_to_set('shipped', {'RMW_IMPLEMENTATION': 'rmw_fastrtps_cpp'}) != ''
     assert profile_to_set('none', {}) == ''
     with pytest.raises(ValueError, match='dds_profile'):
         profile_to_set('/nowhere.xml', {})
