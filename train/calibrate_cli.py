@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
 from encoders.calibration import Calibration
 from encoders.predicate_file import load_predicates
+from train.fitted_table import print_table
 from train.phrasings import Phrasings
 from train.samples import Samples
 from train.thresholds import (
@@ -123,4 +123,4 @@ def print_thresholds(fits: list[ThresholdFit]) -> None:
             f'{fit.cost:.3f}',
             '' if fit.probe_auroc is None else f'{fit.probe_auroc:.3f}',
         )
-    Console().print(table)
+    print_table(table)

@@ -10,13 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from encoders import Binder
 from encoders.model_set import ModelSetError
 from encoders.sources import parse_source
 from encoders.space import SpaceError
+from train.fitted_table import print_table
 from train.metrics import Retrieval
 from train.pair_data import open_pair_data
 from train.pair_eval import embed_pairs, retrieval_tables
@@ -86,7 +86,7 @@ def print_suite(result: SuiteResult) -> None:
         table.add_column(column)
     for name, accuracy in result.top1.items():
         table.add_row(name, str(accuracy), f'{result.chance:.3f}')
-    Console().print(table)
+    print_table(table)
 
 
 def print_retrieval(title: str, tables: Mapping[str, Retrieval]) -> None:
@@ -98,4 +98,4 @@ def print_retrieval(title: str, tables: Mapping[str, Retrieval]) -> None:
         recalls = [str(one.recall[k]) for k in one.recall]
         median = f'{one.median_rank.value:.0f}'
         table.add_row(name, str(one.candidates), *recalls, median, f'{one.chance:.4f}')
-    Console().print(table)
+    print_table(table)

@@ -163,9 +163,11 @@ def _show(
     report = make_report(recording, binder, bag, played, _last_json(outputs['nodes']))
     if args.report:
         args.report.write_text(json.dumps(report, indent=2) + '\n')
-    console.print(summary_table(recording.summarise()))
+    from train.fitted_table import print_table
+
+    print_table(summary_table(recording.summarise()), console)
     if args.text:
-        console.print(sentences_table(recording, [t.strip() for t in args.text]))
+        print_table(sentences_table(recording, [t.strip() for t in args.text]), console)
     keys = ('medians', 'latency_ms', 'delivered_fraction')
     console.print({key: report[key] for key in keys})
     return 0
@@ -236,7 +238,8 @@ def _watch(
                 if picture is not None:
                     picture.look(recording)
                 if not args.headless:
-                    live.update(live_table(recording, modalities, limit=limit), refresh=True)
+                    shown = live_table(recording, modalities, limit=limit, width=console.width)
+                    live.update(shown, refresh=True)
     finally:
         executor.shutdown()
         listener.destroy_node()
