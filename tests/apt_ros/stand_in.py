@@ -24,6 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / 'requirements' / 'ros.txt'
 PROGRAMS = Path(__file__).with_name('programs')
+EXTENSION = Path(__file__).with_name('cv_bridge_stand_in.c')
 STEP_S = 900.0
 # Versions of Ubuntu 24.04 where they matter: NumPy's binary interface, empy's and setuptools' API.
 SYSTEM = (
@@ -169,6 +170,7 @@ def build(root: Path, python: Path, upstream: Path | None = None) -> StandIn:
     pinned = re.findall(r'^ros-\S+==\S+', REQUIREMENTS.read_text(), re.MULTILINE)
     _pip(made, made.ros, ('--no-deps', *pinned))
     _correct_include_paths(made)
+    _compile_extension(made)
     if upstream is not None:
         _install_upstream(made, upstream)
     _write_setup(made)
@@ -186,7 +188,7 @@ def cached(version: str, upstream: Path | None) -> StandIn:
     """
     python = find_python(version)
     key = hashlib.sha256(f'{python.resolve()} {upstream}'.encode())
-    for file in (REQUIREMENTS, Path(__file__), *sorted(PROGRAMS.iterdir())):
+    for file in (REQUIREMENTS, Path(__file__), EXTENSION, *sorted(PROGRAMS.iterdir())):
         key.update(file.read_bytes())
     base = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache'))
     return build(
@@ -216,10 +218,21 @@ def _pip(made: StandIn, prefix: Path, packages: tuple[str, ...]) -> None:
     _run([made.python, '-m', 'pip', *options, *packages])
 
 
-def _correct_include_paths(made: StandIn) -> None:
-    """Replace the two folders of the build container that the wheels' CMake files name."""
+def _include_paths(made: StandIn) -> tuple[str, str]:
     probe = 'import numpy, sysconfig; print(sysconfig.get_path("include"), numpy.get_include())'
     include, numpy_include = _run([made.python, '-c', probe]).split()
+    return include, numpy_include
+
+
+def _compile_extension(made: StandIn) -> None:
+    folders = [f'-I{path}' for path in _include_paths(made)]
+    output = _packages(made) / f'{EXTENSION.stem}.so'
+    _run(['cc', '-shared', '-fPIC', *folders, EXTENSION, '-o', output])
+
+
+def _correct_include_paths(made: StandIn) -> None:
+    """Replace the two folders of the build container that the wheels' CMake files name."""
+    include, numpy_include = _include_paths(made)
     for file in (made.ros / 'share').rglob('*.cmake'):
         text = file.read_text()
         if '/opt/python/cp3' not in text:
