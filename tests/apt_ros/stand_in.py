@@ -10,6 +10,7 @@ point at it; `. FOLDER/ros/setup.bash` sets them, as on the real machine.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +27,9 @@ ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / 'requirements' / 'ros.txt'
 PROGRAMS = Path(__file__).with_name('programs')
 EXTENSION = Path(__file__).with_name('cv_bridge_stand_in.c')
+COMPLETE = 'complete.json'
 STEP_S = 900.0
+KEEP_S = 30 * 86400.0  # after its last use; each takes half a gigabyte
 # Versions of Ubuntu 24.04 where they matter: NumPy's binary interface, empy's and setuptools' API.
 SYSTEM = (
     'argcomplete', 'catkin_pkg', 'cmake<4', 'colcon-common-extensions', 'empy==3.3.4', 'lark',
@@ -62,7 +66,7 @@ class StandIn:
     """A machine with a ROS 2 from apt, in a folder.
 
     Attributes:
-        root: Holds `usr`, `ros` and, once it is complete, `complete.json`.
+        root: Holds `usr`, `ros` and, once it is complete, `COMPLETE`.
         version: Python version, for example `3.12`.
     """
 
@@ -157,7 +161,7 @@ def build(root: Path, python: Path, upstream: Path | None = None) -> StandIn:
     """
     version = python.resolve().name.removeprefix('python')
     made = StandIn(root, version)
-    complete = root / 'complete.json'
+    complete = root / COMPLETE
     if complete.exists():
         return made
     shutil.rmtree(root, ignore_errors=True)
@@ -191,9 +195,15 @@ def cached(version: str, upstream: Path | None) -> StandIn:
     for file in (REQUIREMENTS, Path(__file__), EXTENSION, *sorted(PROGRAMS.iterdir())):
         key.update(file.read_bytes())
     base = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache'))
-    return build(
-        base / 'lb_ros' / 'apt_ros' / f'{version}-{key.hexdigest()[:12]}', python, upstream
-    )
+    folder = _folder(base / 'lb_ros' / 'apt_ros') / f'{version}-{key.hexdigest()[:12]}'
+    with open(f'{folder}.lock', 'w') as lock:  # held by another run that builds the same
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = build(folder, python, upstream)
+    (folder / COMPLETE).touch()
+    for other in folder.parent.glob(f'*/{COMPLETE}'):
+        if time.time() - other.stat().st_mtime > KEEP_S:
+            shutil.rmtree(other.parent)
+    return made
 
 
 def _copy_interpreter(python: Path, usr: Path, version: str) -> None:
