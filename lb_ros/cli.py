@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lb_ros.interpreter import check_distribution, enter
+
 Arguments = argparse.ArgumentParser
 Runner = Callable[[argparse.Namespace], int]
 
@@ -29,6 +31,17 @@ class Subcommand:
     help: str
     load: Callable[[], tuple[Callable[[Arguments], None], Runner]]
     needs_ros: bool = False
+
+
+def run_program() -> int:
+    """Run the installed program: `main`, in the environment of the nodes if there is one.
+
+    Help is shown in whichever interpreter this is.
+    """
+    words = sys.argv[1:]
+    if words and words[0] in SUBCOMMANDS and not {'-h', '--help'} & set(words):
+        enter(f'lb-ros {words[0]}')
+    return main(words)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,13 +69,15 @@ def _run(words: Sequence[str]) -> int:
             add_arguments, runners[name] = subcommand.load()
             add_arguments(sub)
     args = parser.parse_args(words)
-    if SUBCOMMANDS[args.subcommand].needs_ros and not _has_ros():
-        print(
-            f'lb-ros {args.subcommand}: needs ROS 2: source a ROS 2 Jazzy with lb_ros built, '
-            f'or run `make setup`, which gets it from wheels',
-            file=sys.stderr,
-        )
-        return 2
+    if SUBCOMMANDS[args.subcommand].needs_ros:
+        check_distribution(f'lb-ros {args.subcommand}')
+        if not _has_ros():
+            print(
+                f'lb-ros {args.subcommand}: needs ROS 2: source a ROS 2 Jazzy with lb_ros built, '
+                f'or run `make setup`, which gets it from wheels',
+                file=sys.stderr,
+            )
+            return 2
     return runners[args.subcommand](args)
 
 
