@@ -1,7 +1,7 @@
 """Between a raw sensor array and a unit vector: preprocessing, encoders, text tower, predicates.
 
-Nothing here knows ROS. Names are imported on first use: launch files and `--help` need the table of
-modalities only, in an interpreter that may have neither PyTorch nor OpenCV.
+Nothing here knows ROS. Names are imported on first use: launch files and `--help` need the table
+of modalities only, in an interpreter that may have neither PyTorch nor OpenCV.
 """
 
 from __future__ import annotations

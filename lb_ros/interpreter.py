@@ -1,8 +1,9 @@
 """Choose the Python interpreter of a program: the environment that holds PyTorch.
 
-On a robot, ROS 2 comes from apt and PyTorch is in a virtual environment that `scripts/robot.sh` makes.
-`ros2 launch`, `ros2 run` and the shell start programs in the system's interpreter; `enter` continues
-in that environment. Nothing else of the workspace sees it: it is on no `PATH` or `PYTHONPATH`.
+On a robot, ROS 2 comes from apt and PyTorch is in a virtual environment that `scripts/robot.sh`
+makes. `ros2 launch`, `ros2 run` and the shell start programs in the system's interpreter; `enter`
+continues in that environment. Nothing else of the workspace sees it: it is on no `PATH` or
+`PYTHONPATH`.
 
 Standard library only, since this runs before the environment is known.
 """
