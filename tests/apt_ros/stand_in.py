@@ -30,11 +30,12 @@ EXTENSION = Path(__file__).with_name('cv_bridge_stand_in.c')
 COMPLETE = 'complete.json'
 STEP_S = 900.0
 KEEP_S = 30 * 86400.0  # after its last use; each takes half a gigabyte
-# Versions of Ubuntu 24.04 where they matter: NumPy's binary interface, empy's and setuptools' API.
+# Versions of Ubuntu 24.04 where they matter: NumPy's binary interface and what is compiled for it,
+# empy's and setuptools' API.
 SYSTEM = (
     'argcomplete', 'catkin_pkg', 'cmake<4', 'colcon-common-extensions', 'empy==3.3.4', 'lark',
-    'numpy==1.26.4', 'osrf-pycommon', 'packaging', 'psutil', 'pybind11', 'pytest<9', 'PyYAML',
-    'rosdep', 'setuptools==68.1.2', 'wheel',
+    'numpy==1.26.4', 'opencv-python-headless==4.6.0.66', 'osrf-pycommon', 'packaging', 'psutil',
+    'pybind11', 'pytest<9', 'PyYAML', 'rosdep', 'scipy==1.11.4', 'setuptools==68.1.2', 'wheel',
 )  # fmt: skip
 # Folders in CHECKOUTS: repositories of upstream, which are not on PyPI.
 UPSTREAM = (
