@@ -102,7 +102,7 @@ class StandIn:
             if name.startswith(('PIP_', 'OPENBLAS_', 'ROS_DOMAIN', 'ROS_AUTOMATIC', 'SSL_'))
             or name.lower().endswith('_proxy')
         }
-        path = f'{self.root}/usr/local/bin:{self.root}/usr/bin:/usr/local/bin:/usr/bin:/bin'
+        path = f'{PROGRAMS}:{self.root}/usr/bin:/usr/local/bin:/usr/bin:/bin'
         asked = {'HOME': str(home), 'LANG': 'C.UTF-8', 'PATH': path, 'TERM': 'dumb'}
         return {**passed, **asked, **(extra or {})}
 
@@ -170,8 +170,6 @@ def build(root: Path, python: Path, upstream: Path | None = None) -> StandIn:
     _copy_interpreter(python, root / 'usr', version)
     _run([made.python, '-m', 'ensurepip', '--default-pip'])
     _pip(made, root / 'usr', SYSTEM)
-    for script in PROGRAMS.iterdir():
-        shutil.copy(script, _folder(root / 'usr' / 'local' / 'bin') / script.name)
     pinned = re.findall(r'^ros-\S+==\S+', REQUIREMENTS.read_text(), re.MULTILINE)
     _pip(made, made.ros, ('--no-deps', *pinned))
     _correct_include_paths(made)
@@ -193,7 +191,7 @@ def cached(version: str, upstream: Path | None) -> StandIn:
     """
     python = find_python(version)
     key = hashlib.sha256(f'{python.resolve()} {upstream}'.encode())
-    for file in (REQUIREMENTS, Path(__file__), EXTENSION, *sorted(PROGRAMS.iterdir())):
+    for file in (REQUIREMENTS, Path(__file__), EXTENSION):
         key.update(file.read_bytes())
     base = Path(os.environ.get('XDG_CACHE_HOME', Path.home() / '.cache'))
     folder = _folder(base / 'lb_ros' / 'apt_ros') / f'{version}-{key.hexdigest()[:12]}'
