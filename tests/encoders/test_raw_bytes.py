@@ -1,4 +1,4 @@
-"""Message fields whose bytes are outside of the buffer protocol, as `rosidl_buffer.Buffer` is."""
+"""Messages as other distributions hold them: device buffers, and images for an older OpenCV."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from encoders import DecodeError, decode_audio, decode_image
+from encoders.decode import compressed
 from encoders.decode.raw_bytes import bytes_of
 
 
@@ -57,6 +58,18 @@ def test_a_compressed_image_may_be_in_a_device_buffer() -> None:
     png = cv2.imencode('.png', grey)[1].tobytes()
     message = SimpleNamespace(format='png', data=Buffer(png))
     assert np.array_equal(decode_image(message, modality='image').array, grey)
+
+
+def test_colours_are_those_of_the_image_with_an_opencv_that_decodes_to_bgr(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    colours = np.full((8, 8, 3), (200, 90, 10), np.uint8)
+    png = cv2.imencode('.png', colours[..., ::-1])[1].tobytes()
+    message = SimpleNamespace(format='png', data=png)
+    assert np.array_equal(decode_image(message, modality='image').array, colours)
+    monkeypatch.setattr(compressed, 'COLOUR_IS_RGB', False)
+    monkeypatch.setattr(compressed, 'COLOUR', cv2.IMREAD_COLOR)
+    assert np.array_equal(decode_image(message, modality='image').array, colours)
 
 
 def test_sound_may_be_in_a_device_buffer() -> None:
