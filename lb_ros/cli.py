@@ -86,9 +86,14 @@ def _has_ros() -> bool:
 
 
 def _demo() -> tuple[Callable[[Arguments], None], Runner]:
-    from lb_ros.demo import run
+    from lb_ros.demo.arguments import add_arguments
 
-    return run.add_arguments, run.run
+    def run(args: argparse.Namespace) -> int:
+        from lb_ros.demo.run import run
+
+        return run(args)
+
+    return add_arguments, run
 
 
 def _sim() -> tuple[Callable[[Arguments], None], Runner]:
@@ -98,9 +103,14 @@ def _sim() -> tuple[Callable[[Arguments], None], Runner]:
 
 
 def _models() -> tuple[Callable[[Arguments], None], Runner]:
-    from lb_ros import models
+    from lb_ros.models_arguments import add_arguments
 
-    return models.add_arguments, models.run
+    def run(args: argparse.Namespace) -> int:
+        from lb_ros.models import run
+
+        return run(args)
+
+    return add_arguments, run
 
 
 def _bench() -> tuple[Callable[[Arguments], None], Runner]:
@@ -134,9 +144,14 @@ def _search() -> tuple[Callable[[Arguments], None], Runner]:
 
 
 def _dashboard() -> tuple[Callable[[Arguments], None], Runner]:
-    from lb_ros.dashboard import run
+    from lb_ros.dashboard.arguments import add_arguments
 
-    return run.add_arguments, run.run
+    def run(args: argparse.Namespace) -> int:
+        from lb_ros.dashboard.run import run
+
+        return run(args)
+
+    return add_arguments, run
 
 
 def _up() -> tuple[Callable[[Arguments], None], Runner]:
