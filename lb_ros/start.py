@@ -11,6 +11,8 @@ import sys
 import threading
 from typing import NoReturn
 
+from lb_ros.interpreter import check_distribution, why_not_imported
+
 # `nohup` has a process ignore that its terminal closes; everything else stops it.
 _HANGUP = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, *_HANGUP)
@@ -36,8 +38,12 @@ def start(name: str, args: list[str] | None = None) -> NoReturn:
     if words != given:
         end_with_reader()
     _check(name, words)
-    from lb_ros.nodes import main
-
+    check_distribution(name)
+    try:
+        from lb_ros.nodes import main
+    except ImportError as error:
+        print(f'{name}: {why_not_imported(error)}', file=sys.stderr)
+        _leave(1)
     status = 0
     try:
         main(name, words)
