@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from lb_ros.launching import ENCODERS, NODES, SEVERITIES
+from lb_ros.node_help import offered
 from lb_ros.parameter_file import (
     ParameterFile,
     parameter_types,
@@ -46,12 +47,14 @@ class RosArguments:
     """What a process was given.
 
     Attributes:
+        executable: Of this package.
         others: Words outside of `--ros-args`.
         pairs: ROS arguments in their order: long name, and value (empty where it takes none).
         namespace: Of the nodes.
         names: Of the nodes, without the namespace.
     """
 
+    executable: str
     names: tuple[str, ...]
     others: list[str] = field(default_factory=list)
     pairs: list[tuple[str, str]] = field(default_factory=list)
@@ -82,7 +85,7 @@ def read_arguments(executable: str, words: Sequence[str]) -> RosArguments:
     Raises:
         ValueError: One of them is unknown or has no readable value; the text names the remedy.
     """
-    found = RosArguments(node_names(executable))
+    found = RosArguments(executable, node_names(executable))
     left = iter(words)
     inside = False
     for word in left:
@@ -123,8 +126,14 @@ def refuse_others(words: Sequence[str]) -> None:
 
 
 def doubts(arguments: RosArguments) -> list[str]:
-    """What ROS accepts but is probably a mistake: sections of files that no node reads."""
+    """What ROS accepts but is probably a mistake: a name or a section of a file nobody has."""
+    known = offered(arguments.executable)
     found = []
+    for rule in arguments.values('--remap'):
+        source = rule.partition(':=')[0].rpartition(':')[2].strip('/')
+        if source not in known and not source.startswith('__'):
+            meant = get_close_matches(source, known, n=1, cutoff=0.8)
+            found += [f'-r {rule}: nothing here is named {source}; is {m} meant?' for m in meant]
     for path in arguments.values('--params-file'):
         sections = _file(path).sections
         unread = [s for s in sections if not any(map(s.matches, arguments.full_names))]

@@ -37,7 +37,7 @@ def start(name: str, args: list[str] | None = None) -> NoReturn:
     words = [word for word in given if word != END_WITH_READER]
     if words != given:
         end_with_reader()
-    _check(name, words)
+    _help_or_check(name, words)
     check_distribution(name)
     try:
         from lb_ros.nodes import main
@@ -54,11 +54,15 @@ def start(name: str, args: list[str] | None = None) -> NoReturn:
     _leave(status)
 
 
-def _check(name: str, words: list[str]) -> None:
-    """End the process where its arguments are wrong, before the seconds of the imports."""
+def _help_or_check(name: str, words: list[str]) -> None:
+    """End the process before the seconds of the imports: for its help, or a wrong argument."""
+    from lb_ros.node_help import help_of
     from lb_ros.ros_arguments import read_arguments, refuse_others
 
     try:
+        if {'-h', '--help'} & set(words):
+            print(help_of(name))
+            _leave(0)
         refuse_others(read_arguments(name, words).others)
     except ValueError as error:
         print(f'{name}: {error}', file=sys.stderr)

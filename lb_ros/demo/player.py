@@ -23,11 +23,11 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 
 from lb_ros.dds_profile import use_dds_profile
-from lb_ros.start import drop_output, end_with_reader, interrupt_on_stop
+from lb_ros.ros_arguments import RosArguments, typed_arguments
+from lb_ros.start import drop_output, end_with_reader
 
 START_DELAY_S = 1.0
 CLOCK_PERIOD_S = 0.02
@@ -199,29 +199,16 @@ def _wait_for_subscribers(
         time.sleep(POLL_S)
 
 
-def main() -> int:
-    """Entry of the player process; prints a JSON report as its last line.
+def run(args: argparse.Namespace, ros: RosArguments) -> int:
+    """Play the bag that the command line names; see `lb_ros.demo.bag_player.main`.
 
-    Returns:
-        0 the bag was played, 2 unusable input, 130 stopped before the end: by a signal, or because
-        the terminal or pipe it prints to closed. A loop has no other end, so it returns 0 there.
+    Raises:
+        KeyboardInterrupt: The process was stopped.
     """
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('bag', type=Path)
-    parser.add_argument('--wait', type=float, default=180.0, help='seconds to await subscribers')
-    parser.add_argument(
-        '--after', nargs='+', default=[], metavar='NODE', help='await until these are active'
-    )
-    parser.add_argument('--rate', type=float, default=1.0, help='2 for twice as fast')
-    parser.add_argument('--loop', action='store_true', help='begin again at the end')
-    parser.add_argument(
-        '--clock', action='store_true', help="publish the bag's time on /clock, keep its stamps"
-    )
-    args = parser.parse_args(remove_ros_args(sys.argv)[1:])
     use_dds_profile()
-    rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
+    with typed_arguments(ros) as words:
+        rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
     try:
-        interrupt_on_stop()
         end_with_reader()
         played = play(
             args.bag,
@@ -238,12 +225,6 @@ def main() -> int:
     except (OSError, ValueError) as error:
         print(f'bag player: {error}', file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 0 if args.loop else 130  # a loop has no other end
     finally:
         rclpy.try_shutdown()
     return 0
-
-
-if __name__ == '__main__':
-    raise SystemExit(main())

@@ -158,7 +158,7 @@ def _start(model: str, predicates: Path, bag: Path) -> dict[str, subprocess.Pope
     parameters = ['-p', f'model:={model}', '-p', f'predicates:={predicates}']
     commands = {
         'nodes': ['-m', 'lb_ros.start', 'bringup', END_WITH_READER, '--ros-args', *parameters],
-        'player': ['-m', 'lb_ros.demo.player', str(bag), '--after', 'bringup'],
+        'player': ['-m', 'lb_ros.demo.bag_player', str(bag), '--after', 'bringup'],
     }
     return {
         name: subprocess.Popen(

@@ -19,6 +19,9 @@ from hypothesis import strategies as st
 from encoders.shipped import shipped
 from lb_ros.demo.player import message_class, restamp
 
+BAG = str(shipped('lb_ros/data/demo_bag'))
+PLAYER = (sys.executable, '-m', 'lb_ros.demo.bag_player', BAG)
+
 
 @given(
     st.integers(0, 2**31 - 1),
@@ -51,8 +54,7 @@ def test_unknown_types_are_none() -> None:
 @pytest.mark.ros
 def test_a_bag_that_waited_in_vain_plays_and_says_for_whom(ros_domain: int) -> None:
     pytest.importorskip('rclpy')
-    bag = str(shipped('lb_ros/data/demo_bag'))
-    command = [sys.executable, '-m', 'lb_ros.demo.player', bag, '--rate', '100', '--wait', '0.5']
+    command = [*PLAYER, '--rate', '100', '--wait', '0.5']
     done = subprocess.run(
         [*command, '--after', 'nobody'], capture_output=True, text=True, timeout=60, check=True
     )
@@ -63,9 +65,8 @@ def test_a_bag_that_waited_in_vain_plays_and_says_for_whom(ros_domain: int) -> N
 
 def player(*words: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
     """A player that waits for a node that never comes."""
-    command = [sys.executable, '-m', 'lb_ros.demo.player', str(shipped('lb_ros/data/demo_bag'))]
     return subprocess.Popen(
-        [*command, '--wait', '600', '--after', 'nobody', *words],
+        [*PLAYER, '--wait', '600', '--after', 'nobody', *words],
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=subprocess.PIPE,
@@ -106,3 +107,19 @@ def test_the_player_ends_when_nobody_can_read_what_it_prints(ros_domain: int, ki
         os.close(reader)
         _, errors = process.communicate(timeout=60)
         assert (process.returncode, errors) == (130, '')
+
+
+@pytest.mark.parametrize(
+    ('words', 'status', 'says'),
+    [
+        (['--help'], 0, 'example: ros2 run lb_ros bag_player'),
+        (['bag', '--ros-args', '--params_file', 'x'], 2, 'is --params-file meant?'),
+        (['bag', '--lop'], 2, 'unrecognized arguments: --lop'),
+        (['/nowhere/bag'], 2, 'no such bag'),
+    ],
+)
+def test_a_mistake_of_the_command_line_is_named(words: list[str], status: int, says: str) -> None:
+    done = subprocess.run([*PLAYER[:3], *words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == status
+    assert says in done.stdout + done.stderr
+    assert 'Traceback' not in done.stderr
