@@ -35,7 +35,7 @@ PERIOD_S = 0.25
 STYLES = {State.TRUE: 'bold green', State.FALSE: 'dim', State.UNKNOWN: 'yellow'}
 
 
-PROBABILITY = r'probability [0-9.]+'
+PROBABILITY = r'probability [0-9.]+(?: \((.*)\))?'  # as the column `p`, and a note
 WIDE = Console(width=10_000)  # to measure what a table would need
 
 
@@ -103,25 +103,31 @@ def watch(*, as_json: bool, seconds: float, namespace: str = '') -> int:
     """Show until stopped by a signal or for so many seconds; 1 where nothing ever arrived."""
     use_dds_profile()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    interrupt_on_stop()
-    node = Node('watch', namespace=namespace or None)
     seen = Seen()
-    node.create_subscription(PredicateScores, 'predicates/scores', seen.take_scores, 10)
-    node.create_subscription(PredicateStates, 'predicates/state', seen.take_states, LATCHED)
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
     try:
-        (_print_json if as_json else _show_table)(executor, seen, time.monotonic() + seconds)
+        interrupt_on_stop()
+        _listen(seen, as_json=as_json, end_s=time.monotonic() + seconds, namespace=namespace)
     except KeyboardInterrupt:
         pass
     finally:
-        executor.shutdown()
-        node.destroy_node()
         rclpy.try_shutdown()
     if seen.newest is None:
         print('lb-ros watch: no scores arrived; is bringup running?', file=sys.stderr)
         return 1
     return 0
+
+
+def _listen(seen: Seen, *, as_json: bool, end_s: float, namespace: str) -> None:
+    node = Node('watch', namespace=namespace or None)
+    node.create_subscription(PredicateScores, 'predicates/scores', seen.take_scores, 10)
+    node.create_subscription(PredicateStates, 'predicates/state', seen.take_states, LATCHED)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        (_print_json if as_json else _show_table)(executor, seen, end_s)
+    finally:
+        executor.shutdown()
+        node.destroy_node()
 
 
 def _print_json(executor: SingleThreadedExecutor, seen: Seen, end_s: float) -> None:
@@ -188,13 +194,17 @@ def screen(seen: Seen, width: int, height: int) -> RenderableType:
 
 
 def reasons_below(seen: Seen, limit: int) -> list[Text]:
-    """A line per predicate, `limit` at most, whose state has a reason beyond its probability."""
+    """A line per reason beyond the probability, with the predicates, `limit` at most."""
     assert seen.newest is not None
-    reasons = {score.name: seen.state_of(score.name)[1] for score in seen.newest.scores[:limit]}
+    notes: dict[str, list[str]] = {}
+    for score in seen.newest.scores[:limit]:
+        reason = seen.state_of(score.name)[1]
+        found = re.fullmatch(PROBABILITY, reason)
+        note = found[1] if found else reason
+        if note:
+            notes.setdefault(note, []).append(score.name)
     return [
-        Text.assemble(f' {name}: ', (reason, 'dim'))
-        for name, reason in reasons.items()
-        if reason and not re.fullmatch(PROBABILITY, reason)
+        Text.assemble(f' {", ".join(names)}: ', (note, 'dim')) for note, names in notes.items()
     ]
 
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import io
 import json
 import math
+import signal
+import subprocess
+import sys
+import time
 from collections import deque
+from pathlib import Path
 
 import pytest
 
@@ -121,3 +126,23 @@ def test_a_long_sentence_is_wrapped_before_sensors_are_left_out() -> None:
     text = drawn(robot('the drawer is open and the gripper is empty', 'stove_hot'), 80)
     assert '0.44' in text and '…' not in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize('signum', [signal.SIGTERM, signal.SIGHUP], ids=lambda s: s.name)
+def test_a_signal_ends_it_as_an_interrupt_does(ros_domain: int, signum: signal.Signals) -> None:
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'lb_ros.cli', 'watch'],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    limit_s = time.monotonic() + 60.0
+    status = Path(f'/proc/{process.pid}/status')
+    while not int(status.read_text().split('SigCgt:')[1].split()[0], 16) >> (signum - 1) & 1:
+        assert time.monotonic() < limit_s
+        time.sleep(0.02)
+    process.send_signal(signum)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors == 'lb-ros watch: no scores arrived; is bringup running?\n'
