@@ -1,24 +1,31 @@
 """Between a raw sensor array and a unit vector: preprocessing, encoders, text tower, predicates.
 
-Nothing here knows ROS.
+Nothing here knows ROS. Names are imported on first use: launch files and `--help` need the table
+of modalities only, in an interpreter that may have neither PyTorch nor OpenCV.
 """
 
-from encoders.decode import (
-    AudioOptions,
-    DecodeError,
-    ImageOptions,
-    Objection,
-    decode_audio,
-    decode_image,
-)
-from encoders.errors import ModelSetError, SpaceError
-from encoders.modalities import LIVE, MODALITIES, SENSED, STANDARD, Modality
-from encoders.model_sets.binder import Binder, Embedded
-from encoders.predicates.bank import PredicateBank
-from encoders.predicates.file import load_predicates
-from encoders.predicates.fusion import PredicateScore
-from encoders.predicates.predicate import Line, Predicate, PredicateError
-from encoders.predicates.tracker import PredicateTracker, State, TrackedState
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from encoders.decode import (
+        AudioOptions,
+        DecodeError,
+        ImageOptions,
+        Objection,
+        decode_audio,
+        decode_image,
+    )
+    from encoders.errors import ModelSetError, SpaceError
+    from encoders.modalities import LIVE, MODALITIES, SENSED, STANDARD, Modality
+    from encoders.model_sets.binder import Binder, Embedded
+    from encoders.predicates.bank import PredicateBank
+    from encoders.predicates.file import load_predicates
+    from encoders.predicates.fusion import PredicateScore
+    from encoders.predicates.predicate import Line, Predicate, PredicateError
+    from encoders.predicates.tracker import PredicateTracker, State, TrackedState
 
 __all__ = [
     'LIVE',
@@ -46,3 +53,37 @@ __all__ = [
     'decode_image',
     'load_predicates',
 ]
+
+_MODULES = {
+    'decode': (
+        'AudioOptions',
+        'DecodeError',
+        'ImageOptions',
+        'Objection',
+        'decode_audio',
+        'decode_image',
+    ),
+    'errors': ('ModelSetError', 'SpaceError'),
+    'modalities': ('LIVE', 'MODALITIES', 'SENSED', 'STANDARD', 'Modality'),
+    'model_sets.binder': ('Binder', 'Embedded'),
+    'predicates.bank': ('PredicateBank',),
+    'predicates.file': ('load_predicates',),
+    'predicates.fusion': ('PredicateScore',),
+    'predicates.predicate': ('Line', 'Predicate', 'PredicateError'),
+    'predicates.tracker': ('PredicateTracker', 'State', 'TrackedState'),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import an exported name on first use (PEP 562)."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    value = getattr(import_module(f'{__name__}.{_MODULE_OF[name]}'), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The exported names, also those not imported yet."""
+    return sorted({*globals(), *__all__})

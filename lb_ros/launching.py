@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from encoders.modalities import LIVE, MODALITIES, STANDARD
 from encoders.shipped import shipped
-from lb_ros.dds_profile import VARIABLES
+from lb_ros.dds_profile import has_own_transports, is_fast_dds
+from lb_ros.parameter_file import listed, read_parameter_file
 
 TRUTHS = ('true', 'false')
 TRANSPORTS = ('auto', 'raw', 'compressed')
@@ -107,7 +106,11 @@ ARGUMENTS: tuple[Argument, ...] = (
         ('', *TRANSPORTS),
     ),
     Argument('microphone', 'false', 'record from a sound device of this machine', TRUTHS),
-    Argument('dds_profile', 'shipped', 'Fast DDS profile: shipped, none, or a file'),
+    Argument(
+        'dds_profile',
+        'shipped',
+        'Fast DDS profile: shipped (unless you have transports of your own), none, or a file',
+    ),
 )
 
 
@@ -144,6 +147,7 @@ def plan(given: Mapping[str, str]) -> list[Process]:
             raise ValueError(
                 f'argument {argument.name}: {values[argument.name]!r} is none of {known}'
             )
+    params_file(values)
     modalities = _names('modalities', values['modalities'], LIVE)
     parameters = _parameters(values, modalities)
     return [
@@ -153,8 +157,17 @@ def plan(given: Mapping[str, str]) -> list[Process]:
 
 
 def params_file(values: Mapping[str, str]) -> Path:
-    """The file of parameters that arguments name, or the shipped one."""
-    return Path(values.get('params_file') or shipped('config/parameters.yaml'))
+    """The file of parameters that arguments name, or the shipped one.
+
+    Raises:
+        ValueError: There is no such file, or it holds no ROS parameters.
+    """
+    path = Path(values.get('params_file') or shipped('config/parameters.yaml'))
+    try:
+        read_parameter_file(path)
+    except ValueError as error:
+        raise ValueError(f'argument params_file: {error}') from error
+    return path
 
 
 def _parameters(values: Mapping[str, str], modalities: tuple[str, ...]) -> dict[str, Any]:
@@ -210,13 +223,7 @@ def _nodes(values: Mapping[str, str], modalities: tuple[str, ...]) -> tuple[str,
 
 
 def _configured_modalities(path: Path) -> tuple[str, ...]:
-    try:
-        loaded = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise ValueError(f'argument params_file: {path}: {error}') from error
-    found = loaded.get('/**', {}) if isinstance(loaded, dict) else {}
-    listed = found.get('ros__parameters', {}).get('modalities') or STANDARD
-    return _names('modalities', ','.join(listed), LIVE)
+    return _names('modalities', ','.join(listed(path, 'modalities') or STANDARD), LIVE)
 
 
 def _names(argument: str, text: str, known: tuple[str, ...]) -> tuple[str, ...]:
@@ -239,9 +246,9 @@ def profile_to_set(argument: str, environment: Mapping[str, str]) -> str:
     Raises:
         ValueError: There is no such file.
     """
-    if argument == 'none' or (
-        argument == 'shipped' and any(environment.get(name) for name in VARIABLES)
-    ):
+    if argument == 'none' or not is_fast_dds(environment):
+        return ''
+    if argument == 'shipped' and has_own_transports(environment):
         return ''
     path = shipped('config/dds_profile.xml') if argument == 'shipped' else Path(argument)
     if not path.is_file():

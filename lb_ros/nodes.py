@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
+import os
 import sys
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from rclpy.signals import SignalHandlerOptions
 from encoders import LIVE, MODALITIES
 from lb_ros.arrival import Encoded
 from lb_ros.bringup_node import BringupNode
-from lb_ros.dds_profile import use_dds_profile
+from lb_ros.dds_profile import is_fast_dds, use_dds_profile
 from lb_ros.dead_segments import remove_dead_segments
 from lb_ros.diagnostics import publish_diagnostics
 from lb_ros.encoder_node import EncoderNode
@@ -26,8 +26,9 @@ from lb_ros.microphone import MicrophoneNode
 from lb_ros.model_service import offer_load_model
 from lb_ros.parameters import Parameters, Settings, inputs_of, unknown_parameters
 from lb_ros.predicates_node import PredicatesNode
+from lb_ros.ros_arguments import doubts, read_arguments, typed_arguments
 from lb_ros.shared import SharedModel
-from lb_ros.start import STOP_SIGNALS
+from lb_ros.start import interrupt_on_stop
 from lb_ros.watchdog import leave
 
 NODES = (
@@ -66,23 +67,29 @@ def main(name: str, args: list[str] | None = None) -> None:
     Args:
         name: One of `NODES`.
         args: ROS arguments; the command line where None.
+
+    Raises:
+        ValueError: An argument is wrong.
     """
     use_dds_profile()
-    if freed_bytes := remove_dead_segments():
+    if freed_bytes := remove_dead_segments() if is_fast_dds(os.environ) else 0:
         freed = f'{freed_bytes / 1e6:.0f} MB of shared memory that killed processes had left'
         print(f'{name}: freed {freed}', file=sys.stderr)
+    arguments = read_arguments(name, sys.argv[1:] if args is None else args)
     try:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    except RuntimeError as error:  # a ROS argument or a parameter file is wrong
+        with typed_arguments(arguments) as words:
+            rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # an argument of which only ROS knows that it is wrong
         print(f'{name}: {error}', file=sys.stderr)
         raise SystemExit(1) from None
     executor = SensorsFirstExecutor()
     started: Started | None = None
     try:
-        # Both ways of being stopped leave through the same door, so that everything is closed.
-        for signum in STOP_SIGNALS:
-            signal.signal(signum, _interrupt)
+        # All ways of being stopped leave through the same door, so that everything is closed.
+        interrupt_on_stop()
         started = _build_or_tell(name)
+        for doubt in doubts(arguments):
+            started.leader.get_logger().warning(doubt)
         _warn_of_unknown_parameters(started)
         _run(started, executor)
     except (KeyboardInterrupt, ExternalShutdownException):
@@ -142,14 +149,6 @@ def _close(started: Started) -> None:
     started.model.close()
     with contextlib.suppress(OSError):  # nobody may be left to read it
         print(json.dumps({'counters': started.model.counters()}), flush=True)
-
-
-def _interrupt(signum: int, frame: object) -> None:
-    # Once is enough: a terminal and a launch file both pass Ctrl-C on, and the second one must
-    # not break off the closing.
-    for each in STOP_SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def _build_or_tell(name: str) -> Started:

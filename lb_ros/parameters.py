@@ -25,7 +25,15 @@ from encoders.shipped import shipped
 from encoders.vision.compiled import COMPILATIONS
 from encoders.vision.precision import PRECISIONS
 from lb_ros.limits import Limits
+from lb_ros.parameter_file import parameter_types
 
+EXPECTED = {
+    bool: 'true or false',
+    int: 'a whole number',
+    float: 'a number',
+    str: 'text (a number in quotes)',
+    list: 'a list of texts',
+}
 QOS_OVERRIDES = 'qos_overrides.'  # rclpy declares them with the topic
 
 
@@ -132,6 +140,7 @@ class Settings:
         self.values = declare_parameters(node)
         self.on_change: Callable[[Parameters], None] = lambda values: None
         self.unconfigured: Callable[[], bool] = lambda: True
+        node.add_pre_set_parameters_callback(_typed)
         node.add_on_set_parameters_callback(self._check)
         node.add_post_set_parameters_callback(self._take)
 
@@ -239,8 +248,35 @@ def declare_parameter(
     """
     try:
         return node.declare_parameter(name, default, descriptor).value
-    except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-        raise ValueError(f'parameter {name}: {error}') from error
+    except InvalidParameterTypeException as error:
+        expected = f'{EXPECTED[type(default)]}, for example {name}:={_written(default)}'
+        found = _written(node._parameter_overrides[name].value)
+        raise ValueError(f'parameter {name}: expected {expected}, not {found}') from error
+    except InvalidParameterValueException as error:
+        found = _written(node._parameter_overrides[name].value)
+        raise ValueError(
+            f'parameter {name}: must be {_limits(descriptor)}, not {found}'
+        ) from error
+
+
+def _typed(changed: Sequence[Parameter]) -> list[Parameter]:
+    """Whole numbers for parameters that are floats as floats: `ros2 param set` sends integers."""
+    types = parameter_types()
+    return [
+        Parameter(each.name, value=float(each.value))
+        if each.type_ is Parameter.Type.INTEGER and types.get(each.name) is float
+        else each
+        for each in changed
+    ]
+
+
+def _written(value: object) -> str:
+    return yaml.safe_dump(value, default_flow_style=True).removesuffix('\n').removesuffix('\n...')
+
+
+def _limits(descriptor: ParameterDescriptor) -> str:
+    ranges = [*descriptor.integer_range, *descriptor.floating_point_range]
+    return ' or '.join(f'{r.from_value:g}..{r.to_value:g}' for r in ranges)
 
 
 def inputs_of(parameters: Parameters, modality: str) -> tuple[str, ...]:

@@ -5,11 +5,19 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import select
 import signal
 import sys
+import threading
 from typing import NoReturn
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from lb_ros.interpreter import check_distribution, why_not_imported
+
+# `nohup` has a process ignore that its terminal closes; everything else stops it.
+_HANGUP = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, *_HANGUP)
+END_WITH_READER = '--end-with-reader'
+STDOUT = 1
 
 
 def start(name: str, args: list[str] | None = None) -> NoReturn:
@@ -17,19 +25,93 @@ def start(name: str, args: list[str] | None = None) -> NoReturn:
 
     The imports take seconds. A signal that comes meanwhile finds nothing to close, so it ends the
     process at once, with the status 0 of any other stop and without a traceback.
+
+    Args:
+        name: Of the node.
+        args: Arguments; the command line where None. `END_WITH_READER` among them: see
+            `end_with_reader`.
     """
     for signum in STOP_SIGNALS:
         signal.signal(signum, lambda signum, frame: _leave(0))
-    from lb_ros.nodes import main
-
+    given = sys.argv[1:] if args is None else args
+    words = [word for word in given if word != END_WITH_READER]
+    if words != given:
+        end_with_reader()
+    _help_or_check(name, words)
+    check_distribution(name)
+    try:
+        from lb_ros.nodes import main
+    except ImportError as error:
+        print(f'{name}: {why_not_imported(error)}', file=sys.stderr)
+        _leave(1)
     status = 0
     try:
-        main(name, args)
+        main(name, words)
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else 1
     # Nodes lie in cycles of references; while one is left, so is the shared memory of Fast DDS.
     gc.collect()
     _leave(status)
+
+
+def _help_or_check(name: str, words: list[str]) -> None:
+    """End the process before the seconds of the imports: for its help, or a wrong argument."""
+    from lb_ros.node_help import help_of
+    from lb_ros.ros_arguments import read_arguments, refuse_others
+
+    try:
+        if {'-h', '--help'} & set(words):
+            print(help_of(name))
+            _leave(0)
+        refuse_others(read_arguments(name, words).others)
+    except ValueError as error:
+        print(f'{name}: {error}', file=sys.stderr)
+        _leave(2)
+
+
+def interrupt_on_stop() -> None:
+    """Every signal that stops this process raises KeyboardInterrupt, the first one only."""
+    for signum in STOP_SIGNALS:
+        signal.signal(signum, _interrupt)
+
+
+def end_with_reader() -> None:
+    """Stop this process, as SIGTERM does, when the terminal or pipe it prints to closes.
+
+    A process that prints nothing would not notice; one whose parent was killed would live on.
+    """
+
+    def watch() -> None:
+        if _wait_for_reader(None):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name='end with reader', daemon=True).start()
+
+
+def is_reader_gone() -> bool:
+    """Whether the pipe or terminal that this process prints to is closed."""
+    return _wait_for_reader(0)
+
+
+def drop_output() -> None:
+    """Print nothing more: what is buffered for a reader that has gone fails at the exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, STDOUT)
+    os.close(nowhere)
+
+
+def _wait_for_reader(timeout_ms: int | None) -> bool:
+    poll = select.poll()
+    poll.register(STDOUT, 0)  # no event but that it has been closed, which a file never is
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(timeout_ms))
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    # Once is enough: a terminal and a launch file both pass Ctrl-C on, and the second one must
+    # not break off the closing.
+    for each in STOP_SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _leave(status: int) -> NoReturn:
@@ -42,4 +124,4 @@ def _leave(status: int) -> NoReturn:
 
 
 if __name__ == '__main__':
-    start(sys.argv[1])
+    start(sys.argv[1], sys.argv[2:])

@@ -53,6 +53,8 @@ def _read(root: Node | None, path: Path) -> tuple[list[Predicate], list[str]]:
             value = _plain(entry, name) if entry is not None else None
             if name is None and isinstance(value, dict):
                 name = str(value.pop('name', '') or '')
+                if not name:
+                    raise PredicateError('an entry with keys needs `name:` among them')
             predicate = predicate_from_entry(str(value) if name is None else name, value)
             if predicate.name in seen:
                 first = seen[predicate.name]

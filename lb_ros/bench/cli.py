@@ -97,13 +97,15 @@ def _measure(args: argparse.Namespace) -> int:
         rows = [asdict(one) for one in found]
         print(json.dumps({**facts, 'measurements': rows}, indent=2))
         return 0
+    from train.fitted_table import print_table
+
     table = Table(title=f'{args.model} on {facts["machine"]["cpu"]}, {facts["threads"]} threads')
     for column in ('suite', 'case', 'median ms', 'p95 ms', 'CPU ms'):
         table.add_column(column, justify='right' if column.endswith('ms') else 'left')
     for one in found:
         numbers = [f'{value:.3f}' for value in (one.median_ms, one.p95_ms, one.cpu_ms)]
         table.add_row(one.suite, one.case, *numbers)
-    Console().print(table)
+    print_table(table)
     return 0
 
 
@@ -129,11 +131,13 @@ def _compare(first: Path, second: Path, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(rows, indent=2))
         return 0
+    from train.fitted_table import print_table
+
     table = Table(title=f'B {second} against A {first}')
     for column in ('suite', 'case', 'A ms', 'B ms', 'B / A'):
         table.add_column(column, justify='left' if column in ('suite', 'case') else 'right')
     for row in rows:
         numbers = (f'{row["a_ms"]:.3f}', f'{row["b_ms"]:.3f}', f'{row["ratio"]:.2f}')
         table.add_row(str(row['suite']), str(row['case']), *numbers)
-    Console().print(table)
+    print_table(table)
     return 0

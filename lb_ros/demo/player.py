@@ -6,7 +6,6 @@ import argparse
 import importlib
 import json
 import math
-import signal
 import struct
 import sys
 import time
@@ -24,10 +23,11 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 
 from lb_ros.dds_profile import use_dds_profile
+from lb_ros.ros_arguments import RosArguments, typed_arguments
+from lb_ros.start import drop_output, end_with_reader
 
 START_DELAY_S = 1.0
 CLOCK_PERIOD_S = 0.02
@@ -213,23 +213,17 @@ def _is_heard_in_another_form(topic: str, publishers: dict[str, tuple[Publisher,
     )
 
 
-def main() -> int:
-    """Entry of the player process; prints a JSON report as its last line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('bag', type=Path)
-    parser.add_argument('--wait', type=float, default=180.0, help='seconds to await subscribers')
-    parser.add_argument(
-        '--after', nargs='+', default=[], metavar='NODE', help='await until these are active'
-    )
-    parser.add_argument('--rate', type=float, default=1.0, help='2 for twice as fast')
-    parser.add_argument('--loop', action='store_true', help='begin again at the end')
-    parser.add_argument(
-        '--clock', action='store_true', help="publish the bag's time on /clock, keep its stamps"
-    )
-    args = parser.parse_args(remove_ros_args(sys.argv)[1:])
+def run(args: argparse.Namespace, ros: RosArguments) -> int:
+    """Play the bag that the command line names; see `lb_ros.demo.bag_player.main`.
+
+    Raises:
+        KeyboardInterrupt: The process was stopped.
+    """
     use_dds_profile()
-    rclpy.init(args=sys.argv, signal_handler_options=SignalHandlerOptions.NO)
+    with typed_arguments(ros) as words:
+        rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
     try:
+        end_with_reader()
         played = play(
             args.bag,
             wait_s=args.wait,
@@ -238,19 +232,13 @@ def main() -> int:
             loop=args.loop,
             clock=args.clock,
         )
-        print(json.dumps(played))
+        print(json.dumps(played), flush=True)
+    except BrokenPipeError:
+        drop_output()
+        return 130
     except (OSError, ValueError) as error:
         print(f'bag player: {error}', file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # a terminal and a launch file both pass it on
-        return 0 if args.loop else 130  # a loop has no other end
     finally:
         rclpy.try_shutdown()
     return 0
-
-
-if __name__ == '__main__':
-    raise SystemExit(main())

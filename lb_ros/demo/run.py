@@ -21,9 +21,11 @@ from rich.live import Live
 
 from encoders import Binder, ModelSetError, Predicate, PredicateError
 from encoders.shipped import shipped
+from lb_ros.dds_profile import has_own_transports
 from lb_ros.demo.picture import Picture
 from lb_ros.demo.recording import Recording, medians, percentile
 from lb_ros.demo.table import live_table, sentences_table, summary_table
+from lb_ros.start import END_WITH_READER, interrupt_on_stop
 
 GRACE_S = 1.5
 STOP_S = 15.0
@@ -36,29 +38,16 @@ class DemoError(ValueError):
     """The demonstration cannot run; the text says why."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `lb-ros demo`."""
-    parser.epilog = 'example: lb-ros demo --text "the drawer is open" --text "the stove is hot"'
-    parser.add_argument('--bag', type=Path, help='bag to play; the bundled one by default')
-    parser.add_argument('--model', default='lb-mini', help='model set')
-    parser.add_argument(
-        '--text',
-        action='append',
-        default=[],
-        metavar='SENTENCE',
-        help='score a sentence of your own as well; repeatable',
-    )
-    parser.add_argument('--headless', action='store_true', help='no live table')
-    parser.add_argument('--report', type=Path, help='write the summary as JSON')
-    parser.add_argument(
-        '--picture', type=Path, help='write the live table at the end of the bag as SVG'
-    )
-
-
 def run(args: argparse.Namespace) -> int:
-    """Run the demonstration; 0 on success, 1 if a process failed, 2 for unusable input."""
+    """Run the demonstration.
+
+    Returns:
+        0 success, 1 a process failed, 2 unusable input, 130 stopped by Ctrl-C, SIGTERM or SIGHUP.
+    """
+    interrupt_on_stop()
     os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
-    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    if not has_own_transports(os.environ):  # this range has transports of its own
+        os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     # A table squeezed into the 80 columns of a file or a pipe says nothing.
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     try:
@@ -155,9 +144,11 @@ def _show(
     report = make_report(recording, binder, bag, played, _last_json(outputs['nodes']))
     if args.report:
         args.report.write_text(json.dumps(report, indent=2) + '\n')
-    console.print(summary_table(recording.summarise()))
+    from train.fitted_table import print_table
+
+    print_table(summary_table(recording.summarise()), console)
     if args.text:
-        console.print(sentences_table(recording, [t.strip() for t in args.text]))
+        print_table(sentences_table(recording, [t.strip() for t in args.text]), console)
     keys = ('medians', 'latency_ms', 'delivered_fraction')
     console.print({key: report[key] for key in keys})
     return 0
@@ -166,15 +157,17 @@ def _show(
 def _start(model: str, predicates: Path, bag: Path) -> dict[str, subprocess.Popen[str]]:
     parameters = ['-p', f'model:={model}', '-p', f'predicates:={predicates}']
     commands = {
-        'nodes': ['-m', 'lb_ros.start', 'bringup', '--ros-args', *parameters],
-        'player': ['-m', 'lb_ros.demo.player', str(bag), '--after', 'bringup'],
+        'nodes': ['-m', 'lb_ros.start', 'bringup', END_WITH_READER, '--ros-args', *parameters],
+        'player': ['-m', 'lb_ros.demo.bag_player', str(bag), '--after', 'bringup'],
     }
     return {
         name: subprocess.Popen(
             [sys.executable, *command],
             stdout=subprocess.PIPE,
             text=True,
-            start_new_session=True,  # Ctrl-C reaches this process alone, which stops the others
+            # Ctrl-C reaches this process alone, which stops the others. Where it is killed, they
+            # notice that nobody reads what they print.
+            start_new_session=True,
         )
         for name, command in commands.items()
     }
@@ -199,12 +192,13 @@ def _watch(
 ) -> Recording:
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
+    from rclpy.signals import SignalHandlerOptions
 
     from lb_ros.dds_profile import use_dds_profile
     from lb_ros.demo.listener import Listener
 
     use_dds_profile()
-    rclpy.init()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     recording = Recording()
     listener = Listener(recording)
     executor = SingleThreadedExecutor()
@@ -225,7 +219,8 @@ def _watch(
                 if picture is not None:
                     picture.look(recording)
                 if not args.headless:
-                    live.update(live_table(recording, modalities, limit=limit), refresh=True)
+                    shown = live_table(recording, modalities, limit=limit, width=console.width)
+                    live.update(shown, refresh=True)
     finally:
         executor.shutdown()
         listener.destroy_node()

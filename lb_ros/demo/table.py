@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from statistics import mean, median
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -13,6 +15,7 @@ from encoders import State
 from lb_ros.demo.recording import FUSED, PredicateSummary, Recording
 
 TRUTH = {True: Text('yes', 'green'), False: Text('no', 'dim'), None: Text('-', 'dim')}
+WIDE = Console(width=10_000)  # to measure what a table would need
 STATE = {
     State.TRUE: Text('TRUE', 'bold green'),
     State.FALSE: Text('FALSE', 'dim'),
@@ -21,13 +24,33 @@ STATE = {
 
 
 def live_table(
-    recording: Recording, modalities: Sequence[str], *, limit: int, holding_first: bool = False
+    recording: Recording,
+    modalities: Sequence[str],
+    *,
+    limit: int,
+    holding_first: bool = False,
+    width: int | None = None,
 ) -> Table:
     """The newest answers, `limit` rows at most.
+
+    Where all columns do not fit into `width`, those of the modalities are left out, which the
+    caption names.
 
     Predicates that have been true come first, so that rows keep their place in a live view; with
     `holding_first`, for a picture, those that are true now.
     """
+    table = _live_table(recording, modalities, limit=limit, holding_first=holding_first)
+    if width is None or Measurement.get(WIDE, WIDE.options, table).maximum <= width:
+        return table
+    narrow = _live_table(recording, (), limit=limit, holding_first=holding_first)
+    hidden = f'not shown in {width} columns: {", ".join(modalities)}'
+    narrow.caption = '; '.join(filter(None, (narrow.caption, hidden)))
+    return narrow
+
+
+def _live_table(
+    recording: Recording, modalities: Sequence[str], *, limit: int, holding_first: bool
+) -> Table:
     # Vertical lines break up where a viewer has not the font that they were laid out with.
     table = Table(title='what the sensors say', box=SIMPLE_HEAD, expand=False)
     table.add_column('predicate', min_width=24, no_wrap=True)

@@ -14,6 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from lb_ros.dds_profile import (
+    TRANSPORTS,
+    VARIABLES,
+    has_own_transports,
+    is_fast_dds,
+    use_dds_profile,
+)
 from lb_ros.dead_segments import FOLDER, LOCK, remove_dead_segments
 
 LIMIT_S = 60.0
@@ -92,6 +99,43 @@ def test_the_segment_of_a_killed_node_is_freed_and_that_of_a_living_one_kept() -
         assert remove_dead_segments(min_age_s=0.0) > 60_000_000
         assert not any(path.exists() for path in own)
         assert all(path.exists() for path in others)
+
+
+@pytest.mark.ros
+@pytest.mark.skipif(not FOLDER.is_dir(), reason='no shared memory of Linux')
+@pytest.mark.parametrize(
+    'words', [('-c', PARTICIPANT), ('-m', 'lb_ros.start', 'predicates')], ids=['client', 'node']
+)
+def test_a_choice_of_udp_alone_is_respected(
+    ros_domain: int, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    # The range LOCALHOST has transports of its own, whatever is chosen.
+    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'SUBNET')
+    with running(*words) as process:
+        assert held_by(process)
+    monkeypatch.setenv('FASTDDS_BUILTIN_TRANSPORTS', 'UDPv4')
+    with running(*words) as process:
+        assert not held_by(process)
+
+
+def test_the_profile_is_given_to_fast_dds_alone_and_replaces_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in (*VARIABLES, TRANSPORTS, 'RMW_IMPLEMENTATION'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv('RMW_IMPLEMENTATION', 'rmw_zenoh_cpp')
+    use_dds_profile()
+    assert not is_fast_dds(os.environ) and not has_own_transports(os.environ)
+    monkeypatch.setenv('RMW_IMPLEMENTATION', '')
+    (tmp_path / 'DEFAULT_FASTRTPS_PROFILES.xml').touch()
+    use_dds_profile()
+    assert VARIABLES[0] not in os.environ
+    (tmp_path / 'DEFAULT_FASTRTPS_PROFILES.xml').unlink()
+    for name in VARIABLES:
+        monkeypatch.setenv(name, '')  # so that what is set now is undone
+    use_dds_profile()
+    assert all(os.environ[name].endswith('dds_profile.xml') for name in VARIABLES)
 
 
 @pytest.mark.ros

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -49,8 +50,41 @@ def test_a_headless_run_writes_its_report(ros_domain: int, tmp_path: Path) -> No
     assert '<svg' in picture.read_text()
 
 
+def children(pid: int) -> list[int]:
+    """Processes that a process has started."""
+    return [int(word) for word in Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]
+
+
+def end(pids: list[int], *, limit_s: float) -> list[int]:
+    """Wait until processes have ended; returns those that have not."""
+    limit_s += time.monotonic()
+    while (alive := [p for p in pids if is_alive(p)]) and time.monotonic() < limit_s:
+        time.sleep(0.05)
+    return alive
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended may wait for its parent to notice."""
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rpartition(') ')[2][0] != 'Z'
+    except FileNotFoundError:
+        return False
+
+
 @pytest.mark.ros
-def test_interruption_ends_all_three_processes(ros_domain: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    'signum',
+    [
+        signal.SIGINT,
+        signal.SIGKILL,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+    ids=lambda s: s.name,
+)
+def test_interruption_ends_all_three_processes(
+    ros_domain: int, tmp_path: Path, signum: signal.Signals
+) -> None:
     process = subprocess.Popen(
         lb_ros('demo', '--headless'),
         stdout=subprocess.PIPE,
@@ -63,10 +97,13 @@ def test_interruption_ends_all_three_processes(ros_domain: int, tmp_path: Path) 
     for line in process.stdout:  # ends with the process, so this wait is bounded by it
         if 'starting the nodes' in line:
             break
-    process.send_signal(signal.SIGINT)
+    started = children(process.pid)
+    assert len(started) == 2
+    process.send_signal(signum)
     rest = process.communicate(timeout=60)[0]
-    assert process.returncode == 130, rest
+    assert process.returncode == (-9 if signum is signal.SIGKILL else 130), rest
     assert 'Traceback' not in rest
+    assert end(started, limit_s=60.0) == []
 
 
 @pytest.mark.ros

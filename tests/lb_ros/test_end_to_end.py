@@ -237,7 +237,7 @@ def test_a_thousand_predicates_are_added_without_missing_a_frame(
 
 
 def test_the_shipped_bag_plays_and_its_sentences_are_answered(client: LanguageClient) -> None:
-    player = [sys.executable, '-m', 'lb_ros.demo.player', str(shipped('lb_ros/data/demo_bag'))]
+    player = [sys.executable, '-m', 'lb_ros.demo.bag_player', str(shipped('lb_ros/data/demo_bag'))]
     process = subprocess.Popen(
         [*player, '--rate', '4', '--wait', '3'], stdout=subprocess.PIPE, text=True
     )

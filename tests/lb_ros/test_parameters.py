@@ -67,10 +67,12 @@ def test_a_parameter_that_nobody_has_is_named_with_the_one_that_is_meant(node: N
 @pytest.mark.parametrize(
     ('setting', 'message'),
     [
-        ('max_rate_hz:=fast', "parameter max_rate_hz: .*'fast'"),
+        ('max_rate_hz:=fast', 'parameter max_rate_hz: expected a number.*=15.0, not fast'),
+        ('threads:=2.5', 'parameter threads: expected a whole number.*=0, not 2.5'),
+        ('autostart:=1', 'parameter autostart: expected true or false.*=true, not 1'),
         ('precision:=int3', 'parameter precision: must be one of auto'),
-        ('camera_priority:=101', 'parameter camera_priority: .*out of range'),
-        ('threads:=-3', 'parameter threads: .*out of range'),
+        ('camera_priority:=101', 'parameter camera_priority: must be -100..100, not 101'),
+        ('threads:=-3', 'parameter threads: must be 0..256, not -3'),
         ('modalities:=[smell]', "parameter modalities: unknown 'smell'"),
         ('modalities:=[]', 'parameter modalities: needs at least one of image'),
     ],
@@ -89,6 +91,16 @@ def test_a_limit_of_one_kind_of_sensor_changes_at_run_time(node: NewNode) -> Non
     assert limits.period_s('depth') == 0.2
     assert limits.period_s('image') == 1 / Parameters().max_rate_hz
     assert (limits.priority('depth'), limits.priority('image')) == (3, 0)
+
+
+def test_a_whole_number_for_a_float_is_accepted_at_run_time(node: NewNode) -> None:
+    made = node()
+    settings = Settings(made)
+    (set_now,) = made.set_parameters([Parameter('max_rate_hz', value=5)])
+    assert set_now.successful, set_now.reason
+    assert settings.values.max_rate_hz == made.get_parameter('max_rate_hz').value == 5.0
+    (refused,) = made.set_parameters([Parameter('max_rate_hz', value='fast')])
+    assert not refused.successful
 
 
 def test_the_file_lists_all_parameters_of_all_nodes_with_their_defaults(ros_domain: int) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+
+import pytest
+from rich.console import Console
 
 from encoders import State
 from lb_ros.demo.picture import ROWS, Picture
 from lb_ros.demo.recording import Answer, Recording
+from lb_ros.demo.table import live_table
 
 
 def recording(*, state: State, is_open: bool) -> Recording:
@@ -43,3 +48,15 @@ def test_without_a_known_state_there_is_no_picture(tmp_path: Path) -> None:
     picture.look(recording(state=State.UNKNOWN, is_open=True))
     assert not picture.save(path)
     assert not path.exists()
+
+
+@pytest.mark.parametrize(('width', 'all_fit'), [(80, True), (60, False)])
+def test_the_live_table_fits_into_a_terminal(width: int, all_fit: bool) -> None:
+    modalities = ('image', 'depth', 'infrared', 'audio')
+    console = Console(file=io.StringIO(), width=width)
+    found = recording(state=State.TRUE, is_open=True)
+    console.print(live_table(found, modalities, limit=5, width=width))
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= width
+    assert '…' not in text and 'TRUE' in text
+    assert ('not shown in 60 columns: image, depth' in text) is not all_fit

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import signal
 import struct
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +18,9 @@ from hypothesis import strategies as st
 
 from encoders.shipped import shipped
 from lb_ros.demo.player import message_class, restamp
+
+BAG = str(shipped('lb_ros/data/demo_bag'))
+PLAYER = (sys.executable, '-m', 'lb_ros.demo.bag_player', BAG)
 
 
 @given(
@@ -46,11 +54,72 @@ def test_unknown_types_are_none() -> None:
 @pytest.mark.ros
 def test_a_bag_that_waited_in_vain_plays_and_says_for_whom(ros_domain: int) -> None:
     pytest.importorskip('rclpy')
-    bag = str(shipped('lb_ros/data/demo_bag'))
-    command = [sys.executable, '-m', 'lb_ros.demo.player', bag, '--rate', '100', '--wait', '0.5']
+    command = [*PLAYER, '--rate', '100', '--wait', '0.5']
     done = subprocess.run(
         [*command, '--after', 'nobody'], capture_output=True, text=True, timeout=60, check=True
     )
     played = json.loads(done.stdout.splitlines()[-1])
     assert 'nobody is not active' in played['problems']
     assert played['published']['camera/image/compressed'] > 0
+
+
+def player(*words: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
+    """A player that waits for a node that never comes."""
+    return subprocess.Popen(
+        [*PLAYER, '--wait', '600', '--after', 'nobody', *words],
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def await_handler(process: subprocess.Popen[str], signum: signal.Signals) -> None:
+    """Wait until a process handles a signal itself."""
+    limit_s = time.monotonic() + 60.0
+    while time.monotonic() < limit_s:
+        status = Path(f'/proc/{process.pid}/status').read_text()
+        caught = int(status.split('SigCgt:')[1].split()[0], 16)
+        if caught >> (signum - 1) & 1:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f'no handler of {signum.name}')
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize(('words', 'status'), [((), 130), (('--loop',), 0)])
+def test_a_hangup_ends_the_player_quietly(
+    ros_domain: int, words: tuple[str, ...], status: int
+) -> None:
+    with player(*words) as process:
+        await_handler(process, signal.SIGHUP)
+        process.send_signal(signal.SIGHUP)
+        output, errors = process.communicate(timeout=60)
+        assert (process.returncode, output, errors) == (status, '', '')
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize('kind', ['pipe', 'terminal'])
+def test_the_player_ends_when_nobody_can_read_what_it_prints(ros_domain: int, kind: str) -> None:
+    reader, writer = os.pipe() if kind == 'pipe' else pty.openpty()
+    with player(stdout=writer) as process:
+        os.close(writer)
+        os.close(reader)
+        _, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors) == (130, '')
+
+
+@pytest.mark.parametrize(
+    ('words', 'status', 'says'),
+    [
+        (['--help'], 0, 'example: ros2 run lb_ros bag_player'),
+        (['bag', '--ros-args', '--params_file', 'x'], 2, 'is --params-file meant?'),
+        (['bag', '--lop'], 2, 'unrecognized arguments: --lop'),
+        (['/nowhere/bag'], 2, 'no such bag'),
+    ],
+)
+def test_a_mistake_of_the_command_line_is_named(words: list[str], status: int, says: str) -> None:
+    done = subprocess.run([*PLAYER[:3], *words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == status
+    assert says in done.stdout + done.stderr
+    assert 'Traceback' not in done.stderr

@@ -38,7 +38,10 @@ start('bringup')
 """
 
 
-def test_an_interrupt_during_the_imports_is_quiet() -> None:
+@pytest.mark.parametrize(
+    'signum', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda s: s.name
+)
+def test_a_signal_during_the_imports_is_quiet(signum: signal.Signals) -> None:
     process = subprocess.Popen(
         [sys.executable, '-c', NODES],
         stdout=subprocess.PIPE,
@@ -48,7 +51,7 @@ def test_an_interrupt_during_the_imports_is_quiet() -> None:
     )
     assert process.stdout is not None
     assert process.stdout.readline() == 'importing\n'
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signum)
     _, errors = process.communicate(timeout=LIMIT_S)
     assert (process.returncode, errors) == (0, '')
 
@@ -74,6 +77,59 @@ def test_a_reader_that_has_gone_does_not_hold_the_end_up() -> None:
     assert process.wait(timeout=LIMIT_S) == 1
     assert process.stderr is not None
     assert process.stderr.read() == ''
+
+
+@pytest.mark.parametrize(('prefix', 'stops'), [((), True), (('nohup',), False)])
+def test_a_hangup_stops_what_nohup_does_not_protect(prefix: tuple[str, ...], stops: bool) -> None:
+    asked = 'import signal, lb_ros.start as s; print(signal.SIGHUP in s.STOP_SIGNALS)'
+    done = subprocess.run(
+        [*prefix, sys.executable, '-c', asked],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        cwd=ROOT,
+    )
+    assert done.stdout == f'{stops}\n'
+
+
+@pytest.mark.parametrize(('words', 'ends'), [("['--end-with-reader']", True), ('[]', False)])
+def test_a_node_ends_with_its_reader_where_it_is_asked_to(words: str, ends: bool) -> None:
+    script = NODES.replace("start('bringup')", f"start('bringup', {words})")
+    with subprocess.Popen(
+        [sys.executable, '-c', script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == 'importing\n'
+        process.stdout.close()
+        try:
+            assert process.wait(timeout=LIMIT_S if ends else 1.0) == 0
+        except subprocess.TimeoutExpired:
+            assert not ends
+        finally:
+            process.kill()
+
+
+def test_a_reader_of_the_command_that_has_gone_ends_it_without_a_traceback() -> None:
+    script = (
+        'import sys, lb_ros.cli as cli\n'
+        "cli._run = lambda words: print('a line\\n' * 100_000, flush=True)\n"
+        'sys.exit(cli.main([]))'
+    )
+    with subprocess.Popen(
+        [sys.executable, '-c', script],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert (process.wait(timeout=LIMIT_S), process.stderr.read()) == (141, '')
 
 
 def test_up_passes_every_parameter_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,6 +73,9 @@ def test_the_modalities_apart_are_those_of_the_parameters(tmp_path: Path) -> Non
     file.write_text('/**: {ros__parameters: {modalities: [infrared]}}')
     found = plan({'composed': 'false', 'params_file': str(file)})
     assert [p.executable for p in found] == ['infrared_encoder', 'predicates']
+    file.write_text('/**: {ros__parameters: {modalities: depth}}')  # as bringup accepts it
+    found = plan({'composed': 'false', 'params_file': str(file)})
+    assert [p.executable for p in found] == ['depth_encoder', 'predicates']
 
 
 def test_presets_name_topics_and_lists_replace_them() -> None:
@@ -139,9 +142,32 @@ def test_a_wrong_argument_is_named(given: dict[str, str], says: str) -> None:
         plan(given)
 
 
+@pytest.mark.parametrize('composed', ['true', 'false'])
+@pytest.mark.parametrize(
+    ('text', 'says'),
+    [
+        (None, "argument params_file: there is no file '.*mine.yaml'; correct the path"),
+        ('', 'argument params_file: .*mine.yaml is empty'),
+        ('a: [', 'argument params_file: .*mine.yaml is not valid YAML'),
+        ('modalities: [depth]', "argument params_file: .*'modalities' is outside ros__parameters"),
+    ],
+)
+def test_an_unusable_params_file_is_an_error_in_either_mode(
+    tmp_path: Path, composed: str, text: str | None, says: str
+) -> None:
+    file = tmp_path / 'mine.yaml'
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(ValueError, match=says):
+        plan({'composed': composed, 'params_file': str(file)})
+
+
 def test_the_dds_profile_of_the_user_is_kept() -> None:
     assert profile_to_set('shipped', {}).endswith('dds_profile.xml')
     assert profile_to_set('shipped', {'FASTRTPS_DEFAULT_PROFILES_FILE': 'mine.xml'}) == ''
+    assert profile_to_set('shipped', {'FASTDDS_BUILTIN_TRANSPORTS': 'UDPv4'}) == ''
+    assert profile_to_set('shipped', {'RMW_IMPLEMENTATION': 'rmw_cyclonedds_cpp'}) == ''
+    assert profile_to_set('shipped', {'RMW_IMPLEMENTATION': 'rmw_fastrtps_cpp'}) != ''
     assert profile_to_set('none', {}) == ''
     with pytest.raises(ValueError, match='dds_profile'):
         profile_to_set('/nowhere.xml', {})

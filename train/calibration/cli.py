@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
 from encoders.model_sets.calibration import Calibration
@@ -25,6 +24,7 @@ from train.calibration.thresholds import (
     fit_thresholds,
     write_predicates,
 )
+from train.fitted_table import print_table
 from train.phrasings import Phrasings
 
 
@@ -123,4 +123,4 @@ def print_thresholds(fits: list[ThresholdFit]) -> None:
             f'{fit.cost:.3f}',
             '' if fit.probe_auroc is None else f'{fit.probe_auroc:.3f}',
         )
-    Console().print(table)
+    print_table(table)

@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from encoders import Binder
@@ -19,6 +18,7 @@ from encoders.model_sets.sources import parse_source
 from train.evaluation.metrics import Retrieval
 from train.evaluation.pair_eval import embed_pairs, retrieval_tables
 from train.evaluation.suites import SuiteResult, run_suite
+from train.fitted_table import print_table
 from train.pairs.data import open_pair_data
 from train.pairs.options import PairOptions
 
@@ -85,7 +85,7 @@ def print_suite(result: SuiteResult) -> None:
         table.add_column(column)
     for name, accuracy in result.top1.items():
         table.add_row(name, str(accuracy), f'{result.chance:.3f}')
-    Console().print(table)
+    print_table(table)
 
 
 def print_retrieval(title: str, tables: Mapping[str, Retrieval]) -> None:
@@ -97,4 +97,4 @@ def print_retrieval(title: str, tables: Mapping[str, Retrieval]) -> None:
         recalls = [str(one.recall[k]) for k in one.recall]
         median = f'{one.median_rank.value:.0f}'
         table.add_row(name, str(one.candidates), *recalls, median, f'{one.chance:.4f}')
-    Console().print(table)
+    print_table(table)

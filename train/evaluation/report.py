@@ -30,6 +30,7 @@ from train.evaluation.evaluate import (
 )
 from train.evaluation.intervals import Interval, Resampled, resample
 from train.evaluation.metrics import Retrieval, retrieval
+from train.fitted_table import print_table
 from train.language import fact_vectors
 from train.phrasings import Phrasings, relation_of
 
@@ -260,7 +261,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
         one = trained[name, modalities[0]]
         cells = [f'{trained[name, m].auroc:.2f} / {unseen[name, m].auroc:.2f}' for m in modalities]
         table.add_row(name, group_of(name), str(one.positives), str(one.negatives), *cells)
-    console.print(table)
+    print_table(table, console)
     for name, found in evaluation.emergent.items():
         recalls = ', '.join(
             f'R@{k} {recall} ({found.times_chance(k):.1f} x chance)'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import time
@@ -118,7 +119,7 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--max-rate-hz',
-        type=float,
+        type=_rate_hz,
         default=DEFAULT_MAX_RATE_HZ,
         help='windows per second and sensor at most, as the live nodes; 0 for all',
     )
@@ -130,6 +131,16 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
         help='of the encoders; auto is bf16 where the hardware multiplies it, else fp32 as live',
     )
     parser.add_argument('--threads', type=int, default=0, help='that encode; 0 for one per core')
+
+
+def _rate_hz(text: str) -> float:
+    try:
+        rate_hz = float(text)
+    except ValueError:
+        rate_hz = math.nan
+    if not rate_hz >= 0:
+        raise argparse.ArgumentTypeError(f'must be a number of 0 or more, not {text}')
+    return rate_hz
 
 
 def default_threads() -> int:

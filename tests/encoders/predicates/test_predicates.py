@@ -186,6 +186,7 @@ def test_predicates_are_read_from_yaml(tmp_path: Path) -> None:
         ('predicates: [x, x]', 'already'),
         ('sentences: [x]', "unknown key 'sentences'"),
         ('predicates:\n  a: 3', '3 is neither a sentence nor a mapping'),
+        ('predicates:\n  - a\n  - positive: [b]', 'p.yaml:3: an entry with keys needs `name:`'),
         ('predicates:\n  a: {positive: 3}', 'positive must be sentences'),
     ],
 )

@@ -260,3 +260,11 @@ def test_thumbnails_are_small_pictures(holes: float) -> None:
     depth[rng.random(depth.shape) < holes] = 0
     assert thumbnail('depth', depth).startswith(b'\xff\xd8')
     assert thumbnail('audio', (np.zeros((2, 100), np.int16), 16_000)).startswith(b'\xff\xd8')
+
+
+@pytest.mark.parametrize('rate', ['-3', 'nan', 'fast'])
+def test_a_rate_that_is_none_is_refused(rate: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(['score', 'a_bag', '--max-rate-hz', rate])
+    assert stop.value.code == 2
+    assert f'--max-rate-hz: must be a number of 0 or more, not {rate}' in capsys.readouterr().err

@@ -52,7 +52,7 @@ def play(bag: Path, predicates: Path) -> tuple[list[Any], list[Any], int]:
     parameters = ['-p', f'predicates:={predicates}', '-p', 'precision:=fp32']
     commands = [
         ['-m', 'lb_ros.start', 'bringup', '--ros-args', *parameters],
-        ['-m', 'lb_ros.demo.player', str(bag), '--wait', str(LIMIT_S), '--after', 'bringup'],
+        ['-m', 'lb_ros.demo.bag_player', str(bag), '--wait', str(LIMIT_S), '--after', 'bringup'],
     ]
     processes = [
         subprocess.Popen([sys.executable, *c], stdout=subprocess.DEVNULL) for c in commands

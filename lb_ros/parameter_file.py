@@ -1,0 +1,179 @@
+"""Parameter files and values, checked and typed before ROS reads them.
+
+ROS infers the type of a value from its text: `5` is an integer although the parameter is a float,
+and a model named `123E5` is a number. Here each text gets the type that its parameter has.
+Importing this module is quick and needs no ROS.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import yaml
+from yaml import MappingNode, Node, ScalarNode, SequenceNode
+
+from encoders.shipped import shipped
+
+VALUES = 'ros__parameters'
+EXPECTED = 'expected sections such as "/**: {ros__parameters: {model: lb-mini}}"'
+# Texts that rcl reads as a truth value, in any case.
+TRUTHS = ('y', 'yes', 'on', 'true', 'n', 'no', 'off', 'false')
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The parameters of some nodes.
+
+    Attributes:
+        pattern: Full name of the nodes; `*` stands for one part of a name and `**` for several.
+        values: Name and value of each parameter, as they stand in the file.
+    """
+
+    pattern: str
+    values: tuple[tuple[str, Node], ...]
+
+    def matches(self, node: str) -> bool:
+        """Whether a node of this full name takes its parameters from here."""
+        parts = [
+            '(/[^/]+)*' if part == '**' else '/[^/]+' if part == '*' else f'/{re.escape(part)}'
+            for part in self.pattern.strip('/').split('/')
+        ]
+        return re.fullmatch(''.join(parts), node) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterFile:
+    """A parameter file that ROS can read: its text and its sections."""
+
+    text: str
+    sections: tuple[Section, ...]
+
+    def typed(self, nodes: tuple[str, ...]) -> str:
+        """The text, with each value for these nodes (full names) written as its type."""
+        edits = [
+            (value.start_mark.index, value.end_mark.index, typed_node(name, value, self.text))
+            for section in self.sections
+            if any(map(section.matches, nodes))
+            for name, value in section.values
+        ]
+        text = self.text
+        for begin, end, new in sorted(edits, reverse=True):
+            text = text[:begin] + new + text[end:]
+        return text
+
+
+def read_parameter_file(path: Path) -> ParameterFile:
+    """Read and check a parameter file.
+
+    Raises:
+        ValueError: There is no such file, or it holds no ROS parameters; the text names the file,
+            the line and the remedy.
+    """
+    if not path.exists():
+        raise ValueError(
+            f'there is no file {str(path)!r}; correct the path, or leave the argument out for the '
+            f'shipped config/parameters.yaml'
+        )
+    try:
+        text = path.read_text()
+        root = yaml.compose(text, yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, 'strerror', None) or 'it is no text'
+        raise ValueError(f'{path} cannot be read: {reason}') from error
+    except yaml.YAMLError as error:
+        raise ValueError(f'{path} is not valid YAML: {" ".join(str(error).split())}') from error
+    if root is None:
+        raise ValueError(f'{path} is empty; {EXPECTED}')
+    sections = tuple(_sections(path, '', root))
+    if not sections:
+        raise ValueError(f'{path} has no {VALUES}; {EXPECTED}')
+    return ParameterFile(text, sections)
+
+
+def listed(path: Path, name: str) -> tuple[str, ...]:
+    """The names that a parameter of all nodes lists in a file; empty where it is not there.
+
+    Raises:
+        ValueError: The file cannot be read.
+    """
+    for section in read_parameter_file(path).sections:
+        found = dict(section.values).get(name)
+        if section.pattern == '/**' and found is not None:
+            nodes = found.value if isinstance(found, SequenceNode) else [found]
+            return tuple(part.strip() for node in nodes for part in str(node.value).split(','))
+    return ()
+
+
+def typed_value(name: str, text: str) -> str:
+    """The value of a parameter, as `-p NAME:=TEXT` gives it, written as the parameter's type.
+
+    What is no YAML, and the value of a parameter that is not known, stays as it is.
+    """
+    try:
+        node = yaml.compose(text, yaml.SafeLoader)
+    except yaml.YAMLError:
+        return text
+    return text if node is None else typed_node(name, node, text)
+
+
+def typed_node(name: str, node: Node, text: str) -> str:
+    """The part of `text` that is `node`, written as the type of the parameter `name`."""
+    kind = parameter_types().get(name)
+    written = text[node.start_mark.index : node.end_mark.index]
+    if isinstance(node, ScalarNode):
+        if kind is float and re.fullmatch(r'[-+]?[0-9]+', written):
+            return f'{written}.0'
+        if kind is str:
+            return _string(node, written)
+        if kind is list:
+            names = [part.strip() for part in node.value.split(',')]
+            return f'[{", ".join(_quoted(part) for part in names if part)}]'
+    if kind is list and isinstance(node, SequenceNode) and node.flow_style:
+        return f'[{", ".join(_quoted(str(each.value)) for each in node.value)}]'
+    return written
+
+
+@cache
+def parameter_types() -> dict[str, type]:
+    """Type of every parameter, by name: bool, int, float, str, or list (of str)."""
+    sections = yaml.safe_load(shipped('config/parameters.yaml').read_text()).values()
+    return {name: type(value) for each in sections for name, value in each[VALUES].items()}
+
+
+def _sections(path: Path, pattern: str, node: Node) -> Iterator[Section]:
+    line = node.start_mark.line + 1
+    if not isinstance(node, MappingNode):
+        what = f'{pattern.strip("/")!r} is outside {VALUES}' if pattern else f'has no {VALUES}'
+        raise ValueError(f'{path}, line {line}: {what}; {EXPECTED}')
+    for key, value in node.value:
+        if key.value != VALUES:
+            yield from _sections(path, f'{pattern}/{str(key.value).strip("/")}', value)
+            continue
+        if not isinstance(value, MappingNode):
+            raise ValueError(f'{path}, line {value.start_mark.line + 1}: {VALUES} is no mapping')
+        yield Section(pattern, tuple((str(each.value), found) for each, found in value.value))
+
+
+def _string(node: ScalarNode, written: str) -> str:
+    return _quoted(node.value) if node.style is None and _is_other(node.value) else written
+
+
+def _is_other(text: str) -> bool:
+    """Whether ROS would read a plain text as something else than a string."""
+    if text.lower() in TRUTHS:
+        return True
+    for read in (float, lambda text: int(text, 0)):
+        try:
+            read(text.replace('.nan', 'nan').replace('.inf', 'inf').replace('_', 'x'))
+        except ValueError:
+            continue
+        return True
+    return False
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
