@@ -43,6 +43,14 @@ ALIVE = QoSProfile(
     liveliness=LivelinessPolicy.MANUAL_BY_TOPIC,
     liveliness_lease_duration=Duration(seconds=LIVELINESS_S),
 )
+# The publisher of states: latched, and alive only while the node's executor turns. Subscriptions
+# that ask for `STATES` learn when it dies; those that ask for `LATCHED` match it as well.
+STATES = QoSProfile(
+    depth=1,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+    liveliness=LivelinessPolicy.MANUAL_BY_TOPIC,
+    liveliness_lease_duration=Duration(seconds=LIVELINESS_S),
+)
 OVERRIDES = QoSOverridingOptions(
     (
         QoSPolicyKind.HISTORY,
