@@ -65,6 +65,9 @@ class LanguageClient(Asking):
         node: The node it works for; None to start ROS where it has not been.
         namespace: Of the `predicates` node; that of `node` where empty.
         timeout_s: How long to wait for the nodes and for each answer, seconds of wall time.
+
+    Raises:
+        ValueError: `namespace` is not a valid one.
     """
 
     def query(

@@ -76,6 +76,7 @@ class Listener:
     def __post_init__(self) -> None:
         self.node = self._make_node()
         self._states: States | None = None
+        self._awaits_states = False  # a node has started to live, and has sent none yet
         self._news = threading.Condition()
         self._ears: list[Ear] = []
         self._pending: set[Future[Any]] = set()
@@ -145,30 +146,46 @@ class Listener:
     def _store(self, message: PredicateStates, info: Any) -> None:
         sent_s = info['source_timestamp'] * 1e-9
         states = {s.name: status_from_message(s, published_s=sent_s) for s in message.states}
+        self._publish(states)
+
+    def _publish(self, states: States) -> None:
         with self._news:
-            self._states, self.gone_s = states, None
+            self._states, self._awaits_states, self.gone_s = states, False, None
             self._news.notify_all()
             ears = list(self._ears)
         for ear in ears:
             ear.states(dict(states))
 
     def _liveliness(self, event: Any) -> None:
-        if event.alive_count > 0:
-            self.gone_s = None
-        if event.alive_count_change < 0 or event.not_alive_count_change > 0:
+        if event.alive_count_change > 0:
+            self._found(is_known=event.not_alive_count_change < 0)
+        elif event.alive_count_change < 0 or event.not_alive_count_change > 0:
             self._lost(is_last=event.alive_count == 0)
+
+    def _found(self, *, is_known: bool) -> None:
+        """A node lives: one that had only fallen silent, or another, which sends its states."""
+        was_gone, states = self.gone_s is not None, self._states
+        if is_known and was_gone and states is not None:
+            self._publish(states)
+            return
+        with self._news:
+            self._awaits_states = True
+            if was_gone:
+                self._states, self.gone_s = None, None
 
     def _look_at_graph(self) -> None:
         count = self.node.count_publishers('predicates/state')
-        if count:
-            self.gone_s = None
-        elif self._states is not None and self.gone_s is None:
+        if count and self.gone_s is not None:
+            self._found(is_known=False)
+        elif not count and self._states is not None and self.gone_s is None:
             self._lost(is_last=True)
 
     def _lost(self, *, is_last: bool) -> None:
         with self._news:
             self.losses += 1
             if not is_last:
+                if self._awaits_states:  # those known are of the node that has died
+                    self._states = None
                 return
             self.gone_s = time.monotonic()
             self._news.notify_all()

@@ -7,6 +7,7 @@ import threading
 import rclpy
 from rclpy.context import Context
 from rclpy.node import Node
+from rclpy.validate_namespace import validate_namespace
 
 from lb_ros.dds_profile import use_dds_profile
 from lb_ros.listening import Listener
@@ -23,12 +24,17 @@ def acquire(node: Node | None, namespace: str) -> Listener:
     Args:
         node: Whose context and namespace to join; None for the default context.
         namespace: Instead of that of `node`; with neither, that of the process's arguments.
+
+    Raises:
+        ValueError: `namespace` is not one.
     """
     with _lock:
-        load_type_supports()
-        context = _context(node)
         asked = namespace or (None if node is None else node.get_namespace())
         wanted = None if asked is None else f'/{asked.strip("/")}'
+        if wanted is not None:
+            validate_namespace(wanted)
+        load_type_supports()
+        context = _context(node)
         _forget_dead(context)
         found = _listeners.get((context, wanted))
         if found is None:
