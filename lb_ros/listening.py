@@ -28,7 +28,7 @@ from lb_ros.action import WaitForPredicate
 from lb_ros.answers import GoneError, NotAnsweredError, PredicateStatus, status_from_message
 from lb_ros.msg import PredicateStates
 from lb_ros.namespaces import elsewhere_line
-from lb_ros.qos import LATCHED, STATES
+from lb_ros.qos import LATCHED, MANY, STATES
 
 TICK_S = 0.02  # how often time limits and the readiness of services are checked
 GRAPH_PERIOD_S = 0.5
@@ -85,7 +85,15 @@ class Listener:
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._tick = self.node.create_timer(TICK_S, lambda: None, clock=steady, autostart=False)
         self._subscribe(steady)
-        self._action = ActionClient(self.node, WaitForPredicate, 'wait_for')
+        self._action = ActionClient(
+            self.node,
+            WaitForPredicate,
+            'wait_for',
+            goal_service_qos_profile=MANY,
+            result_service_qos_profile=MANY,
+            cancel_service_qos_profile=MANY,
+            feedback_sub_qos_profile=MANY,
+        )
         self._executor = SingleThreadedExecutor(context=self.context)
         self._executor.add_node(self.node)
         self._closed = False
@@ -128,6 +136,7 @@ class Listener:
         self._executor.shutdown()
         self.thread.join(timeout=5.0)
         with contextlib.suppress(Exception):  # the context may have been shut down before
+            self._action.destroy()  # it keeps the node alive otherwise
             self.node.destroy_node()
 
     def _listen(self) -> None:
@@ -276,7 +285,8 @@ class Listener:
         """
         client = self._services.get(name)
         if client is None:
-            client = self._services[name] = self.node.create_client(kind, name)
+            client = self.node.create_client(kind, name, qos_profile=MANY)
+            self._services[name] = client
         await self._ready(client.service_is_ready, name, limits.ready_s, answer)
         sent = client.call_async(request)
         try:

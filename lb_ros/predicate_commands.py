@@ -154,7 +154,7 @@ def _with_client(command: str, namespace: str, work: Callable[[Any], int]) -> in
             return work(client)
     except NotAnsweredError as error:
         return _refuse(command, str(error), 1)
-    except ValueError as error:  # rclpy: the namespace is not valid
+    except ValueError as error:  # the namespace is not valid
         return _refuse(command, ' '.join(str(error).split()), 2)
 
 

@@ -31,7 +31,7 @@ from lb_ros.msg import Embedding, PredicateScores, PredicateStates
 from lb_ros.pacing import Deadlines, Pacing
 from lb_ros.parameters import Parameters, Settings, predicates_file
 from lb_ros.predicate_services import PredicateServices
-from lb_ros.qos import LIVELINESS_S, NEWEST, STATES
+from lb_ros.qos import LIVELINESS_S, MANY, NEWEST, STATES
 from lb_ros.refusals import Refusals
 from lb_ros.shared import SharedModel
 from lb_ros.srv import GetTime, LoadModel, QueryText
@@ -114,8 +114,9 @@ class PredicatesNode(LifecycleNode):
         changes, any_time = MutuallyExclusiveCallbackGroup(), ReentrantCallbackGroup()
         watched = self._refusals.watched
         query, load_model = watched('query', self._query), watched('load_model', self._load_model)
-        self.create_service(QueryText, 'query', query, callback_group=at_once)
-        self.create_service(GetTime, 'predicates/time', self._time, callback_group=at_once)
+        now = {'callback_group': at_once, 'qos_profile': MANY}
+        self.create_service(QueryText, 'query', query, **now)
+        self.create_service(GetTime, 'predicates/time', self._time, **now)
         self.create_service(LoadModel, 'load_model', load_model, callback_group=changes)
         self._predicate_services = PredicateServices(
             self,

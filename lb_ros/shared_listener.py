@@ -6,6 +6,7 @@ import threading
 
 import rclpy
 from rclpy.context import Context
+from rclpy.exceptions import InvalidNamespaceException
 from rclpy.node import Node
 from rclpy.validate_namespace import validate_namespace
 
@@ -32,7 +33,7 @@ def acquire(node: Node | None, namespace: str) -> Listener:
         asked = namespace or (None if node is None else node.get_namespace())
         wanted = None if asked is None else f'/{asked.strip("/")}'
         if wanted is not None:
-            validate_namespace(wanted)
+            _check_namespace(wanted)
         load_type_supports()
         context = _context(node)
         _forget_dead(context)
@@ -62,6 +63,14 @@ def release(listener: Listener) -> None:
             _started.discard(context)
             if context.ok():
                 rclpy.try_shutdown()  # it is the default one, which only this replaces
+
+
+def _check_namespace(namespace: str) -> None:
+    try:
+        validate_namespace(namespace)
+    except InvalidNamespaceException as error:
+        reason = str(error).split('\n')[0].rstrip(':')
+        raise ValueError(f'{reason}, not {namespace!r}') from None
 
 
 def _context(node: Node | None) -> Context:

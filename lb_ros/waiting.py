@@ -17,6 +17,7 @@ from encoders import State, TrackedState
 from encoders.tracks import Tracks
 from lb_ros.action import WaitForPredicate
 from lb_ros.messages import state_message
+from lb_ros.qos import MANY
 from lb_ros.stamps import to_ns
 
 FEEDBACK_PERIOD_S = 0.1
@@ -65,6 +66,9 @@ class Waiting:
             self._execute,
             cancel_callback=self._cancel,
             callback_group=callback_group,
+            goal_service_qos_profile=MANY,
+            result_service_qos_profile=MANY,
+            cancel_service_qos_profile=MANY,
         )
 
     def _cancel(self, handle: ServerGoalHandle) -> CancelResponse:
