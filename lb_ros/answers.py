@@ -87,7 +87,7 @@ def status_from_message(message: PredicateState, *, published_s: float) -> Predi
         name=message.name,
         state=State(message.state),
         probability=message.probability,
-        since_s=to_ns(message.since) * 1e-9,
+        since_s=to_ns(message.since) / 1e9,
         reason=message.reason,
         published_s=published_s,
     )

@@ -358,7 +358,7 @@ class LanguageClient(Asking):
         """
         request = GetTime.Request()
         return self._wait(
-            self._call(GetTime, 'predicates/time', request, lambda r: to_ns(r.now) * 1e-9)
+            self._call(GetTime, 'predicates/time', request, lambda r: to_ns(r.now) / 1e9)
         )
 
     def predicates(self) -> list[Predicate]:

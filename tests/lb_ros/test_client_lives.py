@@ -65,7 +65,7 @@ def test_every_wait_ends_when_the_node_dies(
         assert client.query('the drawer is open')
         process.send_signal(stop)
         began_s = time.monotonic()
-        with pytest.raises((GoneError, NotAnsweredError), match='died|deactivated'):
+        with pytest.raises((GoneError, NotAnsweredError), match=r'died|deactivated'):
             client.wait_until('open', timeout_s=0)
         for wait in waits:
             with pytest.raises(NotAnsweredError):
@@ -135,7 +135,7 @@ def test_a_node_that_is_deactivated_says_so(
         request.transition.id = Transition.TRANSITION_DEACTIVATE
         change.call_async(request)
         for ask in (lambda: waits.result(LIMIT_S), lambda: client.wait_until('open')):
-            with pytest.raises(NotAnsweredError, match='deactivated|not active') as ended:
+            with pytest.raises(NotAnsweredError, match=r'deactivated|not active') as ended:
                 ask()
             assert ended.value.code == WaitForPredicate.Result.NOT_ACTIVE
         assert not isinstance(ended.value, GoneError)
