@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lb_ros.interpreter import check_distribution, enter
+
 Arguments = argparse.ArgumentParser
 Runner = Callable[[argparse.Namespace], int]
 
@@ -29,6 +31,17 @@ class Subcommand:
     help: str
     load: Callable[[], tuple[Callable[[Arguments], None], Runner]]
     needs_ros: bool = False
+
+
+def run_program() -> int:
+    """Run the installed program: `main`, in the environment of the nodes if there is one.
+
+    Help is shown in whichever interpreter this is.
+    """
+    words = sys.argv[1:]
+    if words and words[0] in SUBCOMMANDS and not {'-h', '--help'} & set(words):
+        enter(f'lb-ros {words[0]}')
+    return main(words)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,13 +69,15 @@ def _run(words: Sequence[str]) -> int:
             add_arguments, runners[name] = subcommand.load()
             add_arguments(sub)
     args = parser.parse_args(words)
-    if SUBCOMMANDS[args.subcommand].needs_ros and not _has_ros():
-        print(
-            f'lb-ros {args.subcommand}: needs ROS 2: source a ROS 2 Jazzy with lb_ros built, '
-            f'or run `make setup`, which gets it from wheels',
-            file=sys.stderr,
-        )
-        return 2
+    if SUBCOMMANDS[args.subcommand].needs_ros:
+        check_distribution(f'lb-ros {args.subcommand}')
+        if not _has_ros():
+            print(
+                f'lb-ros {args.subcommand}: needs ROS 2: source a ROS 2 Jazzy with lb_ros built, '
+                f'or run `make setup`, which gets it from wheels',
+                file=sys.stderr,
+            )
+            return 2
     return runners[args.subcommand](args)
 
 
@@ -71,9 +86,14 @@ def _has_ros() -> bool:
 
 
 def _demo() -> tuple[Callable[[Arguments], None], Runner]:
-    from lb_ros.demo import run
+    from lb_ros.demo.arguments import add_arguments
 
-    return run.add_arguments, run.run
+    def run(args: argparse.Namespace) -> int:
+        from lb_ros.demo.run import run
+
+        return run(args)
+
+    return add_arguments, run
 
 
 def _sim() -> tuple[Callable[[Arguments], None], Runner]:
@@ -83,9 +103,14 @@ def _sim() -> tuple[Callable[[Arguments], None], Runner]:
 
 
 def _models() -> tuple[Callable[[Arguments], None], Runner]:
-    from lb_ros import models
+    from lb_ros.models_arguments import add_arguments
 
-    return models.add_arguments, models.run
+    def run(args: argparse.Namespace) -> int:
+        from lb_ros.models import run
+
+        return run(args)
+
+    return add_arguments, run
 
 
 def _bench() -> tuple[Callable[[Arguments], None], Runner]:
@@ -119,9 +144,14 @@ def _search() -> tuple[Callable[[Arguments], None], Runner]:
 
 
 def _dashboard() -> tuple[Callable[[Arguments], None], Runner]:
-    from lb_ros.dashboard import run
+    from lb_ros.dashboard.arguments import add_arguments
 
-    return run.add_arguments, run.run
+    def run(args: argparse.Namespace) -> int:
+        from lb_ros.dashboard.run import run
+
+        return run(args)
+
+    return add_arguments, run
 
 
 def _up() -> tuple[Callable[[Arguments], None], Runner]:

@@ -13,7 +13,8 @@ from encoders.export import INPUT, deviation, export_tower
 from encoders.golden import golden_input
 from encoders.join import join
 from encoders.languagebind.convert import convert
-from encoders.languagebind.hub import HUB_SETS, pull
+from encoders.languagebind.hub import pull
+from encoders.languagebind.hub_sets import HUB_SETS
 from encoders.languagebind.openclip import PREFIX, find_weights, split_name
 from encoders.languagebind.released import read_released
 from encoders.model_set import MANIFEST, SHIPPED, read_manifest
@@ -24,43 +25,6 @@ from encoders.towers import TowerEncoder
 from encoders.vision_config import VisionConfig
 
 FAILURES = (ModelSetError, SpaceError, KeyError, OSError, ValueError, ModuleNotFoundError)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the actions of `lb-ros models`."""
-    parser.epilog = 'example: lb-ros models convert depth=checkpoints/depth --out models/mine'
-    actions = parser.add_subparsers(dest='action', required=True, metavar='ACTION')
-    one = actions.add_parser('list', help='sets that are here, and sets that can be pulled')
-    _json(one)
-    one = actions.add_parser('pull', help='download a set from the hub and convert it')
-    one.add_argument('name', help=f'{", ".join(HUB_SETS)} or openclip:<arch>/<tag>')
-    one.add_argument('--modalities', nargs='+', default=[], choices=tuple(MODALITIES))
-    one.add_argument('--revision', help='branch, tag or commit; main by default')
-    one.add_argument('--out', type=Path, help='folder; by default where names are looked up')
-    one.add_argument('--yes', action='store_true', help='do not ask')
-    one = actions.add_parser('convert', help='released folders to one set of safetensors')
-    one.add_argument('sources', nargs='+', metavar='MODALITY=FOLDER')
-    one.add_argument('--out', type=Path, required=True, help='folder of the set')
-    one.add_argument('--name', help='of the set; that of the folder by default')
-    one.add_argument('--antialias', action='store_true', help='resize with antialiasing')
-    one.add_argument(
-        '--depth-holes', choices=('near', 'filled'), default='near', help='what a depth of 0 means'
-    )
-    one = actions.add_parser('join', help='one set of the encoders of several')
-    one.add_argument('models', nargs='+', help='names or folders; of two encoders the last counts')
-    one.add_argument('--out', type=Path, required=True, help='folder of the set')
-    one.add_argument('--name', help='of the set; that of the folder by default')
-    one = actions.add_parser('inspect', help='what a set or a released folder holds')
-    one.add_argument('model', help='name or folder')
-    _json(one)
-    one = actions.add_parser('verify', help='recompute hashes and run a golden input')
-    one.add_argument('model', help='name or folder')
-    _json(one)
-    one = actions.add_parser('export', help='towers as ONNX files, compared with PyTorch')
-    one.add_argument('model', help='name or folder')
-    one.add_argument('--modalities', nargs='+', choices=tuple(MODALITIES), help='all by default')
-    one.add_argument('--out', type=Path, required=True, help='folder for MODALITY.onnx')
-    _json(one)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -80,10 +44,6 @@ def run(args: argparse.Namespace) -> int:
         text = error.args[0] if isinstance(error, KeyError) else error
         print(f'lb-ros models {args.action}: {text}', file=sys.stderr)
         return 1 if args.action in ('verify', 'pull') else 2
-
-
-def _json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--json', action='store_true', help='print as JSON')
 
 
 def _list(args: argparse.Namespace) -> int:

@@ -9,6 +9,8 @@ import signal
 import sys
 from typing import NoReturn
 
+from lb_ros.interpreter import check_distribution, why_not_imported
+
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -20,8 +22,12 @@ def start(name: str, args: list[str] | None = None) -> NoReturn:
     """
     for signum in STOP_SIGNALS:
         signal.signal(signum, lambda signum, frame: _leave(0))
-    from lb_ros.nodes import main
-
+    check_distribution(name)
+    try:
+        from lb_ros.nodes import main
+    except ImportError as error:
+        print(f'{name}: {why_not_imported(error)}', file=sys.stderr)
+        _leave(1)
     status = 0
     try:
         main(name, args)

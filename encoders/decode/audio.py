@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from encoders.decode.errors import DecodeError
 from encoders.decode.mp3 import is_mp3
+from encoders.decode.raw_bytes import bytes_of
 
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
 MAX_CHANNELS = 64
@@ -99,12 +100,13 @@ def _typed(data: Any, number: int) -> NDArray[Any]:
     for name in (*names, *DTYPES):
         values = getattr(data, name, None)
         if values is not None and len(values):
+            values = bytes_of(values) if name == 'uint8_data' else values
             return _as_wave(np.asarray(values, DTYPES[name]))
     raise DecodeError('the sound message holds no samples', fault='size')
 
 
 def _bytes(data: Any, sample_format: str) -> NDArray[Any]:
-    raw = bytes(memoryview(data))
+    raw = bytes_of(data).tobytes()
     dtype = np.dtype(SAMPLE_FORMATS[sample_format])
     if is_mp3(raw):
         raise DecodeError(

@@ -18,6 +18,9 @@ Array = NDArray[Any]
 MAX_PIXELS = 1 << 26  # 64 MP; a damaged or hostile header must not allocate gigabytes
 DEPTH_HEADER = 12  # bytes: int32 format, float32 a, float32 b
 PNG_MAGIC, JPEG_MAGIC = b'\x89PNG\r\n\x1a\n', b'\xff\xd8\xff'
+# OpenCV 4.10 decodes to RGB directly; Ubuntu 24.04 has 4.6, whose colours are BGR.
+COLOUR_IS_RGB = hasattr(cv2, 'IMREAD_COLOR_RGB')
+COLOUR = cv2.IMREAD_COLOR_RGB if COLOUR_IS_RGB else cv2.IMREAD_COLOR
 PNG_CHUNK = 12  # bytes: length, type and checksum around a chunk's data
 JPEG_SIZES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})  # start of frame markers
 
@@ -46,10 +49,9 @@ def decode_compressed(data: NDArray[np.uint8], description: str, *, modality: st
             )
         return _depth(data, description)
     is_colour = MODALITIES[modality].pixels == 'colour'
-    flags = cv2.IMREAD_COLOR_RGB if is_colour else cv2.IMREAD_UNCHANGED
-    array = _picture(data, flags, description)
+    array = _picture(data, COLOUR if is_colour else cv2.IMREAD_UNCHANGED, description)
     if is_colour:
-        return array
+        return array if COLOUR_IS_RGB else cv2.cvtColor(array, cv2.COLOR_BGR2RGB)
     if modality == 'infrared' and array.ndim == 3 and _is_grey(array):
         array = np.ascontiguousarray(array[..., 0])
     wanted = (np.uint16,) if modality == 'depth' else (np.uint8, np.uint16)

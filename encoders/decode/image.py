@@ -14,6 +14,7 @@ from encoders.decode.encodings import ACCEPTED, PLANAR, RAW_ENCODINGS, TO_RGB
 from encoders.decode.errors import DecodeError
 from encoders.decode.infrared import as_infrared
 from encoders.decode.options import ImageOptions
+from encoders.decode.raw_bytes import bytes_of
 from encoders.modalities import MODALITIES
 
 Array = NDArray[Any]
@@ -50,7 +51,7 @@ def decode_image(message: Any, *, modality: str, options: ImageOptions = PLAIN) 
         array, encoding = _raw(message, modality, options), str(message.encoding)
     elif hasattr(message, 'format'):
         encoding = str(message.format)
-        data = np.frombuffer(memoryview(message.data), np.uint8)
+        data = bytes_of(message.data)
         array = decode_compressed(data, encoding, modality=modality)
     else:
         kind = type(message).__name__
@@ -89,7 +90,7 @@ def _pixels(message: Any, encoding: str) -> Array:
     kind, channels = RAW_ENCODINGS[encoding]
     dtype = np.dtype(kind).newbyteorder('>' if message.is_bigendian else '<')
     height, width, step = int(message.height), int(message.width), int(message.step)
-    data = np.frombuffer(memoryview(message.data), np.uint8)
+    data = bytes_of(message.data)
     if height < 1 or width < 1 or height * width > MAX_PIXELS:
         raise DecodeError(
             f'{encoding} image of {width}x{height} is empty or beyond '

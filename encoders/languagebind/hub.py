@@ -4,52 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from encoders.languagebind.convert import convert
+from encoders.languagebind.hub_sets import HUB_SETS
 from encoders.model_set import ModelSetError, sha256_of
 
 FILES = ('config.json', 'pytorch_model.bin', 'model.safetensors', 'vocab.json', 'merges.txt')
 NETWORK_ERRORS = ('HTTPError', 'RevisionResolutionError', 'XetDownloadError')
-LARGE, HUGE = 'languagebind-large', 'languagebind-huge'
-
-
-@dataclass(frozen=True, slots=True)
-class HubSet:
-    """A model set that can be pulled.
-
-    Attributes:
-        repositories: By modality.
-        gigabytes: About how much is downloaded, by parameter count.
-        about: One line.
-    """
-
-    repositories: Mapping[str, str]
-    gigabytes: float
-    about: str
-
-
-HUB_SETS: dict[str, HubSet] = {
-    LARGE: HubSet(
-        {
-            'image': 'LanguageBind/LanguageBind_Image',
-            'video': 'LanguageBind/LanguageBind_Video_V1.5_FT',
-            'depth': 'LanguageBind/LanguageBind_Depth',
-            'infrared': 'LanguageBind/LanguageBind_Thermal',
-            'audio': 'LanguageBind/LanguageBind_Audio_FT',
-        },
-        8.9,
-        'ViT-L/14, all modalities in one space of 768',
-    ),
-    HUGE: HubSet(
-        {'video': 'LanguageBind/LanguageBind_Video_Huge_V1.5_FT'},
-        4.8,
-        'ViT-H/14, video alone, in a space of 1024 that is not the one of languagebind-large',
-    ),
-}
 
 
 def pull(

@@ -20,24 +20,6 @@ from lb_ros.dashboard.session import Session
 TOP = 24
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `lb-ros dashboard`."""
-    parser.epilog = (
-        'example: lb-ros dashboard; example: lb-ros dashboard bags/kitchen@12.5s; '
-        'example: lb-ros dashboard moments'
-    )
-    parser.add_argument(
-        'source', nargs='?', metavar='BAG|BAG@12.5s|INDEX', help='the running robot by default'
-    )
-    parser.add_argument('--host', default='127.0.0.1', help='address to serve on')
-    parser.add_argument('--port', type=int, default=8770)
-    parser.add_argument('--model', help='model set; for an index its own, else lb-mini')
-    parser.add_argument('--predicates', type=Path, help='YAML file; the shipped one by default')
-    parser.add_argument(
-        '--topic', action='append', default=[], metavar='MODALITY=/TOPIC', help='of a bag'
-    )
-
-
 def run(args: argparse.Namespace) -> int:
     """Serve until interrupted; 0 after that, 2 for unusable input."""
     # A page is no reason to take every core from the robot.

@@ -36,25 +36,6 @@ class DemoError(ValueError):
     """The demonstration cannot run; the text says why."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `lb-ros demo`."""
-    parser.epilog = 'example: lb-ros demo --text "the drawer is open" --text "the stove is hot"'
-    parser.add_argument('--bag', type=Path, help='bag to play; the bundled one by default')
-    parser.add_argument('--model', default='lb-mini', help='model set')
-    parser.add_argument(
-        '--text',
-        action='append',
-        default=[],
-        metavar='SENTENCE',
-        help='score a sentence of your own as well; repeatable',
-    )
-    parser.add_argument('--headless', action='store_true', help='no live table')
-    parser.add_argument('--report', type=Path, help='write the summary as JSON')
-    parser.add_argument(
-        '--picture', type=Path, help='write the live table at the end of the bag as SVG'
-    )
-
-
 def run(args: argparse.Namespace) -> int:
     """Run the demonstration; 0 on success, 1 if a process failed, 2 for unusable input."""
     os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
