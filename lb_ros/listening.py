@@ -169,7 +169,9 @@ class Listener:
         if event.alive_count_change > 0:
             self._found(is_known=event.not_alive_count_change < 0)
         elif event.alive_count_change < 0 or event.not_alive_count_change > 0:
-            self._lost(is_last=event.alive_count == 0)
+            # Below 0 where this process has closed a subscription to the topic before: Fast DDS
+            # does not tell the next one that the node is alive already, but that it has died.
+            self._lost(is_last=event.alive_count <= 0)
 
     def _found(self, *, is_known: bool) -> None:
         """A node lives: one that had only fallen silent, or another, which sends its states."""
