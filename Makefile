@@ -15,10 +15,11 @@ sim:  ## the same with the simulator
 demo: setup  ## play the bundled bag into live nodes
 	@$(BIN)/lb-ros demo
 
-lint: setup  ## ruff and mypy
+lint: setup  ## ruff, mypy and hadolint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
 
 format: setup  ## let ruff format
 	$(BIN)/ruff check --fix .

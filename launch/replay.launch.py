@@ -2,7 +2,8 @@
 
 ros2 launch lb_ros replay.launch.py bag:=my_bag rate:=0.5 loop:=true
 
-The other arguments are those of bringup.launch.py; use_sim_time is true.
+Without `bag` it plays the bundled one. The other arguments are those of bringup.launch.py;
+use_sim_time is true.
 """
 
 from pathlib import Path
@@ -18,6 +19,7 @@ from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
 from launch_ros.actions import Node
 
+from encoders.shipped import shipped
 from launch import LaunchContext, LaunchDescription
 from lb_ros.launching import ARGUMENTS, plan
 
@@ -28,7 +30,11 @@ def generate_launch_description() -> LaunchDescription:
     bringup = str(Path(__file__).with_name('bringup.launch.py'))
     return LaunchDescription(
         [
-            DeclareLaunchArgument('bag', description='bag folder or file'),
+            DeclareLaunchArgument(
+                'bag',
+                default_value=str(shipped('lb_ros/data/demo_bag')),
+                description='bag folder or file; the bundled one',
+            ),
             DeclareLaunchArgument('rate', default_value='1.0', description='1.0 for real time'),
             DeclareLaunchArgument(
                 'loop',

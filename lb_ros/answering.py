@@ -50,7 +50,7 @@ def answer(scoring: Scoring, request: QueryText.Request, *, now_ns: int) -> Quer
     except ValueError as error:  # PredicateError, or the text tower's
         return QueryText.Response(success=False, message=str(error))
     limit_ms = request.max_age_ms or DEFAULT_MAX_AGE_MS
-    at_ns = to_ns(request.at) or now_ns
+    at_ns = to_ns(request.at) or now_ns - round(request.ago_s * 1e9)
     moment = scoring.at(at_ns, max_age_ms=limit_ms)
     asked = list(request.modalities) or list(bank.binder.modalities)
     # Whether it is too old has been decided by the question, not by a predicate.
@@ -92,7 +92,9 @@ def _check(scoring: Scoring, request: QueryText.Request, now_ns: int) -> None:
     for name in request.modalities:
         if name not in known:
             raise PredicateError(f'unknown modality {name!r}, expected some of {", ".join(known)}')
-    back_s = (now_ns - to_ns(request.at)) * 1e-9 if to_ns(request.at) else 0.0
+    if not 0 <= request.ago_s < math.inf:
+        raise PredicateError(f'ago_s must be 0 or more, not {request.ago_s}')
+    back_s = (now_ns - to_ns(request.at)) * 1e-9 if to_ns(request.at) else request.ago_s
     if back_s > scoring.history_s:
         raise PredicateError(
             f'{back_s:.1f} s ago is further back than the {scoring.history_s:.1f} s that are kept'

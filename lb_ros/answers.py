@@ -1,8 +1,9 @@
-"""What a client is told: about sentences, about states, and why there is no answer."""
+"""What a client returns: answers to sentences, states, and why there is no answer."""
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,11 +18,19 @@ class NotAnsweredError(RuntimeError):
 
     Attributes:
         refused: Name to reason of the predicates that were refused.
+        code: Why a wait ended, a constant of `lb_ros/action/WaitForPredicate`, or 0.
     """
 
-    def __init__(self, message: str, *, refused: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, message: str, *, refused: dict[str, str] | None = None, code: int = 0
+    ) -> None:
         super().__init__(message)
         self.refused = refused or {}
+        self.code = code
+
+
+class GoneError(NotAnsweredError):
+    """The node stopped or died, before or after it was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +65,7 @@ class PredicateStatus:
         probability: Fused, 0..1; 0.5 without evidence.
         since_s: When the state began, seconds of the nodes' clock.
         reason: Why, in a few words.
+        published_s: When the node published this, wall time in seconds since 1970.
     """
 
     name: str
@@ -63,16 +73,23 @@ class PredicateStatus:
     probability: float
     since_s: float
     reason: str
+    published_s: float
+
+    @property
+    def age_s(self) -> float:
+        """How long ago the node published this; states are published when one of them changes."""
+        return max(0.0, time.time() - self.published_s)
 
 
-def status_from_message(message: PredicateState) -> PredicateStatus:
-    """A state that was published."""
+def status_from_message(message: PredicateState, *, published_s: float) -> PredicateStatus:
+    """A state that was published at this wall time."""
     return PredicateStatus(
         name=message.name,
         state=State(message.state),
         probability=message.probability,
-        since_s=to_ns(message.since) * 1e-9,
+        since_s=to_ns(message.since) / 1e9,
         reason=message.reason,
+        published_s=published_s,
     )
 
 

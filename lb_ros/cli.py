@@ -214,20 +214,29 @@ def _query() -> tuple[Callable[[Arguments], None], Runner]:
 
         try:
             with LanguageClient(namespace=args.namespace, timeout_s=args.timeout) as client:
-                at_s = client.now_s() - args.ago if args.ago else None
                 answers = client.query(
                     args.texts,
                     modalities=args.modalities,
                     max_age_ms=args.max_age_ms,
-                    at_s=at_s,
+                    ago_s=args.ago,
                 )
-        except NotAnsweredError as error:
-            print(f'lb-ros query: {error}', file=sys.stderr)
-            return 1
+        except (NotAnsweredError, ValueError) as error:
+            print(f'lb-ros query: {" ".join(str(error).split())}', file=sys.stderr)
+            return 1 if isinstance(error, NotAnsweredError) else 2
         _print_answers(answers, as_json=args.json)
         return 0
 
     return add_arguments, run
+
+
+def _predicates(name: str) -> tuple[Callable[[Arguments], None], Runner]:
+    from lb_ros import predicate_commands as found
+
+    return {
+        'wait': (found.add_wait_arguments, found.run_wait),
+        'add': (found.add_add_arguments, found.run_add),
+        'list': (found.add_list_arguments, found.run_list),
+    }[name]
 
 
 def _print_answers(answers: Sequence[Any], *, as_json: bool) -> None:
@@ -278,6 +287,9 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     'demo': Subcommand('play a bag into live nodes and compare with the truth', _demo, True),
     'up': Subcommand('run all encoders and predicates in one process', _up, True),
     'query': Subcommand('compare sentences with what the sensors see now', _query, True),
+    'wait': Subcommand('wait until predicates have a state', lambda: _predicates('wait'), True),
+    'add': Subcommand('score a sentence as a predicate', lambda: _predicates('add'), True),
+    'list': Subcommand('list predicates with their states', lambda: _predicates('list'), True),
     'watch': Subcommand('show scores and states as they change', _watch, True),
     'dashboard': Subcommand('a web page of a robot, a bag or an index', _dashboard),
     'models': Subcommand('list, pull, convert, inspect and verify model sets', _models),

@@ -2,57 +2,51 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
 import threading
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from types import TracebackType
+from concurrent.futures import Future
 from typing import Any
 
-import rclpy
-from rclpy.action import ActionClient
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.node import Node
-
 from encoders import Predicate, State
-from lb_ros.action import WaitForPredicate
 from lb_ros.answers import (
+    GoneError,
     NotAnsweredError,
     PredicateStatus,
     TextAnswer,
     answers_from_message,
-    status_from_message,
 )
-from lb_ros.dds_profile import use_dds_profile
+from lb_ros.asking import Asking
+from lb_ros.guard import Guard, NotHeldError, Watch
+from lb_ros.listening import Ear, States
 from lb_ros.messages import predicate_from_message, predicate_message
-from lb_ros.msg import PredicateStates
-from lb_ros.qos import LATCHED
+from lb_ros.requests import query_request, wait_goal
 from lb_ros.srv import (
     AddPredicates,
+    GetTime,
     ListPredicates,
     LoadModel,
     QueryText,
     RemovePredicates,
     SetPredicates,
 )
-from lb_ros.stamps import to_stamp
+from lb_ros.stamps import to_ns
 
-__all__ = ['LanguageClient', 'NotAnsweredError', 'PredicateStatus', 'TextAnswer', 'Watch']
+__all__ = [
+    'GoneError',
+    'Guard',
+    'LanguageClient',
+    'NotAnsweredError',
+    'NotHeldError',
+    'PredicateStatus',
+    'TextAnswer',
+    'Watch',
+]
 
-# What embedding a predicate's sentences may take, beside busy sensors on a busy machine.
+# What embedding a predicate's sentences may take while busy sensors load a busy machine.
 PREDICATE_S = 0.1
 
 
-@dataclass
-class Watch:
-    """A running `watch`; call `close` to end it."""
-
-    close: Callable[[], None] = field(repr=False)
-
-
-class LanguageClient:
+class LanguageClient(Asking):
     """A client of a running `predicates` node.
 
     On its own:
@@ -63,59 +57,18 @@ class LanguageClient:
                 ...
 
     Inside a node, `LanguageClient(node)` joins its context and namespace. All methods may be
-    called from anywhere, also from a callback of that node: the client listens on a thread of its
-    own, whether or not the node is being spun.
+    called from anywhere, also from a callback of that node and from callbacks of the client; only
+    done callbacks of a future must not block. All clients of a context and namespace share one
+    node and one thread, so that a client of one's own costs nothing.
 
     Args:
         node: The node it works for; None to start ROS where it has not been.
         namespace: Of the `predicates` node; that of `node` where empty.
-        timeout_s: How long to wait for the nodes and for each answer.
+        timeout_s: How long to wait for the nodes and for each answer, seconds of wall time.
+
+    Raises:
+        ValueError: `namespace` is not a valid one.
     """
-
-    def __init__(
-        self, node: Node | None = None, *, namespace: str = '', timeout_s: float = 5.0
-    ) -> None:
-        self.timeout_s = timeout_s
-        context = None if node is None else node.context
-        self._started_ros = context is None and not rclpy.ok()
-        if self._started_ros:
-            use_dds_profile()
-            rclpy.init()
-        name = 'language_client' if node is None else f'{node.get_name()}_language_client'
-        within = namespace or (node.get_namespace() if node is not None else None)
-        self._node = Node(
-            name, namespace=within, context=context, use_global_arguments=node is None
-        )
-        self._executor = SingleThreadedExecutor(context=context)
-        self._executor.add_node(self._node)
-        self._services: dict[str, Any] = {}
-        self._action: ActionClient | None = None
-        self._lock = threading.RLock()
-        self._states: dict[str, PredicateStatus] | None = None
-        self._heard = threading.Condition()
-        self._watchers: list[Callable[[dict[str, PredicateStatus]], None]] = []
-        self._node.create_subscription(PredicateStates, 'predicates/state', self._store, LATCHED)
-        self._thread = threading.Thread(target=self._listen, name=name, daemon=True)
-        self._thread.start()
-
-    def __enter__(self) -> LanguageClient:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Leave the ROS graph."""
-        self._executor.shutdown()
-        self._thread.join(timeout=self.timeout_s)
-        self._node.destroy_node()
-        if self._started_ros:
-            rclpy.try_shutdown()
 
     def query(
         self,
@@ -124,6 +77,7 @@ class LanguageClient:
         modalities: Sequence[str] = (),
         max_age_ms: float = 1000.0,
         at_s: float | None = None,
+        ago_s: float = 0.0,
     ) -> list[TextAnswer]:
         """Compare sentences with the newest evidence, or with that of a past moment.
 
@@ -132,6 +86,7 @@ class LanguageClient:
             modalities: Ask only these; all where empty.
             max_age_ms: Evidence older than this does not count.
             at_s: The moment, seconds of the nodes' clock; now where None.
+            ago_s: Instead of `at_s`: how long the moment lies back by the nodes' clock.
 
         Returns:
             An answer per sentence.
@@ -139,13 +94,34 @@ class LanguageClient:
         Raises:
             NotAnsweredError: No answer in time, or a sentence or modality is not usable.
         """
-        listed = [texts] if isinstance(texts, str) else list(texts)
-        request = QueryText.Request(
-            texts=listed, modalities=list(modalities), max_age_ms=float(max_age_ms)
+        return self._wait(
+            self.query_async(
+                texts, modalities=modalities, max_age_ms=max_age_ms, at_s=at_s, ago_s=ago_s
+            )
         )
-        if at_s is not None:
-            request.at = to_stamp(round(at_s * 1e9))
-        return answers_from_message(listed, self._call(QueryText, 'query', request))
+
+    def query_async(
+        self,
+        texts: Sequence[str] | str,
+        *,
+        modalities: Sequence[str] = (),
+        max_age_ms: float = 1000.0,
+        at_s: float | None = None,
+        ago_s: float = 0.0,
+    ) -> Future[list[TextAnswer]]:
+        """As `query`, without waiting: a future, which raises in `result()` what `query` raises.
+
+        It is a `concurrent.futures.Future`: call `result(timeout)`, add a done callback, or, in
+        asyncio, `await asyncio.wrap_future(future)`. `cancel()` gives it up. Done callbacks run on
+        the thread that receives all answers and must not block.
+        """
+        listed = [texts] if isinstance(texts, str) else list(texts)
+        request = query_request(
+            listed, modalities=modalities, max_age_ms=max_age_ms, at_s=at_s, ago_s=ago_s
+        )
+        return self._call(
+            QueryText, 'query', request, lambda response: answers_from_message(listed, response)
+        )
 
     def wait_until(
         self,
@@ -153,79 +129,189 @@ class LanguageClient:
         *,
         timeout_s: float = 30.0,
         state: State = State.TRUE,
+        since_s: float | None = None,
         on_probability: Callable[[float], None] | None = None,
     ) -> bool:
         """Wait until a predicate has a state; False where it does not within `timeout_s`.
 
         Args:
             name: Of the predicate.
-            timeout_s: 0 or less waits for ever.
+            timeout_s: Seconds of the nodes' clock; 0 or less waits without a limit.
             state: To wait for.
-            on_probability: Called with the fused probability while waiting.
+            since_s: Only a state that began after this moment of the nodes' clock counts, so that
+                a change is waited for: `since_s=client.now_s()`.
+            on_probability: Called with the fused probability while waiting, on a thread of the
+                client.
 
         Raises:
-            NotAnsweredError: There is no such node or predicate, or the node was stopped.
+            GoneError: The node stopped or died.
+            NotAnsweredError: There is no such node or predicate, or it is not active.
         """
-        client = self._action_client()
-        goal = WaitForPredicate.Goal(name=name, state=int(state), timeout_s=float(timeout_s))
-        ended = threading.Event()
+        return self._wait(
+            self.wait_async(
+                name,
+                timeout_s=timeout_s,
+                state=state,
+                since_s=since_s,
+                on_probability=on_probability,
+            )
+        )
 
-        def feedback(message: Any) -> None:
-            if on_probability is not None:
-                on_probability(message.feedback.probability)
+    def wait_async(
+        self,
+        name: str,
+        *,
+        timeout_s: float = 30.0,
+        state: State = State.TRUE,
+        since_s: float | None = None,
+        on_probability: Callable[[float], None] | None = None,
+    ) -> Future[bool]:
+        """As `wait_until`, without waiting: a future as of `query_async`.
 
-        sent = client.send_goal_async(goal, feedback_callback=feedback)
-        handle = self._wait(sent, self.timeout_s, 'wait_for')
-        if not handle.accepted:
-            raise NotAnsweredError(f'the wait for {name!r} was not accepted')
-        result = handle.get_result_async()
-        result.add_done_callback(lambda future: ended.set())
-        limit_s = timeout_s + self.timeout_s if timeout_s > 0 else math.inf
-        try:
-            self._wait(result, limit_s, 'wait_for')
-        except BaseException:  # also Ctrl-C: nobody waits for the goal any more
-            handle.cancel_goal_async()
-            raise
-        found = result.result().result
-        if not found.reached and not found.message.startswith('still '):
-            raise NotAnsweredError(found.message)
-        return bool(found.reached)
+        `cancel()` ends the wait, also at the node.
+        """
+        goal = wait_goal([name], state=state, timeout_s=timeout_s, since_s=since_s)
+        return self._send(goal, on_probability)
+
+    def wait_all(
+        self,
+        names: Sequence[str],
+        *,
+        timeout_s: float = 30.0,
+        state: State = State.TRUE,
+        since_s: float | None = None,
+    ) -> bool:
+        """Wait until all predicates have a state at the same moment; see `wait_until`."""
+        return self._wait(
+            self.wait_all_async(names, timeout_s=timeout_s, state=state, since_s=since_s)
+        )
+
+    def wait_all_async(
+        self,
+        names: Sequence[str],
+        *,
+        timeout_s: float = 30.0,
+        state: State = State.TRUE,
+        since_s: float | None = None,
+    ) -> Future[bool]:
+        """As `wait_all`, without waiting: a future as of `wait_async`."""
+        return self._send(wait_goal(names, state=state, timeout_s=timeout_s, since_s=since_s))
+
+    def wait_any(
+        self,
+        names: Sequence[str],
+        *,
+        timeout_s: float = 30.0,
+        state: State = State.TRUE,
+        since_s: float | None = None,
+    ) -> str | None:
+        """Wait until one of several predicates has a state; see `wait_until`.
+
+        Returns:
+            The name of the first that has it; None where none has within `timeout_s`.
+        """
+        return self._wait(
+            self.wait_any_async(names, timeout_s=timeout_s, state=state, since_s=since_s)
+        )
+
+    def wait_any_async(
+        self,
+        names: Sequence[str],
+        *,
+        timeout_s: float = 30.0,
+        state: State = State.TRUE,
+        since_s: float | None = None,
+    ) -> Future[str | None]:
+        """As `wait_any`, without waiting: a future as of `wait_async`."""
+        goal = wait_goal(names, state=state, timeout_s=timeout_s, since_s=since_s, any_of=True)
+        return self._send(goal, result=lambda reached, name: name if reached else None)
+
+    def while_holds(
+        self,
+        name: str,
+        on_end: Callable[[str], None] | None = None,
+        *,
+        state: State = State.TRUE,
+    ) -> Guard:
+        """Guard that a predicate keeps a state, for as long as something is done.
+
+            with client.while_holds('gripper_holds_cup', on_end=stop) as guard:
+                while moving():
+                    guard.check()
+
+        The guard ends once, for whichever comes first: another state, UNKNOWN included; the
+        predicate is removed; the node stops or dies. A predicate that does not have the state to
+        begin with ends it at once.
+
+        Args:
+            name: Of the predicate.
+            on_end: Called once with the reason, on a thread of the client.
+            state: To keep.
+
+        Raises:
+            NotAnsweredError: No node published states within `timeout_s`, or it has died.
+        """
+        guard = Guard(
+            self._listener,
+            name,
+            state,
+            on_end,
+            dispatcher=self._dispatcher,
+            on_close=lambda guard: self._closed(guard.close),
+        )
+        self._closes(guard.close)
+        return guard.begin(self.timeout_s)
 
     def states(self) -> dict[str, PredicateStatus]:
-        """The states of all predicates by name, as last published.
+        """The states of all predicates by name, as last published; each knows its age.
 
         Raises:
-            NotAnsweredError: No node publishes them.
+            GoneError: The node that published them stopped or died.
+            NotAnsweredError: No node publishes them within `timeout_s`.
         """
-        with self._heard:
-            heard = self._heard.wait_for(lambda: self._states is not None, self.timeout_s)
-            states = dict(self._states or {})
-        if not heard:
-            raise NotAnsweredError(f'no states within {self.timeout_s:.1f} s; is bringup running?')
-        if not self._node.count_publishers('predicates/state'):
-            raise NotAnsweredError('the node that published the states has gone')
-        return states
+        self._check_thread()
+        return self._listener.states(self.timeout_s)
 
-    def watch(self, callback: Callable[[dict[str, PredicateStatus]], None]) -> Watch:
+    def watch(
+        self,
+        callback: Callable[[dict[str, PredicateStatus]], None],
+        *,
+        on_gone: Callable[[str], None] | None = None,
+    ) -> Watch:
         """Call `callback` with all states by name, now and whenever one changes.
 
-        It is called on the client's thread. The states before the first change come at once
-        where they are known.
+        It is called on a thread of the client, one call after the other. The states before the
+        first change come at once where they are known.
+
+        Args:
+            callback: Takes the states.
+            on_gone: Called with the reason when the node stops or dies.
 
         Returns:
             A handle whose `close` ends it.
         """
-        with self._heard:
-            self._watchers.append(callback)
-            states = None if self._states is None else dict(self._states)
-        if states is not None:
-            self._executor.create_task(self._tell, callback, states)
+
+        def pass_on(states: States) -> None:
+            self._dispatcher.call(report, states)
+
+        def report(states: States) -> None:
+            if not ended.is_set():
+                callback(states)
+
+        def gone(reason: str) -> None:
+            if on_gone is not None and not ended.is_set():
+                self._dispatcher.call(on_gone, reason)
 
         def close() -> None:
-            with self._heard:
-                if callback in self._watchers:
-                    self._watchers.remove(callback)
+            ended.set()
+            self._listener.remove(ear)
+            self._closed(close)
 
+        ended, ear = threading.Event(), Ear(pass_on, gone)
+        states = self._listener.add(ear)
+        if states is not None:
+            pass_on(states)
+        self._closes(close)
         return Watch(close)
 
     def set(self, predicates: Sequence[Predicate | str]) -> list[str]:
@@ -253,7 +339,7 @@ class LanguageClient:
         return self._change(AddPredicates, 'predicates/add', predicates)
 
     def remove(self, *names: str) -> list[str]:
-        """Score these predicates no more, all or none.
+        """Stop scoring these predicates, all or none.
 
         Returns:
             Names of all that are scored now.
@@ -262,11 +348,18 @@ class LanguageClient:
             NotAnsweredError: No answer in time, or there is none of a name.
         """
         request = RemovePredicates.Request(names=list(names))
-        return list(self._call(RemovePredicates, 'predicates/remove', request).active)
+        return self._wait(self._call(RemovePredicates, 'predicates/remove', request, _active))
 
     def now_s(self) -> float:
-        """The present, seconds of this node's clock."""
-        return float(self._node.get_clock().now().nanoseconds * 1e-9)
+        """The present by the nodes' clock, seconds; the node is asked, so it is right in replay.
+
+        Raises:
+            NotAnsweredError: No answer in time.
+        """
+        request = GetTime.Request()
+        return self._wait(
+            self._call(GetTime, 'predicates/time', request, lambda r: to_ns(r.now) / 1e9)
+        )
 
     def predicates(self) -> list[Predicate]:
         """The predicates that are scored.
@@ -274,8 +367,12 @@ class LanguageClient:
         Raises:
             NotAnsweredError: No answer in time.
         """
-        response = self._call(ListPredicates, 'predicates/list', ListPredicates.Request())
-        return [predicate_from_message(message) for message in response.predicates]
+
+        def listed(response: Any) -> list[Predicate]:
+            return [predicate_from_message(message) for message in response.predicates]
+
+        request = ListPredicates.Request()
+        return self._wait(self._call(ListPredicates, 'predicates/list', request, listed))
 
     def load_model(self, model: str, *, timeout_s: float = 120.0) -> str:
         """Change the model set of the running nodes; returns the language space now in use.
@@ -284,79 +381,20 @@ class LanguageClient:
             NotAnsweredError: No answer in time, or it cannot be loaded; the old one stays.
         """
         request = LoadModel.Request(model=model)
-        response = self._call(LoadModel, 'load_model', request, timeout_s=timeout_s)
-        return str(response.language_space)
+        loaded = self._call(
+            LoadModel, 'load_model', request, lambda r: str(r.language_space), answer_s=timeout_s
+        )
+        return self._wait(loaded)
 
     def _change(self, kind: Any, name: str, predicates: Sequence[Predicate | str]) -> list[str]:
-        request = kind.Request(predicates=_messages(predicates))
+        messages = [
+            predicate_message(Predicate.from_sentence(p) if isinstance(p, str) else p)
+            for p in predicates
+        ]
         limit_s = self.timeout_s + PREDICATE_S * len(predicates)
-        return list(self._call(kind, name, request, timeout_s=limit_s).active)
-
-    def _listen(self) -> None:
-        with contextlib.suppress(ExternalShutdownException):
-            self._executor.spin()
-
-    def _store(self, message: PredicateStates) -> None:
-        states = {state.name: status_from_message(state) for state in message.states}
-        with self._heard:
-            self._states = states
-            self._heard.notify_all()
-            watchers = list(self._watchers)
-        for callback in watchers:
-            self._tell(callback, dict(states))
-
-    def _tell(
-        self,
-        callback: Callable[[dict[str, PredicateStatus]], None],
-        states: dict[str, PredicateStatus],
-    ) -> None:
-        try:
-            callback(states)
-        except Exception as error:  # the client's thread must outlive it
-            self._node.get_logger().error(f'a watcher failed: {type(error).__name__}: {error}')
-
-    def _action_client(self) -> ActionClient:
-        with self._lock:
-            if self._action is None:
-                self._action = ActionClient(self._node, WaitForPredicate, 'wait_for')
-        if not self._action.wait_for_server(self.timeout_s):
-            raise NotAnsweredError(
-                f'no node offers wait_for within {self.timeout_s:.1f} s; is bringup running?'
-            )
-        return self._action
-
-    def _call(self, kind: Any, name: str, request: Any, *, timeout_s: float = 0.0) -> Any:
-        with self._lock:
-            client = self._services.get(name)
-            if client is None:
-                client = self._services[name] = self._node.create_client(kind, name)
-        if not client.wait_for_service(self.timeout_s):
-            raise NotAnsweredError(
-                f'no node offers {name} within {self.timeout_s:.1f} s; is bringup running?'
-            )
-        response = self._wait(client.call_async(request), timeout_s or self.timeout_s, name)
-        if not response.success:
-            reasons = getattr(response, 'reasons', ())
-            names = getattr(response, 'refused', ())
-            raise NotAnsweredError(
-                response.message, refused=dict(zip(names, reasons, strict=True))
-            )
-        return response
-
-    def _wait(self, future: Any, timeout_s: float, name: str) -> Any:
-        done = threading.Event()
-        future.add_done_callback(lambda future: done.set())
-        limit_s = time.monotonic() + timeout_s
-        while not done.wait(max(0.0, min(1.0, limit_s - time.monotonic()))):
-            if time.monotonic() >= limit_s:
-                raise NotAnsweredError(f'{name}: no answer within {timeout_s:.1f} s')
-            if not self._thread.is_alive():
-                raise NotAnsweredError(f'{name}: the client was closed')
-        return future.result()
+        request = kind.Request(predicates=messages)
+        return self._wait(self._call(kind, name, request, _active, answer_s=limit_s))
 
 
-def _messages(predicates: Sequence[Predicate | str]) -> list[Any]:
-    return [
-        predicate_message(Predicate.from_sentence(p) if isinstance(p, str) else p)
-        for p in predicates
-    ]
+def _active(response: Any) -> list[str]:
+    return list(response.active)

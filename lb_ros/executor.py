@@ -1,4 +1,4 @@
-"""The executor of a process of many nodes: sensors are heard at once, services a little later."""
+"""The executor of a process of many nodes: sensors and questions first, the rest soon after."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import SingleThreadedExecutor, TimeoutException
 from rclpy.service import Service
 from rclpy.waitable import Waitable
@@ -14,13 +15,18 @@ from rclpy.waitable import Waitable
 PATIENCE_S = 0.05
 
 
+class AtOnce(ReentrantCallbackGroup):
+    """Services and actions of this group are looked at in every wait."""
+
+
 class SensorsFirstExecutor(SingleThreadedExecutor):
     """Looks at services, actions and events only every 50 ms while messages keep coming.
 
     Before each wait rclpy hands all that it waits for to the middleware, one by one in Python. A
     robot's nodes have some twenty subscriptions and timers, but a hundred and fifty services and
     events, and sensors wake it two hundred times a second. Where nothing comes, it waits for
-    everything, so that a service wakes it at once.
+    everything, so that a service wakes it at once. The few that people and planners wait for
+    (`query`, `wait_for`) are in a group `AtOnce`, and never wait.
     """
 
     def __init__(self, **arguments: Any) -> None:
@@ -30,7 +36,11 @@ class SensorsFirstExecutor(SingleThreadedExecutor):
 
     def can_execute(self, entity: Any) -> bool:
         """Whether to wait for it, and whether its callback may run."""
-        if not self._looks_at_all and isinstance(entity, (Service, Waitable)):
+        if (
+            not self._looks_at_all
+            and isinstance(entity, (Service, Waitable))
+            and not isinstance(entity.callback_group, AtOnce)
+        ):
             return False
         return super().can_execute(entity)
 

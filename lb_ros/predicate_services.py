@@ -14,6 +14,7 @@ from lb_ros.background import on_one_core
 from lb_ros.lifecycle import elsewhere
 from lb_ros.messages import predicate_message, predicates_from_messages
 from lb_ros.msg import Predicate as PredicateMsg
+from lb_ros.qos import MANY
 from lb_ros.refusals import Serve
 from lb_ros.srv import AddPredicates, ListPredicates, RemovePredicates, SetPredicates
 
@@ -52,7 +53,9 @@ class PredicateServices:
             (RemovePredicates, 'remove', self._remove, changes),
         ):
             serve = watched(f'predicates/{name}', callback)
-            node.create_service(kind, f'predicates/{name}', serve, callback_group=group)
+            node.create_service(
+                kind, f'predicates/{name}', serve, callback_group=group, qos_profile=MANY
+            )
 
     async def _configured(self, response: Any) -> Scoring | None:
         """What is scored, after a transition under way; where nothing is, the response says so."""

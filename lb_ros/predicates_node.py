@@ -16,12 +16,14 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from encoders import LIVE, PredicateBank, PredicateError, SpaceError, load_predicates
 from encoders.predicates.scoring import Evaluation, Scoring
+from encoders.predicates.tracks import Tracks
 from lb_ros.answering import DEFAULT_MAX_AGE_MS, WAIT_S, RecentlyAsked, answer
 from lb_ros.arrival import Encoded
 from lb_ros.background import background_pool
 from lb_ros.classification import Classifications
 from lb_ros.confinement import check_confined
 from lb_ros.encoder_node import LOAD_ERRORS
+from lb_ros.executor import AtOnce
 from lb_ros.lifecycle import FAILURE, SUCCESS, Transitions, attempt, elsewhere
 from lb_ros.messages import scores_message, states_message, unknown_states
 from lb_ros.model_service import Followers
@@ -29,11 +31,12 @@ from lb_ros.msg import Embedding, PredicateScores, PredicateStates
 from lb_ros.pacing import Deadlines, Pacing
 from lb_ros.parameters import Parameters, Settings, predicates_file
 from lb_ros.predicate_services import PredicateServices
-from lb_ros.qos import LATCHED, NEWEST
+from lb_ros.qos import LIVELINESS_S, MANY, NEWEST, STATES
 from lb_ros.refusals import Refusals
 from lb_ros.shared import SharedModel
-from lb_ros.srv import LoadModel, QueryText
+from lb_ros.srv import GetTime, LoadModel, QueryText
 from lb_ros.stamps import to_ns
+from lb_ros.timers import every
 from lb_ros.waiting import Waiting
 
 # Without new evidence, scores are still published this often, with its growing age.
@@ -74,14 +77,16 @@ class PredicatesNode(LifecycleNode):
         self._scores = self.create_lifecycle_publisher(
             PredicateScores, 'predicates/scores', 10, event_callbacks=matched
         )
-        self._states = self.create_lifecycle_publisher(
-            PredicateStates, 'predicates/state', LATCHED
-        )
+        self._states = self.create_lifecycle_publisher(PredicateStates, 'predicates/state', STATES)
+        every(self, LIVELINESS_S / 4, self._states.assert_liveliness)
         self._classifications = Classifications(self)
         self._changes = background_pool('predicate change')
         self._questions = ThreadPoolExecutor(1, 'query')
-        self._offer_services()
-        self._waiting = Waiting(self, known=self._known, evaluate=self._pacing.ask)
+        at_once = AtOnce()
+        self._offer_services(at_once)
+        self._waiting = Waiting(
+            self, states=self._evaluated, evaluate=self._pacing.ask, callback_group=at_once
+        )
         back = JumpThreshold(
             min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True
         )
@@ -104,12 +109,14 @@ class PredicatesNode(LifecycleNode):
     def _values(self) -> Parameters:
         return Parameters() if self._settings is None else self._settings.values
 
-    def _offer_services(self) -> None:
-        # Changes one after the other; questions and the rest at any time.
+    def _offer_services(self, at_once: AtOnce) -> None:
+        # Changes one after the other; questions at once, and the rest at any time.
         changes, any_time = MutuallyExclusiveCallbackGroup(), ReentrantCallbackGroup()
         watched = self._refusals.watched
         query, load_model = watched('query', self._query), watched('load_model', self._load_model)
-        self.create_service(QueryText, 'query', query, callback_group=any_time)
+        now = {'callback_group': at_once, 'qos_profile': MANY}
+        self.create_service(QueryText, 'query', query, **now)
+        self.create_service(GetTime, 'predicates/time', self._time, **now)
         self.create_service(LoadModel, 'load_model', load_model, callback_group=changes)
         self._predicate_services = PredicateServices(
             self,
@@ -187,14 +194,13 @@ class PredicatesNode(LifecycleNode):
         if self._scoring is not None:
             self._scoring.history_s = values.history_s
 
-    async def _known(self) -> set[str] | None:
+    async def _evaluated(self) -> Tracks | None:
         await self.transitions.settled()
         scoring = self._scoring
-        if scoring is None or not self._is_open:
-            return None
-        return {predicate.name for predicate in scoring.bank.predicates}
+        return None if scoring is None or not self._is_open else scoring.states
 
     def _jumped(self, jump: Any) -> None:
+        self._waiting.shift(jump.delta.nanoseconds)
         if self._scoring is not None:
             self._scoring.reset()
         self._pacing.ask()
@@ -282,7 +288,8 @@ class PredicatesNode(LifecycleNode):
         # Evidence that lives fades, and so may change a state before its end.
         moves = is_heard or evaluation.due_ns is not None
         quiet_s = time.monotonic() + QUIET_PERIOD_S if moves else math.inf
-        return Deadlines(evaluation.due_ns, min(quiet_s, self._waiting.limit_s))
+        ends_ns = [t for t in (evaluation.due_ns, self._waiting.limit_ns) if t is not None]
+        return Deadlines(min(ends_ns, default=None), quiet_s)
 
     def _announce(self, evaluation: Evaluation, now_ns: int) -> None:
         # The latched message must list what is scored now, also before the first evidence.
@@ -307,13 +314,18 @@ class PredicatesNode(LifecycleNode):
             self._model.look()
 
         def reply() -> QueryText.Response:
-            if new and not to_ns(request.at):
+            if new and not to_ns(request.at) and not request.ago_s:
                 limit_ns = round((request.max_age_ms or DEFAULT_MAX_AGE_MS) * 1e6)
                 since_ns = self.get_clock().now().nanoseconds - limit_ns
                 scoring.await_evidence(new, since_ns=since_ns, timeout_s=WAIT_S)
             return answer(scoring, request, now_ns=self.get_clock().now().nanoseconds)
 
         return await elsewhere(self, self._questions, reply)
+
+    def _time(self, request: GetTime.Request, response: GetTime.Response) -> GetTime.Response:
+        response.now = self.get_clock().now().to_msg()
+        response.simulated = bool(self.get_parameter('use_sim_time').value)
+        return response
 
     async def _load_model(
         self, request: LoadModel.Request, response: LoadModel.Response

@@ -33,6 +33,9 @@ CHUNKS = QoSProfile(
 )
 # States: whoever subscribes late gets the last message at once.
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+# Requests and answers: many clients may ask at once, and one event may end many waits, faster than
+# a busy process takes them. The default of services keeps 10 and loses the others.
+MANY = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1000)
 LIVELINESS_S = 2.0
 # Whoever reads embeddings is told within `LIVELINESS_S` when the process dies or its worker hangs:
 # the node says that it is alive only while the worker moves.
@@ -40,6 +43,14 @@ ALIVE = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
     depth=1,
     reliability=ReliabilityPolicy.BEST_EFFORT,
+    liveliness=LivelinessPolicy.MANUAL_BY_TOPIC,
+    liveliness_lease_duration=Duration(seconds=LIVELINESS_S),
+)
+# The publisher of states: latched, and alive only while the node's executor turns. Subscriptions
+# that ask for `STATES` learn when it dies; those that ask for `LATCHED` match it as well.
+STATES = QoSProfile(
+    depth=1,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
     liveliness=LivelinessPolicy.MANUAL_BY_TOPIC,
     liveliness_lease_duration=Duration(seconds=LIVELINESS_S),
 )

@@ -94,6 +94,12 @@ class Scoring:
         self._seen: dict[tuple[str, str], tuple[Vector, PredicateBank, Vector]] = {}
         self._lock = threading.Condition()
 
+    @property
+    def states(self) -> Tracks:
+        """The states of the last evaluation; their `scores` are None before the first."""
+        with self._lock:
+            return self._states
+
     def replace(self, bank: PredicateBank) -> None:
         """Score these predicates from now on; those that stay the same keep their states.
 

@@ -33,6 +33,12 @@ class TrackedState:
     reason: str
 
 
+def reason_of(state: State, probability: float, note: str) -> str:
+    """Why a predicate with evidence has a state, by the probability that it has now."""
+    told = 'not clear enough yet' if state is State.UNKNOWN else f'probability {probability:.2f}'
+    return told + (f' ({note})' if note else '')
+
+
 class PredicateTracker:
     """Hysteresis, dwell time and age limit of one predicate.
 
@@ -82,19 +88,14 @@ class PredicateTracker:
         wanted = self._wanted(probability)
         if wanted is None or wanted is self.current.state:
             self._candidate = None
-            return self._become(self.current.state, probability, now_ms, self._kept(note))
+            reason = reason_of(self.current.state, probability, note)
+            return self._become(self.current.state, probability, now_ms, reason)
         if self._candidate is None or self._candidate[0] is not wanted:
             self._candidate = (wanted, now_ms)
         if now_ms - self._candidate[1] >= self._predicate.dwell_ms:
-            reason = f'probability {probability:.2f}' + (f' ({note})' if note else '')
-            return self._become(wanted, probability, now_ms, reason)
-        return self._become(self.current.state, probability, now_ms, self._kept(note))
-
-    def _kept(self, note: str) -> str:
-        # The reason for UNKNOWN may have passed: there is evidence again, but none clear enough.
-        if self.current.state is not State.UNKNOWN:
-            return self.current.reason
-        return 'not clear enough yet' + (f' ({note})' if note else '')
+            return self._become(wanted, probability, now_ms, reason_of(wanted, probability, note))
+        reason = reason_of(self.current.state, probability, note)
+        return self._become(self.current.state, probability, now_ms, reason)
 
     def _wanted(self, probability: float) -> State | None:
         if probability >= self._predicate.threshold_on:

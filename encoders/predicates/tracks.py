@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from encoders.predicates.fusion import Scores
 from encoders.predicates.predicate import Predicate
-from encoders.predicates.tracker import State, TrackedState
+from encoders.predicates.tracker import State, TrackedState, reason_of
 
 UNKNOWN, FALSE, TRUE = int(State.UNKNOWN), int(State.FALSE), int(State.TRUE)
 
@@ -29,7 +29,6 @@ class Tracks(Mapping[str, TrackedState]):
         since_ms: When each began, float64 `[P]`.
         candidates: The `State` that a predicate is about to take, 0 for none, uint8 `[P]`.
         candidate_ms: Since when, float64 `[P]`.
-        reasons: Why a state that is not UNKNOWN was taken, by place.
         scores: Of the last evaluation; None before the first.
     """
 
@@ -40,7 +39,6 @@ class Tracks(Mapping[str, TrackedState]):
     since_ms: NDArray[np.float64]
     candidates: NDArray[np.uint8]
     candidate_ms: NDArray[np.float64]
-    reasons: Mapping[int, str]
     scores: Scores | None = None
 
     @classmethod
@@ -57,7 +55,6 @@ class Tracks(Mapping[str, TrackedState]):
             since_ms=np.zeros(count),
             candidates=np.zeros(count, np.uint8),
             candidate_ms=np.zeros(count),
-            reasons={},
         )  # fmt: skip
         if keep is None:
             return new
@@ -74,8 +71,7 @@ class Tracks(Mapping[str, TrackedState]):
             (new.candidate_ms, keep.candidate_ms),
         ):
             mine[here] = theirs[there]
-        reasons = {mine: keep.reasons[theirs] for mine, theirs in pairs if theirs in keep.reasons}
-        return replace(new, reasons=reasons)
+        return new
 
     @property
     def due_ms(self) -> float | None:
@@ -110,21 +106,9 @@ class Tracks(Mapping[str, TrackedState]):
             since_ms=np.where(turned | lost, now_ms, self.since_ms),
             candidates=np.where(moving & ~turned, wanted, np.uint8(UNKNOWN)),
             candidate_ms=candidate_ms,
-            reasons=self._reasons_after(changed, scores) if changed else self.reasons,
             scores=scores,
         )
         return following, tuple(self.predicates[place].name for place in changed)
-
-    def _reasons_after(self, changed: Sequence[int], scores: Scores) -> dict[int, str]:
-        reasons = dict(self.reasons)
-        for place in changed:
-            if scores.can_tell[place]:
-                note = '; '.join(scores.reasons(place))
-                told = f'probability {float(scores.fused[place]):.2f}'
-                reasons[place] = told + (f' ({note})' if note else '')
-            else:
-                reasons.pop(place, None)
-        return reasons
 
     def __len__(self) -> int:
         return len(self.predicates)
@@ -143,12 +127,11 @@ class Tracks(Mapping[str, TrackedState]):
         )
 
     def _reason(self, place: int) -> str:
-        # That of UNKNOWN follows the evidence; that of the others is of when it was taken.
-        if place in self.reasons:
-            return self.reasons[place]
+        """Why it has its state, by the evidence that its probability is of."""
+        state = State(int(self.states[place]))
         if self.scores is None:
-            return 'no evidence yet'
+            return 'no evidence yet' if state is State.UNKNOWN else 'not evaluated again yet'
         note = '; '.join(self.scores.reasons(place))
         if not self.scores.can_tell[place]:
             return note or 'no modality has evidence'
-        return 'not clear enough yet' + (f' ({note})' if note else '')
+        return reason_of(state, float(self.scores.fused[place]), note)

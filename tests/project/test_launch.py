@@ -7,11 +7,13 @@ import importlib.util
 import re
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from encoders import LIVE, MODALITIES, STANDARD
+from encoders.shipped import shipped
 from lb_ros.launching import (
     ARGUMENTS,
     CAMERAS,
@@ -34,7 +36,7 @@ NEEDED = {
 
 def test_there_is_a_launch_file_for_everything() -> None:
     names = {path.name.removesuffix('.launch.py') for path in FILES}
-    assert names == {'bringup', 'replay', *ENCODERS}
+    assert names == {'bringup', 'demo', 'replay', *ENCODERS}
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.name)
@@ -220,17 +222,54 @@ def test_ranges_and_moments_in_the_file_are_those_of_the_code() -> None:
             assert f'{low:g}..{high:g}' in text, name
 
 
-@pytest.mark.skipif(
+NEEDS_LAUNCH = pytest.mark.skipif(
     importlib.util.find_spec('launch_ros') is None,
     reason='launch is not installed: the structural tests above ran instead of the real one',
 )
-@pytest.mark.parametrize('path', FILES, ids=lambda path: path.name)
-def test_the_real_launch_finds_every_argument(path: Path) -> None:
+
+
+def declared(path: Path) -> dict[str, Any]:
+    """The arguments that the real launch finds in a file and in those it includes, by name."""
     from launch.launch_description_sources import PythonLaunchDescriptionSource
 
     from launch import LaunchContext
 
     description = PythonLaunchDescriptionSource(str(path)).get_launch_description(LaunchContext())
-    names = {argument.name for argument in description.get_launch_arguments()}
-    assert names >= NEEDED
+    found: dict[str, Any] = {}
+    for argument in description.get_launch_arguments():
+        found.setdefault(argument.name, argument)  # the first declaration sets the default
+    return found
+
+
+@NEEDS_LAUNCH
+@pytest.mark.parametrize('path', FILES, ids=lambda path: path.name)
+def test_the_real_launch_finds_every_argument(path: Path) -> None:
+    assert set(declared(path)) >= NEEDED
     assert len(LIVE) == len(ENCODERS)
+
+
+@NEEDS_LAUNCH
+@pytest.mark.parametrize(('name', 'loop'), [('demo', 'true'), ('replay', 'false')])
+def test_the_bundled_bag_is_played_by_default(name: str, loop: str) -> None:
+    from launch import LaunchContext
+
+    found = declared(ROOT / 'launch' / f'{name}.launch.py')
+    defaults = {
+        key: ''.join(part.perform(LaunchContext()) for part in found[key].default_value)
+        for key in ('bag', 'loop')
+    }
+    assert (Path(defaults['bag']) / 'metadata.yaml').is_file()
+    assert defaults['loop'] == loop
+
+
+def test_the_bag_of_a_replay_has_a_default() -> None:
+    calls = ast.walk(ast.parse((ROOT / 'launch' / 'replay.launch.py').read_text()))
+    (bag,) = (
+        ast.unparse(keyword.value)
+        for call in calls
+        if isinstance(call, ast.Call) and call.args and ast.unparse(call.args[0]) == "'bag'"
+        for keyword in call.keywords
+        if keyword.arg == 'default_value'
+    )
+    assert bag == "str(shipped('lb_ros/data/demo_bag'))"
+    assert (shipped('lb_ros/data/demo_bag') / 'metadata.yaml').is_file()

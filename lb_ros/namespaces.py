@@ -1,0 +1,26 @@
+"""Which namespaces have nodes that answer."""
+
+from __future__ import annotations
+
+from rclpy.node import Node
+
+QUERY, KIND = '/query', 'lb_ros/srv/QueryText'
+
+
+def answering_namespaces(node: Node) -> list[str]:
+    """Namespaces in which a node offers `query`, in order."""
+    found = node.get_service_names_and_types()
+    return sorted(
+        name.removesuffix(QUERY) or '/'
+        for name, kinds in found
+        if name.endswith(QUERY) and KIND in kinds
+    )
+
+
+def elsewhere_line(node: Node) -> str:
+    """Other namespaces that answer and how to ask them, in words; empty where none does."""
+    others = [n for n in answering_namespaces(node) if n != node.get_namespace()]
+    if not others:
+        return ''
+    names = ' and '.join(others)
+    return f'nodes answer in {names}: choose one with namespace (--namespace {others[0]})'
