@@ -58,7 +58,8 @@ hash_of() { printf '%s' "$1" | sha256sum | cut -c1-8; }
 hold_apt_packages() {
   local pair
   : > "$venv/missing.txt"
-  for pair in numpy:numpy cv2:opencv-python-headless rich:rich scipy:scipy uvicorn:uvicorn yaml:pyyaml; do
+  for pair in numpy:numpy cv2:opencv-python-headless rich:rich scipy:scipy sklearn:scikit-learn uvicorn:uvicorn \
+    yaml:pyyaml; do
     imports "${pair%%:*}" || grep "^${pair##*:}==" requirements/robot_apt.txt >> "$venv/missing.txt"
   done
   if imports numpy; then
