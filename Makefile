@@ -1,13 +1,18 @@
 # `make demo` and `make test` do all set-up by themselves; `make help` lists the rest.
 BIN := .venv/bin
 
-.PHONY: help setup sim demo test test-unit test-ros test-slow coverage audit lint format clean
+.PHONY: help setup robot sim demo test test-unit test-ros test-slow coverage audit lint format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ #/' | column -t -s '#'
 
 setup:  ## environment, packages, messages (only what changed)
 	@scripts/setup.sh
+
+# `make robot TORCH=cuda` for NVIDIA GPUs
+TORCH ?= cpu
+robot:  ## packages of the nodes beside a sourced ROS 2 from apt (TORCH=cpu or cuda); then colcon build
+	@scripts/robot.sh $(TORCH)
 
 sim:  ## the same with the simulator
 	@scripts/setup.sh sim
@@ -51,4 +56,4 @@ test-slow: sim  ## slow tests
 	$(BIN)/python -m pytest -m slow
 
 clean:  ## remove environment and build
-	rm -rf .venv build install log
+	rm -rf .venv .venv-robot build install log

@@ -36,12 +36,24 @@ class Subcommand:
 def run_program() -> int:
     """Run the installed program: `main`, in the environment of the nodes if there is one.
 
-    Help is shown in whichever interpreter this is.
+    Help is shown in whichever interpreter this is, unless it needs packages of the environment.
     """
     words = sys.argv[1:]
-    if words and words[0] in SUBCOMMANDS and not {'-h', '--help'} & set(words):
-        enter(f'lb-ros {words[0]}')
-    return main(words)
+    program = f'lb-ros {words[0]}' if words and words[0] in SUBCOMMANDS else ''
+    wants_help = bool({'-h', '--help'} & set(words))
+    if program and not wants_help:
+        enter(program)
+    try:
+        return main(words)
+    except ModuleNotFoundError as error:
+        if program and wants_help:
+            enter(program)
+        print(
+            f'{program or "lb-ros"}: needs {error.name}, which the Python of {sys.prefix} lacks: '
+            f'{sys.executable} -m pip install it, or use the environment of `make setup`',
+            file=sys.stderr,
+        )
+        return 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

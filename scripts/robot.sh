@@ -58,7 +58,8 @@ hash_of() { printf '%s' "$1" | sha256sum | cut -c1-8; }
 hold_apt_packages() {
   local pair
   : > "$venv/missing.txt"
-  for pair in numpy:numpy cv2:opencv-python-headless rich:rich scipy:scipy uvicorn:uvicorn yaml:pyyaml; do
+  for pair in numpy:numpy cv2:opencv-python-headless rich:rich scipy:scipy sklearn:scikit-learn uvicorn:uvicorn \
+    yaml:pyyaml; do
     imports "${pair%%:*}" || grep "^${pair##*:}==" requirements/robot_apt.txt >> "$venv/missing.txt"
   done
   if imports numpy; then
@@ -66,6 +67,8 @@ hold_apt_packages() {
   else
     grep '^numpy==' requirements/robot_apt.txt
   fi > "$venv/constraints.txt"
+  # PyTorch asks for 77 or newer; colcon, which is visible here, for less than 80.
+  echo 'setuptools<80' >> "$venv/constraints.txt"
 }
 
 install_torch() {
@@ -75,11 +78,11 @@ install_torch() {
   if [ -z "$index" ] && [ "$(uname -m)" = aarch64 ]; then index=https://download.pytorch.org/whl/cu130; fi
   if [ -z "$index" ]; then return; fi
   local torch
-  torch=$(grep '^torch==' requirements/robot.txt)
-  say "$torch ($1)"
+  mapfile -t torch < <(grep '^torch==' requirements/robot.txt)  # one for each range of Python versions
+  say "PyTorch ($1)"
   # Its other dependencies follow from the lock; those of a GPU build are pinned by itself.
-  pip install --quiet --retries 2 --no-deps --index-url "$index" "$torch" \
-    || fail "$index does not serve $torch for this Python and machine; LB_ROS_TORCH_INDEX names another index"
+  pip install --quiet --retries 2 --no-deps --index-url "$index" "${torch[@]}" \
+    || fail "$index does not serve ${torch[*]} for this Python and machine; LB_ROS_TORCH_INDEX names another index"
 }
 
 install_packages() {

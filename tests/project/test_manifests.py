@@ -80,6 +80,7 @@ ROSDEP = {
     'yaml': 'python3-yaml',
     'scipy': 'python3-scipy',
     'rich': 'python3-rich',
+    'sklearn': 'python3-sklearn',
     'uvicorn': 'python3-uvicorn',
 }
 # scripts/robot.sh makes an environment with it.
@@ -97,7 +98,7 @@ FROM_PIP = {
     'zstandard': 'zstandard',
 }
 # For released checkpoints, bench, export and training, which run on a workstation.
-NOT_ON_A_ROBOT = {'ftfy', 'onnxruntime', 'open_clip', 'sklearn'}
+NOT_ON_A_ROBOT = {'ftfy', 'onnxruntime', 'open_clip'}
 OWN = {'encoders', 'lb_ros', 'train'}
 
 
