@@ -276,8 +276,8 @@ class PredicatesNode(LifecycleNode):
         score_ms = (time.perf_counter() - started_s) * 1e3
         if self._model is not None:
             self._model.scored(score_ms)
-        self._waiting.serve(evaluation.states)
         self._announce(evaluation, now_ns)
+        self._waiting.serve(evaluation.states)
         is_heard = evaluation.newest_ns > 0 and self._scores.get_subscription_count() > 0
         if is_heard:
             self._scores.publish(scores_message(evaluation, now_ns=now_ns, score_ms=score_ms))
