@@ -2,7 +2,7 @@
 
 The thread runs every request as a coroutine, so that any number of them wait at the same time. A
 request ends with its answer, its time limit, its cancellation, or the death of the node that was
-asked, which the liveliness of `predicates/state` shows within `LIVELINESS_S`.
+asked, which the liveliness of `predicates/state` shows within `NODE_LEASE_S`.
 """
 
 from __future__ import annotations
