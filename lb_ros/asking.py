@@ -82,6 +82,8 @@ class Asking:
                 raise NotAnsweredError(
                     response.message, refused=dict(zip(refused, reasons, strict=True))
                 )
+            if hasattr(response, 'active'):
+                await self._listener.settle(lambda states: set(states) == set(response.active))
             return result(response)
 
         return self._keep(self._listener.submit(ask))

@@ -17,7 +17,7 @@ from lb_ros.answers import (
 )
 from lb_ros.asking import Asking
 from lb_ros.guard import Guard, NotHeldError, Watch
-from lb_ros.listening import Ear, States
+from lb_ros.heard import Ear, States
 from lb_ros.messages import predicate_from_message, predicate_message
 from lb_ros.requests import query_request, wait_goal
 from lb_ros.srv import (
@@ -94,11 +94,10 @@ class LanguageClient(Asking):
         Raises:
             NotAnsweredError: No answer in time, or a sentence or modality is not usable.
         """
-        return self._wait(
-            self.query_async(
-                texts, modalities=modalities, max_age_ms=max_age_ms, at_s=at_s, ago_s=ago_s
-            )
+        answer = self.query_async(
+            texts, modalities=modalities, max_age_ms=max_age_ms, at_s=at_s, ago_s=ago_s
         )
+        return self._wait(answer)
 
     def query_async(
         self,
@@ -147,15 +146,14 @@ class LanguageClient(Asking):
             GoneError: The node stopped or died.
             NotAnsweredError: There is no such node or predicate, or it is not active.
         """
-        return self._wait(
-            self.wait_async(
-                name,
-                timeout_s=timeout_s,
-                state=state,
-                since_s=since_s,
-                on_probability=on_probability,
-            )
+        reached = self.wait_async(
+            name,
+            timeout_s=timeout_s,
+            state=state,
+            since_s=since_s,
+            on_probability=on_probability,
         )
+        return self._wait(reached)
 
     def wait_async(
         self,
@@ -182,9 +180,8 @@ class LanguageClient(Asking):
         since_s: float | None = None,
     ) -> bool:
         """Wait until all predicates have a state at the same moment; see `wait_until`."""
-        return self._wait(
-            self.wait_all_async(names, timeout_s=timeout_s, state=state, since_s=since_s)
-        )
+        waits = self.wait_all_async(names, timeout_s=timeout_s, state=state, since_s=since_s)
+        return self._wait(waits)
 
     def wait_all_async(
         self,
@@ -210,9 +207,8 @@ class LanguageClient(Asking):
         Returns:
             The name of the first that has it; None where none has within `timeout_s`.
         """
-        return self._wait(
-            self.wait_any_async(names, timeout_s=timeout_s, state=state, since_s=since_s)
-        )
+        waits = self.wait_any_async(names, timeout_s=timeout_s, state=state, since_s=since_s)
+        return self._wait(waits)
 
     def wait_any_async(
         self,
@@ -252,7 +248,7 @@ class LanguageClient(Asking):
             NotAnsweredError: No node published states within `timeout_s`, or it has died.
         """
         guard = Guard(
-            self._listener,
+            self._listener.heard,
             name,
             state,
             on_end,
@@ -260,7 +256,11 @@ class LanguageClient(Asking):
             on_close=lambda guard: self._closed(guard.close),
         )
         self._closes(guard.close)
-        return guard.begin(self.timeout_s)
+        try:
+            return guard.begin(self.timeout_s)
+        except NotAnsweredError:
+            guard.close()
+            raise
 
     def states(self) -> dict[str, PredicateStatus]:
         """The states of all predicates by name, as last published; each knows its age.
@@ -270,7 +270,7 @@ class LanguageClient(Asking):
             NotAnsweredError: No node publishes them within `timeout_s`.
         """
         self._check_thread()
-        return self._listener.states(self.timeout_s)
+        return self._listener.heard.states(self.timeout_s)
 
     def watch(
         self,
@@ -304,11 +304,11 @@ class LanguageClient(Asking):
 
         def close() -> None:
             ended.set()
-            self._listener.remove(ear)
+            self._listener.heard.remove(ear)
             self._closed(close)
 
         ended, ear = threading.Event(), Ear(pass_on, gone)
-        states = self._listener.add(ear)
+        states = self._listener.heard.add(ear)
         if states is not None:
             pass_on(states)
         self._closes(close)
@@ -356,10 +356,9 @@ class LanguageClient(Asking):
         Raises:
             NotAnsweredError: No answer in time.
         """
-        request = GetTime.Request()
-        return self._wait(
-            self._call(GetTime, 'predicates/time', request, lambda r: to_ns(r.now) / 1e9)
-        )
+        asked = GetTime.Request()
+        now = self._call(GetTime, 'predicates/time', asked, lambda r: to_ns(r.now) / 1e9)
+        return self._wait(now)
 
     def predicates(self) -> list[Predicate]:
         """The predicates that are scored.

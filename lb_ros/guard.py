@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from encoders import State
-from lb_ros.listening import Ear, Listener, States
+from lb_ros.heard import Ear, Heard, States
 
 
 class Dispatcher:
@@ -79,7 +79,7 @@ class Guard:
 
     def __init__(
         self,
-        listener: Listener,
+        heard: Heard,
         name: str,
         state: State,
         on_end: Callable[[str], None] | None,
@@ -87,7 +87,7 @@ class Guard:
         dispatcher: Dispatcher,
         on_close: Callable[[Guard], None],
     ) -> None:
-        self._listener, self._name, self._state = listener, name, state
+        self._heard, self._name, self._state = heard, name, state
         self._on_end, self._dispatcher, self._on_close = on_end, dispatcher, on_close
         self._ended = threading.Event()
         self._lock = threading.Lock()
@@ -101,10 +101,10 @@ class Guard:
         Raises:
             NotAnsweredError: No node published states in time, or it has died.
         """
-        self._listener.states(timeout_s)
-        states = self._listener.add(self._ear)
+        self._heard.states(timeout_s)
+        states = self._heard.add(self._ear)
         if states is None:
-            self._end(self._listener.gone_line())
+            self._end(self._heard.gone_line())
         else:
             self._look(states)
         return self
@@ -122,7 +122,7 @@ class Guard:
                 return
             self.reason = reason
             self._ended.set()
-        self._listener.remove(self._ear)
+        self._heard.remove(self._ear)
         self._on_close(self)
         if self._on_end is not None:
             self._dispatcher.call(self._report, reason)
@@ -149,7 +149,7 @@ class Guard:
         """Stop guarding; `on_end` is not called afterwards."""
         with self._lock:
             self._is_closed = True
-        self._listener.remove(self._ear)
+        self._heard.remove(self._ear)
         self._on_close(self)
 
     def __enter__(self) -> Guard:

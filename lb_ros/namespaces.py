@@ -24,3 +24,11 @@ def elsewhere_line(node: Node) -> str:
         return ''
     names = ' and '.join(others)
     return f'nodes answer in {names}: choose one with namespace (--namespace {others[0]})'
+
+
+def nobody_line(node: Node, name: str, timeout_s: float) -> str:
+    """That no node offers or publishes `name`, and which namespaces have one that does."""
+    return (
+        f'no node offers {name} in namespace {node.get_namespace()} within {timeout_s:.1f} s; '
+        f'{elsewhere_line(node) or "is bringup running?"}'
+    )

@@ -31,12 +31,11 @@ from lb_ros.msg import Embedding, PredicateScores, PredicateStates
 from lb_ros.pacing import Deadlines, Pacing
 from lb_ros.parameters import Parameters, Settings, predicates_file
 from lb_ros.predicate_services import PredicateServices
-from lb_ros.qos import LIVELINESS_S, MANY, NEWEST, STATES
+from lb_ros.qos import MANY, NEWEST, STATES
 from lb_ros.refusals import Refusals
 from lb_ros.shared import SharedModel
 from lb_ros.srv import GetTime, LoadModel, QueryText
 from lb_ros.stamps import to_ns
-from lb_ros.timers import every
 from lb_ros.waiting import Waiting
 
 # Without new evidence, scores are still published this often, with its growing age.
@@ -78,7 +77,6 @@ class PredicatesNode(LifecycleNode):
             PredicateScores, 'predicates/scores', 10, event_callbacks=matched
         )
         self._states = self.create_lifecycle_publisher(PredicateStates, 'predicates/state', STATES)
-        every(self, LIVELINESS_S / 4, self._states.assert_liveliness)
         self._classifications = Classifications(self)
         self._changes = background_pool('predicate change')
         self._questions = ThreadPoolExecutor(1, 'query')
@@ -278,8 +276,8 @@ class PredicatesNode(LifecycleNode):
         score_ms = (time.perf_counter() - started_s) * 1e3
         if self._model is not None:
             self._model.scored(score_ms)
-        self._waiting.serve(evaluation.states)
         self._announce(evaluation, now_ns)
+        self._waiting.serve(evaluation.states)
         is_heard = evaluation.newest_ns > 0 and self._scores.get_subscription_count() > 0
         if is_heard:
             self._scores.publish(scores_message(evaluation, now_ns=now_ns, score_ms=score_ms))

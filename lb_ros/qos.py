@@ -46,13 +46,15 @@ ALIVE = QoSProfile(
     liveliness=LivelinessPolicy.MANUAL_BY_TOPIC,
     liveliness_lease_duration=Duration(seconds=LIVELINESS_S),
 )
-# The publisher of states: latched, and alive only while the node's executor turns. Subscriptions
-# that ask for `STATES` learn when it dies; those that ask for `LATCHED` match it as well.
+# The publisher of states: latched, and alive while its process is. The middleware asserts that on
+# a thread of its own, so that a busy node does not seem dead. Subscriptions that ask for `STATES`
+# learn when it dies; those that ask for `LATCHED` match it as well.
+NODE_LEASE_S = 3.0
 STATES = QoSProfile(
     depth=1,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
-    liveliness=LivelinessPolicy.MANUAL_BY_TOPIC,
-    liveliness_lease_duration=Duration(seconds=LIVELINESS_S),
+    liveliness=LivelinessPolicy.AUTOMATIC,
+    liveliness_lease_duration=Duration(seconds=NODE_LEASE_S),
 )
 OVERRIDES = QoSOverridingOptions(
     (

@@ -97,7 +97,6 @@ def test_a_change_is_waited_for(client: LanguageClient, source: Source) -> None:
 def test_a_guard_ends_once_and_says_why(client: LanguageClient, source: Source) -> None:
     source.shows = 1
     assert client.wait_all(['open', 'ajar'], timeout_s=LIMIT_S)
-    until(lambda: client.states()['open'].state is State.TRUE)
     reasons: list[str] = []
     with client.while_holds('open', reasons.append) as guard:
         assert guard.holds
@@ -124,7 +123,6 @@ def test_a_guard_of_what_does_not_hold_ends_at_once(client: LanguageClient, name
 def test_a_guard_ends_when_the_sensor_falls_silent(client: LanguageClient, source: Source) -> None:
     source.shows = 1
     assert client.wait_until('open', timeout_s=LIMIT_S)
-    until(lambda: client.states()['open'].state is State.TRUE)
     with client.while_holds('open') as guard, client.while_holds('open', pytest.fail) as closed:
         closed.close()
         source.shows = 0
@@ -296,7 +294,7 @@ def test_a_removed_predicate_ends_its_waits(client: LanguageClient) -> None:
     waits = client.wait_async('the cup is full', timeout_s=0)
     with client.while_holds('the cup is full', state=State.UNKNOWN) as guard:
         client.remove('the cup is full')
-        with pytest.raises(NotAnsweredError, match='was removed') as ended:
+        with pytest.raises(NotAnsweredError, match=r'was removed|no predicate') as ended:
             waits.result(LIMIT_S)
         assert ended.value.code == Result.UNKNOWN_PREDICATE
         assert guard.wait(LIMIT_S)

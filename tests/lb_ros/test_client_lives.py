@@ -18,12 +18,12 @@ from lifecycle_msgs.srv import ChangeState  # noqa: E402
 from encoders import Binder, State  # noqa: E402
 from lb_ros.action import WaitForPredicate  # noqa: E402
 from lb_ros.client import GoneError, LanguageClient, NotAnsweredError  # noqa: E402
-from lb_ros.qos import LIVELINESS_S  # noqa: E402
+from lb_ros.qos import NODE_LEASE_S  # noqa: E402
 from tests.lb_ros.evidence import LIMIT_S, START_S, Source, end, running, start, until  # noqa: E402
 
 pytestmark = pytest.mark.ros
 # From the death of the node to the end of a wait, on a machine that may be busy.
-NOTICED_S = LIVELINESS_S + 3.0
+NOTICED_S = NODE_LEASE_S + 3.0
 
 
 def ready_client() -> LanguageClient:
