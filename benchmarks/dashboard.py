@@ -29,8 +29,8 @@ from benchmarks.environment import write_result
 from encoders import SENSED, Binder
 from lb_ros.dds_profile import use_dds_profile
 from lb_ros.msg import Embedding, PredicateScore, PredicateScores, PredicateState, PredicateStates
-from lb_ros.qos import LATCHED, NEWEST
-from lb_ros.stamps import to_stamp
+from lb_ros.ros.qos import LATCHED, NEWEST
+from lb_ros.ros.stamps import to_stamp
 
 PREDICATES = 50
 RATE_HZ = 10.0

@@ -24,7 +24,7 @@ from sensor_msgs.msg import Image
 
 from benchmarks.environment import write_result
 from lb_ros.dds_profile import VARIABLES, use_dds_profile
-from lb_ros.qos import NEWEST
+from lb_ros.ros.qos import NEWEST
 
 WIDTH, HEIGHT, RATE_HZ = 1280, 720, 30.0
 TOPICS = {'camera/image': ('rgb8', 3), 'depth/image': ('16UC1', 2)}

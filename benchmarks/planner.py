@@ -33,7 +33,7 @@ from encoders.predicates.bank import text_vectors
 from lb_ros.client import LanguageClient
 from lb_ros.dds_profile import use_dds_profile
 from lb_ros.msg import Embedding, PredicateScores
-from lb_ros.stamps import to_ns
+from lb_ros.ros.stamps import to_ns
 
 RATE_HZ = 10.0
 START_S = 180.0

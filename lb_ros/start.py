@@ -5,23 +5,16 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import select
 import signal
 import sys
-import threading
 from typing import NoReturn
 
 from lb_ros.interpreter import check_distribution, why_not_imported
-
-# `nohup` has a process ignore that its terminal closes; everything else stops it.
-_HANGUP = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, *_HANGUP)
-END_WITH_READER = '--end-with-reader'
-STDOUT = 1
+from lb_ros.stopping import END_WITH_READER, STOP_SIGNALS, end_with_reader
 
 
 def start(name: str, args: list[str] | None = None) -> NoReturn:
-    """Run a node as this process; see `lb_ros.nodes.main`, which this imports.
+    """Run a node as this process; see `lb_ros.nodes.process.main`, which this imports.
 
     The imports take seconds. A signal that comes meanwhile finds nothing to close, so it ends the
     process at once, with the status 0 of any other stop and without a traceback.
@@ -40,7 +33,7 @@ def start(name: str, args: list[str] | None = None) -> NoReturn:
     _help_or_check(name, words)
     check_distribution(name)
     try:
-        from lb_ros.nodes import main
+        from lb_ros.nodes.process import main
     except ImportError as error:
         print(f'{name}: {why_not_imported(error)}', file=sys.stderr)
         _leave(1)
@@ -67,51 +60,6 @@ def _help_or_check(name: str, words: list[str]) -> None:
     except ValueError as error:
         print(f'{name}: {error}', file=sys.stderr)
         _leave(2)
-
-
-def interrupt_on_stop() -> None:
-    """Every signal that stops this process raises KeyboardInterrupt, the first one only."""
-    for signum in STOP_SIGNALS:
-        signal.signal(signum, _interrupt)
-
-
-def end_with_reader() -> None:
-    """Stop this process, as SIGTERM does, when the terminal or pipe it prints to closes.
-
-    A process that prints nothing would not notice; one whose parent was killed would live on.
-    """
-
-    def watch() -> None:
-        if _wait_for_reader(None):
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, name='end with reader', daemon=True).start()
-
-
-def is_reader_gone() -> bool:
-    """Whether the pipe or terminal that this process prints to is closed."""
-    return _wait_for_reader(0)
-
-
-def drop_output() -> None:
-    """Print nothing more: what is buffered for a reader that has gone fails at the exit."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, STDOUT)
-    os.close(nowhere)
-
-
-def _wait_for_reader(timeout_ms: int | None) -> bool:
-    poll = select.poll()
-    poll.register(STDOUT, 0)  # no event but that it has been closed, which a file never is
-    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(timeout_ms))
-
-
-def _interrupt(signum: int, frame: object) -> None:
-    # Once is enough: a terminal and a launch file both pass Ctrl-C on, and the second one must
-    # not break off the closing.
-    for each in STOP_SIGNALS:
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def _leave(status: int) -> NoReturn:

@@ -44,8 +44,8 @@ from encoders import Binder  # noqa: E402
 from encoders.model_sets.manifest import WEIGHTS  # noqa: E402
 from lb_ros.bench.environment import environment  # noqa: E402
 from lb_ros.msg import AudioChunk, Embedding, PredicateStates  # noqa: E402
-from lb_ros.qos import LATCHED  # noqa: E402
-from lb_ros.stamps import to_stamp  # noqa: E402
+from lb_ros.ros.qos import LATCHED  # noqa: E402
+from lb_ros.ros.stamps import to_stamp  # noqa: E402
 from tests.train.conftest import RECIPE, DrawnBag, random_moments  # noqa: E402
 from train.training.checkpoint import CHECKPOINT, LOG  # noqa: E402
 

@@ -30,8 +30,8 @@ from sensor_msgs.msg import Image
 
 from lb_ros.bench.environment import environment
 from lb_ros.msg import AudioChunk, PredicateStates
-from lb_ros.qos import LATCHED
-from lb_ros.stamps import to_stamp
+from lb_ros.ros.qos import LATCHED
+from lb_ros.ros.stamps import to_stamp
 
 TOPICS = {
     'image': 'camera/image', 'depth': 'depth/image', 'infrared': 'infrared/image',

@@ -25,8 +25,8 @@ from lb_ros.bench.measure import Measurement
 from lb_ros.bench.sender import TOPICS
 from lb_ros.dds_profile import use_dds_profile
 from lb_ros.msg import PredicateScores, PredicateStates
-from lb_ros.qos import LATCHED, NEWEST
-from lb_ros.stamps import to_ns
+from lb_ros.ros.qos import LATCHED, NEWEST
+from lb_ros.ros.stamps import to_ns
 
 START_S = 120.0
 RATE_HZ = 30.0

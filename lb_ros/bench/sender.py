@@ -12,7 +12,7 @@ from sensor_msgs.msg import Image
 
 from lb_ros.dds_profile import use_dds_profile
 from lb_ros.msg import AudioChunk
-from lb_ros.stamps import to_stamp
+from lb_ros.ros.stamps import to_stamp
 
 AUDIO_RATE_HZ = 16_000
 DISCOVERY_S = 30.0

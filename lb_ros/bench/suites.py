@@ -179,7 +179,7 @@ def _messages(bank: PredicateBank, count: int, *, size: int) -> dict[str, Callab
     try:
         from rclpy.serialization import serialize_message
 
-        from lb_ros.messages import scores_message
+        from lb_ros.ros.messages import scores_message
     except ModuleNotFoundError:
         return {}
     scored = _Scored(bank, SENSORS, size=size)

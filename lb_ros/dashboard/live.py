@@ -19,9 +19,9 @@ from encoders.decode import DecodeError, decode_audio, decode_image
 from encoders.decode.audio_window import WINDOW_S, AudioWindow
 from lb_ros.dashboard.session import FUSED, Gauge, Session
 from lb_ros.msg import AudioChunk, Embedding, PredicateScores, PredicateStates, PredicateTruth
-from lb_ros.picture_topics import PictureTopics
-from lb_ros.qos import CHUNKS, LATCHED, NEWEST
-from lb_ros.stamps import to_ns
+from lb_ros.ros.picture_topics import PictureTopics
+from lb_ros.ros.qos import CHUNKS, LATCHED, NEWEST
+from lb_ros.ros.stamps import to_ns
 
 # Each topic keeps its newest message, so one look does for all that came since the last one.
 LOOK_S = 0.1

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from lb_ros.ros_arguments import RosArguments, read_arguments
-from lb_ros.start import interrupt_on_stop
+from lb_ros.stopping import interrupt_on_stop
 
 DESCRIPTION = 'Play a bag as a robot would publish it: same bytes, same pace, present time.'
 EXAMPLE = 'example: ros2 run lb_ros bag_player my_bag --rate 0.5 --loop'

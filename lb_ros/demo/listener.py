@@ -10,8 +10,8 @@ from rclpy.qos import QoSProfile
 from encoders import State
 from lb_ros.demo.recording import FUSED, Answer, Recording
 from lb_ros.msg import PredicateScores, PredicateStates, PredicateTruth
-from lb_ros.qos import LATCHED
-from lb_ros.stamps import to_ns
+from lb_ros.ros.qos import LATCHED
+from lb_ros.ros.stamps import to_ns
 
 TRUTH_QOS = QoSProfile(depth=100)
 

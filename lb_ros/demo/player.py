@@ -27,7 +27,7 @@ from rosgraph_msgs.msg import Clock
 
 from lb_ros.dds_profile import use_dds_profile
 from lb_ros.ros_arguments import RosArguments, typed_arguments
-from lb_ros.start import drop_output, end_with_reader
+from lb_ros.stopping import drop_output, end_with_reader
 
 START_DELAY_S = 1.0
 CLOCK_PERIOD_S = 0.02

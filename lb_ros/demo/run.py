@@ -25,7 +25,7 @@ from lb_ros.dds_profile import has_own_transports
 from lb_ros.demo.picture import Picture
 from lb_ros.demo.recording import Recording, medians, percentile
 from lb_ros.demo.table import live_table, sentences_table, summary_table
-from lb_ros.start import END_WITH_READER, interrupt_on_stop
+from lb_ros.stopping import END_WITH_READER, interrupt_on_stop
 
 GRACE_S = 1.5
 STOP_S = 15.0

@@ -20,8 +20,8 @@ from rosgraph_msgs.msg import Clock
 from encoders import Binder, Predicate
 from encoders.predicates.bank import text_vectors
 from lb_ros.msg import Embedding
-from lb_ros.qos import NEWEST
-from lb_ros.stamps import to_stamp
+from lb_ros.ros.qos import NEWEST
+from lb_ros.ros.stamps import to_stamp
 
 START_S, LIMIT_S = 120.0, 20.0
 PERIOD_S = 0.05

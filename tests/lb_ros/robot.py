@@ -21,8 +21,8 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from encoders import State
 from lb_ros.msg import AudioChunk, Embedding, PredicateStates
-from lb_ros.qos import LATCHED
-from lb_ros.stamps import to_stamp
+from lb_ros.ros.qos import LATCHED
+from lb_ros.ros.stamps import to_stamp
 
 START_S, LIMIT_S = 120.0, 20.0
 DRAIN_S, END_S = 0.5, 10.0

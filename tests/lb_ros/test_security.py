@@ -19,7 +19,7 @@ from rclpy.action import (  # noqa: E402
 )
 from rclpy.node import Node  # noqa: E402
 
-from lb_ros.nodes import NODES, _build  # noqa: E402
+from lb_ros.nodes.process import NODES, _build  # noqa: E402
 
 pytestmark = pytest.mark.ros
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,7 +87,7 @@ from encoders import Binder
 binder = Binder.load('lb-mini')
 binder.embed(image=np.zeros((8, 8, 3), np.uint8))
 binder.embed_text(['the drawer is open'])
-from lb_ros.nodes import _build
+from lb_ros.nodes.process import _build
 rclpy.init()
 leader = _build('bringup').leader
 leader.trigger_configure()

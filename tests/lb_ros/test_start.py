@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lb_ros import cli
+from lb_ros.cli import main as cli
 
 LIMIT_S = 60.0
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +20,7 @@ import sys, time, types
 from lb_ros.start import start
 class Finder:
     def find_spec(self, name, path=None, target=None):
-        if name == 'lb_ros.nodes':
+        if name == 'lb_ros.nodes.process':
             print('importing', flush=True)
             time.sleep(600)
 sys.meta_path.insert(0, Finder())
@@ -33,7 +33,7 @@ def main(name, args):
     atexit.register(print, 'taken apart')
     print('counters of', name)
     raise SystemExit(1)
-sys.modules['lb_ros.nodes'] = types.SimpleNamespace(main=main)
+sys.modules['lb_ros.nodes.process'] = types.SimpleNamespace(main=main)
 start('bringup')
 """
 
@@ -116,7 +116,7 @@ def test_a_node_ends_with_its_reader_where_it_is_asked_to(words: str, ends: bool
 
 def test_a_reader_of_the_command_that_has_gone_ends_it_without_a_traceback() -> None:
     script = (
-        'import sys, lb_ros.cli as cli\n'
+        'import sys, lb_ros.cli.main as cli\n'
         "cli._run = lambda words: print('a line\\n' * 100_000, flush=True)\n"
         'sys.exit(cli.main([]))'
     )

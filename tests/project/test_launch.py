@@ -114,7 +114,7 @@ def test_what_counts_mean_follows_the_preset_and_the_arguments() -> None:
 
 def test_the_settings_of_inputs_are_parameters_of_the_same_type() -> None:
     pytest.importorskip('rclpy')
-    from lb_ros.picture_topics import TRANSPORTS as KNOWN
+    from lb_ros.ros.picture_topics import TRANSPORTS as KNOWN
 
     written = yaml.safe_load(PARAMETERS.read_text())['/**']['ros__parameters']
     for name, kind in INPUT_SETTINGS.items():
@@ -177,7 +177,7 @@ def test_the_dds_profile_of_the_user_is_kept() -> None:
 
 def test_the_parameters_of_the_process_come_first_in_their_order() -> None:
     pytest.importorskip('rclpy')
-    from lb_ros.parameters import DESCRIPTIONS, PER_SENSOR, Parameters, sensor_parameter
+    from lb_ros.ros.parameters import DESCRIPTIONS, PER_SENSOR, Parameters, sensor_parameter
 
     names = []
     for field in fields(Parameters):
@@ -211,7 +211,7 @@ def test_every_parameter_is_commented() -> None:
 
 def test_ranges_and_moments_in_the_file_are_those_of_the_code() -> None:
     pytest.importorskip('rclpy')
-    from lb_ros.parameters import AT_CONFIGURE, AT_ONCE, RANGES
+    from lb_ros.ros.parameters import AT_CONFIGURE, AT_ONCE, RANGES
 
     found = comments()
     for name, text in found.items():

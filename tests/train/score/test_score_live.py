@@ -35,8 +35,8 @@ def play(bag: Path, predicates: Path) -> tuple[list[Any], list[Any], int]:
     """Scores and states that the nodes publish, and the stamp of the first truth."""
     from lb_ros.demo.listener import TRUTH_QOS
     from lb_ros.msg import PredicateScores, PredicateStates, PredicateTruth
-    from lb_ros.qos import LATCHED
-    from lb_ros.stamps import to_ns
+    from lb_ros.ros.qos import LATCHED
+    from lb_ros.ros.stamps import to_ns
 
     context = rclpy.Context()
     rclpy.init(context=context)
@@ -122,7 +122,7 @@ def test_live_and_offline_agree(ros_domain: int, drawn: Any, tmp_path: Path) -> 
 
 def assert_states_agree(expected: list[Scored], states: list[Any], offset_ns: int) -> None:
     """Wherever the offline state has been the same for a while, the live one is that one."""
-    from lb_ros.stamps import to_ns
+    from lb_ros.ros.stamps import to_ns
 
     live = [
         (to_ns(m.header.stamp) - offset_ns, {s.name: s.state for s in m.states}) for m in states

@@ -1,0 +1,8 @@
+"""`python -m lb_ros.cli`."""
+
+import sys
+
+from lb_ros.cli.main import run_program
+
+if __name__ == '__main__':  # worker processes import this file again
+    sys.exit(run_program())

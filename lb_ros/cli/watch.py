@@ -1,0 +1,262 @@
+"""`lb-ros watch`: scores and states of running nodes, as they come."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from encoders import State
+from lb_ros.dds_profile import use_dds_profile
+from lb_ros.msg import PredicateScore, PredicateScores, PredicateStates
+from lb_ros.ros.qos import LATCHED
+from lb_ros.ros.stamps import to_ns
+from lb_ros.stopping import interrupt_on_stop
+
+BARS = '▁▂▃▄▅▆▇█'
+SPARKS = 30  # values of a sparkline
+PERIOD_S = 0.25
+STYLES = {State.TRUE: 'bold green', State.FALSE: 'dim', State.UNKNOWN: 'yellow'}
+
+
+PROBABILITY = r'probability [0-9.]+(?: \((.*)\))?'  # as the column `p`, and a note
+WIDE = Console(width=10_000)  # to measure what a table would need
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a table shows.
+
+    Attributes:
+        sparks: Values of the sparkline; 0 for none.
+        columns: Some of `sensors` and `why`.
+        name_width: Longer names of predicates are wrapped; None for never.
+    """
+
+    sparks: int
+    columns: tuple[str, ...]
+    name_width: int | None = None
+
+
+# From a wide terminal to a narrow one.
+LAYOUTS = (
+    Layout(SPARKS, ('sensors', 'why')),
+    Layout(10, ('sensors', 'why')),
+    Layout(SPARKS, ('sensors',)),
+    Layout(10, ('sensors',), 40),
+    Layout(0, ('sensors',), 32),
+    Layout(0, ('sensors',), 20),
+    Layout(10, (), 24),
+    Layout(0, (), 20),
+)
+
+
+@dataclass
+class Seen:
+    """What has been heard so far.
+
+    Attributes:
+        newest: The last evaluation.
+        states: Name to state and reason.
+        courses: Name to its last fused probabilities; NaN where no sensor could tell.
+    """
+
+    newest: PredicateScores | None = None
+    states: dict[str, tuple[State, str]] = field(default_factory=dict)
+    courses: dict[str, deque[float]] = field(default_factory=dict)
+
+    def take_scores(self, message: PredicateScores) -> None:
+        """Take an evaluation; predicates that are scored no more are forgotten."""
+        self.newest = message
+        courses = {}
+        for score in message.scores:
+            courses[score.name] = self.courses.get(score.name, deque(maxlen=SPARKS))
+            courses[score.name].append(score.probability)
+        self.courses = courses
+
+    def take_states(self, message: PredicateStates) -> None:
+        """Take the latched states."""
+        self.states = {s.name: (State(s.state), s.reason) for s in message.states}
+
+    def state_of(self, name: str) -> tuple[State, str]:
+        """State and reason; UNKNOWN where it has not been told yet."""
+        return self.states.get(name, (State.UNKNOWN, ''))
+
+
+def watch(*, as_json: bool, seconds: float, namespace: str = '') -> int:
+    """Show until stopped by a signal or for so many seconds; 1 where nothing ever arrived."""
+    use_dds_profile()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    seen = Seen()
+    try:
+        interrupt_on_stop()
+        _listen(seen, as_json=as_json, end_s=time.monotonic() + seconds, namespace=namespace)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        rclpy.try_shutdown()
+    if seen.newest is None:
+        print('lb-ros watch: no scores arrived; is bringup running?', file=sys.stderr)
+        return 1
+    return 0
+
+
+def _listen(seen: Seen, *, as_json: bool, end_s: float, namespace: str) -> None:
+    node = Node('watch', namespace=namespace or None)
+    node.create_subscription(PredicateScores, 'predicates/scores', seen.take_scores, 10)
+    node.create_subscription(PredicateStates, 'predicates/state', seen.take_states, LATCHED)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        (_print_json if as_json else _show_table)(executor, seen, end_s)
+    finally:
+        executor.shutdown()
+        node.destroy_node()
+
+
+def _print_json(executor: SingleThreadedExecutor, seen: Seen, end_s: float) -> None:
+    shown = None
+    while time.monotonic() < end_s:
+        executor.spin_once(timeout_sec=min(PERIOD_S, max(0.0, end_s - time.monotonic())))
+        if seen.newest is not None and seen.newest is not shown:
+            shown = seen.newest
+            print(json.dumps(as_values(seen)), flush=True)
+
+
+def _show_table(executor: SingleThreadedExecutor, seen: Seen, end_s: float) -> None:
+    console = Console()
+    redraw_s = 0.0
+    with Live(console=console, auto_refresh=False) as live:
+        while time.monotonic() < end_s:
+            executor.spin_once(timeout_sec=min(PERIOD_S, max(0.0, end_s - time.monotonic())))
+            if seen.newest is not None and time.monotonic() >= redraw_s:
+                redraw_s = time.monotonic() + PERIOD_S
+                live.update(screen(seen, console.width, console.height), refresh=True)
+
+
+def as_values(seen: Seen) -> dict[str, Any]:
+    """The last evaluation as plain values; None where no sensor can tell."""
+    assert seen.newest is not None
+
+    def described(score: PredicateScore) -> dict[str, Any]:
+        state, reason = seen.state_of(score.name)
+        told = zip(score.modalities, map(float, score.probabilities), strict=True)
+        return {
+            'state': state.name,
+            'reason': reason,
+            'probability': _known(score.probability),
+            'by_modality': dict(told),
+            'calibrated': score.calibrated,
+            'reasons': list(score.reasons),
+        }
+
+    return {
+        'stamp_s': to_ns(seen.newest.header.stamp) * 1e-9,
+        'latency_ms': float(seen.newest.latency_ms),
+        'predicates': {score.name: described(score) for score in seen.newest.scores},
+    }
+
+
+def screen(seen: Seen, width: int, height: int) -> RenderableType:
+    """A terminal's worth of predicates, in the richest layout that fits into its width.
+
+    Where reasons do not fit beside the numbers they follow below; where sensors do not fit either
+    they are left out, which the caption names.
+    """
+    limit = max(3, height - 6)
+    for layout in LAYOUTS:
+        below = 'why' not in layout.columns
+        found = table(seen, limit=max(3, limit // 2) if below else limit, layout=layout)
+        if Measurement.get(WIDE, WIDE.options, found).maximum <= width or layout is LAYOUTS[-1]:
+            break
+    if not below:
+        return found
+    if 'sensors' not in layout.columns:
+        hidden = f'not shown in {width} columns: {", ".join(_modalities(seen))}'
+        found.caption = '; '.join(filter(None, (found.caption, hidden)))
+    return Group(found, *reasons_below(seen, max(3, limit // 2)))
+
+
+def reasons_below(seen: Seen, limit: int) -> list[Text]:
+    """A line per reason beyond the probability, with the predicates, `limit` at most."""
+    assert seen.newest is not None
+    notes: dict[str, list[str]] = {}
+    for score in seen.newest.scores[:limit]:
+        reason = seen.state_of(score.name)[1]
+        found = re.fullmatch(PROBABILITY, reason)
+        note = found[1] if found else reason
+        if note:
+            notes.setdefault(note, []).append(score.name)
+    return [
+        Text.assemble(f' {", ".join(names)}: ', (note, 'dim')) for note, names in notes.items()
+    ]
+
+
+def _modalities(seen: Seen) -> list[str]:
+    assert seen.newest is not None
+    return list(dict.fromkeys(m for score in seen.newest.scores for m in score.modalities))
+
+
+def table(seen: Seen, *, limit: int, layout: Layout | None = None) -> Table:
+    """A row per predicate, `limit` at most: state, probability, its course, and every sensor."""
+    assert seen.newest is not None
+    layout = layout or LAYOUTS[0]
+    scores = seen.newest.scores
+    modalities = _modalities(seen) if 'sensors' in layout.columns else []
+    found = Table(box=SIMPLE_HEAD, title=f'latency {seen.newest.latency_ms:.0f} ms')
+    found.add_column('predicate', no_wrap=layout.name_width is None, max_width=layout.name_width)
+    found.add_column('state', no_wrap=True)
+    found.add_column('p', justify='right', no_wrap=True)
+    if layout.sparks:
+        found.add_column(f'last {layout.sparks}', no_wrap=True, min_width=layout.sparks)
+    for name in modalities:
+        found.add_column(name, justify='right', no_wrap=True)
+    if 'why' in layout.columns:
+        found.add_column('why')
+    for score in scores[:limit]:
+        state, reason = seen.state_of(score.name)
+        told = dict(zip(score.modalities, score.probabilities, strict=True))
+        course = sparkline(seen.courses[score.name])[-layout.sparks :] if layout.sparks else ''
+        found.add_row(
+            score.name,
+            Text(state.name, STYLES[state]),
+            _number(score.probability),
+            *([Text(course, STYLES[state])] if layout.sparks else []),
+            *(_number(told.get(name, math.nan)) for name in modalities),
+            *([Text(reason, 'dim')] if 'why' in layout.columns else []),
+        )
+    if len(scores) > limit:
+        found.caption = f'and {len(scores) - limit} more'
+    return found
+
+
+def sparkline(values: deque[float]) -> str:
+    """A bar per probability, 0..1; a space where no sensor could tell."""
+    top = len(BARS) - 1
+    return ''.join(
+        ' ' if math.isnan(v) else BARS[min(top, max(0, round(v * top)))] for v in values
+    )
+
+
+def _number(value: float) -> str:
+    return '-' if math.isnan(value) else f'{value:.2f}'
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

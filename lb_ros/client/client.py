@@ -1,0 +1,399 @@
+"""Ask running nodes from Python: sentences, states, and waiting for a state."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from encoders import Predicate, State
+from lb_ros.client.answers import (
+    GoneError,
+    NotAnsweredError,
+    PredicateStatus,
+    TextAnswer,
+    answers_from_message,
+)
+from lb_ros.client.asking import Asking
+from lb_ros.client.guard import Guard, NotHeldError, Watch
+from lb_ros.client.heard import Ear, States
+from lb_ros.client.requests import query_request, wait_goal
+from lb_ros.ros.messages import predicate_from_message, predicate_message
+from lb_ros.ros.stamps import to_ns
+from lb_ros.srv import (
+    AddPredicates,
+    GetTime,
+    ListPredicates,
+    LoadModel,
+    QueryText,
+    RemovePredicates,
+    SetPredicates,
+)
+
+__all__ = [
+    'GoneError',
+    'Guard',
+    'LanguageClient',
+    'NotAnsweredError',
+    'NotHeldError',
+    'PredicateStatus',
+    'TextAnswer',
+    'Watch',
+]
+
+# What embedding a predicate's sentences may take while busy sensors load a busy machine.
+PREDICATE_S = 0.1
+
+
+class LanguageClient(Asking):
+    """A client of a running `predicates` node.
+
+    On its own:
+
+        with LanguageClient() as client:
+            print(client.query(['the drawer is open'])[0].fused)
+            if client.wait_until('drawer_open', timeout_s=5):
+                ...
+
+    Inside a node, `LanguageClient(node)` joins its context and namespace. All methods may be
+    called from anywhere, also from a callback of that node and from callbacks of the client; only
+    done callbacks of a future must not block. All clients of a context and namespace share one
+    node and one thread, so that a client of one's own costs nothing.
+
+    Args:
+        node: The node it works for; None to start ROS where it has not been.
+        namespace: Of the `predicates` node; that of `node` where empty.
+        timeout_s: How long to wait for the nodes and for each answer, seconds of wall time.
+
+    Raises:
+        ValueError: `namespace` is not a valid one.
+    """
+
+    def query(
+        self,
+        texts: Sequence[str] | str,
+        *,
+        modalities: Sequence[str] = (),
+        max_age_ms: float = 1000.0,
+        at_s: float | None = None,
+        ago_s: float = 0.0,
+    ) -> list[TextAnswer]:
+        """Compare sentences with the newest evidence, or with that of a past moment.
+
+        Args:
+            texts: One or more sentences.
+            modalities: Ask only these; all where empty.
+            max_age_ms: Evidence older than this does not count.
+            at_s: The moment, seconds of the nodes' clock; now where None.
+            ago_s: Instead of `at_s`: how long the moment lies back by the nodes' clock.
+
+        Returns:
+            An answer per sentence.
+
+        Raises:
+            NotAnsweredError: No answer in time, or a sentence or modality is not usable.
+        """
+        answer = self.query_async(
+            texts, modalities=modalities, max_age_ms=max_age_ms, at_s=at_s, ago_s=ago_s
+        )
+        return self._wait(answer)
+
+    def query_async(
+        self,
+        texts: Sequence[str] | str,
+        *,
+        modalities: Sequence[str] = (),
+        max_age_ms: float = 1000.0,
+        at_s: float | None = None,
+        ago_s: float = 0.0,
+    ) -> Future[list[TextAnswer]]:
+        """As `query`, without waiting: a future, which raises in `result()` what `query` raises.
+
+        It is a `concurrent.futures.Future`: call `result(timeout)`, add a done callback, or, in
+        asyncio, `await asyncio.wrap_future(future)`. `cancel()` gives it up. Done callbacks run on
+        the thread that receives all answers and must not block.
+        """
+        listed = [texts] if isinstance(texts, str) else list(texts)
+        request = query_request(
+            listed, modalities=modalities, max_age_ms=max_age_ms, at_s=at_s, ago_s=ago_s
+        )
+        return self._call(
+            QueryText, 'query', request, lambda response: answers_from_message(listed, response)
+        )
+
+    def wait_until(
+        self,
+        name: str,
+        *,
+        timeout_s: float = 30.0,
+        state: State = State.TRUE,
+        since_s: float | None = None,
+        on_probability: Callable[[float], None] | None = None,
+    ) -> bool:
+        """Wait until a predicate has a state; False where it does not within `timeout_s`.
+
+        Args:
+            name: Of the predicate.
+            timeout_s: Seconds of the nodes' clock; 0 or less waits without a limit.
+            state: To wait for.
+            since_s: Only a state that began after this moment of the nodes' clock counts, so that
+                a change is waited for: `since_s=client.now_s()`.
+            on_probability: Called with the fused probability while waiting, on a thread of the
+                client.
+
+        Raises:
+            GoneError: The node stopped or died.
+            NotAnsweredError: There is no such node or predicate, or it is not active.
+        """
+        reached = self.wait_async(
+            name,
+            timeout_s=timeout_s,
+            state=state,
+            since_s=since_s,
+            on_probability=on_probability,
+        )
+        return self._wait(reached)
+
+    def wait_async(
+        self,
+        name: str,
+        *,
+        timeout_s: float = 30.0,
+        state: State = State.TRUE,
+        since_s: float | None = None,
+        on_probability: Callable[[float], None] | None = None,
+    ) -> Future[bool]:
+        """As `wait_until`, without waiting: a future as of `query_async`.
+
+        `cancel()` ends the wait, also at the node.
+        """
+        goal = wait_goal([name], state=state, timeout_s=timeout_s, since_s=since_s)
+        return self._send(goal, on_probability)
+
+    def wait_all(
+        self,
+        names: Sequence[str],
+        *,
+        timeout_s: float = 30.0,
+        state: State = State.TRUE,
+        since_s: float | None = None,
+    ) -> bool:
+        """Wait until all predicates have a state at the same moment; see `wait_until`."""
+        waits = self.wait_all_async(names, timeout_s=timeout_s, state=state, since_s=since_s)
+        return self._wait(waits)
+
+    def wait_all_async(
+        self,
+        names: Sequence[str],
+        *,
+        timeout_s: float = 30.0,
+        state: State = State.TRUE,
+        since_s: float | None = None,
+    ) -> Future[bool]:
+        """As `wait_all`, without waiting: a future as of `wait_async`."""
+        return self._send(wait_goal(names, state=state, timeout_s=timeout_s, since_s=since_s))
+
+    def wait_any(
+        self,
+        names: Sequence[str],
+        *,
+        timeout_s: float = 30.0,
+        state: State = State.TRUE,
+        since_s: float | None = None,
+    ) -> str | None:
+        """Wait until one of several predicates has a state; see `wait_until`.
+
+        Returns:
+            The name of the first that has it; None where none has within `timeout_s`.
+        """
+        waits = self.wait_any_async(names, timeout_s=timeout_s, state=state, since_s=since_s)
+        return self._wait(waits)
+
+    def wait_any_async(
+        self,
+        names: Sequence[str],
+        *,
+        timeout_s: float = 30.0,
+        state: State = State.TRUE,
+        since_s: float | None = None,
+    ) -> Future[str | None]:
+        """As `wait_any`, without waiting: a future as of `wait_async`."""
+        goal = wait_goal(names, state=state, timeout_s=timeout_s, since_s=since_s, any_of=True)
+        return self._send(goal, result=lambda reached, name: name if reached else None)
+
+    def while_holds(
+        self,
+        name: str,
+        on_end: Callable[[str], None] | None = None,
+        *,
+        state: State = State.TRUE,
+    ) -> Guard:
+        """Guard that a predicate keeps a state, for as long as something is done.
+
+            with client.while_holds('gripper_holds_cup', on_end=stop) as guard:
+                while moving():
+                    guard.check()
+
+        The guard ends once, for whichever comes first: another state, UNKNOWN included; the
+        predicate is removed; the node stops or dies. A predicate that does not have the state to
+        begin with ends it at once.
+
+        Args:
+            name: Of the predicate.
+            on_end: Called once with the reason, on a thread of the client.
+            state: To keep.
+
+        Raises:
+            NotAnsweredError: No node published states within `timeout_s`, or it has died.
+        """
+        guard = Guard(
+            self._listener.heard,
+            name,
+            state,
+            on_end,
+            dispatcher=self._dispatcher,
+            on_close=lambda guard: self._closed(guard.close),
+        )
+        self._closes(guard.close)
+        try:
+            return guard.begin(self.timeout_s)
+        except NotAnsweredError:
+            guard.close()
+            raise
+
+    def states(self) -> dict[str, PredicateStatus]:
+        """The states of all predicates by name, as last published; each knows its age.
+
+        Raises:
+            GoneError: The node that published them stopped or died.
+            NotAnsweredError: No node publishes them within `timeout_s`.
+        """
+        self._check_thread()
+        return self._listener.heard.states(self.timeout_s)
+
+    def watch(
+        self,
+        callback: Callable[[dict[str, PredicateStatus]], None],
+        *,
+        on_gone: Callable[[str], None] | None = None,
+    ) -> Watch:
+        """Call `callback` with all states by name, now and whenever one changes.
+
+        It is called on a thread of the client, one call after the other. The states before the
+        first change come at once where they are known.
+
+        Args:
+            callback: Takes the states.
+            on_gone: Called with the reason when the node stops or dies.
+
+        Returns:
+            A handle whose `close` ends it.
+        """
+
+        def pass_on(states: States) -> None:
+            self._dispatcher.call(report, states)
+
+        def report(states: States) -> None:
+            if not ended.is_set():
+                callback(states)
+
+        def gone(reason: str) -> None:
+            if on_gone is not None and not ended.is_set():
+                self._dispatcher.call(on_gone, reason)
+
+        def close() -> None:
+            ended.set()
+            self._listener.heard.remove(ear)
+            self._closed(close)
+
+        ended, ear = threading.Event(), Ear(pass_on, gone)
+        states = self._listener.heard.add(ear)
+        if states is not None:
+            pass_on(states)
+        self._closes(close)
+        return Watch(close)
+
+    def set(self, predicates: Sequence[Predicate | str]) -> list[str]:
+        """Score these predicates instead of all others, all or none; sentences will do.
+
+        Returns:
+            Names of all that are scored now.
+
+        Raises:
+            NotAnsweredError: One was refused, and nothing has changed; or there was no answer
+                within `timeout_s` and `PREDICATE_S` for each predicate.
+        """
+        return self._change(SetPredicates, 'predicates/set', predicates)
+
+    def add(self, *predicates: Predicate | str) -> list[str]:
+        """Score these predicates as well, all or none; those of the same names are replaced.
+
+        Returns:
+            Names of all that are scored now.
+
+        Raises:
+            NotAnsweredError: One was refused, and nothing has changed; or there was no answer
+                within `timeout_s` and `PREDICATE_S` for each predicate.
+        """
+        return self._change(AddPredicates, 'predicates/add', predicates)
+
+    def remove(self, *names: str) -> list[str]:
+        """Stop scoring these predicates, all or none.
+
+        Returns:
+            Names of all that are scored now.
+
+        Raises:
+            NotAnsweredError: No answer in time, or there is none of a name.
+        """
+        request = RemovePredicates.Request(names=list(names))
+        return self._wait(self._call(RemovePredicates, 'predicates/remove', request, _active))
+
+    def now_s(self) -> float:
+        """The present by the nodes' clock, seconds; the node is asked, so it is right in replay.
+
+        Raises:
+            NotAnsweredError: No answer in time.
+        """
+        asked = GetTime.Request()
+        now = self._call(GetTime, 'predicates/time', asked, lambda r: to_ns(r.now) / 1e9)
+        return self._wait(now)
+
+    def predicates(self) -> list[Predicate]:
+        """The predicates that are scored.
+
+        Raises:
+            NotAnsweredError: No answer in time.
+        """
+
+        def listed(response: Any) -> list[Predicate]:
+            return [predicate_from_message(message) for message in response.predicates]
+
+        request = ListPredicates.Request()
+        return self._wait(self._call(ListPredicates, 'predicates/list', request, listed))
+
+    def load_model(self, model: str, *, timeout_s: float = 120.0) -> str:
+        """Change the model set of the running nodes; returns the language space now in use.
+
+        Raises:
+            NotAnsweredError: No answer in time, or it cannot be loaded; the old one stays.
+        """
+        request = LoadModel.Request(model=model)
+        loaded = self._call(
+            LoadModel, 'load_model', request, lambda r: str(r.language_space), answer_s=timeout_s
+        )
+        return self._wait(loaded)
+
+    def _change(self, kind: Any, name: str, predicates: Sequence[Predicate | str]) -> list[str]:
+        messages = [
+            predicate_message(Predicate.from_sentence(p) if isinstance(p, str) else p)
+            for p in predicates
+        ]
+        limit_s = self.timeout_s + PREDICATE_S * len(predicates)
+        request = kind.Request(predicates=messages)
+        return self._wait(self._call(kind, name, request, _active, answer_s=limit_s))
+
+
+def _active(response: Any) -> list[str]:
+    return list(response.active)

@@ -1,0 +1,1 @@
+"""What encodes: slots, worker, limits, memory policy and health. Knows no ROS."""

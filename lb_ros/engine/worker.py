@@ -1,0 +1,408 @@
+"""The worker behind all encoder nodes of a process: newest messages in, embeddings out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders import MODALITIES, AudioOptions, Binder, DecodeError, ImageOptions
+from encoders.decode.audio_window import WINDOW_S
+from lb_ros.engine.arrival import Arrival, Encoded
+from lb_ros.engine.clip_input import DEFAULT_WINDOW_S, ClipInput
+from lb_ros.engine.content_check import ContentCheck
+from lb_ros.engine.health import Expectation, InputHealth, Log
+from lb_ros.engine.limits import Limits
+from lb_ros.engine.overload import MemoryPolicy, fatal_line, is_fatal
+from lb_ros.engine.sample import (
+    Ready,
+    Sensor,
+    decode,
+    encode,
+    findings,
+    objection,
+    preprocess,
+    put_together,
+)
+from lb_ros.engine.slot import Counters, NewestSlot
+from lb_ros.engine.sound_input import SoundInput
+from lb_ros.engine.stage_times import StageTimes
+from lb_ros.engine.watchdog import EXIT_DEVICE, leave
+
+MAX_BATCH = 4
+# Whoever stops waits this long for what is being encoded.
+STOP_S = 2.0
+
+PLAIN_IMAGES, PLAIN_SOUND, UNLIMITED = ImageOptions(), AudioOptions(), Limits()
+
+
+class EncodingWorker:
+    """One thread that encodes the newest message of every sensor, those that are due together.
+
+    Args:
+        binder: The encoders.
+        publish: Called from the worker's thread with every embedding.
+        served: Called from there after those of all that were encoded together.
+        log: Takes warnings, at most one per sensor and kind of fault every few seconds.
+        limits: Of rate and age, and priorities.
+        max_batch: Samples that are encoded in one call.
+        on_fatal: Called with an exit status and a line when the device has failed for good; ends
+            the process.
+        wanted: Asked whether anybody listens to a modality; what nobody does waits, and is dropped
+            when a newer message comes. After a change of mind call `look`.
+
+    Attributes:
+        memory: What was done about lack of memory.
+        limits: See above; `limit` changes them.
+        stages: How long messages took in each stage.
+    """
+
+    def __init__(
+        self,
+        binder: Binder,
+        *,
+        publish: Callable[[Encoded], None],
+        served: Callable[[], None] = lambda: None,
+        log: Log,
+        limits: Limits = UNLIMITED,
+        max_batch: int = MAX_BATCH,
+        on_fatal: Callable[[int, str], object] = leave,
+        wanted: Callable[[str], bool] = lambda modality: True,
+    ) -> None:
+        self.binder, self.stages = binder, StageTimes()
+        self._publish, self._served = publish, served
+        self._log, self._on_fatal, self._wanted = log, on_fatal, wanted
+        self.limits = limits
+        self.memory = MemoryPolicy(max_batch=max_batch, log=log)
+        self._wake = threading.Condition()
+        self._sensors: dict[str, Sensor] = {}
+        self._next_s: dict[str, float] = {}
+        self._served_s: dict[str, float] = {}
+        self._encoding: tuple[str, ...] = ()
+        self._busy_since_s = 0.0
+        self._running, self._left_behind = True, False
+        self._thread = threading.Thread(target=self._work, name='encoding', daemon=True)
+        self._thread.start()
+
+    def add_sensor(
+        self,
+        modality: str,
+        *,
+        source: str = '',
+        topic: str = '',
+        images: ImageOptions = PLAIN_IMAGES,
+        sound: AudioOptions = PLAIN_SOUND,
+        expectation: Expectation | None = None,
+        video_window_s: float = DEFAULT_WINDOW_S,
+    ) -> str:
+        """Begin to accept messages of a modality; returns the name to `put` them under.
+
+        Args:
+            modality: Of the model set. Of one priority, sensors that come first are shed last.
+            source: Topic they come from; tells several sensors of one modality apart.
+            topic: As log and diagnostics name it; the modality's where empty.
+            images: How its images are read.
+            sound: What its sound messages are, where they do not say.
+            expectation: What is asked of the input.
+            video_window_s: How long its clips are, where it gives clips.
+
+        Raises:
+            KeyError: The model set has no encoder for it.
+        """
+        if modality not in self.binder.modalities:
+            known = ', '.join(self.binder.modalities)
+            raise KeyError(
+                f'model set {self.binder.model} has no {modality} encoder, only {known}'
+            )
+        name = f'{modality} {source}'.strip()
+        health = InputHealth(
+            name,
+            topic=topic or source or MODALITIES[modality].topic,
+            log=self._log,
+            expectation=expectation,
+        )
+        with self._wake:
+            if name in self._sensors:
+                return name
+            slot: NewestSlot[Arrival] = NewestSlot(self._wake)
+            stream = SoundInput(WINDOW_S, sound)
+            content = ContentCheck(modality)
+            self._next_s[name] = self._served_s[name] = 0.0
+            pictures = ClipInput(video_window_s)
+            self._sensors[name] = Sensor(
+                modality, source, slot, health, content, stream, images, pictures
+            )
+            self.memory.priorities = sorted(self._sensors, key=self._rank)
+        return name
+
+    def drop_waiting(self, sensor: str) -> bool:
+        """Forget what waits of a sensor, and wait for what is being encoded of it.
+
+        Returns:
+            False where that has been going on for more than `STOP_S`, so that sensors which are
+            encoded together wait no longer than one of them.
+        """
+        with self._wake:
+            if sensor in self._sensors:
+                self._sensors[sensor].slot.discard()
+                self.forget_past(sensor)
+            left_s = max(0.0, self._busy_since_s + STOP_S - time.monotonic())
+            return self._wake.wait_for(lambda: sensor not in self._encoding, left_s)
+
+    def use(self, binder: Binder) -> None:
+        """Encode with another model set from the next message on."""
+        self.binder = binder
+
+    def limit(self, limits: Limits) -> None:
+        """Take other limits from the next message on."""
+        with self._wake:
+            self.limits = limits
+            now_s = time.monotonic()
+            for name, sensor in self._sensors.items():  # not those of a longer period before
+                latest_s = now_s + limits.period_s(sensor.modality)
+                self._next_s[name] = min(self._next_s[name], latest_s)
+            self.memory.priorities = sorted(self._sensors, key=self._rank)
+            self._wake.notify_all()
+
+    def _rank(self, sensor: str) -> int:
+        """The lower, the earlier."""
+        return -self.limits.priority(self._sensors[sensor].modality)
+
+    def counters(self) -> dict[str, Counters]:
+        """What became of the messages so far, by sensor."""
+        return {name: sensor.slot.counters for name, sensor in self._sensors.items()}
+
+    def health(self, sensor: str) -> InputHealth:
+        """Faults, rates and delay of a sensor."""
+        return self._sensors[sensor].health
+
+    def busy_with(self) -> tuple[str, float] | None:
+        """The sensors that are being encoded and since when (monotonic seconds), or None."""
+        with self._wake:
+            if not self._encoding:
+                return None
+            return f'encoding {", ".join(self._encoding)}', self._busy_since_s
+
+    def put(self, sensor: str, arrival: Arrival) -> None:
+        """Hand a message over; returns at once.
+
+        Sound and clips are put together here, because what is dropped would tear a hole into
+        their windows.
+        """
+        entry = self._sensors[sensor]
+        try:
+            arrival, fault = put_together(entry, arrival)
+        except DecodeError as error:
+            self.refuse(sensor, 'failed', error.fault, str(error))
+            return
+        if fault:
+            entry.health.note(*fault)
+        is_capped = time.monotonic() < self._next_s[sensor]
+        entry.slot.put(arrival, replaced='capped' if is_capped else 'dropped')
+
+    def forget_past(self, sensor: str) -> None:
+        """Begin anew with a sensor whose time has jumped."""
+        self._sensors[sensor].sound.forget()
+        self._sensors[sensor].pictures.forget()
+
+    def describe_sound(self, sensor: str, sound: AudioOptions) -> None:
+        """Say what sound messages without a description are, from the next one on."""
+        self._sensors[sensor].sound.options = sound
+
+    def look(self) -> None:
+        """See at once whether what waits is wanted by now."""
+        with self._wake:
+            self._wake.notify_all()
+
+    def unheard(self) -> list[str]:
+        """Sensors that nobody listens to."""
+        return [n for n, sensor in self._sensors.items() if not self._wanted(sensor.modality)]
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def refuse(self, sensor: str, outcome: str, fault: str, line: str) -> None:
+        """Count a message that came but cannot be used, as `stale` or `failed`, with its fault."""
+        self._sensors[sensor].slot.refuse(outcome)
+        self._sensors[sensor].health.note(fault, line)
+
+    def close(self) -> None:
+        """Stop the thread and wait for it.
+
+        What takes longer than `STOP_S` is left behind, and its result is not published.
+        """
+        with self._wake:
+            self._running = False
+            self._wake.notify_all()
+        self._thread.join(STOP_S)
+        self._left_behind = self._thread.is_alive()
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                due = self._due()
+                while self._running and not due:
+                    self._wake.wait(timeout=self._pause_s())
+                    due = self._due()
+                if not self._running:
+                    return
+                self._encoding, self._busy_since_s = tuple(due), time.monotonic()
+            try:
+                self._serve(due)
+            except Exception as error:
+                self._not_expected(due, error)
+            self._served()
+            with self._wake:
+                self._encoding = ()
+                self._wake.notify_all()
+
+    def _not_expected(self, due: Mapping[str, Arrival], error: Exception) -> None:
+        """Go on after an error that no one foresaw, unless the device is lost for good."""
+        if is_fatal(error):
+            self._on_fatal(EXIT_DEVICE, fatal_line(error))
+        for sensor in due:
+            self._fail(sensor, 'internal', f'{type(error).__name__}: {error}')
+
+    def _fail(self, sensor: str, fault: str, line: str) -> None:
+        self._sensors[sensor].slot.count('failed')
+        self._sensors[sensor].health.note(fault, line)
+
+    def _waiting(self) -> list[str]:
+        """Sensors with a message that somebody wants."""
+        return [
+            name
+            for name, sensor in self._sensors.items()
+            if sensor.slot.waiting is not None and self._wanted(sensor.modality)
+        ]
+
+    def _due(self) -> dict[str, Arrival]:
+        """Take a message of every sensor that may go.
+
+        Those of the highest priority first, and of these the one served longest ago.
+        """
+        now_s = time.monotonic()
+        waiting = [name for name in self._waiting() if self._next_s[name] <= now_s]
+        waiting.sort(key=lambda name: (self._rank(name), self._served_s[name]))
+        due: dict[str, Arrival] = {}
+        for name in waiting[: self.memory.batch]:
+            self._served_s[name] = now_s
+            arrival = self._sensors[name].slot.take()
+            period_s = self.limits.period_s(self._sensors[name].modality)
+            self._next_s[name] = max(self._next_s[name] + period_s, now_s - period_s)
+            if arrival is not None:
+                due[name] = arrival
+        return due
+
+    def _pause_s(self) -> float | None:
+        """Until the next sensor with a message may go; None to wait for a message."""
+        now_s = time.monotonic()
+        later = [self._next_s[name] - now_s for name in self._waiting()]
+        return max(min(later), 0.001) if later else None
+
+    def _serve(self, due: Mapping[str, Arrival]) -> None:
+        binder = self.binder  # it may be replaced meanwhile, and its vectors say whose they are
+        ready = []
+        for name, arrival in due.items():
+            sample = self._prepare(binder, name, arrival)
+            if sample is not None:
+                ready.append(sample)
+        if not ready:
+            return
+        started_s = time.monotonic()
+        vectors = self.memory.run(
+            [sample.sensor for sample in ready], ready, partial(encode, binder)
+        )
+        encode_ms = (time.monotonic() - started_s) * 1e3
+        if self._left_behind:
+            return
+        for sample, vector in zip(ready, vectors, strict=True):
+            if vector is None:
+                self._lack_memory(sample.sensor)
+            elif not np.isfinite(vector).all():
+                self._fail(sample.sensor, 'not_finite', 'the embedding is not finite')
+            else:
+                self._deliver(binder, sample, vector, encode_ms)
+
+    def _prepare(self, binder: Binder, name: str, arrival: Arrival) -> Ready | None:
+        sensor, started_s = self._sensors[name], time.monotonic()
+        wait_ms = (started_s - arrival.arrived_s) * 1e3
+        if wait_ms > self.limits.max_age_ms:
+            sensor.slot.count('stale')
+            sensor.health.note('stale', f'a message waited {wait_ms:.0f} ms: the machine is busy')
+            return None
+        if not self.memory.admits(name):
+            self._lack_memory(name)
+            return None
+        try:
+            raw, start_ns = decode(binder, sensor, arrival)
+            decoded_s = time.monotonic()
+            for finding in findings(sensor, raw):
+                if not finding.usable:
+                    raise DecodeError(finding.line, fault=finding.fault)
+                sensor.health.note(finding.fault, finding.line)
+            objected = objection(binder, sensor, raw)
+            if objected is not None:
+                sensor.health.note(objected.fault, objected.line)
+            inputs, valid = preprocess(binder, sensor, arrival, raw)
+        except DecodeError as error:
+            self._fail(name, error.fault, str(error))
+            return None
+        except (ValueError, KeyError) as error:
+            self._fail(name, 'content', str(error.args[0] if error.args else error))
+            return None
+        return Ready(
+            sensor=name,
+            modality=sensor.modality,
+            arrival=arrival,
+            inputs=inputs,
+            valid=valid,
+            start_ns=start_ns,
+            wait_ms=wait_ms,
+            decode_ms=(decoded_s - started_s) * 1e3,
+            preprocess_ms=(time.monotonic() - decoded_s) * 1e3,
+            invalid_reason='' if objected is None else objected.reason,
+        )
+
+    def _lack_memory(self, name: str) -> None:
+        if self.memory.admits(name):
+            self._fail(name, 'memory', 'the device has no memory for a single sample')
+        else:
+            self._fail(name, 'shed', 'not encoded: the device is out of memory')
+
+    def _deliver(
+        self, binder: Binder, sample: Ready, vector: NDArray[np.float32], encode_ms: float
+    ) -> None:
+        sensor = self._sensors[sample.sensor]
+        sensor.slot.count('encoded')
+        sensor.health.delivered((time.monotonic() - sample.arrival.arrived_s) * 1e3)
+        encoded = Encoded(
+            modality=sample.modality,
+            source=sensor.source,
+            model=binder.model,
+            space=binder.space,
+            vector=vector,
+            stamp_ns=sample.arrival.stamp_ns,
+            window_start_ns=sample.start_ns,
+            frame_id=sample.arrival.frame_id,
+            valid_fraction=sample.valid,
+            wait_ms=sample.wait_ms,
+            decode_ms=sample.decode_ms,
+            preprocess_ms=sample.preprocess_ms,
+            encode_ms=encode_ms,
+            invalid_reason=sample.invalid_reason,
+        )
+        started_s = time.monotonic()
+        self._publish(encoded)
+        self.stages.add(
+            wait=encoded.wait_ms,
+            decode=encoded.decode_ms,
+            preprocess=encoded.preprocess_ms,
+            encode=encode_ms,
+            publish=(time.monotonic() - started_s) * 1e3,
+        )

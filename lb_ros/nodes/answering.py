@@ -1,0 +1,103 @@
+"""Answers to questions in free sentences."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable
+
+from encoders import Predicate, PredicateBank, PredicateError, PredicateScore
+from encoders.predicates.scoring import Scoring
+from lb_ros.ros.stamps import to_ns, to_stamp
+from lb_ros.srv import QueryText
+
+DEFAULT_MAX_AGE_MS = 1000.0
+MAX_TEXTS = 1000
+# A modality that only a question asks for is encoded for this long ...
+ASKED_S = 10.0
+# ... and the first such question waits this long for an embedding.
+WAIT_S = 0.5
+
+
+class RecentlyAsked:
+    """Modalities that questions of the last seconds were about."""
+
+    def __init__(self) -> None:
+        self._until_s: dict[str, float] = {}
+
+    def add(self, modalities: Iterable[str]) -> None:
+        """Note a question."""
+        self._until_s |= dict.fromkeys(modalities, time.monotonic() + ASKED_S)
+
+    def __contains__(self, modality: str) -> bool:
+        return time.monotonic() < self._until_s.get(modality, 0.0)
+
+
+def answer(scoring: Scoring, request: QueryText.Request, *, now_ns: int) -> QueryText.Response:
+    """Compare sentences with the evidence of a moment. Blocks while new sentences are embedded.
+
+    Args:
+        scoring: Its evidence and calibration are used.
+        request: As it came.
+        now_ns: The present.
+    """
+    try:
+        _check(scoring, request, now_ns)
+        bank = PredicateBank(
+            [Predicate.from_sentence(t, name=f'{i}') for i, t in enumerate(request.texts)],
+            scoring.bank.binder,
+        )
+    except ValueError as error:  # PredicateError, or the text tower's
+        return QueryText.Response(success=False, message=str(error))
+    limit_ms = request.max_age_ms or DEFAULT_MAX_AGE_MS
+    at_ns = to_ns(request.at) or now_ns - round(request.ago_s * 1e9)
+    moment = scoring.at(at_ns, max_age_ms=limit_ms)
+    asked = list(request.modalities) or list(bank.binder.modalities)
+    # Whether it is too old has been decided by the question, not by a predicate.
+    vectors = {m: moment.vectors[m] for m in asked if m in moment.vectors}
+    invalid = {m: moment.invalid[m] for m in vectors}
+    scores = bank.score(vectors, invalid=invalid)
+
+    def reason(modality: str) -> str:
+        if modality not in vectors:
+            return f'no {modality} embedding in the last {limit_ms:.0f} ms'
+        told = [r for s in scores for r in s.reasons if r.split()[0].rstrip(':') == modality]
+        return told[0] if len(told) == len(scores) else ''
+
+    return QueryText.Response(
+        success=True,
+        modalities=asked,
+        similarities=[s.similarity.get(m, math.nan) for s in scores for m in asked],
+        probabilities=[s.probability.get(m, math.nan) for s in scores for m in asked],
+        fused=[_fused(s) for s in scores],
+        ages_ms=[min(moment.ages_ms[m]) if m in vectors else -1.0 for m in asked],
+        reasons=[reason(m) for m in asked],
+        stamps=[to_stamp(moment.newest_ns[m] if m in vectors else 0) for m in asked],
+        calibrated=[s.calibrated for s in scores],
+    )
+
+
+def _fused(score: PredicateScore) -> float:
+    return score.fused if score.can_tell else math.nan
+
+
+def _check(scoring: Scoring, request: QueryText.Request, now_ns: int) -> None:
+    if not request.texts:
+        raise PredicateError('there are no texts')
+    if len(request.texts) > MAX_TEXTS:
+        raise PredicateError(f'{len(request.texts)} texts are more than {MAX_TEXTS}')
+    if not 0 <= request.max_age_ms < math.inf:
+        raise PredicateError(f'max_age_ms must be 0 or more, not {request.max_age_ms}')
+    known = scoring.bank.binder.modalities
+    for name in request.modalities:
+        if name not in known:
+            raise PredicateError(f'unknown modality {name!r}, expected some of {", ".join(known)}')
+    if not 0 <= request.ago_s < math.inf:
+        raise PredicateError(f'ago_s must be 0 or more, not {request.ago_s}')
+    back_s = (now_ns - to_ns(request.at)) * 1e-9 if to_ns(request.at) else request.ago_s
+    if back_s > scoring.history_s:
+        raise PredicateError(
+            f'{back_s:.1f} s ago is further back than the {scoring.history_s:.1f} s that are kept'
+        )
+    if back_s < 0:
+        raise PredicateError(f'the moment asked for is {-back_s:.1f} s in the future')

@@ -1,0 +1,198 @@
+"""One modality's node: it listens, hands messages to the worker and publishes embeddings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from encoders import MODALITIES, ModelSetError, SpaceError
+from lb_ros.engine.arrival import Encoded
+from lb_ros.engine.health import Status
+from lb_ros.engine.worker import STOP_S, EncodingWorker
+from lb_ros.msg import Embedding
+from lb_ros.nodes.overlay import Overlay
+from lb_ros.nodes.own_microphone import OwnMicrophone
+from lb_ros.nodes.sensor_input import SensorInput
+from lb_ros.nodes.shared_model import SharedModel
+from lb_ros.ros.diagnostics import publish_diagnostics
+from lb_ros.ros.input_parameters import declare_input_parameters
+from lb_ros.ros.lifecycle import FAILURE, SUCCESS, Transitions, attempt
+from lb_ros.ros.parameters import Settings
+from lb_ros.ros.qos import ALIVE, LIVELINESS_S
+from lb_ros.ros.stamps import to_stamp
+from lb_ros.ros.timers import every
+
+LOAD_ERRORS = (ModelSetError, SpaceError, KeyError, ValueError, ModuleNotFoundError, OSError)
+
+
+class EncoderNode(LifecycleNode):
+    """Node of one modality: `<sensor>_encoder`.
+
+    Its callbacks only store; the worker of the process does the work. Call `publish` with every
+    embedding of this modality. Subscriptions exist all the time; what arrives while the node is
+    not active is ignored.
+    """
+
+    def __init__(self, modality: str, **node_options: Any) -> None:
+        self.modality = MODALITIES[modality]
+        super().__init__(f'{self.modality.sensor}_encoder', **node_options)
+        self._settings: Settings | None = None
+        self.transitions = Transitions(self, answer_within_s=self._answer_within_s)
+        self._model: SharedModel | None = None
+        self._worker: EncodingWorker | None = None
+        self._sensors: dict[str, str] = {}
+        self._inputs: tuple[str, ...] = ()
+        self._is_open = False
+        self._publisher = self.create_lifecycle_publisher(
+            Embedding, f'embeddings/{modality}', ALIVE
+        )
+        self._input_parameters = declare_input_parameters(self, modality)
+        self._sensor_inputs: tuple[SensorInput, ...] = ()
+        self._overlays: list[Overlay] = []
+        self._microphone: OwnMicrophone | None = None
+        publish_diagnostics(self, self.statuses)
+        every(self, LIVELINESS_S / 4, self._assert_liveliness)
+
+    def connect(self, model: SharedModel, settings: Settings, *, inputs: Sequence[str]) -> None:
+        """Say who encodes and where messages come from; before the first transition.
+
+        Args:
+            model: Of the process.
+            settings: Of the process.
+            inputs: Topics, one per sensor.
+        """
+        self._model, self._settings, self._inputs = model, settings, tuple(inputs)
+        several = len(self._inputs) > 1
+        self._sensor_inputs = tuple(
+            SensorInput(
+                self,
+                self.modality.name,
+                topic=topic,
+                parameters=self._input_parameters,
+                source=topic if several else '',
+                look=self._overlay(topic),
+            )
+            for topic in self._inputs
+        )
+        if self.modality.kind == 'sound':
+            self._microphone = OwnMicrophone(self, self._sensor_inputs[0].store)
+
+    def _overlay(self, topic: str) -> Callable[[Any], None]:
+        if self.modality.kind != 'image':  # of a camera's pictures its own node draws
+            return lambda message: None
+        options = self._input_parameters.images
+        overlay = Overlay(self, self.modality.name, topic=topic, options=options)
+        self._overlays.append(overlay)
+        return overlay.look
+
+    def _answer_within_s(self) -> float:
+        return 0.0 if self._settings is None else self._settings.values.answer_within_s
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model set, unless another node of the process has, and warm it up."""
+        outcome = attempt(self, self.transitions, self._configure, *LOAD_ERRORS)
+        if outcome is not SUCCESS and self._model is not None:
+            self._model.release(self.get_name())
+        return outcome
+
+    def _configure(self) -> None:
+        assert self._model is not None, 'connect comes first'
+        self._model.acquire(self.get_name(), progress=self.transitions.tell)
+        worker = self._model.worker_for(self.get_name())
+        self._sensors = {each.topic: each.attach(worker) for each in self._sensor_inputs}
+        self._worker = worker
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Begin to take messages."""
+        if self._worker is None:
+            return FAILURE
+        self._open(True)
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop taking messages, and wait a bounded time for the one that is being encoded."""
+        self._close()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let go of the model set; the last node of the process frees it."""
+        self._close()
+        for each in self._sensor_inputs:
+            each.detach()
+        self._worker, self._sensors = None, {}
+        if self._model is not None:
+            self._model.release(self.get_name())
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """As `on_cleanup`."""
+        self.on_cleanup(state)
+        return super().on_shutdown(state)
+
+    def _open(self, is_open: bool) -> None:
+        self._is_open = is_open
+        for each in self._sensor_inputs:
+            each.is_open = is_open
+        if self._microphone is not None:
+            self._microphone.open(is_open)
+
+    def _close(self) -> None:
+        self._open(False)
+        for sensor in self._sensors.values():
+            assert self._worker is not None
+            if not self._worker.drop_waiting(sensor):
+                self.get_logger().warning(f'{sensor} is still being encoded after {STOP_S} s')
+
+    def publish(self, encoded: Encoded) -> None:
+        """Publish an embedding of this modality; nothing while the node is not active."""
+        if not self._is_open:
+            return
+        message = Embedding(
+            modality=encoded.modality,
+            source=self.resolve_topic_name(encoded.source or self._inputs[0]),
+            model=encoded.model,
+            language_space=encoded.space,
+            vector=encoded.vector.tolist(),
+            window_start=to_stamp(encoded.window_start_ns),
+            valid_fraction=encoded.valid_fraction,
+            invalid_reason=encoded.invalid_reason,
+            wait_ms=encoded.wait_ms,
+            decode_ms=encoded.decode_ms,
+            preprocess_ms=encoded.preprocess_ms,
+            encode_ms=encoded.encode_ms,
+        )
+        message.header.stamp = to_stamp(encoded.stamp_ns)
+        message.header.frame_id = encoded.frame_id
+        self._publisher.publish(message)
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody subscribes to its embeddings."""
+        return self._publisher.get_subscription_count() > 0
+
+    def statuses(self) -> list[Status | None]:
+        """What `/diagnostics` says of the inputs; nothing while the node is not active."""
+        found = [each.status() for each in self._sensor_inputs]
+        if self._microphone is None or found[0] is None:
+            return found
+        values = {**found[0].values, 'capture_gaps': str(self._microphone.gaps)}
+        return [replace(found[0], values=values), *found[1:]]
+
+    def destroy_node(self) -> None:
+        """Let go of the sound device as well."""
+        for overlay in self._overlays:
+            overlay.close()
+        if self._microphone is not None:
+            self._microphone.close()
+        super().destroy_node()
+
+    def _assert_liveliness(self) -> None:
+        worker = self._worker
+        busy = None if worker is None else worker.busy_with()
+        hangs = busy is not None and time.monotonic() - busy[1] > LIVELINESS_S
+        if worker is not None and worker.is_alive and not hangs:
+            self._publisher.assert_liveliness()

@@ -1,0 +1,105 @@
+"""A sensor's pictures with the predicates beside them, for people; made only while watched."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from rclpy.event_handler import PublisherEventCallbacks
+from rclpy.exceptions import InvalidHandle
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CompressedImage
+
+from encoders import State
+from encoders.decode import DecodeError, ImageOptions, decode_image
+from lb_ros.engine.background import background_pool
+from lb_ros.msg import PredicateScores, PredicateStates
+from lb_ros.nodes.overlay_picture import Row, draw_overlay, jpeg_of
+from lb_ros.ros.qos import LATCHED
+
+MAX_RATE_HZ = 15.0
+
+
+class Overlay:
+    """Topic `overlay/<topic of the sensor>/compressed` (`sensor_msgs/CompressedImage`, JPEG).
+
+    Without a subscriber it costs one comparison a message: scores are subscribed to, and pictures
+    decoded and drawn, only while somebody watches, by a thread of low priority that takes the
+    newest picture and leaves out those that come meanwhile.
+
+    Args:
+        node: Whose publisher it is.
+        modality: Of pictures.
+        topic: Of the sensor.
+        options: How its messages are read.
+    """
+
+    def __init__(self, node: Node, modality: str, *, topic: str, options: ImageOptions) -> None:
+        self._node, self._modality, self._options = node, modality, options
+        self._is_watched = self._is_drawing = False
+        self._next_s = 0.0
+        self._scores: dict[str, float] = {}
+        self._states: dict[str, State] = {}
+        self._subscriptions: list[Any] = []
+        self._pool: ThreadPoolExecutor | None = None
+        self._publisher = node.create_publisher(
+            CompressedImage,
+            f'overlay/{topic.lstrip("/")}/compressed',
+            QoSProfile(depth=1),
+            event_callbacks=PublisherEventCallbacks(matched=self._matched),
+        )
+
+    def look(self, message: Any) -> None:
+        """Take a message of the sensor; returns at once."""
+        if not self._is_watched or self._is_drawing or self._pool is None:
+            return
+        now_s = time.monotonic()
+        if now_s >= self._next_s:
+            self._next_s = now_s + 1 / MAX_RATE_HZ
+            self._is_drawing = True
+            self._pool.submit(self._draw, message)
+
+    def close(self) -> None:
+        """Finish what is being drawn; nothing is published afterwards."""
+        self._is_watched = False
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def _matched(self, event: Any) -> None:
+        watched = event.current_count > 0
+        if watched and not self._subscriptions:
+            self._pool = self._pool or background_pool('overlay')
+            subscribe = self._node.create_subscription
+            self._subscriptions = [
+                subscribe(PredicateScores, 'predicates/scores', self._score, QoSProfile(depth=1)),
+                subscribe(PredicateStates, 'predicates/state', self._state, LATCHED),
+            ]
+        elif not watched:
+            for subscription in self._subscriptions:
+                self._node.destroy_subscription(subscription)
+            self._subscriptions = []
+        self._is_watched = watched
+
+    def _score(self, message: PredicateScores) -> None:
+        self._scores = {score.name: score.probability for score in message.scores}
+
+    def _state(self, message: PredicateStates) -> None:
+        self._states = {state.name: State(state.state) for state in message.states}
+
+    def _draw(self, message: Any) -> None:
+        from train.score.thumbnail import picture_of
+
+        try:
+            raw = decode_image(message, modality=self._modality, options=self._options).array
+            states, scores = self._states, self._scores
+            rows = [Row(n, scores.get(n, float('nan')), state) for n, state in states.items()]
+            drawn = draw_overlay(picture_of(self._modality, raw), rows)
+            answer = CompressedImage(header=message.header, format='jpeg', data=jpeg_of(drawn))
+            if self._is_watched:
+                self._publisher.publish(answer)
+        except (DecodeError, InvalidHandle):
+            pass  # the input tells of the first; after the second nobody is left to see it
+        finally:
+            self._is_drawing = False

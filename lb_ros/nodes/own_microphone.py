@@ -1,0 +1,99 @@
+"""The microphone that `microphone_encoder` opens itself, and its off switch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+from lb_ros.engine.capture import Capture
+from lb_ros.msg import AudioChunk
+from lb_ros.nodes.microphone_node import MicrophoneParameters, chunk_message, open_capture
+from lb_ros.ros.parameters import declare_parameter
+
+SWITCH = 'capture'
+DEVICE = 'capture_device'
+POLL_S = 0.02
+
+
+class OwnMicrophone:
+    """Records without a topic in between, so that no raw sound is ever published.
+
+    Parameters of the node: `capture` (bool, off by default; may be set at any time, and off closes
+    the device at once), `capture_device` (part of its name), `audio_rate_hz`, `audio_channels`.
+
+    Args:
+        node: Whose parameters they are; call it after they were declared for the input.
+        store: Takes every chunk.
+    """
+
+    def __init__(self, node: Node, store: Callable[[AudioChunk], None]) -> None:
+        self._node, self._store = node, store
+        self._capture: Capture | None = None
+        self._is_open = False
+        self._parameters = MicrophoneParameters(
+            device=declare_parameter(node, DEVICE, '', ParameterDescriptor(read_only=True)),
+            sample_rate_hz=node.get_parameter('audio_rate_hz').value,
+            channels=node.get_parameter('audio_channels').value,
+        )
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = node.create_timer(POLL_S, self._poll, clock=steady, autostart=False)
+        node.add_on_set_parameters_callback(self._switch)
+        description = 'Record from a device of this machine; false closes it'
+        declare_parameter(node, SWITCH, False, ParameterDescriptor(description=description))
+
+    @property
+    def gaps(self) -> int:
+        """How often sound was missing."""
+        return 0 if self._capture is None else self._capture.gaps + self._capture.dropped
+
+    def close(self) -> None:
+        """Let go of the device."""
+        if self._capture is not None:
+            self._capture.close()
+        self._capture = None
+        self._timer.cancel()
+
+    def open(self, is_open: bool) -> None:
+        """Whether the node is active: the device is closed while it is not.
+
+        Raises nothing: a device that is gone meanwhile is told, and tried when it is switched on.
+        """
+        self._is_open = is_open
+        self.close()
+        if is_open and self._node.get_parameter(SWITCH).value:
+            try:
+                self._start()
+            except (ModuleNotFoundError, ValueError) as error:
+                self._node.get_logger().error(str(error))
+
+    def _start(self) -> None:
+        self._capture = open_capture(self._node, self._parameters)
+        self._capture.start()
+        self._timer.reset()
+        if self._node.executor is not None:
+            self._node.executor.wake()
+
+    def _switch(self, changed: list[Any]) -> SetParametersResult:
+        for parameter in changed:
+            if parameter.name != SWITCH:
+                continue
+            self.close()
+            if not parameter.value:
+                continue
+            try:
+                self._start()  # also while the node is not active, to say what is wrong with it
+                if not self._is_open:
+                    self.close()
+            except (ModuleNotFoundError, ValueError) as error:
+                return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _poll(self) -> None:
+        if self._capture is None:
+            return
+        for recorded in self._capture.poll():
+            self._store(chunk_message(recorded.samples, recorded.stamp_ns, self._parameters))

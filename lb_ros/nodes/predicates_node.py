@@ -1,0 +1,369 @@
+"""The node that answers: scores, states, text queries, and waiting for a state."""
+
+from __future__ import annotations
+
+import math
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
+from rclpy.event_handler import PublisherEventCallbacks
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from encoders import LIVE, PredicateBank, PredicateError, SpaceError, load_predicates
+from encoders.predicates.scoring import Evaluation, Scoring
+from encoders.predicates.tracks import Tracks
+from lb_ros.engine.arrival import Encoded
+from lb_ros.engine.background import background_pool
+from lb_ros.msg import Embedding, PredicateScores, PredicateStates
+from lb_ros.nodes.answering import DEFAULT_MAX_AGE_MS, WAIT_S, RecentlyAsked, answer
+from lb_ros.nodes.classification import Classifications
+from lb_ros.nodes.confinement import check_confined
+from lb_ros.nodes.encoder_node import LOAD_ERRORS
+from lb_ros.nodes.model_service import Followers
+from lb_ros.nodes.pacing import Deadlines, Pacing
+from lb_ros.nodes.predicate_services import PredicateServices
+from lb_ros.nodes.shared_model import SharedModel
+from lb_ros.nodes.waiting import Waiting
+from lb_ros.ros.executor import AtOnce
+from lb_ros.ros.lifecycle import FAILURE, SUCCESS, Transitions, attempt, elsewhere
+from lb_ros.ros.messages import scores_message, states_message, unknown_states
+from lb_ros.ros.parameters import Parameters, Settings, predicates_file
+from lb_ros.ros.qos import MANY, NEWEST, STATES
+from lb_ros.ros.refusals import Refusals
+from lb_ros.ros.stamps import to_ns
+from lb_ros.srv import GetTime, LoadModel, QueryText
+
+# Without new evidence, scores are still published this often, with its growing age.
+QUIET_PERIOD_S = 0.2
+GIVE_UP_WAIT = Duration(seconds=1)
+# Evaluations take at most this share of the time, however many predicates there are.
+BUSY_SHARE = 0.25
+
+
+class PredicatesNode(LifecycleNode):
+    """Node `predicates`; call `connect` before its first transition."""
+
+    def __init__(self, **node_options: Any) -> None:
+        super().__init__('predicates', **node_options)
+        self._model: SharedModel | None = None
+        self._settings: Settings | None = None
+        self._refusals = Refusals(self.get_logger().warning)
+        self.transitions = Transitions(
+            self,
+            answer_within_s=lambda: self._values().answer_within_s,
+            more=self._refusals.values,
+        )
+        self._source = ''
+        self._followers: Followers | None = None
+        self._scoring: Scoring | None = None
+        self._is_open = self._is_loading = self._has_news = False
+        self._recently_asked = RecentlyAsked()
+        self._announced: tuple[str, ...] | None = None
+        self._told: set[str] = set()
+        self._pacing = Pacing(
+            self,
+            self._evaluate,
+            period_s=self._values().evaluate_period_ms * 1e-3,
+            busy_share=BUSY_SHARE,
+        )
+        # Whoever begins to listen is told at once, also while nothing new comes.
+        matched = PublisherEventCallbacks(matched=lambda info: self._pacing.ask())
+        self._scores = self.create_lifecycle_publisher(
+            PredicateScores, 'predicates/scores', 10, event_callbacks=matched
+        )
+        self._states = self.create_lifecycle_publisher(PredicateStates, 'predicates/state', STATES)
+        self._classifications = Classifications(self)
+        self._changes = background_pool('predicate change')
+        self._questions = ThreadPoolExecutor(1, 'query')
+        at_once = AtOnce()
+        self._offer_services(at_once)
+        self._waiting = Waiting(
+            self, states=self._evaluated, evaluate=self._pacing.ask, callback_group=at_once
+        )
+        back = JumpThreshold(
+            min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True
+        )
+        self._jumps = self.get_clock().create_jump_callback(back, post_callback=self._jumped)
+
+    def connect(self, model: SharedModel, settings: Settings, *, listen: bool = True) -> None:
+        """Say whose text tower and calibration are used.
+
+        Args:
+            model: Of the process.
+            settings: Of the process.
+            listen: Subscribe to embedding topics; False where `receive` is called in process.
+        """
+        self._model, self._settings = model, settings
+        self.changed(settings.values)
+        self._followers = Followers(self) if listen else None
+        for name in LIVE if listen else ():
+            self.create_subscription(Embedding, f'embeddings/{name}', self._store, NEWEST)
+
+    def _values(self) -> Parameters:
+        return Parameters() if self._settings is None else self._settings.values
+
+    def _offer_services(self, at_once: AtOnce) -> None:
+        # Changes one after the other; questions at once, and the rest at any time.
+        changes, any_time = MutuallyExclusiveCallbackGroup(), ReentrantCallbackGroup()
+        watched = self._refusals.watched
+        query, load_model = watched('query', self._query), watched('load_model', self._load_model)
+        now = {'callback_group': at_once, 'qos_profile': MANY}
+        self.create_service(QueryText, 'query', query, **now)
+        self.create_service(GetTime, 'predicates/time', self._time, **now)
+        self.create_service(LoadModel, 'load_model', load_model, callback_group=changes)
+        self._predicate_services = PredicateServices(
+            self,
+            watched=watched,
+            scoring=lambda: self._scoring,
+            changed=self._pacing.ask,
+            pool=self._changes,
+            changes=changes,
+            any_time=any_time,
+        )
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model set, unless another node of the process has, and the predicates."""
+        errors = (*LOAD_ERRORS, PredicateError)
+        outcome = attempt(self, self.transitions, self._configure, *errors)
+        if outcome is not SUCCESS:
+            self._let_go()
+        return outcome
+
+    def _configure(self) -> None:
+        assert self._model is not None, 'connect comes first'
+        values = self._values()
+        predicates = load_predicates(predicates_file(values))
+        binder = self._model.acquire(self.get_name(), progress=self.transitions.tell)
+        self._source = values.model
+        self.transitions.activity = f'embedding the sentences of {len(predicates)} predicates'
+        self._scoring = Scoring(PredicateBank(predicates, binder), history_s=values.history_s)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Begin to score."""
+        if self._scoring is None:
+            return FAILURE
+        outcome = super().on_activate(state)
+        self._scoring.reset()
+        self._announced, self._is_open = None, True
+        self._pacing.ask()
+        return outcome
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop scoring; the latched states become UNKNOWN."""
+        self._stop()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let go of the model set and forget all predicates."""
+        self._let_go()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """As `on_deactivate` and `on_cleanup`."""
+        self._stop()
+        self.on_cleanup(state)
+        return super().on_shutdown(state)
+
+    def _let_go(self) -> None:
+        self._scoring = None
+        if self._model is not None:
+            self._model.release(self.get_name())
+
+    def _stop(self) -> None:
+        was_open, self._is_open = self._is_open, False
+        if self._scoring is None or not was_open:
+            return
+        self._waiting.give_up(f'{self.get_name()} was deactivated')
+        self._publish_unknown('deactivated')
+
+    def _publish_unknown(self, reason: str) -> None:
+        scoring, stamp = self._scoring, self.get_clock().now().to_msg()
+        names = [p.name for p in (scoring.bank.predicates if scoring else ())]
+        self._states.publish(unknown_states(names, reason, stamp=stamp))
+
+    def changed(self, values: Parameters) -> None:
+        """Take over parameters that have changed."""
+        self._pacing.period_s = values.evaluate_period_ms * 1e-3
+        if self._scoring is not None:
+            self._scoring.history_s = values.history_s
+
+    async def _evaluated(self) -> Tracks | None:
+        await self.transitions.settled()
+        scoring = self._scoring
+        return None if scoring is None or not self._is_open else scoring.states
+
+    def _jumped(self, jump: Any) -> None:
+        self._waiting.shift(jump.delta.nanoseconds)
+        if self._scoring is not None:
+            self._scoring.reset()
+        self._pacing.ask()
+
+    def receive(self, encoded: Encoded) -> None:
+        """Take an embedding from the same process; from the worker's thread.
+
+        Call `evaluate_news` after all that were encoded together.
+        """
+        scoring = self._scoring
+        if scoring is None or encoded.space != scoring.bank.space:
+            return  # the model set has just been replaced, and this was still made by the old one
+        self._take(
+            encoded.modality,
+            encoded.vector,
+            stamp_ns=encoded.stamp_ns,
+            space=encoded.space,
+            source=encoded.source,
+            invalid_reason=encoded.invalid_reason,
+        )
+
+    def evaluate_news(self) -> None:
+        """Evaluate soon, where `receive` took anything; from any thread."""
+        if self._has_news:
+            self._has_news = False
+            self._pacing.ask()
+
+    def needs(self, modality: str) -> bool:
+        """Whether a predicate, or a question of the last seconds, asks a modality."""
+        scoring = self._scoring
+        if scoring is None or not self._is_open:
+            return False
+        column = scoring.bank.table.columns.get(modality)
+        asked = column is not None and bool(column.asked.any())
+        return asked or modality in self._recently_asked
+
+    def give_up(self, reason: str) -> None:
+        """Say that every state is unknown, before the process ends; from any thread."""
+        if self._scoring is None:
+            return
+        self._publish_unknown(reason)
+        self._states.wait_for_all_acked(GIVE_UP_WAIT)
+
+    def _store(self, message: Embedding) -> None:
+        self._take(
+            message.modality,
+            np.array(message.vector, np.float32),
+            stamp_ns=to_ns(message.header.stamp),
+            space=message.language_space,
+            source=message.source,
+            invalid_reason=message.invalid_reason,
+        )
+        self.evaluate_news()
+
+    def _take(self, modality: str, vector: Any, **origin: Any) -> None:
+        scoring = self._scoring
+        if scoring is None or not self._is_open:
+            return
+        try:
+            scoring.receive(modality, vector, **origin)
+        except SpaceError as error:
+            # While a model is being loaded, the other processes change one after the other.
+            if not self._is_loading and str(error) not in self._told:
+                self._told.add(str(error))
+                self.get_logger().error(str(error))
+            return
+        self._has_news = True
+
+    def _evaluate(self, now_ns: int) -> Deadlines:
+        scoring = self._scoring
+        if scoring is None or not self._is_open:
+            return Deadlines()
+        started_s = time.perf_counter()
+        evaluation = scoring.evaluate(now_ns)
+        score_ms = (time.perf_counter() - started_s) * 1e3
+        if self._model is not None:
+            self._model.scored(score_ms)
+        self._announce(evaluation, now_ns)
+        self._waiting.serve(evaluation.states)
+        is_heard = evaluation.newest_ns > 0 and self._scores.get_subscription_count() > 0
+        if is_heard:
+            self._scores.publish(scores_message(evaluation, now_ns=now_ns, score_ms=score_ms))
+        if evaluation.newest_ns:
+            is_heard |= self._classifications.tell(evaluation)
+        # Evidence that lives fades, and so may change a state before its end.
+        moves = is_heard or evaluation.due_ns is not None
+        quiet_s = time.monotonic() + QUIET_PERIOD_S if moves else math.inf
+        ends_ns = [t for t in (evaluation.due_ns, self._waiting.limit_ns) if t is not None]
+        return Deadlines(min(ends_ns, default=None), quiet_s)
+
+    def _announce(self, evaluation: Evaluation, now_ns: int) -> None:
+        # The latched message must list what is scored now, also before the first evidence.
+        names = evaluation.scores.table.names
+        known = names is self._announced or names == self._announced
+        if evaluation.changed or not known:
+            self._announced = names
+            self._states.publish(states_message(evaluation, now_ns=now_ns))
+
+    async def _query(
+        self, request: QueryText.Request, response: QueryText.Response
+    ) -> QueryText.Response:
+        await self.transitions.settled()
+        scoring = self._scoring
+        if scoring is None or not self._is_open:
+            response.message = f'{self.get_name()} is not active'
+            return response
+        asked = list(request.modalities) or list(scoring.bank.binder.modalities)
+        new = [modality for modality in asked if not self.needs(modality)]
+        self._recently_asked.add(asked)
+        if new and self._model is not None:
+            self._model.look()
+
+        def reply() -> QueryText.Response:
+            if new and not to_ns(request.at) and not request.ago_s:
+                limit_ns = round((request.max_age_ms or DEFAULT_MAX_AGE_MS) * 1e6)
+                since_ns = self.get_clock().now().nanoseconds - limit_ns
+                scoring.await_evidence(new, since_ns=since_ns, timeout_s=WAIT_S)
+            return answer(scoring, request, now_ns=self.get_clock().now().nanoseconds)
+
+        return await elsewhere(self, self._questions, reply)
+
+    def _time(self, request: GetTime.Request, response: GetTime.Response) -> GetTime.Response:
+        response.now = self.get_clock().now().to_msg()
+        response.simulated = bool(self.get_parameter('use_sim_time').value)
+        return response
+
+    async def _load_model(
+        self, request: LoadModel.Request, response: LoadModel.Response
+    ) -> LoadModel.Response:
+        await self.transitions.settled()
+        before, model = self._scoring, self._model
+        if before is None or model is None:
+            response.message = f'{self.get_name()} is not configured'
+            return response
+
+        def prepare() -> Scoring:
+            values = self._values()
+            check_confined(request.model, configured=values.model, root=values.model_root)
+            binder = model.load(request.model)
+            bank = PredicateBank(before.bank.predicates, binder)
+            return Scoring(bank, history_s=before.history_s)
+
+        try:
+            scoring = await elsewhere(self, self._changes, prepare)
+        except (*LOAD_ERRORS, PredicateError) as error:
+            response.message = str(error.args[0] if error.args else error)
+            return response
+        if self._followers is not None:
+            space = scoring.bank.space
+            self._is_loading = True
+            try:
+                failed = await self._followers.load(
+                    request.model, before=self._source, space=space
+                )
+            finally:
+                self._is_loading = False
+            if failed:
+                response.message = '; '.join(f'{node}: {why}' for node, why in failed.items())
+                return response
+        if self._scoring is not before:
+            response.message = f'{self.get_name()} was cleaned up meanwhile'
+            return response
+        # First the side that refuses vectors of the other space, then the side that makes them.
+        self._scoring, self._source = scoring, request.model
+        model.use(scoring.bank.binder)
+        self._pacing.ask()
+        response.success, response.language_space = True, scoring.bank.space
+        return response

@@ -1,0 +1,233 @@
+"""Start one node, or several in one process on one trunk (`bringup`)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from dataclasses import dataclass
+
+import rclpy
+from lifecycle_msgs.msg import Transition
+from rclpy.executors import ExternalShutdownException
+from rclpy.lifecycle import LifecycleNode
+from rclpy.signals import SignalHandlerOptions
+
+from encoders import LIVE, MODALITIES
+from lb_ros.dds_profile import is_fast_dds, use_dds_profile
+from lb_ros.engine.arrival import Encoded
+from lb_ros.engine.watchdog import leave
+from lb_ros.nodes.bringup_node import BringupNode
+from lb_ros.nodes.encoder_node import EncoderNode
+from lb_ros.nodes.microphone_node import MicrophoneNode
+from lb_ros.nodes.model_service import offer_load_model
+from lb_ros.nodes.predicates_node import PredicatesNode
+from lb_ros.nodes.shared_model import SharedModel
+from lb_ros.ros.dead_segments import remove_dead_segments
+from lb_ros.ros.diagnostics import publish_diagnostics
+from lb_ros.ros.executor import SensorsFirstExecutor
+from lb_ros.ros.parameters import Parameters, Settings, inputs_of, unknown_parameters
+from lb_ros.ros_arguments import doubts, read_arguments, typed_arguments
+from lb_ros.stopping import interrupt_on_stop
+
+NODES = (
+    'bringup',
+    'predicates',
+    'microphone',
+    *(f'{MODALITIES[name].sensor}_encoder' for name in LIVE),
+)
+WAKE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The nodes of a process.
+
+    Attributes:
+        nodes: All of them.
+        leader: The one whose state decides about the process.
+        autostart: Whether the process configures and activates the leader.
+        model: What they share; None where nothing is encoded or compared.
+    """
+
+    nodes: tuple[LifecycleNode, ...]
+    leader: BringupNode | EncoderNode | PredicatesNode | MicrophoneNode
+    autostart: bool
+    model: SharedModel | None
+
+
+class StartError(RuntimeError):
+    """A node that should have started by itself could not; the text says why."""
+
+
+def main(name: str, args: list[str] | None = None) -> None:
+    """Run the node `name` until it is interrupted; exits 1 with one line if it cannot start.
+
+    Args:
+        name: One of `NODES`.
+        args: ROS arguments; the command line where None.
+
+    Raises:
+        ValueError: An argument is wrong.
+    """
+    use_dds_profile()
+    if freed_bytes := remove_dead_segments() if is_fast_dds(os.environ) else 0:
+        freed = f'{freed_bytes / 1e6:.0f} MB of shared memory that killed processes had left'
+        print(f'{name}: freed {freed}', file=sys.stderr)
+    arguments = read_arguments(name, sys.argv[1:] if args is None else args)
+    try:
+        with typed_arguments(arguments) as words:
+            rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # an argument of which only ROS knows that it is wrong
+        print(f'{name}: {error}', file=sys.stderr)
+        raise SystemExit(1) from None
+    executor = SensorsFirstExecutor()
+    started: Started | None = None
+    try:
+        # All ways of being stopped leave through the same door, so that everything is closed.
+        interrupt_on_stop()
+        started = _build_or_tell(name)
+        for doubt in doubts(arguments):
+            started.leader.get_logger().warning(doubt)
+        _warn_of_unknown_parameters(started)
+        _run(started, executor)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    except (ValueError, ModuleNotFoundError, StartError) as error:
+        print(f'{name}: {error}', file=sys.stderr)
+        raise SystemExit(1) from None
+    finally:
+        if started is not None:
+            _close(started)
+        executor.shutdown()
+        for node in started.nodes if started is not None else ():
+            node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def _run(started: Started, executor: SensorsFirstExecutor) -> None:
+    for node in started.nodes:
+        executor.add_node(node)
+    leader = started.leader
+    if started.autostart:
+        executor.create_task(_autostart(started))
+    while rclpy.ok():
+        # A signal is only noticed between waits; a node without timers would wait forever.
+        executor.spin_once(timeout_sec=WAKE_S)
+        failure = leader.transitions.failure
+        if started.autostart and failure and leader.transitions.state == 'unconfigured':
+            raise StartError(failure)
+
+
+def _warn_of_unknown_parameters(started: Started) -> None:
+    for name, meant in unknown_parameters(started.nodes).items():
+        advice = f'; is {meant} meant?' if meant else ''
+        started.leader.get_logger().warning(f'parameter {name} is not known{advice}')
+
+
+async def _autostart(started: Started) -> None:
+    leader = started.leader
+    for node in started.nodes:
+        node.transitions.starting = True
+    try:
+        for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+            if not await leader.transitions.change(transition, waits=True):
+                return
+    finally:
+        for node in started.nodes:
+            node.transitions.starting = False
+        leader.transitions.wake()
+    leader.get_logger().info(f'{leader.get_name()} is ready')
+
+
+def _close(started: Started) -> None:
+    for node in started.nodes:
+        node.transitions.close()
+    if started.model is None:
+        return
+    started.model.close()
+    with contextlib.suppress(OSError):  # nobody may be left to read it
+        print(json.dumps({'counters': started.model.counters()}), flush=True)
+
+
+def _build_or_tell(name: str) -> Started:
+    try:
+        return _build(name)
+    except RuntimeError as error:  # RCLError: the middleware refuses
+        raise StartError(' '.join(str(error).split('\n'))) from error
+
+
+def _build(name: str) -> Started:
+    if name == 'bringup':
+        return _bringup()
+    if name == 'predicates':
+        return _predicates_alone()
+    if name == 'microphone':
+        microphone = MicrophoneNode()
+        return Started((microphone,), microphone, microphone.parameters.autostart, None)
+    modality = next(m for m in LIVE if f'{MODALITIES[m].sensor}_encoder' == name)
+    return _encoder_alone(modality)
+
+
+def _predicates_alone() -> Started:
+    node = PredicatesNode()
+    settings = Settings(node)
+    model = SharedModel(lambda: settings.values, modalities=None)
+    node.connect(model, settings)
+    _follow(settings, model, node)
+    settings.unconfigured = lambda: node.transitions.state == 'unconfigured'
+    return Started((node,), node, settings.values.autostart, model)
+
+
+def _encoder_alone(modality: str) -> Started:
+    node = EncoderNode(modality)
+    settings = Settings(node)
+    model = SharedModel(lambda: settings.values, modalities=(modality,))
+    model.on_encoded, model.on_failure = node.publish, node.get_logger().warning
+    model.wanted = lambda modality: node.is_heard
+    node.connect(model, settings, inputs=inputs_of(settings.values, modality))
+    _follow(settings, model, None)
+    settings.unconfigured = lambda: node.transitions.state == 'unconfigured'
+    offer_load_model(node, model)
+    publish_diagnostics(node, lambda: [model.status()])
+    return Started((node,), node, settings.values.autostart, model)
+
+
+def _bringup() -> Started:
+    leader = BringupNode()
+    settings = leader.settings
+    values = settings.values
+    model = SharedModel(lambda: settings.values, modalities=values.modalities)
+    encoders = {name: EncoderNode(name) for name in values.modalities}
+    predicates = PredicatesNode()
+
+    def publish(encoded: Encoded) -> None:
+        predicates.receive(encoded)
+        encoders[encoded.modality].publish(encoded)
+
+    def fatal(status: int, line: str) -> None:
+        predicates.give_up(line)
+        leave(status, line)
+
+    model.on_encoded, model.on_failure = publish, leader.get_logger().warning
+    model.on_served = predicates.evaluate_news
+    model.on_fatal = fatal
+    model.wanted = lambda m: predicates.needs(m) or encoders[m].is_heard
+    publish_diagnostics(leader, lambda: [model.status()])
+    predicates.connect(model, settings, listen=False)
+    for name, encoder in encoders.items():
+        encoder.connect(model, settings, inputs=inputs_of(values, name))
+    members = (*encoders.values(), predicates)
+    leader.lead(members)
+    _follow(settings, model, predicates)
+    return Started((*members, leader), leader, values.autostart, model)
+
+
+def _follow(settings: Settings, model: SharedModel, predicates: PredicatesNode | None) -> None:
+    def take(values: Parameters) -> None:
+        model.limit(values)
+        if predicates is not None:
+            predicates.changed(values)
+
+    settings.on_change = take

@@ -1,0 +1,256 @@
+"""The input of one sensor: subscriptions in the form it comes in, checked on arrival."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from rclpy.node import Node
+
+from encoders import MODALITIES
+from lb_ros.engine.arrival import Arrival
+from lb_ros.engine.health import Status
+from lb_ros.engine.stamp_check import StampCheck
+from lb_ros.engine.worker import EncodingWorker
+from lb_ros.msg import AudioChunk
+from lb_ros.ros.input_parameters import InputParameters
+from lb_ros.ros.picture_topics import PictureTopics
+from lb_ros.ros.qos import CHUNKS, mismatch_line, publishers_line, subscribe
+from lb_ros.ros.stamps import to_ns
+from lb_ros.ros.timers import every
+
+LOOK_S = 0.5
+SOUND_TYPES = (
+    'audio_common_msgs/msg/AudioStamped',
+    'audio_common_msgs/msg/AudioDataStamped',
+    'audio_common_msgs/msg/AudioData',
+)
+INFO_TYPE = 'audio_common_msgs/msg/AudioInfo'
+
+
+class SensorInput:
+    """Subscribes to a topic and hands what can be used to the worker.
+
+    The subscriptions exist from the beginning; messages count once it is attached to a worker, and
+    only while `is_open`.
+
+    Args:
+        node: Whose subscriptions and parameters they are.
+        modality: Name.
+        topic: Relative name; pictures are also taken from its compressed forms, see
+            `PictureTopics`.
+        parameters: How it is read and judged.
+        source: Tells several sensors of one modality apart.
+        look: Called with every message while it is open.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        modality: str,
+        *,
+        topic: str,
+        parameters: InputParameters,
+        source: str = '',
+        look: Callable[[Any], None] = lambda message: None,
+    ) -> None:
+        self._node, self._modality, self._source = node, modality, source
+        self.topic = self._topic = topic
+        self._look_at = look
+        self._parameters = parameters
+        self._stamps = StampCheck(max_future_ms=self._parameters.max_future_ms)
+        self._worker: EncodingWorker | None = None
+        self._sensor = ''
+        self.is_open = False
+        self._mismatches: dict[str, tuple[str, float]] = {}
+        self._untyped: set[str] = set()
+        self._sound: dict[str, Any] = {}
+        self._info: Any = None
+        self._pictures: PictureTopics | None = None
+        if MODALITIES[modality].kind == 'sound':
+            self._subscribe(topic, AudioChunk)
+        else:
+            self._pictures = PictureTopics(
+                node,
+                modality,
+                topic,
+                transport=parameters.transport,
+                store=self.store,
+                on_mismatch=self._mismatch,
+                on_change=self._tell_form,
+            )
+        every(node, LOOK_S, self._look)
+
+    def attach(self, worker: EncodingWorker) -> str:
+        """Feed a worker from now on; returns the name it knows the sensor by.
+
+        Raises:
+            KeyError: The worker's model set has no encoder for the modality.
+        """
+        self._sensor = worker.add_sensor(
+            self._modality,
+            source=self._source,
+            topic=self._node.resolve_topic_name(self._topic),
+            images=self._parameters.images,
+            sound=self._parameters.sound,
+            expectation=self._parameters.expectation,
+            video_window_s=self._parameters.video_window_s,
+        )
+        self._worker = worker
+        return self._sensor
+
+    def detach(self) -> None:
+        """Feed nobody from now on."""
+        self._worker = None
+
+    def status(self) -> Status | None:
+        """Its entry of `/diagnostics`; None while it is closed."""
+        worker = self._worker
+        if worker is None or not self.is_open:
+            return None
+        health = worker.health(self._sensor)
+        status = health.status(worker.counters()[self._sensor], why_silent=self._why_silent)
+        more: dict[str, str] = {}
+        if self._pictures is not None:
+            more['transport'] = self._pictures.form or 'none'
+        if self._modality == 'infrared':
+            images = self._parameters.images
+            more['infrared_kind'] = images.infrared_kind
+            more['radiometric'] = str(images.radiometric)
+        return replace(status, values={**status.values, **more})
+
+    def store(self, message: Any) -> None:
+        """Take a message; returns at once."""
+        worker = self._worker
+        if worker is None or not self.is_open:
+            return
+        self._look_at(message)
+        now_ns = self._node.get_clock().now().nanoseconds
+        header = getattr(message, 'header', None)
+        if header is None:  # a message type without stamps, which is not its sender's fault
+            worker.health(self._sensor).arrived(stamp_ns=now_ns, now_ns=now_ns)
+            arrival = Arrival(message, now_ns, '', time.monotonic(), stamped=False)
+            worker.put(self._sensor, arrival)
+            return
+        stamp_ns = to_ns(header.stamp)
+        checked = self._stamps.check(stamp_ns, now_ns, max_age_ms=worker.limits.max_age_ms)
+        health = worker.health(self._sensor)
+        health.arrived(stamp_ns=checked.stamp_ns, now_ns=now_ns)
+        if not checked.usable:
+            outcome = 'stale' if checked.fault == 'stale' else 'failed'
+            worker.refuse(self._sensor, outcome, checked.fault, checked.line)
+            return
+        if checked.fault:
+            health.note(checked.fault, checked.line)
+        if checked.fault == 'backwards':
+            worker.forget_past(self._sensor)
+        arrival = Arrival(
+            message, checked.stamp_ns, header.frame_id, time.monotonic(), stamped=bool(stamp_ns)
+        )
+        worker.put(self._sensor, arrival)
+
+    @property
+    def _subscriptions(self) -> dict[str, Any]:
+        return self._sound if self._pictures is None else self._pictures.subscriptions
+
+    def _tell_form(self, form: str) -> None:
+        topic = self._node.resolve_topic_name(self._topic)
+        self._node.get_logger().info(f'{self._modality}: topic {topic}: reading its {form} form')
+
+    def _subscribe(self, topic: str, kind: type) -> None:
+        self._sound[topic] = subscribe(
+            self._node, kind, topic, self.store, qos=CHUNKS, on_mismatch=self._mismatch
+        )
+
+    def _mismatch(self, topic: str, policy: str) -> None:
+        self._mismatches[topic] = (policy, time.monotonic())
+
+    def _tell_mismatches(self, worker: EncodingWorker) -> None:
+        # The name of a publisher is known a moment after the publisher.
+        latest_s = time.monotonic() - LOOK_S
+        due = [t for t, (_, heard_s) in self._mismatches.items() if heard_s <= latest_s]
+        for topic in due:
+            policy, _ = self._mismatches.pop(topic)
+            if topic not in self._subscriptions:  # another form is read by now
+                continue
+            wanted = self._subscriptions[topic].qos_profile
+            line = mismatch_line(self._node, topic, wanted, policy)
+            worker.health(self._sensor).note('qos', line)
+
+    def _look(self) -> None:
+        """Now and then: is it of another type or form, has the input fallen silent?"""
+        if self._pictures is None:
+            self._follow_type()
+        else:
+            self._pictures.look()
+        if self._worker is not None and self.is_open:
+            self._tell_mismatches(self._worker)
+            self._worker.health(self._sensor).watch_silence(self._why_silent)
+
+    def _why_silent(self) -> str:
+        if self._pictures is not None:
+            return publishers_line(self._node, self._pictures.topics, self._pictures.kinds)
+        kinds = [type_name(s.msg_type) for s in self._sound.values()]
+        topics = [self._node.resolve_topic_name(topic) for topic in self._sound]
+        return publishers_line(self._node, topics, kinds)
+
+    def _follow_type(self) -> None:
+        """Subscribe with the type of the publishers, where it is a known one of sound.
+
+        Two packages named audio_common_msgs exist and neither may be there; so it is imported only
+        when somebody publishes one of its types.
+        """
+        resolved = self._node.resolve_topic_name(self._topic)
+        found = {i.topic_type for i in self._node.get_publishers_info_by_topic(resolved)}
+        current = type_name(self._sound[self._topic].msg_type)
+        wanted = next((n for n in (type_name(AudioChunk), *SOUND_TYPES) if n in found), None)
+        if wanted is None or current in found or wanted in self._untyped:
+            return
+        kind = import_type(wanted)
+        if kind is None:
+            self._untyped.add(wanted)
+            line = f'its publisher sends {wanted}, but that package is not installed here'
+            self._node.get_logger().warning(f'{self._modality}: topic {resolved}: {line}')
+            return
+        self._node.destroy_subscription(self._sound.pop(self._topic))
+        self._subscribe(self._topic, kind)
+        info = import_type(INFO_TYPE)
+        if self._info is None and info is not None and hasattr(info(), 'sample_format'):
+            self._info = self._node.create_subscription(
+                info, f'{self._topic}_info', self._take_info, 1
+            )
+        self._node.get_logger().info(f'{self._modality}: topic {resolved} carries {wanted}')
+
+    def _take_info(self, message: Any) -> None:
+        """The format of sound that comes as bytes, from the topic that says it once."""
+        try:
+            sound = replace(
+                self._parameters.sound,
+                rate_hz=int(message.sample_rate),
+                channels=int(message.channels),
+                sample_format=str(message.sample_format) or 'S16LE',
+            )
+        except ValueError as error:
+            if self._worker is not None:
+                self._worker.health(self._sensor).note('type', f'{self._topic}_info: {error}')
+            return
+        if self._worker is not None:
+            self._worker.describe_sound(self._sensor, sound)
+
+
+def type_name(kind: Any) -> str:
+    """`package/msg/Name` of a message class."""
+    package, _, _ = kind.__module__.partition('.')
+    return f'{package}/msg/{kind.__name__}'
+
+
+def import_type(name: str) -> Any | None:
+    """The class of a message type, or None where its package is not installed."""
+    package, _, kind = name.split('/')
+    try:
+        return getattr(importlib.import_module(f'{package}.msg'), kind, None)
+    except ImportError:
+        return None

@@ -1,0 +1,218 @@
+"""What the nodes of a process share: one model set on one trunk, and the worker that encodes."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+import numpy as np
+import torch
+
+from encoders import LIVE, MODALITIES, Binder
+from encoders.text.minilm import text_tower
+from lb_ros.engine.arrival import Encoded
+from lb_ros.engine.health import Log, Status
+from lb_ros.engine.overload import fatal_line, is_fatal
+from lb_ros.engine.watchdog import EXIT_DEVICE, Watchdog, leave
+from lb_ros.engine.worker import EncodingWorker
+from lb_ros.ros.diagnostics import engine_status
+from lb_ros.ros.parameters import Parameters, batch_limit, inputs_of, limits_of, thread_count
+
+WARM_UP_RUNS = 2
+Progress = Callable[[str], object]
+
+
+class SharedModel:
+    """A model set that is loaded for its first user and freed after its last.
+
+    Args:
+        parameters: Asked at every load.
+        modalities: Encoders to load; None for all of the set.
+
+    Attributes:
+        on_encoded: Called from the worker's thread with every embedding; set before the first use.
+        on_served: Called from there after the embeddings of all that were encoded together.
+        on_failure: Takes warnings about what sensors send.
+        wanted: Asked from the worker's thread whether anybody listens to a modality.
+        on_fatal: Called when the device has failed for good, with an exit status and a line.
+    """
+
+    def __init__(
+        self, parameters: Callable[[], Parameters], *, modalities: Sequence[str] | None
+    ) -> None:
+        self._parameters, self._modalities = parameters, modalities
+        self.on_encoded: Callable[[Encoded], None] = lambda encoded: None
+        self.on_served: Callable[[], None] = lambda: None
+        self.on_failure: Log = print
+        self.wanted: Callable[[str], bool] = lambda modality: True
+        self.on_fatal: Callable[[int, str], object] = leave
+        self._watchdog: Watchdog | None = None
+        self._users: set[str] = set()
+        self._lock = threading.Lock()
+        self._binder: Binder | None = None
+        self._worker: EncodingWorker | None = None
+        self._ended: dict[str, dict[str, int]] = {}
+
+    def counters(self) -> dict[str, dict[str, int]]:
+        """What became of the messages so far, by sensor, also of workers that have ended."""
+        totals = {sensor: dict(counts) for sensor, counts in self._ended.items()}
+        running = {} if self._worker is None else self._worker.counters()
+        for sensor, counters in running.items():
+            before = totals.get(sensor, {})
+            totals[sensor] = {k: v + before.get(k, 0) for k, v in asdict(counters).items()}
+        return totals
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it has a user, and so a model set."""
+        return self._binder is not None
+
+    def acquire(self, user: str, *, progress: Progress = lambda activity: None) -> Binder:
+        """The model set for one more user; loads it where it is the first. Blocks.
+
+        Args:
+            user: Name of a node.
+            progress: Told what is being done.
+
+        Raises:
+            ModelSetError, SpaceError, KeyError: It cannot be loaded.
+            ValueError: There is no such device.
+        """
+        with self._lock:
+            if self._binder is None:
+                self._binder = self.load(self._parameters().model, progress=progress)
+            self._users.add(user)
+            return self._binder
+
+    def worker_for(self, user: str) -> EncodingWorker:
+        """The worker, started where this is its first user; call `acquire` before."""
+        with self._lock:
+            assert self._binder is not None and user in self._users
+            if self._worker is None:
+                parameters = self._parameters()
+                self._worker = EncodingWorker(
+                    self._binder,
+                    publish=self.on_encoded,
+                    served=self.on_served,
+                    log=self.on_failure,
+                    limits=limits_of(parameters),
+                    max_batch=batch_limit(parameters),
+                    on_fatal=self.on_fatal,
+                    wanted=self.wanted,
+                )
+                if parameters.worker_timeout_s:
+                    busy_with, limit_s = self._worker.busy_with, parameters.worker_timeout_s
+                    self._watchdog = Watchdog(busy_with, limit_s=limit_s)
+            return self._worker
+
+    def release(self, user: str) -> None:
+        """One user less; frees everything after the last."""
+        with self._lock:
+            self._users.discard(user)
+            if self._users:
+                return
+            if self._worker is not None:
+                self._worker.close()
+                self._ended = self.counters()
+            self._worker = self._binder = None
+            self._stop_watchdog()
+        text_tower.cache_clear()  # it is kept for the life of the process otherwise
+        gc.collect()
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+
+    def load(self, model: str, *, progress: Progress = lambda activity: None) -> Binder:
+        """A model set on this process's device, warmed up; what is at work is not touched.
+
+        Calls `on_fatal` where the device fails for good meanwhile.
+
+        Raises what `acquire` raises.
+        """
+        parameters = self._parameters()
+        torch.set_num_threads(thread_count(parameters))
+        try:
+            torch.empty(0, device=parameters.device)
+        except (RuntimeError, AssertionError) as error:  # a build without CUDA fails an assertion
+            reason = str(error).splitlines()[0]
+            raise ValueError(f'parameter device: {parameters.device!r}: {reason}') from error
+        progress('loading the model set')
+        try:
+            binder = Binder.load(
+                model,
+                modalities=self._modalities,
+                device=parameters.device,
+                dtype=parameters.precision,
+                compilation=parameters.compilation,
+            )
+            warm_up(binder)
+            encoded = self._modalities or ()  # none where another process encodes
+            counts = {name: len(inputs_of(parameters, name)) for name in encoded}
+            binder.prepare(counts, log=self.on_failure, progress=progress)
+        except Exception as error:
+            if is_fatal(error):
+                self.on_fatal(EXIT_DEVICE, fatal_line(error))
+            raise
+        return binder
+
+    def use(self, binder: Binder) -> None:
+        """Encode with another model set from the next message on."""
+        with self._lock:
+            self._binder = binder
+            if self._worker is not None:
+                self._worker.use(binder)
+
+    def look(self) -> None:
+        """Encode what waits and is wanted by now."""
+        worker = self._worker
+        if worker is not None:
+            worker.look()
+
+    def scored(self, took_ms: float) -> None:
+        """Note for `/diagnostics` how long an evaluation took."""
+        worker = self._worker
+        if worker is not None:
+            worker.stages.add(score=took_ms)
+
+    def close(self) -> None:
+        """Stop the worker, when the process ends."""
+        worker = self._worker
+        if worker is not None:
+            worker.close()
+        self._stop_watchdog()
+
+    def status(self) -> Status | None:
+        """The entry of `/diagnostics` for the engine; None while nothing is encoded."""
+        worker = self._worker
+        return None if worker is None else engine_status(worker)
+
+    def _stop_watchdog(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.close()
+        self._watchdog = None
+
+    def limit(self, parameters: Parameters) -> None:
+        """Take over limits that have changed."""
+        if self._worker is not None:
+            self._worker.limit(limits_of(parameters))
+
+
+def warm_up(binder: Binder) -> None:
+    """Encode something with every part once, so that the first real sample is not a slow one."""
+    samples = {name: _sample(name) for name in binder.modalities if name in LIVE}
+    for name, sample in samples.items():
+        for _ in range(WARM_UP_RUNS):
+            binder.embed(**{name: sample})
+    if len(samples) > 1:
+        binder.embed(**samples)
+    binder.embed_text(['warm up'])
+
+
+def _sample(modality: str) -> object:
+    if MODALITIES[modality].kind == 'sound':
+        return np.zeros((1, 16_000), np.float32), 16_000
+    if MODALITIES[modality].pixels == 'colour':
+        is_clip = MODALITIES[modality].kind == 'clip'
+        return np.zeros((1, 64, 64, 3) if is_clip else (64, 64, 3), np.uint8)
+    return np.full((64, 64), 1000, np.uint16)

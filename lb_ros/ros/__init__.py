@@ -1,0 +1,1 @@
+"""Plumbing over rclpy: QoS, stamps, executor, lifecycle, parameters, diagnostics, messages."""

@@ -1,0 +1,93 @@
+"""`/diagnostics`: one entry per input and one for the engine, once a second."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.node import Node
+
+from lb_ros.engine.health import Level, Status
+from lb_ros.engine.worker import EncodingWorker
+from lb_ros.ros.timers import every
+
+PERIOD = 'diagnostics_period_s'
+READ_ONLY = ParameterDescriptor(read_only=True, description='Seconds between entries')
+ENGINE = 'lb_ros/engine'
+
+
+def publish_diagnostics(node: Node, collect: Callable[[], Sequence[Status | None]]) -> None:
+    """Publish entries every `diagnostics_period_s` (a parameter) for the life of a node.
+
+    Args:
+        node: Its name becomes the hardware id.
+        collect: Gives the entries; None where there is nothing to say yet.
+    """
+    publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
+
+    def publish() -> None:
+        message = DiagnosticArray()
+        message.header.stamp = node.get_clock().now().to_msg()
+        owner = node.get_fully_qualified_name()
+        message.status = [status_message(s, owner) for s in collect() if s is not None]
+        if message.status:
+            publisher.publish(message)
+
+    if not node.has_parameter(PERIOD):
+        node.declare_parameter(PERIOD, 1.0, READ_ONLY)
+    period_s = node.get_parameter(PERIOD).value
+    if not isinstance(period_s, float) or period_s <= 0:
+        raise ValueError(f'parameter {PERIOD}: must be a positive number, not {period_s!r}')
+    every(node, period_s, publish)
+
+
+def status_message(status: Status, owner: str) -> DiagnosticStatus:
+    """An entry as a message."""
+    return DiagnosticStatus(
+        level=bytes([status.level]),
+        name=status.name,
+        message=status.message,
+        hardware_id=owner,
+        values=[KeyValue(key=key, value=value) for key, value in status.values.items()],
+    )
+
+
+def engine_status(worker: EncodingWorker) -> Status:
+    """The entry of the worker: what it runs, what it gave up, and whether it moves."""
+    memory, busy = worker.memory, worker.busy_with()
+    level, message = Level.OK, 'ok'
+    if not worker.is_alive:
+        level, message = Level.ERROR, 'the worker has ended'
+    elif memory.shed:
+        level, message = Level.ERROR, f'out of memory, shed: {", ".join(memory.shed)}'
+    elif memory.batch < memory.max_batch:
+        level, message = Level.WARN, f'out of memory: {memory.batch} samples at once'
+    counters = worker.counters().values()
+    values = {
+        'model': worker.binder.model,
+        'language_space': worker.binder.space,
+        'busy_with': '' if busy is None else busy[0],
+        'batch': str(memory.batch),
+        'max_batch': str(memory.max_batch),
+        'shed': ', '.join(memory.shed),
+        'out_of_memory': str(memory.out_of_memory),
+        'received': str(sum(c.received for c in counters)),
+        'encoded': str(sum(c.encoded for c in counters)),
+        'dropped': str(sum(c.dropped for c in counters)),
+        'capped': str(sum(c.capped for c in counters)),
+        'stale': str(sum(c.stale for c in counters)),
+        'failed': str(sum(c.failed for c in counters)),
+        'unheard': ', '.join(worker.unheard()),
+        **worker.stages.values(),
+        'resident_mib': f'{resident_mib():.0f}',
+    }
+    return Status(level, ENGINE, message, values)
+
+
+def resident_mib() -> float:
+    """Resident memory of this process."""
+    pages = int(Path('/proc/self/statm').read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20

@@ -1,0 +1,134 @@
+"""Between the records of this package and its messages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from builtin_interfaces.msg import Time
+
+from encoders import Predicate, PredicateError, TrackedState
+from encoders.predicates.file import predicate_from_entry
+from encoders.predicates.scoring import Evaluation
+from lb_ros.msg import (
+    ModalityCalibration,
+    ModalityWeight,
+    PredicateScores,
+    PredicateState,
+    PredicateStates,
+)
+from lb_ros.msg import Predicate as PredicateMsg
+from lb_ros.msg import PredicateScore as PredicateScoreMsg
+from lb_ros.ros.stamps import to_stamp
+
+NUMBERS = ('threshold_on', 'threshold_off', 'dwell_ms', 'max_age_ms')
+LISTS = ('positive', 'negative', 'templates', 'modalities')
+
+
+def scores_message(evaluation: Evaluation, *, now_ns: int, score_ms: float) -> PredicateScores:
+    """All scores of one evaluation."""
+    message = PredicateScores(language_space=evaluation.space, score_ms=score_ms)
+    message.header.stamp = to_stamp(evaluation.newest_ns)
+    message.latency_ms = (now_ns - evaluation.newest_ns) * 1e-6
+    message.scores = [
+        PredicateScoreMsg(
+            name=score.name,
+            modalities=list(score.probability),
+            similarities=list(score.similarity.values()),
+            probabilities=list(score.probability.values()),
+            ages_ms=[evaluation.ages_ms[m] for m in score.probability],
+            probability=score.fused if score.can_tell else math.nan,
+            calibrated=score.calibrated,
+            reasons=list(score.reasons),
+        )
+        for score in evaluation.scores
+    ]
+    return message
+
+
+def state_message(name: str, tracked: TrackedState) -> PredicateState:
+    """One state."""
+    return PredicateState(
+        name=name,
+        state=int(tracked.state),
+        probability=tracked.probability,
+        since=to_stamp(round(tracked.since_ms * 1e6)),
+        reason=tracked.reason,
+    )
+
+
+def states_message(evaluation: Evaluation, *, now_ns: int) -> PredicateStates:
+    """All states."""
+    message = PredicateStates(
+        states=[state_message(name, tracked) for name, tracked in evaluation.states.items()]
+    )
+    message.header.stamp = to_stamp(now_ns)
+    return message
+
+
+def unknown_states(names: Sequence[str], reason: str, *, stamp: Time) -> PredicateStates:
+    """All states UNKNOWN for one reason."""
+    message = PredicateStates(
+        states=[
+            PredicateState(name=name, probability=0.5, since=stamp, reason=reason)
+            for name in names
+        ]
+    )
+    message.header.stamp = stamp
+    return message
+
+
+def predicate_message(predicate: Predicate) -> PredicateMsg:
+    """A predicate as a message."""
+    message = PredicateMsg(
+        name=predicate.name,
+        calibration_space=predicate.calibration_space,
+        **{name: list(getattr(predicate, name)) for name in LISTS},
+        **{name: float(getattr(predicate, name)) for name in NUMBERS},
+    )
+    message.weights = [
+        ModalityWeight(modality=m, weight=float(w)) for m, w in predicate.weights.items()
+    ]
+    message.calibration = [
+        ModalityCalibration(modality=m, slope=float(line.slope), offset=float(line.offset))
+        for m, line in predicate.calibration.items()
+    ]
+    return message
+
+
+def predicate_from_message(message: PredicateMsg) -> Predicate:
+    """A predicate from a message; empty lists take their defaults.
+
+    Raises:
+        encoders.PredicateError: A field is wrong.
+    """
+    entry: dict[str, object] = {
+        name: list(getattr(message, name)) for name in LISTS if getattr(message, name)
+    }
+    entry |= {name: getattr(message, name) for name in NUMBERS}
+    if message.weights:
+        entry['weights'] = {item.modality: item.weight for item in message.weights}
+    if message.calibration:
+        entry['calibration'] = {'space': message.calibration_space} | {
+            item.modality: {'slope': item.slope, 'offset': item.offset}
+            for item in message.calibration
+        }
+    return predicate_from_entry(message.name, entry)
+
+
+def predicates_from_messages(
+    messages: Sequence[PredicateMsg],
+) -> tuple[list[Predicate], dict[str, str]]:
+    """Predicates, and name to reason of those that are refused."""
+    found: dict[str, Predicate] = {}
+    refused: dict[str, str] = {}
+    for message in messages:
+        try:
+            predicate = predicate_from_message(message)
+        except PredicateError as error:
+            refused[message.name] = str(error)
+            continue
+        if predicate.name in found:
+            refused[message.name] = f'two predicates are named {predicate.name!r}'
+        found[predicate.name] = predicate
+    return list(found.values()), refused

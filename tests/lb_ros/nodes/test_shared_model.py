@@ -1,0 +1,30 @@
+"""The model set of a process: what its first user waits for, and is told of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from encoders.model_sets.golden import golden_input
+
+pytest.importorskip('rclpy')
+
+from lb_ros.nodes.shared_model import SharedModel
+from lb_ros.ros.parameters import Parameters
+
+
+@pytest.mark.parametrize('modalities', [('image',), None])
+def test_calls_are_made_ready_where_a_process_encodes(
+    tiny_model_set: Path, modalities: tuple[str, ...] | None
+) -> None:
+    values = Parameters(model=str(tiny_model_set), compilation='always', precision='fp32')
+    model, told = SharedModel(lambda: values, modalities=modalities), []
+    model.on_failure = pytest.fail
+    binder = model.acquire('node', progress=told.append)
+    assert model.acquire('another', progress=pytest.fail) is binder
+    made = ['preparing call 1 of 1: image'] if modalities else []
+    assert told == ['loading the model set', *made]
+    assert binder.embed(image=golden_input('image'))['image'].shape == (1, 384)
+    for user in ('node', 'another'):
+        model.release(user)
