@@ -10,6 +10,7 @@ from rclpy.exceptions import InvalidNamespaceException
 from rclpy.node import Node
 from rclpy.validate_namespace import validate_namespace
 
+from lb_ros.client.answers import NotAnsweredError
 from lb_ros.client.listening import Listener
 from lb_ros.dds_profile import use_dds_profile
 from lb_ros.ros.type_supports import load_type_supports
@@ -28,6 +29,7 @@ def acquire(node: Node | None, namespace: str) -> Listener:
 
     Raises:
         ValueError: `namespace` is not one.
+        NotAnsweredError: ROS was shut down, by a signal for example.
     """
     with _lock:
         asked = namespace or (None if node is None else node.get_namespace())
@@ -79,7 +81,10 @@ def _context(node: Node | None) -> Context:
     context = rclpy.get_default_context()
     if not context.ok():
         use_dds_profile()
-        rclpy.init()
+        try:
+            rclpy.init()
+        except RuntimeError as error:
+            raise NotAnsweredError(f'ROS was shut down in this process: {error}') from None
         context = rclpy.get_default_context()
         _started.add(context)
     return context

@@ -26,11 +26,12 @@ pytestmark = pytest.mark.ros
 NOTICED_S = NODE_LEASE_S + 3.0
 
 
-def ready_client() -> LanguageClient:
-    client = LanguageClient(timeout_s=START_S)
-    client.wait_until('open', state=State.UNKNOWN)
-    client.timeout_s = LIMIT_S
-    return client
+@contextmanager
+def ready_client() -> Iterator[LanguageClient]:
+    with LanguageClient(timeout_s=START_S) as client:
+        client.wait_until('open', state=State.UNKNOWN)
+        client.timeout_s = LIMIT_S
+        yield client
 
 
 def gone_within(limit_s: float, call: Callable[[], object]) -> str:
