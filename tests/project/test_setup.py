@@ -54,3 +54,96 @@ def test_what_is_missing_is_named(
     assert done.stderr.startswith('setup: ')
     assert says in done.stderr
     assert not (tmp_path / '.venv').exists()
+
+
+def set_up(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run the set-up where only the checks before anything is made can end it."""
+    programs = folder / 'bin'
+    programs.mkdir()
+    for name in ('bash', 'dirname'):
+        found = shutil.which(name)
+        assert found is not None
+        (programs / name).symlink_to(found)
+    (programs / 'python3').write_text(f'#!/bin/bash\n{PROGRAMS["python3"]}\n')
+    (programs / 'python3').chmod(0o755)
+    (folder / 'scripts').mkdir()
+    shutil.copy(ROOT / 'scripts' / 'setup.sh', folder / 'scripts')
+    return subprocess.run(
+        ['bash', folder / 'scripts' / 'setup.sh'],
+        env={'PATH': str(programs), **variables},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+    )
+
+
+def source(folder: Path, distro: str, client_library: str = '') -> dict[str, str]:
+    """What a sourced distribution sets, with such an `rclpy`."""
+    package = folder / 'ros' / 'rclpy'
+    package.mkdir(parents=True)
+    (package / '__init__.py').write_text(client_library)
+    prefix = str(folder / 'ros')
+    return {'ROS_DISTRO': distro, 'PYTHONPATH': prefix, 'AMENT_PREFIX_PATH': prefix}
+
+
+def test_a_distribution_that_it_does_not_run_with_is_named(tmp_path: Path) -> None:
+    done = set_up(tmp_path, **source(tmp_path, 'humble'))
+    assert done.returncode == 1
+    assert done.stderr.startswith('setup: ROS 2 humble is sourced; lb_ros runs with these: jazzy')
+    assert done.stderr.count('\n') == 1
+
+
+@pytest.mark.parametrize('distro', ['jazzy', 'kilted', 'lyrical'])
+def test_wheels_are_not_mixed_with_a_sourced_distribution(tmp_path: Path, distro: str) -> None:
+    (tmp_path / '.venv').mkdir()
+    (tmp_path / '.venv' / 'pyvenv.cfg').write_text('include-system-site-packages = false\n')
+    done = set_up(tmp_path, **source(tmp_path, distro))
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        f'setup: ROS 2 {distro} is sourced, but .venv has ROS 2 from wheels; `make clean` first'
+    )
+
+
+def test_an_environment_of_a_sourced_distribution_needs_it(tmp_path: Path) -> None:
+    (tmp_path / '.venv').mkdir()
+    (tmp_path / '.venv' / 'pyvenv.cfg').write_text('include-system-site-packages = true\n')
+    done = set_up(tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith('setup: .venv was made with a ROS 2 sourced: source it')
+
+
+def test_a_client_library_of_another_python_is_named(tmp_path: Path) -> None:
+    done = set_up(tmp_path, **source(tmp_path, 'jazzy', 'raise ImportError("other Python")'))
+    assert done.returncode == 1
+    assert 'cannot import its rclpy; set PYTHON to the Python of that ROS' in done.stderr
+
+
+def test_a_sourced_distribution_without_a_client_library_is_named(tmp_path: Path) -> None:
+    done = set_up(tmp_path, ROS_DISTRO='jazzy', AMENT_PREFIX_PATH='/opt/ros/jazzy')
+    assert done.returncode == 1
+    assert 'finds no rclpy: install ros-jazzy-rclpy' in done.stderr
+
+
+@pytest.mark.parametrize(
+    ('words', 'variables', 'says'),
+    [
+        ((), {'ROS_DISTRO': 'jazzy'}, 'say which PyTorch'),
+        (('cpu',), {}, 'no ROS 2 is sourced: . /opt/ros/jazzy/setup.bash'),
+        (('cpu',), {'ROS_DISTRO': 'humble'}, 'ROS 2 humble is sourced; lb_ros runs with these'),
+        (('cuda',), {'ROS_DISTRO': 'jazzy'}, 'no Python here imports rclpy of ROS 2 jazzy'),
+    ],
+)
+def test_the_set_up_of_a_robot_names_what_is_missing(
+    tmp_path: Path, words: tuple[str, ...], variables: dict[str, str], says: str
+) -> None:
+    done = subprocess.run(
+        ['bash', ROOT / 'scripts' / 'robot.sh', *words],
+        env={'PATH': '/usr/bin:/bin', 'LB_ROS_VENV': str(tmp_path / 'env'), **variables},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f'robot: {says}')
+    assert done.stderr.count('\n') == 1
+    assert not (tmp_path / 'env').exists()
