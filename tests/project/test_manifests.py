@@ -97,8 +97,8 @@ FROM_PIP = {
     'rosbags': 'rosbags',
     'zstandard': 'zstandard',
 }
-# For released checkpoints, bench, export and training, which run on a workstation; and for behaviour
-# trees, whose users have it.
+# For released checkpoints, bench, export and training, which run on a workstation, and for
+# behaviour trees, whose users have it.
 NOT_ON_A_ROBOT = {'ftfy', 'onnxruntime', 'open_clip', 'py_trees'}
 OWN = {'encoders', 'lb_ros', 'train'}
 
