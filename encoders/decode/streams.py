@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -100,7 +100,7 @@ class Stream(Protocol):
         """
         ...
 
-    def window(self, cut: Cut, *, frames: int = 1, known: Collection[int] = ()) -> Window:
+    def window(self, cut: Cut, *, frames: int = 1, known: Container[int] = ()) -> Window:
         """Decode a window; those of one stream in order.
 
         Args:
@@ -129,7 +129,7 @@ class ImageStream:
         """See `Stream`."""
         return Cut(stamp_ns, message)
 
-    def window(self, cut: Cut, *, frames: int = 1, known: Collection[int] = ()) -> Window:
+    def window(self, cut: Cut, *, frames: int = 1, known: Container[int] = ()) -> Window:
         """See `Stream`."""
         decoded = decode_image(cut.content, modality=self.modality, options=self.options)
         return Window(decoded.array, cut.stamp_ns, cut.stamp_ns)
@@ -166,7 +166,7 @@ class ClipStream:
             self._pictures = [*kept, Picture(message, stamp_ns)]
             return Cut(stamp_ns, tuple(self._pictures))
 
-    def window(self, cut: Cut, *, frames: int = 1, known: Collection[int] = ()) -> Window:
+    def window(self, cut: Cut, *, frames: int = 1, known: Container[int] = ()) -> Window:
         """See `Stream`; `raw` is a `Clip`."""
         stamps_ns = [picture.stamp_ns for picture in cut.content]
         chosen = [cut.content[index] for index in evenly(stamps_ns, frames)]
@@ -227,7 +227,7 @@ class AudioStream:
                 self._window.forget()  # what follows is no gap
             return Cut(stamp_ns, self._count)
 
-    def window(self, cut: Cut, *, frames: int = 1, known: Collection[int] = ()) -> Window:
+    def window(self, cut: Cut, *, frames: int = 1, known: Container[int] = ()) -> Window:
         """See `Stream`; every chunk up to the cut is decoded.
 
         An earlier chunk that cannot be decoded is a gap, which `fault` reports.
@@ -240,7 +240,7 @@ class AudioStream:
                 except DecodeError as error:
                     fault = (error.fault, str(error))
             if not self._pending or self._pending[0].number != cut.content:
-                raise ValueError('windows of a stream are decoded in order, each once')
+                raise DecodeError('was decoded before, or its stream began again', fault='order')
             sound = self._join(self._pending.popleft())
             if fault is None and self._window.restarts > before:
                 fault = ('gap', f'{self._window.why}; the window begins again')

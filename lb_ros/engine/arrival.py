@@ -14,7 +14,7 @@ class Arrival:
     """A sensor message with the times that matter.
 
     Attributes:
-        message: As it came.
+        message: As it came; once its worker has it, the `Cut` of its stream.
         stamp_ns: When it was sensed (for sound: its first sample).
         frame_id: Of its header.
         arrived_s: Monotonic time of arrival.

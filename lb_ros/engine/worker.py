@@ -5,15 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoders import MODALITIES, AudioOptions, Binder, DecodeError, ImageOptions
-from encoders.decode.audio_window import WINDOW_S
+from encoders.decode.streams import DEFAULT_CLIP_S, AudioStream, stream_of
 from lb_ros.engine.arrival import Arrival, Encoded
-from lb_ros.engine.clip_input import DEFAULT_WINDOW_S, ClipInput
 from lb_ros.engine.content_check import ContentCheck
 from lb_ros.engine.health import Expectation, InputHealth, Log
 from lb_ros.engine.limits import Limits
@@ -26,10 +26,8 @@ from lb_ros.engine.sample import (
     findings,
     objection,
     preprocess,
-    put_together,
 )
 from lb_ros.engine.slot import Counters, NewestSlot
-from lb_ros.engine.sound_input import SoundInput
 from lb_ros.engine.stage_times import StageTimes
 from lb_ros.engine.watchdog import EXIT_DEVICE, leave
 
@@ -97,7 +95,7 @@ class EncodingWorker:
         images: ImageOptions = PLAIN_IMAGES,
         sound: AudioOptions = PLAIN_SOUND,
         expectation: Expectation | None = None,
-        video_window_s: float = DEFAULT_WINDOW_S,
+        video_window_s: float = DEFAULT_CLIP_S,
     ) -> str:
         """Begin to accept messages of a modality; returns the name to `put` them under.
 
@@ -129,13 +127,10 @@ class EncodingWorker:
             if name in self._sensors:
                 return name
             slot: NewestSlot[Arrival] = NewestSlot(self._wake)
-            stream = SoundInput(WINDOW_S, sound)
+            stream = stream_of(modality, images=images, sound=sound, clip_s=video_window_s)
             content = ContentCheck(modality)
             self._next_s[name] = self._served_s[name] = 0.0
-            pictures = ClipInput(video_window_s)
-            self._sensors[name] = Sensor(
-                modality, source, slot, health, content, stream, images, pictures
-            )
+            self._sensors[name] = Sensor(modality, source, slot, health, content, stream, images)
             self.memory.priorities = sorted(self._sensors, key=self._rank)
         return name
 
@@ -190,28 +185,24 @@ class EncodingWorker:
     def put(self, sensor: str, arrival: Arrival) -> None:
         """Hand a message over; returns at once.
 
-        Sound and clips are put together here, because what is dropped would tear a hole into
-        their windows.
+        Every message joins its stream, so that windows of sound and clips have no holes where a
+        newer message replaces one that waits.
         """
         entry = self._sensors[sensor]
-        try:
-            arrival, fault = put_together(entry, arrival)
-        except DecodeError as error:
-            self.refuse(sensor, 'failed', error.fault, str(error))
-            return
-        if fault:
-            entry.health.note(*fault)
+        cut = entry.stream.add(arrival.message, stamp_ns=arrival.stamp_ns, stamped=arrival.stamped)
+        arrival = replace(arrival, message=cut)
         is_capped = time.monotonic() < self._next_s[sensor]
         entry.slot.put(arrival, replaced='capped' if is_capped else 'dropped')
 
     def forget_past(self, sensor: str) -> None:
         """Begin anew with a sensor whose time has jumped."""
-        self._sensors[sensor].sound.forget()
-        self._sensors[sensor].pictures.forget()
+        self._sensors[sensor].stream.forget()
 
     def describe_sound(self, sensor: str, sound: AudioOptions) -> None:
         """Say what sound messages without a description are, from the next one on."""
-        self._sensors[sensor].sound.options = sound
+        stream = self._sensors[sensor].stream
+        assert isinstance(stream, AudioStream)
+        stream.options = sound
 
     def look(self) -> None:
         """See at once whether what waits is wanted by now."""
@@ -340,16 +331,18 @@ class EncodingWorker:
             self._lack_memory(name)
             return None
         try:
-            raw, start_ns = decode(binder, sensor, arrival)
+            window = decode(binder, sensor, arrival)
+            if window.fault:
+                sensor.health.note(*window.fault)
             decoded_s = time.monotonic()
-            for finding in findings(sensor, raw):
+            for finding in findings(sensor, window.raw):
                 if not finding.usable:
                     raise DecodeError(finding.line, fault=finding.fault)
                 sensor.health.note(finding.fault, finding.line)
-            objected = objection(binder, sensor, raw)
+            objected = objection(binder, sensor, window.raw)
             if objected is not None:
                 sensor.health.note(objected.fault, objected.line)
-            inputs, valid = preprocess(binder, sensor, arrival, raw)
+            inputs, valid = preprocess(binder, sensor, window)
         except DecodeError as error:
             self._fail(name, error.fault, str(error))
             return None
@@ -362,7 +355,8 @@ class EncodingWorker:
             arrival=arrival,
             inputs=inputs,
             valid=valid,
-            start_ns=start_ns,
+            start_ns=window.start_ns,
+            stamp_ns=window.stamp_ns,
             wait_ms=wait_ms,
             decode_ms=(decoded_s - started_s) * 1e3,
             preprocess_ms=(time.monotonic() - decoded_s) * 1e3,
@@ -387,7 +381,7 @@ class EncodingWorker:
             model=binder.model,
             space=binder.space,
             vector=vector,
-            stamp_ns=sample.arrival.stamp_ns,
+            stamp_ns=sample.stamp_ns,
             window_start_ns=sample.start_ns,
             frame_id=sample.arrival.frame_id,
             valid_fraction=sample.valid,

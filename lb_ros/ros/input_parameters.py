@@ -9,7 +9,7 @@ from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
 from rclpy.node import Node
 
 from encoders import MODALITIES, AudioOptions, ImageOptions
-from lb_ros.engine.clip_input import DEFAULT_WINDOW_S
+from encoders.decode.streams import DEFAULT_CLIP_S
 from lb_ros.engine.health import Expectation
 from lb_ros.ros.parameters import declare_parameter
 from lb_ros.ros.picture_topics import AUTO, TRANSPORTS
@@ -50,7 +50,7 @@ class InputParameters:
     sound: AudioOptions
     expectation: Expectation
     max_future_ms: float
-    video_window_s: float = DEFAULT_WINDOW_S
+    video_window_s: float = DEFAULT_CLIP_S
     transport: str = AUTO
 
 
@@ -87,10 +87,10 @@ def declare_input_parameters(node: Node, modality: str) -> InputParameters:
     transport = AUTO
     if MODALITIES[modality].kind != 'sound':
         transport = declare_parameter(node, 'transport', AUTO, ParameterDescriptor(read_only=True))
-    window_s = DEFAULT_WINDOW_S
+    window_s = DEFAULT_CLIP_S
     if MODALITIES[modality].kind == 'clip':
         descriptor = ParameterDescriptor(read_only=True, floating_point_range=[WINDOW_RANGE_S])
-        window_s = declare_parameter(node, 'video_window_s', DEFAULT_WINDOW_S, descriptor)
+        window_s = declare_parameter(node, 'video_window_s', DEFAULT_CLIP_S, descriptor)
     if transport not in TRANSPORTS:
         raise ValueError(
             f'{node.get_name()}: parameter transport must be one of {", ".join(TRANSPORTS)}, '

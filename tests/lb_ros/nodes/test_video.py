@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders import Binder
-from encoders.decode.streams import evenly
+from encoders.decode.streams import PARTS, ClipStream, evenly
 from encoders.model_sets.files import ModelSet, save_model_set
 from encoders.model_sets.manifest import Manifest, ModalitySpec
 from encoders.preprocess.languagebind.video import VideoConfig
@@ -26,7 +26,6 @@ from encoders.text.minilm import text_tower
 from encoders.vision.config import VisionConfig
 from encoders.vision.vit import VisionTower
 from lb_ros.engine.arrival import Arrival, Encoded
-from lb_ros.engine.clip_input import PARTS, ClipInput
 from lb_ros.engine.worker import EncodingWorker
 from lb_ros.ros.stamps import to_ns
 
@@ -152,9 +151,9 @@ def test_a_jump_of_time_begins_a_new_clip(
 
 @given(st.lists(st.integers(0, 4 * 10**9), min_size=1, max_size=200))
 def test_messages_are_kept_for_a_window_and_few_of_them(stamps: list[int]) -> None:
-    clip = ClipInput(1.0)
+    clip = ClipStream('video', 1.0)
     for stamp_ns in stamps:
-        kept = [p.stamp_ns for p in clip.add('', stamp_ns=stamp_ns)]
+        kept = [p.stamp_ns for p in clip.add('', stamp_ns=stamp_ns).content]
         assert kept == sorted(set(kept)) and len(kept) <= PARTS + 1
         assert kept[-1] == stamp_ns and kept[0] >= stamp_ns - 10**9
 
