@@ -102,8 +102,9 @@ def test_no_usable_stamp_is_old_or_far_ahead(offsets: list[int]) -> None:
 def test_a_camera_without_temperatures_is_logged_once_and_again_after_it_was_mended() -> None:
     rig = Rig()
     for _ in range(300):
-        rig.health.note('temperature', '8-bit picture, not a temperature')
         rig.now_s += 1.0
+        rig.health.arrived(stamp_ns=0, now_ns=0)
+        rig.health.note('temperature', '8-bit picture, not a temperature')
     assert len(rig.told) == 1
     assert rig.health.faults['temperature'] == 300
     assert rig.status().level == Level.WARN
