@@ -35,6 +35,8 @@ from encoders import Binder, Predicate, PredicateBank, decode_image
 from encoders.decode import temperature_objection
 from encoders.shipped import shipped
 from lb_ros.dds_profile import use_dds_profile
+from lb_ros.msg import PredicateStates
+from lb_ros.qos import LATCHED
 from train.bags import read_bag
 
 RATE_HZ, SECONDS, START_S, DISCOVERY_S = 10.0, 25.0, 180.0, 3.0
@@ -124,11 +126,7 @@ def drive(tree: Path) -> dict[str, Any]:
     rclpy.init()
     try:
         node = Node('image_transport_driver')
-        limit_s = time.monotonic() + START_S
-        while ('predicates', '/') not in node.get_node_names_and_namespaces():
-            assert time.monotonic() < limit_s
-            time.sleep(0.1)
-        time.sleep(DISCOVERY_S)
+        _wait_until_active(node)
         found = _publish(node)
         time.sleep(1.0)
         bringup.send_signal(signal.SIGINT)
@@ -139,6 +137,17 @@ def drive(tree: Path) -> dict[str, Any]:
     finally:
         bringup.kill()
         rclpy.try_shutdown()
+
+
+def _wait_until_active(node: Node) -> None:
+    """Until the states are published, which a node does when it becomes active."""
+    states: list[PredicateStates] = []
+    node.create_subscription(PredicateStates, 'predicates/state', states.append, LATCHED)
+    limit_s = time.monotonic() + START_S
+    while not states:
+        assert time.monotonic() < limit_s, 'bringup did not become active'
+        rclpy.spin_once(node, timeout_sec=0.1)
+    time.sleep(DISCOVERY_S)
 
 
 def _publish(node: Node) -> dict[str, Any]:
@@ -171,18 +180,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--before', type=Path, help='source tree of an earlier commit')
     parser.add_argument('--turns', type=int, default=2)
+    parser.add_argument('--only', choices=('thermal', 'transport'))
     args = parser.parse_args()
     os.environ['ROS_DOMAIN_ID'] = '58'
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+    if args.only != 'transport':
+        result = {'thermal': thermal(), 'check_ms': check_ms()}
+        print(f'{json.dumps(result, indent=2)}\nwritten to {write_result("thermal", result)}')
+    if args.only == 'thermal':
+        return
     use_dds_profile()
     trees = {'after': ROOT} | ({'before': args.before.resolve()} if args.before else {})
     transport: dict[str, list[Any]] = {name: [] for name in trees}
     for _ in range(args.turns):
         for name, tree in trees.items():
             transport[name].append(drive(tree))
-    result = {'thermal': thermal(), 'check_ms': check_ms(), 'transport': transport}
-    path = write_result('inputs', result)
-    print(f'{json.dumps(result, indent=2)}\nwritten to {path}')
+    path = write_result('transport', transport)
+    print(f'{json.dumps(transport, indent=2)}\nwritten to {path}')
 
 
 if __name__ == '__main__':
