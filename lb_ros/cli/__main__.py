@@ -1,4 +1,4 @@
-"""`python -m lb_ros.cli`."""
+"""`python -m lb_ros.cli.main`."""
 
 import sys
 
