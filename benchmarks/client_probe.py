@@ -97,7 +97,7 @@ def timed_ms(call: Callable[[], Any], count: int, seed: int) -> list[float]:
 def measure(nodes: subprocess.Popen[str], turns: int) -> dict[str, Any]:
     """Latencies of queries and of waits for a state that is there, and the nodes' load."""
     from encoders import Predicate, State
-    from lb_ros.client.client import LanguageClient
+    from lb_ros.client import LanguageClient
 
     # Of every sensor, and never clear enough, so that it stays UNKNOWN whatever comes.
     asked = Predicate.from_sentence('the drawer is open', name='there')

@@ -98,7 +98,7 @@ def main() -> None:
     args = parser.parse_args()
     os.environ['ROS_DOMAIN_ID'] = '72'
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-    command = [sys.executable, '-m', 'lb_ros.cli.main', 'dashboard', '--port', '0']
+    command = [sys.executable, '-m', 'lb_ros.cli', 'dashboard', '--port', '0']
     dashboard = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     use_dds_profile()
     rclpy.init()

@@ -30,7 +30,7 @@ from sensor_msgs.msg import Image
 from benchmarks.environment import write_result
 from encoders import Binder, Line, Predicate, State
 from encoders.predicates.bank import text_vectors
-from lb_ros.client.client import LanguageClient
+from lb_ros.client import LanguageClient
 from lb_ros.dds_profile import use_dds_profile
 from lb_ros.msg import Embedding, PredicateScores
 from lb_ros.ros.stamps import to_ns

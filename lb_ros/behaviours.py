@@ -35,8 +35,8 @@ except ImportError as error:
     ) from error
 
 from encoders import State
-from lb_ros.client.client import Guard as Hold
-from lb_ros.client.client import LanguageClient, NotAnsweredError, PredicateStatus
+from lb_ros.client import Guard as Hold
+from lb_ros.client import LanguageClient, NotAnsweredError, PredicateStatus
 
 __all__ = ['Condition', 'Guard', 'Wait']
 

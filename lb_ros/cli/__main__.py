@@ -1,4 +1,4 @@
-"""`python -m lb_ros.cli.main`."""
+"""`python -m lb_ros.cli`."""
 
 import sys
 

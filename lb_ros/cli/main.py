@@ -242,7 +242,7 @@ def _query() -> tuple[Callable[[Arguments], None], Runner]:
 
 
 def _predicates(name: str) -> tuple[Callable[[Arguments], None], Runner]:
-    from lb_ros.cli.main import predicate_commands as found
+    from lb_ros.cli import predicate_commands as found
 
     return {
         'wait': (found.add_wait_arguments, found.run_wait),

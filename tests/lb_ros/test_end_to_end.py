@@ -26,7 +26,7 @@ from encoders import Binder, Predicate, State  # noqa: E402
 from encoders.model_sets.calibration import Calibration  # noqa: E402
 from encoders.predicates.bank import text_vectors  # noqa: E402
 from encoders.shipped import shipped  # noqa: E402
-from lb_ros.client.client import LanguageClient, PredicateStatus  # noqa: E402
+from lb_ros.client import LanguageClient, PredicateStatus  # noqa: E402
 from lb_ros.msg import Embedding, PredicateScores  # noqa: E402
 from lb_ros.ros.stamps import to_ns  # noqa: E402
 

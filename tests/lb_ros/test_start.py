@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lb_ros.cli.main import main as cli
+from lb_ros.cli import main as cli
 
 LIMIT_S = 60.0
 ROOT = Path(__file__).resolve().parents[2]

@@ -138,7 +138,7 @@ def test_launch_files_need_neither_pytorch_nor_opencv() -> None:
 @pytest.mark.parametrize('name', ON_A_ROBOT)
 def test_help_needs_neither_pytorch_nor_opencv(name: str) -> None:
     words = [name, '--help'] if name else ['--help']
-    done = run(HIDE + 'from lb_ros.cli.main import run_program; sys.exit(run_program())', *words)
+    done = run(HIDE + 'from lb_ros.cli import run_program; sys.exit(run_program())', *words)
     assert done.returncode == 0, done.stderr
     assert 'usage: lb-ros' in done.stdout
     assert not name or name in SUBCOMMANDS
@@ -146,7 +146,7 @@ def test_help_needs_neither_pytorch_nor_opencv(name: str) -> None:
 
 def test_a_subcommand_that_lacks_a_package_names_it() -> None:
     program = 'import sys; sys.modules["pyarrow"] = None\n'
-    program += 'from lb_ros.cli.main import run_program; sys.exit(run_program())'
+    program += 'from lb_ros.cli import run_program; sys.exit(run_program())'
     for words in (('score', '--help'), ('score', 'bag', '-o', 'scored')):
         done = run(program, *words)
         assert done.returncode == 1, done.stderr

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from lb_ros.cli.main import main
+from lb_ros.cli import main
 
 MOMENTS = [{'open(top drawer)': i % 4 > 1, 'dropped(something)': i == 7} for i in range(10)]
 PREDICATES = """

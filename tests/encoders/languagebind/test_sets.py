@@ -23,7 +23,7 @@ from encoders.model_sets.openclip import vision_from_open_clip
 from encoders.text.clip import tokenize
 from encoders.vision.config import VisionConfig
 from encoders.vision.vit import VisionTower
-from lb_ros.cli.main import main
+from lb_ros.cli import main
 
 
 @pytest.fixture(autouse=True)

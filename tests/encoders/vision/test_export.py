@@ -12,7 +12,7 @@ import torch
 from encoders.model_sets.files import load_set
 from encoders.model_sets.sources import load_encoders
 from encoders.vision import export
-from lb_ros.cli.main import main
+from lb_ros.cli import main
 
 missing = [name for name in export.PACKAGES if importlib.util.find_spec(name) is None]
 needs_packages = pytest.mark.skipif(bool(missing), reason=f'the extra `export` lacks {missing}')

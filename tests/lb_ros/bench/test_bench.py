@@ -10,7 +10,7 @@ import pytest
 
 from lb_ros.bench.engine import engine
 from lb_ros.bench.measure import measure
-from lb_ros.cli.main import main
+from lb_ros.cli import main
 
 
 def test_cases_run_in_turn_and_the_first_round_does_not_count() -> None:

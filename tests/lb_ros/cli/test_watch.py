@@ -132,7 +132,7 @@ def test_a_long_sentence_is_wrapped_before_sensors_are_left_out() -> None:
 @pytest.mark.parametrize('signum', [signal.SIGTERM, signal.SIGHUP], ids=lambda s: s.name)
 def test_a_signal_ends_it_as_an_interrupt_does(ros_domain: int, signum: signal.Signals) -> None:
     process = subprocess.Popen(
-        [sys.executable, '-m', 'lb_ros.cli.main', 'watch'],
+        [sys.executable, '-m', 'lb_ros.cli', 'watch'],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

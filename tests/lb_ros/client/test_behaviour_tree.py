@@ -20,7 +20,7 @@ from py_trees.common import Status  # noqa: E402
 
 from encoders import Predicate, State  # noqa: E402
 from lb_ros.behaviours import Condition, Guard, Wait  # noqa: E402
-from lb_ros.client.client import LanguageClient, NotAnsweredError  # noqa: E402
+from lb_ros.client import LanguageClient, NotAnsweredError  # noqa: E402
 from tests.lb_ros.robot import LIMIT_S, START_S, Robot, bringup, listening  # noqa: E402
 
 pytestmark = pytest.mark.ros

@@ -24,8 +24,8 @@ from rclpy.node import Node  # noqa: E402
 
 from encoders import Binder, State  # noqa: E402
 from lb_ros.action import WaitForPredicate  # noqa: E402
-from lb_ros.cli.main import main  # noqa: E402
-from lb_ros.client.client import LanguageClient, NotAnsweredError, NotHeldError  # noqa: E402
+from lb_ros.cli import main  # noqa: E402
+from lb_ros.client import LanguageClient, NotAnsweredError, NotHeldError  # noqa: E402
 from tests.lb_ros.evidence import LIMIT_S, START_S, Source, running, until  # noqa: E402
 
 pytestmark = pytest.mark.ros
@@ -210,7 +210,7 @@ def test_clients_of_a_namespace_share_one_node(client: LanguageClient) -> None:
 # The type supports of a process are loaded once, so that each run needs a process of its own.
 RACE = """
 import threading
-from lb_ros.client.client import LanguageClient
+from lb_ros.client import LanguageClient
 barrier, failed = threading.Barrier(6), []
 def work():
     barrier.wait()

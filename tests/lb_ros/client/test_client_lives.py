@@ -17,7 +17,7 @@ from lifecycle_msgs.srv import ChangeState  # noqa: E402
 
 from encoders import Binder, State  # noqa: E402
 from lb_ros.action import WaitForPredicate  # noqa: E402
-from lb_ros.client.client import GoneError, LanguageClient, NotAnsweredError  # noqa: E402
+from lb_ros.client import GoneError, LanguageClient, NotAnsweredError  # noqa: E402
 from lb_ros.ros.qos import NODE_LEASE_S  # noqa: E402
 from tests.lb_ros.evidence import LIMIT_S, START_S, Source, end, running, start, until  # noqa: E402
 

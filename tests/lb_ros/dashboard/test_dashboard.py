@@ -234,7 +234,7 @@ def test_a_recorded_bag_fills_a_session(
 def test_a_folder_that_is_neither_bag_nor_index_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from lb_ros.cli.main import main
+    from lb_ros.cli import main
 
     assert main(['dashboard', str(tmp_path / 'nothing')]) == 2
     assert 'neither a bag nor an index' in capsys.readouterr().err

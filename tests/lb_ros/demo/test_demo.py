@@ -21,7 +21,7 @@ KEYS = {
 
 
 def lb_ros(*words: str) -> list[str]:
-    return [sys.executable, '-m', 'lb_ros.cli.main', *words]
+    return [sys.executable, '-m', 'lb_ros.cli', *words]
 
 
 @pytest.mark.ros

@@ -25,7 +25,7 @@ from rclpy.qos import qos_profile_sensor_data  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 
 from encoders import Line, Predicate, State  # noqa: E402
-from lb_ros.client.client import LanguageClient, NotAnsweredError  # noqa: E402
+from lb_ros.client import LanguageClient, NotAnsweredError  # noqa: E402
 from lb_ros.msg import Embedding, PredicateScores, PredicateStates  # noqa: E402
 from lb_ros.ros.qos import LATCHED  # noqa: E402
 

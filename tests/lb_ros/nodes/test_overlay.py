@@ -22,7 +22,7 @@ from rclpy.node import Node  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
 from encoders import State  # noqa: E402
-from lb_ros.client.client import LanguageClient  # noqa: E402
+from lb_ros.client import LanguageClient  # noqa: E402
 from lb_ros.nodes.overlay_picture import PANEL_WIDTH, Row, draw_overlay  # noqa: E402
 
 START_S, LIMIT_S = 120.0, 60.0

@@ -18,7 +18,7 @@ from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 
-from lb_ros.client.client import LanguageClient  # noqa: E402
+from lb_ros.client import LanguageClient  # noqa: E402
 from lb_ros.nodes.pacing import Deadlines, Pacing  # noqa: E402
 from lb_ros.ros.timers import every  # noqa: E402
 

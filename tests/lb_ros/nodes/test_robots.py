@@ -21,7 +21,7 @@ from sensor_msgs.msg import Image  # noqa: E402
 
 from encoders import Binder, State  # noqa: E402
 from encoders.model_sets.convert import convert  # noqa: E402
-from lb_ros.client.client import LanguageClient, NotAnsweredError  # noqa: E402
+from lb_ros.client import LanguageClient, NotAnsweredError  # noqa: E402
 from lb_ros.msg import Embedding, PredicateScores  # noqa: E402
 
 pytestmark = pytest.mark.ros

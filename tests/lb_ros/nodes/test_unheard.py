@@ -16,7 +16,7 @@ rclpy = pytest.importorskip('rclpy')
 from rclpy.node import Node  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
 
-from lb_ros.client.client import LanguageClient  # noqa: E402
+from lb_ros.client import LanguageClient  # noqa: E402
 
 pytestmark = pytest.mark.ros
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders import decode_image
-from lb_ros.cli.main import main
+from lb_ros.cli import main
 from train.bags.reader import read_bag
 from train.score.lerobot_format import _statistics, _together
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from encoders import decode_image
-from lb_ros.cli.main import main
+from lb_ros.cli import main
 from train.bags.reader import read_bag
 
 PREDICATES = """

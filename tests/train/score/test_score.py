@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders import SENSED, Binder, Predicate, PredicateBank, decode_image
-from lb_ros.cli.main import main
+from lb_ros.cli import main
 from train.bags.reader import BagReport, read_bag
 from train.score import embed
 from train.score.embed import BagSource, embed_bag

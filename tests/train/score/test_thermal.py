@@ -13,7 +13,7 @@ from encoders import Binder, Predicate, PredicateBank, decode_image
 from encoders.preprocess.mini.image import ImageConfig
 from encoders.preprocess.mini.infrared import InfraredConfig
 from encoders.shipped import shipped
-from lb_ros.cli.main import main
+from lb_ros.cli import main
 from train.bags.reader import BagReport, read_bag
 from train.bags.samples import extract_bag, load_samples
 from train.score.embed import BagSource

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from encoders import Binder, SpaceError
-from lb_ros.cli.main import main
+from lb_ros.cli import main
 from train.bags.reader import BagReport
 from train.score.embed import BagSource, Embeddings
 from train.score.windows import SensorTopics
