@@ -195,14 +195,14 @@ def _wait_for_subscribers(
             for topic, (publisher, _) in publishers.items()
             if not topic.startswith(optional)
             and publisher.get_subscription_count() == 0
-            and not _is_heard_in_another_form(topic, publishers)
+            and not is_heard_in_another_form(topic, publishers)
         ]
         if not missing or time.monotonic() > limit_s:
             return missing
         time.sleep(POLL_S)
 
 
-def _is_heard_in_another_form(topic: str, publishers: dict[str, tuple[Publisher, bool]]) -> bool:
+def is_heard_in_another_form(topic: str, publishers: dict[str, tuple[Publisher, bool]]) -> bool:
     """Whether somebody subscribes to another form of the same pictures: one is enough."""
     base, _, form = topic.rpartition('/')
     raw = base if form in COMPRESSED_FORMS else topic

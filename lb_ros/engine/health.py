@@ -142,8 +142,11 @@ class InputHealth:
                 raise KeyError(f'no such fault: {fault!r}')
             now_s, before_s = self._clock(), self._seen_s.get(fault, -math.inf)
             self._seen_s[fault], self._lines[fault] = now_s, line
+            if fault in STANDING and now_s - before_s <= HOLD_S:
+                self._faults.counts[fault] += 1
+                return
             again = self._faults.note(fault)
-        if again is None or (fault in STANDING and now_s - before_s <= HOLD_S):
+        if again is None:
             return
         end = '' if fault in REPAIRED else '; such messages are skipped and counted'
         self._log(f'{self.name}: topic {self.topic}: {line}{end}{again}')

@@ -242,7 +242,7 @@ def bringup(
     """
     predicates = folder / 'predicates.yaml'
     predicates.write_text(PREDICATES)
-    whole = f"import sys\n{program}\nstart('bringup', sys.argv)"
+    whole = f"import sys\n{program}\nstart('bringup', sys.argv[sys.argv.index('--ros-args') :])"
     command = [sys.executable, '-c', whole, *words]
     command += ['--ros-args', '-p', f'model:={model}', '-p', f'predicates:={predicates}']
     for each in ('silent_after_s:=1.0', 'max_rate_hz:=0.0', 'diagnostics_period_s:=0.1'):

@@ -1,4 +1,4 @@
-"""What Dockerfile and compose.yaml name exists here; no Docker engine is needed."""
+"""What Dockerfile, compose.yaml and docs/robot.md name exists; no Docker engine is needed."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from lb_ros.launching import plan
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / 'Dockerfile').read_text()
+LAUNCH = 'ros2 launch lb_ros '
 COMPOSE = ('compose.yaml', 'compose.cuda.yaml')
 
 
@@ -51,17 +52,28 @@ def test_the_dockerfile_copies_what_is_here_and_runs_the_script_of_robots() -> N
         assert (ROOT / script).stat().st_mode & 0o100, script
 
 
+def check_launch(command: str) -> None:
+    """Fails where there is no such launch file or argument."""
+    file, *words = command.removeprefix(LAUNCH).split()
+    assert (ROOT / 'launch' / file).is_file(), command
+    given = dict(word.split(':=') for word in words)
+    plan({key: re.sub(r'\$\{\w+:-(.*)\}', r'\1', value) for key, value in given.items()})
+
+
 def test_launch_commands_of_services_are_valid() -> None:
-    launched = 0
-    for name, service in services():
-        words = service.get('command', '').split()
-        if words[:3] != ['ros2', 'launch', 'lb_ros']:
-            continue
-        launched += 1
-        assert (ROOT / 'launch' / words[3]).is_file(), name
-        given = dict(word.split(':=') for word in words[4:])
-        plan({key: re.sub(r'\$\{\w+:-(.*)\}', r'\1', value) for key, value in given.items()})
-    assert launched == len(COMPOSE)
+    commands = [service.get('command', '') for _, service in services()]
+    launched = [command for command in commands if command.startswith(LAUNCH)]
+    assert len(launched) == len(COMPOSE)
+    for command in launched:
+        check_launch(command)
+
+
+def test_launch_commands_of_the_worked_page_are_valid() -> None:
+    page = (ROOT / 'docs' / 'robot.md').read_text()
+    launched = re.findall(rf'^{LAUNCH}.*$', page, re.M)
+    assert len(launched) == 2
+    for command in launched:
+        check_launch(command)
 
 
 def test_mounted_files_exist() -> None:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from encoders.shipped import shipped
-from lb_ros.demo.player import message_class, restamp
+from lb_ros.demo.player import is_heard_in_another_form, message_class, restamp
 
 BAG = str(shipped('lb_ros/data/demo_bag'))
 PLAYER = (sys.executable, '-m', 'lb_ros.demo.bag_player', BAG)
@@ -123,3 +123,25 @@ def test_a_mistake_of_the_command_line_is_named(words: list[str], status: int, s
     assert done.returncode == status
     assert says in done.stdout + done.stderr
     assert 'Traceback' not in done.stderr
+
+
+class Heard:
+    def __init__(self, subscribers: int) -> None:
+        self.subscribers = subscribers
+
+    def get_subscription_count(self) -> int:
+        return self.subscribers
+
+
+def test_one_form_of_the_pictures_is_enough_to_begin() -> None:
+    raw, compressed, depth = Heard(1), Heard(0), Heard(0)
+    publishers = {
+        'camera/image': (raw, True),
+        'camera/image/compressed': (compressed, True),
+        'depth/image/compressedDepth': (depth, True),
+    }
+    assert is_heard_in_another_form('camera/image/compressed', publishers)
+    assert not is_heard_in_another_form('camera/image', publishers)
+    assert not is_heard_in_another_form('depth/image/compressedDepth', publishers)
+    raw.subscribers, compressed.subscribers = 0, 1
+    assert is_heard_in_another_form('camera/image', publishers)

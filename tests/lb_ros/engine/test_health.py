@@ -97,3 +97,17 @@ def test_no_usable_stamp_is_old_or_far_ahead(offsets: list[int]) -> None:
             last = now_ns + offset
     zero = check.check(0, now_ns, max_age_ms=1000)
     assert (zero.fault, zero.stamp_ns, zero.usable) == ('no_stamp', now_ns, True)
+
+
+def test_a_camera_without_temperatures_is_logged_once_and_again_after_it_was_mended() -> None:
+    rig = Rig()
+    for _ in range(300):
+        rig.now_s += 1.0
+        rig.health.arrived(stamp_ns=0, now_ns=0)
+        rig.health.note('temperature', '8-bit picture, not a temperature')
+    assert len(rig.told) == 1
+    assert rig.health.faults['temperature'] == 300
+    assert rig.status().level == Level.WARN
+    rig.now_s += HOLD_S + LOG_PERIOD_S
+    rig.health.note('temperature', '8-bit picture, not a temperature')
+    assert len(rig.told) == 2 and '299 more' in rig.told[1]

@@ -14,8 +14,9 @@ from encoders.preprocess.mini.image import ImageConfig
 from encoders.preprocess.mini.infrared import InfraredConfig
 from encoders.shipped import shipped
 from lb_ros.cli import main
-from train.bags.reader import read_bag
+from train.bags.reader import BagReport, read_bag
 from train.bags.samples import extract_bag, load_samples
+from train.score.embed import BagSource
 from train.score.windows import SensorTopics, read_windows
 
 REASON = '8-bit picture, not a temperature'
@@ -116,3 +117,20 @@ def test_a_bag_that_holds_only_compressed_pictures_is_read(drawn: Any, tmp_path:
     windows = list(read_windows(only, SensorTopics(), modalities=['image'], max_rate_hz=0))
     assert [w.topic for w in windows] == ['camera/image/compressed'] * len(MOMENTS)
     assert extract_bag(only, {'image': ImageConfig(size=32)})['image'].any()
+
+
+def test_an_index_leaves_out_what_shows_no_temperatures(
+    bag: Path, tiny_model_set: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip('lancedb')
+    from train.search.index import index_bag
+    from train.search.store import About, MomentStore
+
+    binder = Binder.load(tiny_model_set)
+    store = MomentStore(str(tmp_path / 'i'), About(binder.space, binder.model, 384))
+    sensors = BagSource(bag, SensorTopics(), ('depth', 'infrared'), 15.0)
+    report = BagReport(bag)
+    index_bag(binder, sensors, store, work=tmp_path / 'i', report=report)
+    assert len(store.sample('depth')) == len(MOMENTS)
+    assert not len(store.sample('infrared'))
+    assert sum(REASON in line for line in report.problems) == 1
