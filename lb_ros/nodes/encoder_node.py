@@ -39,6 +39,9 @@ class EncoderNode(LifecycleNode):
 
     def __init__(self, modality: str, **node_options: Any) -> None:
         self.modality = MODALITIES[modality]
+        # Before anything can fail: from Kilted on, rclpy also destroys nodes that were half made.
+        self._overlays: list[Overlay] = []
+        self._microphone: OwnMicrophone | None = None
         super().__init__(f'{self.modality.sensor}_encoder', **node_options)
         self._settings: Settings | None = None
         self.transitions = Transitions(self, answer_within_s=self._answer_within_s)
@@ -52,8 +55,6 @@ class EncoderNode(LifecycleNode):
         )
         self._input_parameters = declare_input_parameters(self, modality)
         self._sensor_inputs: tuple[SensorInput, ...] = ()
-        self._overlays: list[Overlay] = []
-        self._microphone: OwnMicrophone | None = None
         publish_diagnostics(self, self.statuses)
         every(self, LIVELINESS_S / 4, self._assert_liveliness)
 

@@ -48,12 +48,13 @@ class MicrophoneNode(LifecycleNode):
     """
 
     def __init__(self, **node_options: Any) -> None:
+        # Before anything can fail: from Kilted on, rclpy also destroys nodes that were half made.
+        self._capture: Capture | None = None
         super().__init__('microphone', **node_options)
         self.parameters = self._declare()
         self.transitions = Transitions(self, answer_within_s=lambda: 0.0)
         self._publisher = self.create_lifecycle_publisher(AudioChunk, 'microphone/audio', CHUNKS)
         self._told = 0
-        self._capture: Capture | None = None
         self.create_timer(0.02, self._publish)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
