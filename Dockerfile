@@ -6,8 +6,8 @@
 #   docker buildx build --platform linux/arm64 -t lb_ros .
 #   docker build -t lb_ros_camera --target camera .       the driver of RealSense cameras
 #
-# Not run so far: there was no Docker engine where this was written. hadolint has checked it, and its commands ran
-# outside of a container on x86-64 (see docs/robot.md).
+# Not run so far: there was no Docker engine where this was written. hadolint has checked it, and these commands ran
+# outside of a container on x86-64: rosdep install, robot.sh cpu and colcon build (see docs/robot.md).
 
 ARG ROS=ros:jazzy-ros-base
 
