@@ -2,7 +2,7 @@
 
 import sys
 
-from lb_ros.cli.main import run_program
+from lb_ros.cli.commands import run_program
 
 if __name__ == '__main__':  # worker processes import this file again
     sys.exit(run_program())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lb_ros.cli import main as cli
+from lb_ros.cli import commands as cli
 
 LIMIT_S = 60.0
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,7 +116,7 @@ def test_a_node_ends_with_its_reader_where_it_is_asked_to(words: str, ends: bool
 
 def test_a_reader_of_the_command_that_has_gone_ends_it_without_a_traceback() -> None:
     script = (
-        'import sys, lb_ros.cli.main as cli\n'
+        'import sys, lb_ros.cli.commands as cli\n'
         "cli._run = lambda words: print('a line\\n' * 100_000, flush=True)\n"
         'sys.exit(cli.main([]))'
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lb_ros import interpreter
-from lb_ros.cli.main import SUBCOMMANDS
+from lb_ros.cli.commands import SUBCOMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 120.0
