@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +17,7 @@ from encoders.preprocess.mini import audio, depth, image, infrared
 from encoders.text.minilm import text_tower
 from encoders.vision.config import VisionConfig
 from encoders.vision.vit import VisionTower, tie
+from tests.domains import own_domain
 
 with contextlib.suppress(ImportError):
     # PyTorch loads it late. Its LLVM must come before that of the simulator's renderer, in one
@@ -29,8 +28,6 @@ with contextlib.suppress(ImportError):
 settings.register_profile('any machine', deadline=None)
 settings.load_profile('any machine')
 
-_domains = itertools.count()
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests with nodes run last: what fails without ROS should fail first."""
@@ -38,12 +35,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def ros_domain() -> Iterator[int]:
     """A ROS domain of this test's own, also for the processes it starts."""
-    domain = 1 + (os.getpid() * 7 + next(_domains)) % 100
-    monkeypatch.setenv('ROS_DOMAIN_ID', str(domain))
-    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-    yield domain
+    with own_domain() as domain:
+        yield domain
 
 
 @pytest.fixture(scope='session')

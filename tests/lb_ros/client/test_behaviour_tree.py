@@ -144,6 +144,7 @@ def test_a_wait_ends_with_the_state_the_time_or_the_node(
             )
 
 
+@pytest.mark.slow
 def test_a_wait_can_be_stopped_and_fails_with_its_node(
     tiny_model_set: Path, tmp_path: Path, ros_domain: int
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -26,6 +25,7 @@ from encoders import Binder, State  # noqa: E402
 from lb_ros.action import WaitForPredicate  # noqa: E402
 from lb_ros.cli import main  # noqa: E402
 from lb_ros.client import LanguageClient, NotAnsweredError, NotHeldError  # noqa: E402
+from tests.domains import own_domain  # noqa: E402
 from tests.lb_ros.evidence import LIMIT_S, START_S, Source, running, until  # noqa: E402
 
 pytestmark = pytest.mark.ros
@@ -34,11 +34,9 @@ Result = WaitForPredicate.Result
 
 @pytest.fixture(scope='module')
 def nodes(tiny_model_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('ROS_DOMAIN_ID', str(1 + (os.getpid() * 7 + 61) % 100))
-        patch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-        with running('predicates', tiny_model_set, tmp_path_factory.mktemp('client')):
-            yield
+    folder = tmp_path_factory.mktemp('client')
+    with own_domain(), running('predicates', tiny_model_set, folder):
+        yield
 
 
 @pytest.fixture(scope='module')

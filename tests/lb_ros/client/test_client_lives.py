@@ -81,6 +81,7 @@ def test_every_wait_ends_when_the_node_dies(
         gone_within(2.0, client.now_s)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('stop', [signal.SIGINT, signal.SIGKILL])
 def test_a_wait_does_not_outlive_its_node_in_the_next_one(
     tiny_model_set: Path, tmp_path: Path, ros_domain: int, stop: signal.Signals
@@ -107,6 +108,7 @@ def test_a_wait_does_not_outlive_its_node_in_the_next_one(
             end(second)
 
 
+@pytest.mark.slow
 def test_a_node_that_was_only_stopped_is_found_again(
     tiny_model_set: Path, tmp_path: Path, ros_domain: int
 ) -> None:

@@ -32,6 +32,7 @@ from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 from lb_ros.msg import AudioChunk, Embedding, PredicateScores  # noqa: E402
 from lb_ros.ros.qos import LIVELINESS_S  # noqa: E402
 from lb_ros.ros.stamps import to_ns, to_stamp  # noqa: E402
+from tests.domains import own_domain  # noqa: E402
 from tests.lb_ros.robot import (  # noqa: E402
     LIMIT_S,
     RNG,
@@ -70,9 +71,7 @@ class Microphone:
 
 @pytest.fixture(scope='module')
 def robot(tiny_model_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Robot]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('ROS_DOMAIN_ID', str(1 + (os.getpid() * 7 + 53) % 100))
-        patch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    with own_domain():
         folder = tmp_path_factory.mktemp('predicates')
         with listening() as node, bringup(node, tiny_model_set, folder):
             wait_until_all_are_known(node, 'image', 'depth', 'infrared')

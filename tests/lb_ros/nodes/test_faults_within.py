@@ -7,7 +7,6 @@ is made to fail on its own thread, by the error that PyTorch or the clock would 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import time
@@ -34,6 +33,7 @@ from lb_ros.srv import (  # noqa: E402
     QueryText,
     SetPredicates,
 )
+from tests.domains import own_domain  # noqa: E402
 from tests.lb_ros.robot import (  # noqa: E402
     LIMIT_S,
     TOPICS,
@@ -94,11 +94,8 @@ def fault(tmp_path: Path) -> Fault:
 
 @pytest.fixture(scope='module')
 def ears() -> Iterator[Robot]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('ROS_DOMAIN_ID', str(1 + (os.getpid() * 7 + 59) % 100))
-        patch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-        with listening() as found:
-            yield found
+    with own_domain(), listening() as found:
+        yield found
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
 import signal
 import subprocess
@@ -28,6 +27,7 @@ from encoders import Line, Predicate, State  # noqa: E402
 from lb_ros.client import LanguageClient, NotAnsweredError  # noqa: E402
 from lb_ros.msg import Embedding, PredicateScores, PredicateStates  # noqa: E402
 from lb_ros.ros.qos import LATCHED  # noqa: E402
+from tests.domains import own_domain  # noqa: E402
 
 pytestmark = pytest.mark.ros
 
@@ -79,9 +79,7 @@ def bringup(
 ) -> Iterator[subprocess.Popen[str]]:
     predicates = tmp_path_factory.mktemp('predicates') / 'predicates.yaml'
     predicates.write_text(PREDICATES)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
-        patch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    with own_domain():
         command = [sys.executable, '-m', 'lb_ros.start', 'bringup', '--ros-args']
         command += ['-p', f'model:={tiny_model_set}', '-p', f'predicates:={predicates}']
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

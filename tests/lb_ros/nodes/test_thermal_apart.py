@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,11 +30,7 @@ REASON = 'infrared: 8-bit picture, not a temperature'
 
 
 @pytest.fixture
-def robot(
-    tiny_model_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Robot]:
-    monkeypatch.setenv('ROS_DOMAIN_ID', str(1 + (os.getpid() * 7 + 61) % 100))
-    monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+def robot(tiny_model_set: Path, tmp_path: Path, ros_domain: int) -> Iterator[Robot]:
     predicates = tmp_path / 'predicates.yaml'
     predicates.write_text(PREDICATES)
     words = ['--ros-args', '-p', f'model:={tiny_model_set}', '-p', f'predicates:={predicates}']
