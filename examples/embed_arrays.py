@@ -1,0 +1,23 @@
+"""Ask a sentence of an array, without ROS.
+
+python examples/embed_arrays.py
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from encoders import Binder, Predicate, PredicateBank
+
+
+def main() -> None:
+    """Print what a flat wall, 0.9 m away, says about a drawer."""
+    binder = Binder.load('lb-mini')
+    bank = PredicateBank([Predicate.from_sentence('the drawer is open')], binder)
+    depth_mm = np.full((480, 640), 900, np.uint16)
+    for score in bank.score(binder.embed(depth=depth_mm)):
+        print(f'{score.name}: {score.fused:.2f} {", ".join(score.reasons)}')
+
+
+if __name__ == '__main__':
+    main()
