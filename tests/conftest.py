@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,15 @@ with contextlib.suppress(ImportError):
 # How long an example takes says more of what else the machine does than of the code.
 settings.register_profile('any machine', deadline=None)
 settings.load_profile('any machine')
+
+# As in a terminal: under `nohup` and in the background of a shell, processes ignore these, and so
+# would those that tests start and stop.
+for _signum, _usual in (
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGINT, signal.default_int_handler),
+):
+    if signal.getsignal(_signum) is signal.SIG_IGN:
+        signal.signal(_signum, _usual)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
