@@ -253,10 +253,11 @@ def declare_parameter(
         found = _written(node._parameter_overrides[name].value)
         raise ValueError(f'parameter {name}: expected {expected}, not {found}') from error
     except InvalidParameterValueException as error:
+        limits = _limits(descriptor)
+        if not limits:  # refused by a callback of the node, which gives the reason
+            raise ValueError(f'parameter {name}: {error}') from error
         found = _written(node._parameter_overrides[name].value)
-        raise ValueError(
-            f'parameter {name}: must be {_limits(descriptor)}, not {found}'
-        ) from error
+        raise ValueError(f'parameter {name}: must be {limits}, not {found}') from error
 
 
 def _typed(changed: Sequence[Parameter]) -> list[Parameter]:
