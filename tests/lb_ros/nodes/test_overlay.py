@@ -46,7 +46,7 @@ def robot(tiny_model_set: Path, ros_domain: int, tmp_path: Path) -> Iterator[Nod
     try:
         with LanguageClient(timeout_s=START_S) as client:
             client.query(['are you there'])
-            node = Node('viewer', context=client._node.context)
+            node = Node('viewer', context=client._listener.node.context)
             yield node
             node.destroy_node()
         process.send_signal(signal.SIGINT)

@@ -35,7 +35,7 @@ def test_a_question_wakes_a_sensor_that_nobody_listened_to(
     try:
         with LanguageClient(timeout_s=START_S) as client:
             client.query(['a first question'], modalities=['depth'])
-            node = Node('camera', context=client._node.context)
+            node = Node('camera', context=client._listener.node.context)
             camera = node.create_publisher(Image, 'camera/image', 1)
             message = Image(encoding='rgb8', height=48, width=64, step=192, data=bytes(9216))
             limit_s = time.monotonic() + LIMIT_S
