@@ -15,8 +15,8 @@ from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 
 from encoders import MODALITIES, SENSED, Binder, Predicate, State
-from encoders.decode import DecodeError, decode_audio, decode_image
-from encoders.decode.audio_window import WINDOW_S, AudioWindow
+from encoders.decode import DecodeError, decode_image
+from encoders.decode.streams import AudioStream
 from lb_ros.dashboard.session import FUSED, Gauge, Session
 from lb_ros.msg import AudioChunk, Embedding, PredicateScores, PredicateStates, PredicateTruth
 from lb_ros.ros.picture_topics import PictureTopics
@@ -49,7 +49,7 @@ class DashboardNode(Node):
         self._predicates = predicates
         self._truth_names: dict[str, str] = {}
         self._scored_ns = 0
-        self._sound = AudioWindow(WINDOW_S)
+        self._sound = AudioStream()
         self._pictured_s: dict[str, float] = {}
         self._sounds: list[Subscription] = []
         self._pictures: list[PictureTopics] = []
@@ -193,10 +193,9 @@ class DashboardNode(Node):
         return store
 
     def _heard(self, message: Any) -> tuple[Any, int]:
-        chunk = decode_audio(message)
-        start_ns = to_ns(message.header.stamp)
-        window = self._sound.add(chunk.wave, rate_hz=chunk.rate_hz, start_ns=start_ns)
-        return window.wave, window.rate_hz
+        cut = self._sound.add(message, stamp_ns=to_ns(message.header.stamp))
+        wave, rate_hz = self._sound.window(cut).raw
+        return wave, rate_hz
 
 
 def _named(predicates: Sequence[Predicate], names: Sequence[str]) -> dict[str, str]:

@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import MODALITIES, AudioOptions, Binder, DecodeError, ImageOptions
-from encoders.decode.streams import DEFAULT_CLIP_S, AudioStream, stream_of
+from encoders.decode.streams import (
+    DEFAULT_CLIP_S,
+    PLAIN_IMAGES,
+    PLAIN_SOUND,
+    AudioStream,
+    stream_of,
+)
 from lb_ros.engine.arrival import Arrival, Encoded
 from lb_ros.engine.content_check import ContentCheck
 from lb_ros.engine.health import Expectation, InputHealth, Log
@@ -35,7 +41,7 @@ MAX_BATCH = 4
 # Whoever stops waits this long for what is being encoded.
 STOP_S = 2.0
 
-PLAIN_IMAGES, PLAIN_SOUND, UNLIMITED = ImageOptions(), AudioOptions(), Limits()
+UNLIMITED = Limits()
 
 
 class EncodingWorker:
