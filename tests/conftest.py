@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,36 @@ for _signum, _usual in (
 ):
     if signal.getsignal(_signum) is signal.SIG_IGN:
         signal.signal(_signum, _usual)
+
+
+# Packages that not every environment has, and how to recognize a test module that needs them.
+ROS = r'^(import rclpy|from (rclpy|lb_ros\.(client|msg|nodes|ros))\b|pytestmark = .*mark\.ros\b)'
+SIMULATOR = r'^pytestmark = .*mark\.sim\b'
+OPTIONAL = {
+    'rclpy': ROS,
+    'py_trees': r'^import py_trees$',
+    **dict.fromkeys(('mujoco', 'libero', 'metaworld'), SIMULATOR),
+}
+MISSING = [package for package in OPTIONAL if find_spec(package) is None]
+_uncollected: list[str] = []
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out test modules whose packages are not installed; the summary names them."""
+    if not MISSING or collection_path.suffix != '.py':
+        return None
+    text = collection_path.read_text()
+    needed = [name for name in MISSING if re.search(OPTIONAL[name], text, re.M)]
+    if needed:
+        _uncollected.append(f'{collection_path.name} ({", ".join(needed)})')
+    return True if needed else None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List the modules that were left out."""
+    if _uncollected:
+        names = ', '.join(sorted(_uncollected))
+        terminalreporter.write_line(f'not collected, packages are missing: {names}')
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,21 +14,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image
 
-rclpy = pytest.importorskip('rclpy')
-
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
-from rclpy.node import Node  # noqa: E402
-from rclpy.qos import qos_profile_sensor_data  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
-
-from encoders import Binder, Predicate, State  # noqa: E402
-from encoders.model_sets.calibration import Calibration  # noqa: E402
-from encoders.predicates.bank import text_vectors  # noqa: E402
-from encoders.shipped import shipped  # noqa: E402
-from lb_ros.client import LanguageClient, PredicateStatus  # noqa: E402
-from lb_ros.msg import Embedding, PredicateScores  # noqa: E402
-from lb_ros.ros.stamps import to_ns  # noqa: E402
+from encoders import Binder, Predicate, State
+from encoders.model_sets.calibration import Calibration
+from encoders.predicates.bank import text_vectors
+from encoders.shipped import shipped
+from lb_ros.client import LanguageClient, PredicateStatus
+from lb_ros.msg import Embedding, PredicateScores
+from lb_ros.ros.stamps import to_ns
 
 pytestmark = pytest.mark.ros
 

@@ -10,16 +10,14 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-
-rclpy = pytest.importorskip('rclpy')
-
-from rclpy.action import (  # noqa: E402
+import rclpy
+from rclpy.action import (
     get_action_client_names_and_types_by_node,
     get_action_server_names_and_types_by_node,
 )
-from rclpy.node import Node  # noqa: E402
+from rclpy.node import Node
 
-from lb_ros.nodes.process import NODES, _build  # noqa: E402
+from lb_ros.nodes.process import NODES, _build
 
 pytestmark = pytest.mark.ros
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip('rclpy')
-
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
 TESTS = Path(__file__).resolve().parents[1]

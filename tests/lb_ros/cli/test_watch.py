@@ -13,9 +13,6 @@ from collections import deque
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip('rclpy')
-
 from rich.console import Console
 
 from lb_ros.cli.watch import Seen, as_values, screen, sparkline, table

@@ -13,20 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from action_msgs.msg import GoalStatus
+from rclpy.action import ActionClient
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
 
-rclpy = pytest.importorskip('rclpy')
-
-from action_msgs.msg import GoalStatus  # noqa: E402
-from rclpy.action import ActionClient  # noqa: E402
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
-from rclpy.node import Node  # noqa: E402
-
-from encoders import Binder, State  # noqa: E402
-from lb_ros.action import WaitForPredicate  # noqa: E402
-from lb_ros.cli import main  # noqa: E402
-from lb_ros.client import LanguageClient, NotAnsweredError, NotHeldError  # noqa: E402
-from tests.domains import own_domain  # noqa: E402
-from tests.lb_ros.evidence import LIMIT_S, START_S, Source, running, until  # noqa: E402
+from encoders import Binder, State
+from lb_ros.action import WaitForPredicate
+from lb_ros.cli import main
+from lb_ros.client import LanguageClient, NotAnsweredError, NotHeldError
+from tests.domains import own_domain
+from tests.lb_ros.evidence import LIMIT_S, START_S, Source, running, until
 
 pytestmark = pytest.mark.ros
 Result = WaitForPredicate.Result

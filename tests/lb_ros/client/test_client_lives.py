@@ -9,17 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import rclpy
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 
-rclpy = pytest.importorskip('rclpy')
-
-from lifecycle_msgs.msg import Transition  # noqa: E402
-from lifecycle_msgs.srv import ChangeState  # noqa: E402
-
-from encoders import Binder, State  # noqa: E402
-from lb_ros.action import WaitForPredicate  # noqa: E402
-from lb_ros.client import GoneError, LanguageClient, NotAnsweredError  # noqa: E402
-from lb_ros.ros.qos import NODE_LEASE_S  # noqa: E402
-from tests.lb_ros.evidence import LIMIT_S, START_S, Source, end, running, start, until  # noqa: E402
+from encoders import Binder, State
+from lb_ros.action import WaitForPredicate
+from lb_ros.client import GoneError, LanguageClient, NotAnsweredError
+from lb_ros.ros.qos import NODE_LEASE_S
+from tests.lb_ros.evidence import LIMIT_S, START_S, Source, end, running, start, until
 
 pytestmark = pytest.mark.ros
 # From the death of the node to the end of a wait, on a machine that may be busy.

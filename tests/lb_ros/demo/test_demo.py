@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip('rclpy')
-
 TIMEOUT_S = 300
 ROOT = Path(__file__).resolve().parents[3]
 KEYS = {

@@ -16,24 +16,21 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-
-rclpy = pytest.importorskip('rclpy')
-
-from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
-from rclpy.duration import Duration  # noqa: E402
-from rclpy.event_handler import SubscriptionEventCallbacks  # noqa: E402
-from rclpy.qos import (  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.duration import Duration
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.qos import (
     LivelinessPolicy,
     QoSProfile,
     ReliabilityPolicy,
 )
-from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
+from sensor_msgs.msg import CompressedImage, Image
 
-from lb_ros.msg import AudioChunk, Embedding, PredicateScores  # noqa: E402
-from lb_ros.ros.qos import LIVELINESS_S  # noqa: E402
-from lb_ros.ros.stamps import to_ns, to_stamp  # noqa: E402
-from tests.domains import own_domain  # noqa: E402
-from tests.lb_ros.robot import (  # noqa: E402
+from lb_ros.msg import AudioChunk, Embedding, PredicateScores
+from lb_ros.ros.qos import LIVELINESS_S
+from lb_ros.ros.stamps import to_ns, to_stamp
+from tests.domains import own_domain
+from tests.lb_ros.robot import (
     LIMIT_S,
     RNG,
     TOPICS,

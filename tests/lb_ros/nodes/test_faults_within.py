@@ -14,27 +14,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
 
-rclpy = pytest.importorskip('rclpy')
-
-from diagnostic_msgs.msg import DiagnosticStatus  # noqa: E402
-from lifecycle_msgs.msg import Transition  # noqa: E402
-from lifecycle_msgs.srv import ChangeState  # noqa: E402
-from rcl_interfaces.srv import SetParameters  # noqa: E402
-from rclpy.parameter import Parameter  # noqa: E402
-
-from encoders.model_sets.manifest import MANIFEST, WEIGHTS  # noqa: E402
-from lb_ros.msg import Predicate  # noqa: E402
-from lb_ros.ros.stamps import to_ns  # noqa: E402
-from lb_ros.srv import (  # noqa: E402
+from encoders.model_sets.manifest import MANIFEST, WEIGHTS
+from lb_ros.msg import Predicate
+from lb_ros.ros.stamps import to_ns
+from lb_ros.srv import (
     AddPredicates,
     ListPredicates,
     LoadModel,
     QueryText,
     SetPredicates,
 )
-from tests.domains import own_domain  # noqa: E402
-from tests.lb_ros.robot import (  # noqa: E402
+from tests.domains import own_domain
+from tests.lb_ros.robot import (
     LIMIT_S,
     TOPICS,
     Robot,

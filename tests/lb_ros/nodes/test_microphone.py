@@ -8,8 +8,6 @@ import sys
 import numpy as np
 import pytest
 
-pytest.importorskip('rclpy')
-
 from encoders import decode_audio
 from lb_ros.engine.capture import load_sounddevice
 from lb_ros.nodes.microphone_node import MicrophoneParameters, chunk_message

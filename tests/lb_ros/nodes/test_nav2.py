@@ -11,13 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 
-rclpy = pytest.importorskip('rclpy')
-
-from lifecycle_msgs.msg import State, Transition  # noqa: E402
-from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
-
-from tests.lb_ros.robot import (  # noqa: E402
+from tests.lb_ros.robot import (
     LIMIT_S,
     START_S,
     Robot,

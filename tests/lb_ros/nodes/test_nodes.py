@@ -13,21 +13,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.parameter_client import AsyncParameterClient
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image
 
-rclpy = pytest.importorskip('rclpy')
-
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
-from rclpy.node import Node  # noqa: E402
-from rclpy.parameter import Parameter  # noqa: E402
-from rclpy.parameter_client import AsyncParameterClient  # noqa: E402
-from rclpy.qos import qos_profile_sensor_data  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
-
-from encoders import Line, Predicate, State  # noqa: E402
-from lb_ros.client import LanguageClient, NotAnsweredError  # noqa: E402
-from lb_ros.msg import Embedding, PredicateScores, PredicateStates  # noqa: E402
-from lb_ros.ros.qos import LATCHED  # noqa: E402
-from tests.domains import own_domain  # noqa: E402
+from encoders import Line, Predicate, State
+from lb_ros.client import LanguageClient, NotAnsweredError
+from lb_ros.msg import Embedding, PredicateScores, PredicateStates
+from lb_ros.ros.qos import LATCHED
+from tests.domains import own_domain
 
 pytestmark = pytest.mark.ros
 

@@ -15,15 +15,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import rclpy
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage, Image
 
-rclpy = pytest.importorskip('rclpy')
-
-from rclpy.node import Node  # noqa: E402
-from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
-
-from encoders import State  # noqa: E402
-from lb_ros.client import LanguageClient  # noqa: E402
-from lb_ros.nodes.overlay_picture import PANEL_WIDTH, Row, draw_overlay  # noqa: E402
+from encoders import State
+from lb_ros.client import LanguageClient
+from lb_ros.nodes.overlay_picture import PANEL_WIDTH, Row, draw_overlay
 
 START_S, LIMIT_S = 120.0, 60.0
 TOPIC = 'overlay/camera/image/compressed'

@@ -9,18 +9,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import rclpy
+from builtin_interfaces.msg import Time
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rosgraph_msgs.msg import Clock
 
-rclpy = pytest.importorskip('rclpy')
-
-from builtin_interfaces.msg import Time  # noqa: E402
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
-from rclpy.node import Node  # noqa: E402
-from rclpy.parameter import Parameter  # noqa: E402
-from rosgraph_msgs.msg import Clock  # noqa: E402
-
-from lb_ros.client import LanguageClient  # noqa: E402
-from lb_ros.nodes.pacing import Deadlines, Pacing  # noqa: E402
-from lb_ros.ros.timers import every  # noqa: E402
+from lb_ros.client import LanguageClient
+from lb_ros.nodes.pacing import Deadlines, Pacing
+from lb_ros.ros.timers import every
 
 pytestmark = pytest.mark.ros
 

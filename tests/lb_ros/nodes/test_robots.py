@@ -11,18 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image
 
-rclpy = pytest.importorskip('rclpy')
-
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
-from rclpy.node import Node  # noqa: E402
-from rclpy.qos import qos_profile_sensor_data  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
-
-from encoders import Binder, State  # noqa: E402
-from encoders.model_sets.convert import convert  # noqa: E402
-from lb_ros.client import LanguageClient, NotAnsweredError  # noqa: E402
-from lb_ros.msg import Embedding, PredicateScores  # noqa: E402
+from encoders import Binder, State
+from encoders.model_sets.convert import convert
+from lb_ros.client import LanguageClient, NotAnsweredError
+from lb_ros.msg import Embedding, PredicateScores
 
 pytestmark = pytest.mark.ros
 

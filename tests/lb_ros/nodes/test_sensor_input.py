@@ -10,25 +10,22 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-rclpy = pytest.importorskip('rclpy')
-
-from rclpy.context import Context  # noqa: E402
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
-from rclpy.node import Node  # noqa: E402
-from rclpy.parameter import Parameter  # noqa: E402
-from rclpy.qos import (  # noqa: E402
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import (
     DurabilityPolicy,
     QoSProfile,
     ReliabilityPolicy,
 )
-from sensor_msgs.msg import Image  # noqa: E402
-from std_msgs.msg import String  # noqa: E402
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
 
-from lb_ros.nodes.encoder_node import EncoderNode  # noqa: E402
-from lb_ros.nodes.shared_model import SharedModel  # noqa: E402
-from lb_ros.ros.parameters import Settings  # noqa: E402
-from lb_ros.ros.stamps import to_stamp  # noqa: E402
+from lb_ros.nodes.encoder_node import EncoderNode
+from lb_ros.nodes.shared_model import SharedModel
+from lb_ros.ros.parameters import Settings
+from lb_ros.ros.stamps import to_stamp
 
 pytestmark = pytest.mark.ros
 LIMIT_S = 30.0

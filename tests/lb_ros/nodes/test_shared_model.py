@@ -7,9 +7,6 @@ from pathlib import Path
 import pytest
 
 from encoders.model_sets.golden import golden_input
-
-pytest.importorskip('rclpy')
-
 from lb_ros.nodes.shared_model import SharedModel
 from lb_ros.ros.parameters import Parameters
 

@@ -10,12 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-rclpy = pytest.importorskip('rclpy')
-
-from encoders import State  # noqa: E402
-from lb_ros.msg import PredicateScores  # noqa: E402
-from lb_ros.srv import QueryText  # noqa: E402
-from tests.lb_ros.robot import (  # noqa: E402
+from encoders import State
+from lb_ros.msg import PredicateScores
+from lb_ros.srv import QueryText
+from tests.lb_ros.robot import (
     END_S,
     PREDICATES,
     RNG,

@@ -9,20 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image
 
-rclpy = pytest.importorskip('rclpy')
-
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
-from rclpy.qos import qos_profile_sensor_data  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
-
-from encoders import Binder  # noqa: E402
-from encoders.model_sets.files import ModelSet, save_model_set  # noqa: E402
-from encoders.shipped import shipped  # noqa: E402
-from encoders.text.minilm import text_tower  # noqa: E402
-from encoders.vision.vit import VisionTower  # noqa: E402
-from lb_ros.msg import Embedding  # noqa: E402
-from train.training.recipe import load_recipe  # noqa: E402
+from encoders import Binder
+from encoders.model_sets.files import ModelSet, save_model_set
+from encoders.shipped import shipped
+from encoders.text.minilm import text_tower
+from encoders.vision.vit import VisionTower
+from lb_ros.msg import Embedding
+from train.training.recipe import load_recipe
 
 pytestmark = pytest.mark.ros
 

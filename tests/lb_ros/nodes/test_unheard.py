@@ -10,13 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from rclpy.node import Node
+from sensor_msgs.msg import Image
 
-rclpy = pytest.importorskip('rclpy')
-
-from rclpy.node import Node  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
-
-from lb_ros.client import LanguageClient  # noqa: E402
+from lb_ros.client import LanguageClient
 
 pytestmark = pytest.mark.ros
 

@@ -109,6 +109,8 @@ def test_the_segment_of_a_killed_node_is_freed_and_that_of_a_living_one_kept() -
 def test_a_choice_of_udp_alone_is_respected(
     ros_domain: int, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
+    for name in VARIABLES:  # which a test before may have set in this process
+        monkeypatch.delenv(name, raising=False)
     # The range LOCALHOST has transports of its own, whatever is chosen.
     monkeypatch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'SUBNET')
     with running(*words) as process:

@@ -8,19 +8,16 @@ from typing import Any
 
 import pytest
 import yaml
+from rclpy.context import Context
+from rclpy.node import Node
+from rclpy.parameter import Parameter
 
-rclpy = pytest.importorskip('rclpy')
-
-from rclpy.context import Context  # noqa: E402
-from rclpy.node import Node  # noqa: E402
-from rclpy.parameter import Parameter  # noqa: E402
-
-from encoders import LIVE  # noqa: E402
-from lb_ros.nodes.bringup_node import BringupNode  # noqa: E402
-from lb_ros.nodes.encoder_node import EncoderNode  # noqa: E402
-from lb_ros.nodes.microphone_node import MicrophoneNode  # noqa: E402
-from lb_ros.nodes.predicates_node import PredicatesNode  # noqa: E402
-from lb_ros.ros.parameters import (  # noqa: E402
+from encoders import LIVE
+from lb_ros.nodes.bringup_node import BringupNode
+from lb_ros.nodes.encoder_node import EncoderNode
+from lb_ros.nodes.microphone_node import MicrophoneNode
+from lb_ros.nodes.predicates_node import PredicatesNode
+from lb_ros.ros.parameters import (
     Parameters,
     Settings,
     declare_parameters,

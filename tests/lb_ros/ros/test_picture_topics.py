@@ -9,15 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage, Image
 
-rclpy = pytest.importorskip('rclpy')
-
-from rclpy.context import Context  # noqa: E402
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
-from rclpy.node import Node  # noqa: E402
-from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
-
-from lb_ros.ros.picture_topics import (  # noqa: E402
+from lb_ros.ros.picture_topics import (
     AUTO,
     RAW,
     SETTLE_S,
@@ -26,7 +23,7 @@ from lb_ros.ros.picture_topics import (  # noqa: E402
     compressed_forms,
     wanted_forms,
 )
-from lb_ros.ros.stamps import to_stamp  # noqa: E402
+from lb_ros.ros.stamps import to_stamp
 
 LIMIT_S = 30.0
 FORMS = compressed_forms('depth')

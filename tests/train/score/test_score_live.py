@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rclpy
 
-rclpy = pytest.importorskip('rclpy')
-
-from encoders import Binder, load_predicates  # noqa: E402
-from train.bags.reader import BagReport  # noqa: E402
-from train.score.embed import BagSource, embed_bag  # noqa: E402
-from train.score.track import Scored, track  # noqa: E402
-from train.score.windows import SensorTopics  # noqa: E402
+from encoders import Binder, load_predicates
+from train.bags.reader import BagReport
+from train.score.embed import BagSource, embed_bag
+from train.score.track import Scored, track
+from train.score.windows import SensorTopics
 
 pytestmark = pytest.mark.ros
 

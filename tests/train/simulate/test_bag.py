@@ -8,13 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-
-import train.simulate  # noqa: F401  # chooses the renderer before mujoco is imported
-
-pytest.importorskip('mujoco', reason='the simulator is an optional extra')
-
 from rosbags.rosbag2 import WriterError
 
+import train.simulate  # noqa: F401  # chooses the renderer before mujoco is imported
 from encoders.decode import decode_audio, decode_image
 from train.bags.reader import BagMessage, BagReport, read_bag
 from train.bags.samples import load_samples

@@ -13,10 +13,6 @@ import numpy as np
 import pytest
 
 import train.simulate  # noqa: F401  # chooses the renderer before mujoco is imported
-
-pytest.importorskip('mujoco', reason='the simulator is an optional extra')
-pytest.importorskip('libero', reason='the simulator is an optional extra')
-
 from encoders import decode_image
 from train.bags.reader import read_bag
 from train.bags.storage import read_marks

@@ -13,10 +13,6 @@ import numpy as np
 import pytest
 
 import train.simulate  # noqa: F401  # chooses the renderer before mujoco is imported
-
-pytest.importorskip('mujoco', reason='the simulator is an optional extra')
-pytest.importorskip('metaworld', reason='the simulator is an optional extra')
-
 from encoders.decode import decode_audio
 from train.bags.reader import BagMessage, read_bag
 from train.bags.storage import read_marks

@@ -8,10 +8,6 @@ import numpy as np
 import pytest
 
 import train.simulate  # noqa: F401  # chooses the renderer before mujoco is imported
-
-pytest.importorskip('mujoco', reason='the simulator is an optional extra')
-pytest.importorskip('libero', reason='the simulator is an optional extra')
-
 from train.simulate.camera import INFRARED_SIZE, REGION_SIZE, SIZE, Camera
 from train.simulate.scene import CAMERA, Scene, Thing, Vector, list_scenes
 from train.simulate.shots import arrange, shots, shut_sounds, spot_at

@@ -7,9 +7,6 @@ import pytest
 from numpy.typing import NDArray
 
 import train.simulate  # noqa: F401  # chooses the renderer before mujoco is imported
-
-pytest.importorskip('mujoco', reason='the simulator is an optional extra')
-
 from train.simulate.sound import DISTRACTORS, RATE_HZ, VOICES, synthesise
 from train.simulate.world import SoundEvent
 
