@@ -99,8 +99,8 @@ def _layer_state(published: str, own: str, tensors: Mapping[str, Tensor]) -> dic
     return state
 
 
-def load_bert(folder: Path, *, limit: int) -> tuple[Bert, BertTokenizer, dict[str, Tensor]]:
-    """The encoder, its tokenizer, and the published tensors by name."""
+def load_bert(folder: Path, *, limit: int) -> tuple[Bert, BertTokenizer]:
+    """The encoder of a folder, and its tokenizer."""
     tensors = load_file(folder / 'model.safetensors')
     bert = Bert(json.loads((folder / 'config.json').read_text()), tensors)
-    return bert, BertTokenizer(folder / 'tokenizer.json', limit=limit), tensors
+    return bert, BertTokenizer(folder / 'tokenizer.json', limit=limit)

