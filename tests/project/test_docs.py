@@ -12,10 +12,9 @@ PAGES = sorted(
     path
     for path in (*ROOT.glob('*.md'), *ROOT.glob('docs/*.md'), ROOT / 'benchmarks' / 'README.md')
 )
-# A folder of the repository, then a path in it, as code in a sentence.
-NAMED = re.compile(
-    r'`((?:encoders|lb_ros|train|tests|benchmarks|config|scripts|lb_ros_bt)/[\w./-]*\w)`'
-)
+# A path in a folder of the repository, as code in a sentence; not the name of a message type.
+FOLDERS = 'encoders|lb_ros|train|tests|benchmarks|config|scripts|lb_ros_bt'
+NAMED = re.compile(rf'`((?:{FOLDERS})/(?!msg/|srv/|action/)[\w./-]*\w)`')
 
 
 def anchors(page: Path) -> set[str]:
