@@ -1,4 +1,4 @@
-"""Inputs that are the same on every machine, to see whether a set still gives its vectors."""
+"""Inputs that are equal on every machine, to verify the vectors of a model set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TOLERANCE = 1e-4
 
 
 def golden_input(modality: str) -> Any:
-    """A raw sample, made of whole numbers only."""
+    """A raw sample, computed from integers only."""
     rows, columns = np.mgrid[0:240, 0:320]
     pattern = (rows * 7 + columns * 3 + rows * columns // 11) % 256
     if modality == 'depth':

