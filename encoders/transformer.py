@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
+
+from encoders.errors import ModelSetError
 
 ACTIVATIONS = ('gelu', 'quick_gelu')
 
@@ -18,6 +21,17 @@ def check_transformer(width: int, heads: int, activation: str) -> None:
         raise ValueError(f'width {width} is not divisible by {heads} heads')
     if activation not in ACTIVATIONS:
         raise ValueError(f'hidden_act must be one of {ACTIVATIONS}, not {activation!r}')
+
+
+def refuse_infinite(tensor: Tensor, name: str) -> None:
+    """Refuse a tensor in which a value is infinite or NaN.
+
+    Raises:
+        ModelSetError: There is one; the text begins with `name`.
+    """
+    if tensor.numel() and not all(bool(torch.isfinite(end)) for end in torch.aminmax(tensor)):
+        count = int((~torch.isfinite(tensor)).sum())
+        raise ModelSetError(f'{name} has {count} of {tensor.numel()} values that are not finite')
 
 
 @contextmanager

@@ -6,7 +6,6 @@ Tensors get their names in the plain, released state dictionary: LoRA matrices a
 
 from __future__ import annotations
 
-import json
 import pickle
 import re
 from collections.abc import Mapping
@@ -20,11 +19,19 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from encoders.errors import ModelSetError
+from encoders.reading import read_json, refuse_pointer, why_unreadable
+from encoders.transformer import refuse_infinite
 
 # In order of preference.
 WEIGHTS = ('model.safetensors', 'pytorch_model.bin')
 INDEXES = ('model.safetensors.index.json', 'pytorch_model.bin.index.json')
 SUFFIXES = ('.safetensors', '.bin', '.pt', '.pth')
+# What training puts around a state dictionary, and before the names in it.
+NESTS = ('state_dict', 'model_state_dict', 'model', 'module', 'net')
+_WRAPPERS = re.compile(
+    r'(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module'
+    r'|module|base_model\.model)\.'
+)
 _LORA = re.compile(r'\.lora_([AB])(\.[^.]+)?\.weight$')
 _LAYER = re.compile(r'\.layers\.(\d+)\.')
 
@@ -93,7 +100,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read a file of weights, or a folder with one.
 
     Raises:
-        ModelSetError: The file is missing or damaged, or two names mean the same tensor.
+        ModelSetError: There is no such file, it is damaged, two of its names mean the same, or a
+            value is not finite.
     """
     found = _find(path)
     tensors: dict[str, Tensor] = {}
@@ -106,14 +114,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
             raise ModelSetError(f'{found}: {original[plain]} and {name} are the same tensor')
         if not tensor.is_floating_point():
             raise ModelSetError(f'{found}: tensor {name} is {tensor.dtype}, expected floats')
+        refuse_infinite(tensor, f'{found}: tensor {name}')
         tensors[plain], original[plain] = tensor, name
     return Checkpoint(found, tensors, original)
 
 
 def plain_name(name: str) -> str:
-    """The name without the prefixes of peft (old and new) and distributed training."""
-    name = name.removeprefix('module.')
-    name = name.replace('.base_model.model.', '.').replace('.base_layer.', '.')
+    """The name without what peft, compilation and distributed training add to it."""
+    name = _WRAPPERS.sub('', name).replace('.base_layer.', '.')
+    while name.startswith('model.'):
+        name = name.removeprefix('model.')
     return _LORA.sub(r'.lora_\1', name)
 
 
@@ -143,19 +153,22 @@ def _find(path: Path) -> Path:
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
+        refuse_pointer(path)
         if path.name in INDEXES:
             return _read_parts(path)
         if path.suffix == '.safetensors':
             return load_file(path)
         return _plain_dictionary(_load_pickle(path))
+    except ModelSetError:
+        raise
     except (OSError, RuntimeError, SafetensorError, pickle.UnpicklingError, EOFError) as error:
-        raise ModelSetError(f'{path}: cannot be read: {error}') from error
+        raise ModelSetError(f'{path}: {why_unreadable(error)}') from error
     except (KeyError, ValueError) as error:
         raise ModelSetError(f'{path}: {error}') from error
 
 
 def _read_parts(index: Path) -> dict[str, Tensor]:
-    places: dict[str, str] = json.loads(index.read_text())['weight_map']
+    places: dict[str, str] = read_json(index)['weight_map']
     tensors: dict[str, Tensor] = {}
     for part in sorted(set(places.values())):
         tensors |= _read(index.parent / part)
@@ -173,9 +186,12 @@ def _load_pickle(path: Path) -> Any:
 
 
 def _plain_dictionary(loaded: Any) -> dict[str, Tensor]:
-    """The state dictionary in a training checkpoint."""
-    if isinstance(loaded, Mapping) and isinstance(loaded.get('state_dict'), Mapping):
-        loaded = loaded['state_dict']
+    """The state dictionary itself, out of what training saves around it."""
+    while isinstance(loaded, Mapping):
+        nest = next((key for key in NESTS if isinstance(loaded.get(key), Mapping)), None)
+        if nest is None:
+            break
+        loaded = loaded[nest]
     if not isinstance(loaded, Mapping):
         raise ValueError(f'holds a {type(loaded).__name__}, not a dictionary of tensors')
     for name, value in loaded.items():

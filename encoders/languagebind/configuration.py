@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from encoders.errors import ModelSetError
+from encoders.reading import read_json, snapshot_of
 from encoders.text.clip import TextConfig
 from encoders.vision.config import LORA_ALPHA, VisionConfig
 
 CONFIG = 'config.json'
+# Newer libraries write only what differs from the defaults of CLIP's configurations.
+PROJECTION = 512
+_SHARED = {'hidden_act': 'quick_gelu', 'layer_norm_eps': 1e-5, 'num_hidden_layers': 12}
+VISION_DEFAULTS = {
+    **_SHARED,
+    'hidden_size': 768,
+    'intermediate_size': 3072,
+    'num_attention_heads': 12,
+    'image_size': 224,
+    'patch_size': 32,
+}
+TEXT_DEFAULTS = {
+    **_SHARED,
+    'hidden_size': 512,
+    'intermediate_size': 2048,
+    'num_attention_heads': 8,
+    'vocab_size': 49408,
+    'max_position_embeddings': 77,
+}
 # Image, depth and infrared have networks of the same shape.
 MODEL_TYPES = {
     'LanguageBindImage': 'image',
@@ -46,13 +65,15 @@ def read_config(folder: Path) -> ReleasedConfig:
         ModelSetError: The file is missing or not JSON, or an entry is missing or wrong; the
             message names it.
     """
-    path = folder / CONFIG
+    path = snapshot_of(folder) / CONFIG
     try:
-        values = json.loads(path.read_text())
-        projection = int(values['projection_dim'])
+        values = read_json(path)
+        projection = int(values.get('projection_dim', PROJECTION))
         modality = MODEL_TYPES.get(str(values.get('model_type')))
         vision = _vision(values['vision_config'], projection, video=modality == 'video')
         text = _text(values['text_config'], projection)
+    except ModelSetError:
+        raise
     except KeyError as error:
         raise ModelSetError(f'{path}: no key {error.args[0]!r}') from error
     except (OSError, TypeError, ValueError) as error:
@@ -66,6 +87,7 @@ def read_config(folder: Path) -> ReleasedConfig:
 
 
 def _vision(values: Mapping[str, Any], projection: int, *, video: bool) -> VisionConfig:
+    values = {**VISION_DEFAULTS, **values}
     per_frame = values.get('clip_type') == 'vl_new'
     tube = int(values.get('tube_size') or 1)
     if per_frame and tube != 1:
@@ -89,6 +111,7 @@ def _vision(values: Mapping[str, Any], projection: int, *, video: bool) -> Visio
 
 
 def _text(values: Mapping[str, Any], projection: int) -> TextConfig:
+    values = {**TEXT_DEFAULTS, **values}
     return TextConfig(
         **_transformer(values),
         vocabulary=int(values['vocab_size']),

@@ -14,6 +14,7 @@ from encoders.errors import ModelSetError
 from encoders.languagebind.checkpoint import Checkpoint, read_checkpoint
 from encoders.languagebind.configuration import CONFIG, ReleasedConfig, read_config
 from encoders.preprocess import Config, languagebind, with_options
+from encoders.reading import snapshot_of
 from encoders.text.clip import check_tokenizer, text_shapes, text_space
 from encoders.vision.config import VisionConfig
 from encoders.vision.vit import vision_shapes
@@ -48,6 +49,7 @@ def read_released(path: Path) -> ReleasedTensors:
     Raises:
         ModelSetError: A file or tensor is missing, unexpected or misshapen; the message names it.
     """
+    path = snapshot_of(path)
     folder = path.parent if path.is_file() else path
     if not folder.is_dir():
         raise ModelSetError(f'{path}: there is no such checkpoint')

@@ -10,12 +10,8 @@ from typing import Any
 from encoders.errors import ModelSetError, SpaceError
 from encoders.languagebind.released import preprocessing, read_released
 from encoders.model_sets.files import Options, write_set
-from encoders.model_sets.manifest import (
-    MANIFEST,
-    Manifest,
-    ModalitySpec,
-    sha256_of,
-)
+from encoders.model_sets.manifest import Manifest, ModalitySpec, sha256_of
+from encoders.model_sets.places import MANIFEST
 
 
 def convert(

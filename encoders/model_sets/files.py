@@ -19,8 +19,6 @@ from encoders.model_sets.calibration import Calibration
 from encoders.model_sets.encoder import EncoderSet, TextTower, no_encoder
 from encoders.model_sets.golden import SENTENCE, TOLERANCE, golden_input
 from encoders.model_sets.manifest import (
-    MANIFEST,
-    WEIGHTS,
     Manifest,
     Stored,
     read_manifest,
@@ -28,11 +26,14 @@ from encoders.model_sets.manifest import (
     share_with_readers,
     write_manifest,
 )
+from encoders.model_sets.places import MANIFEST, WEIGHTS
 from encoders.model_sets.sharing import TensorPool, digest
 from encoders.model_sets.towers import TowerEncoder, build_tower
 from encoders.preprocess import with_options
+from encoders.reading import refuse_pointer
 from encoders.text.clip import VOCABULARY, ClipText, TextConfig, text_shapes
 from encoders.text.minilm import text_tower
+from encoders.transformer import refuse_infinite
 from encoders.vision.vit import VisionTower, vision_shapes
 
 Options = Mapping[str, Mapping[str, Any]]
@@ -187,6 +188,7 @@ def verify(folder: Path) -> dict[str, float]:
 def _intact(folder: Path) -> Stored:
     stored = read_manifest(folder)
     try:
+        refuse_pointer(stored.weights)
         found = sha256_of(stored.weights)
     except OSError as error:
         raise ModelSetError(f'{stored.weights}: {error.strerror}') from error
@@ -267,6 +269,7 @@ def _take(
         if places[name] not in known:
             raise ModelSetError(f'{path}: missing tensor {places[name]}')
         tensors[name] = file.get_tensor(places[name])
+        refuse_infinite(tensors[name], f'{path}: tensor {places[name]}')
         if tensors[name].shape != shape:
             raise ModelSetError(
                 f'{path}: tensor {places[name]} has shape {list(tensors[name].shape)}, '

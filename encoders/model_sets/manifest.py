@@ -12,12 +12,12 @@ from typing import Any
 
 from encoders.errors import ModelSetError
 from encoders.modalities import modality
+from encoders.model_sets.places import MANIFEST, WEIGHTS
 from encoders.preprocess import Config, config_from_dict, config_to_dict
+from encoders.reading import read_json
 from encoders.vision.config import VisionConfig
 
 FORMAT = 2
-MANIFEST, WEIGHTS = 'manifest.json', 'weights.safetensors'
-SHIPPED = Path(__file__).resolve().parents[1] / 'models'
 NUMBERS = re.compile(r'\[[-\d.e,\s]+\]')  # a list of them takes one line
 REQUIRED = ('name', 'space', 'sha256', 'text', 'modalities', 'licence', 'provenance')
 
@@ -88,22 +88,6 @@ class Stored:
         return self.places[modality].get(name, f'{modality}/{name}')
 
 
-def find_model_set(name_or_path: str | Path) -> Path:
-    """The folder of a model set, by the name of a shipped set or by path.
-
-    Raises:
-        ModelSetError: The set does not exist; the message lists the shipped ones.
-    """
-    for folder in (SHIPPED / str(name_or_path), Path(name_or_path)):
-        if (folder / MANIFEST).is_file():
-            return folder
-    shipped = ', '.join(sorted(p.parent.name for p in SHIPPED.glob(f'*/{MANIFEST}')))
-    raise ModelSetError(
-        f'no model set {str(name_or_path)!r}: neither a folder with {MANIFEST} '
-        f'nor one of the shipped sets ({shipped or "none"})'
-    )
-
-
 def read_manifest(folder: Path) -> Stored:
     """Read a manifest.
 
@@ -112,7 +96,7 @@ def read_manifest(folder: Path) -> Stored:
     """
     path = folder / MANIFEST
     try:
-        values = json.loads(path.read_text())
+        values = read_json(path)
         if values['format'] != FORMAT:
             raise ValueError(f'format {values["format"]}, expected {FORMAT}')
         for key in REQUIRED:
@@ -127,6 +111,8 @@ def read_manifest(folder: Path) -> Stored:
             provenance=values['provenance'],
         )
         places = {name: dict(entry.get('places') or {}) for name, entry in entries.items()}
+    except ModelSetError:
+        raise
     except KeyError as error:
         raise ModelSetError(f'{path}: no key {error.args[0]!r}') from error
     except (OSError, TypeError, ValueError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,9 +12,10 @@ from encoders.languagebind.configuration import CONFIG, read_config
 from encoders.modalities import MODALITIES
 from encoders.model_sets.encoder import EncoderSet, no_encoder
 from encoders.model_sets.files import load_set
-from encoders.model_sets.manifest import MANIFEST, find_model_set
 from encoders.model_sets.openclip import PREFIX, load_open_clip
+from encoders.model_sets.places import MANIFEST, find_set
 from encoders.model_sets.released import Options, load_released
+from encoders.reading import snapshot_of
 
 Source = str | Path | Mapping[str, str | Path]
 
@@ -80,32 +80,9 @@ def parse_source(text: str) -> Source:
     return folders
 
 
-def store() -> Path:
-    """Folder of pulled and converted sets: `$LB_ROS_MODELS`, or a folder in the user's cache."""
-    cache = os.environ.get('XDG_CACHE_HOME') or str(Path.home() / '.cache')
-    return Path(os.environ.get('LB_ROS_MODELS') or Path(cache) / 'lb_ros' / 'models')
-
-
-def find_set(name_or_path: str | Path) -> Path:
-    """The folder of a set by name or path.
-
-    Raises:
-        ModelSetError: The set does not exist; the message explains how to pull it, if possible.
-    """
-    pulled = store() / str(name_or_path)
-    if (pulled / MANIFEST).is_file():
-        return pulled
-    try:
-        return find_model_set(name_or_path)
-    except ModelSetError as error:
-        if not str(name_or_path).startswith('languagebind'):
-            raise
-        raise ModelSetError(f'{error}; get it with: lb-ros models pull {name_or_path}') from error
-
-
 def is_released(source: str | Path) -> bool:
     """Whether a folder is a checkpoint in LanguageBind's released layout, not a converted set."""
-    folder = Path(source)
+    folder = snapshot_of(Path(source))
     return (folder / CONFIG).is_file() and not (folder / MANIFEST).is_file()
 
 

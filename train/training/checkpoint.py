@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from encoders.reading import why_unreadable
 from train.atomic import atomic_file, write_atomically
 
 CHECKPOINT, LOG = 'checkpoint.pt', 'log.jsonl'
@@ -81,7 +82,7 @@ def load_checkpoint(
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True, map_location='cpu')
     except Exception as error:  # zip, pickle and torch each raise their own
-        raise CheckpointError(f'{path}: damaged ({error})') from error
+        raise CheckpointError(f'{path}: damaged ({why_unreadable(error)})') from error
     for kind, wanted in (('recipe', recipe), ('data', data)):
         found = state.get(kind, {})
         for key in sorted(set(wanted) | set(found)):

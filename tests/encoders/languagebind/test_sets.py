@@ -18,8 +18,9 @@ from encoders.model_sets import hub
 from encoders.model_sets.convert import convert
 from encoders.model_sets.files import load_set, verify
 from encoders.model_sets.golden import golden_input
-from encoders.model_sets.manifest import MANIFEST, WEIGHTS, sha256_of
+from encoders.model_sets.manifest import sha256_of
 from encoders.model_sets.openclip import vision_from_open_clip
+from encoders.model_sets.places import MANIFEST, WEIGHTS
 from encoders.text.clip import tokenize
 from encoders.vision.config import VisionConfig
 from encoders.vision.vit import VisionTower
