@@ -31,7 +31,8 @@ from encoders.model_sets.binder import Binder
 from encoders.model_sets.encoder import Encoder
 from encoders.model_sets.files import write_set
 from encoders.model_sets.manifest import Manifest, ModalitySpec
-from encoders.model_sets.sources import find_set, load_encoders
+from encoders.model_sets.places import find_set
+from encoders.model_sets.sources import load_encoders
 from encoders.model_sets.towers import TowerEncoder
 from encoders.preprocess import mini_config
 from encoders.shipped import shipped

@@ -22,7 +22,7 @@ from mcap.writer import Writer
 from benchmarks.environment import write_result
 from encoders import Binder, load_predicates
 from encoders.shipped import shipped
-from encoders.vision.precision import PRECISIONS
+from encoders.vision.choices import PRECISIONS
 from train.bags.reader import BagReport
 from train.bags.storage import RawMessage, bag_files, read_raw
 from train.score.cli import default_threads

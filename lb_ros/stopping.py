@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import select
 import signal
+import sys
 import threading
 
 # `nohup` has a process ignore that its terminal closes; everything else stops it.
@@ -12,6 +14,52 @@ _HANGUP = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.S
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, *_HANGUP)
 END_WITH_READER = '--end-with-reader'
 STDOUT = 1
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has come."""
+
+
+class ReaderGone(BaseException):
+    """Whoever read the output of this process has gone; no OSError, which programs handle."""
+
+
+def raise_on_sigterm() -> None:
+    """SIGTERM raises Terminated, so that what is open is closed; the second one ends at once."""
+
+    def stop(signum: int, frame: object) -> None:
+        signal.signal(signum, signal.SIG_DFL)
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, stop)
+
+
+class _Output(io.TextIOWrapper):
+    def write(self, text: str, /) -> int:
+        try:
+            return super().write(text)
+        except BrokenPipeError:
+            raise ReaderGone from None
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except BrokenPipeError:
+            raise ReaderGone from None
+
+
+def watch_output() -> None:
+    """Printing to a pipe that is closed raises ReaderGone."""
+    before = sys.stdout
+    if not isinstance(before, io.TextIOWrapper):
+        return
+    settings = {
+        'encoding': before.encoding,
+        'errors': before.errors,
+        'line_buffering': before.line_buffering,
+        'write_through': before.write_through,
+    }
+    sys.stdout = sys.__stdout__ = _Output(before.detach(), **settings)  # type: ignore[misc]
 
 
 def interrupt_on_stop() -> None:
@@ -31,11 +79,6 @@ def end_with_reader() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name='end with reader', daemon=True).start()
-
-
-def is_reader_gone() -> bool:
-    """Whether the pipe or terminal that this process prints to is closed."""
-    return _wait_for_reader(0)
 
 
 def drop_output() -> None:

@@ -41,7 +41,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from encoders import Binder  # noqa: E402
-from encoders.model_sets.manifest import WEIGHTS  # noqa: E402
+from encoders.model_sets.places import WEIGHTS  # noqa: E402
 from lb_ros.bench.environment import environment  # noqa: E402
 from lb_ros.msg import AudioChunk, Embedding, PredicateStates  # noqa: E402
 from lb_ros.ros.qos import LATCHED  # noqa: E402

@@ -8,31 +8,23 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from encoders.errors import ModelSetError, SpaceError
-from encoders.model_sets.encoder import EncoderSet
-from encoders.model_sets.sources import find_set, load_encoders, parse_source
-from train.bags.samples import (
-    EvaluationDataError,
-    LoadReport,
-    Samples,
-    find_bags,
-    load_samples,
-    refuse_evaluation_bags,
+from train.arguments import Parser, model, place, there
+from train.calibration.arguments import add_arguments as add_decision_arguments
+from train.evaluation.arguments import add_arguments as add_suite_arguments
+from train.pairs.arguments import add_arguments as add_pairs_arguments
+from train.training.arguments import (
+    BIND_EPILOG,
+    add_bind_arguments,
+    add_contrast_arguments,
+    add_reading_arguments,
 )
-from train.calibration import cli as calibration_cli
-from train.evaluation import cli as evaluation_cli
-from train.evaluation.evaluate import Vectors, embed_bags
-from train.pairs import cli as pairs
-from train.pairs.shards import is_pair_set
-from train.phrasings import Phrasings
-from train.training import cli as contrast
-from train.training.recipe import RecipeError, load_recipe
 
-DEFAULT_CACHE = Path('runs/cache')
+if TYPE_CHECKING:
+    from encoders.model_sets.encoder import EncoderSet
+    from train.bags.samples import LoadReport, Samples
+    from train.evaluation.evaluate import Vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,49 +36,41 @@ class Command:
     run: Callable[[argparse.Namespace], int]
 
 
-def _add_train(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = (
-        'example: lb-ros train bind --config config/recipes/lb-mini.yaml '
-        '--data bags/ --out runs/mine'
-    )
+def add_train_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `lb-ros train`."""
+    parser.epilog = BIND_EPILOG
     recipes = parser.add_subparsers(dest='recipe', required=True, metavar='WHAT')
-    _add_bind(recipes.add_parser('bind', help='bind sensors to language, trunk and all'))
-    help_contrast = 'bind sensors of any model set to language, by low-rank updates or more'
-    contrast.add_arguments(
-        recipes.add_parser('contrast', help=help_contrast, description=help_contrast)
-    )
-    help_pairs = 'cut bags into language pairs, as webdataset shards'
-    pairs.add_arguments(recipes.add_parser('pairs', help=help_pairs, description=help_pairs))
+    for name, about, declare in (
+        ('bind', 'bind sensors to language, trunk and all', add_bind_arguments),
+        (
+            'contrast',
+            'bind sensors of any model set to language, by low-rank updates or more',
+            add_contrast_arguments,
+        ),
+        ('pairs', 'cut bags into language pairs, as webdataset shards', add_pairs_arguments),
+    ):
+        declare(recipes.add_parser(name, help=about, description=about))
 
 
-def _add_bind(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = (
-        'example: lb-ros train bind --config config/recipes/lb-mini.yaml '
-        '--data bags/ --out runs/mine'
-    )
-    parser.add_argument('--config', type=Path, required=True, help='recipe file')
-    parser.add_argument(
-        '--data', type=Path, nargs='+', required=True, help='bags or folders of bags'
-    )
-    parser.add_argument('--val', type=Path, nargs='*', default=[], help='bags to report AUROC on')
-    parser.add_argument('--out', type=Path, required=True, help='folder of checkpoint and result')
-    parser.add_argument(
-        '--start', help='model set to start from, instead of the one in the recipe'
-    )
-    parser.add_argument('--max-minutes', type=float, help='instead of the one in the recipe')
-    parser.add_argument('--resume', action='store_true', help='go on from the checkpoint in --out')
-    parser.add_argument('--tensorboard', action='store_true', help='write event files as well')
-    _add_common(parser)
+def run_train(args: argparse.Namespace) -> int:
+    """Train, or cut pairs."""
+    if args.recipe == 'bind':
+        return _run_bind(args)
+    if args.recipe == 'pairs':
+        from train.pairs import cli as pairs
 
+        return pairs.run(args)
+    from train.training import cli as contrast
 
-def _run_train(args: argparse.Namespace) -> int:
-    runs = {'bind': _run_bind, 'contrast': contrast.run, 'pairs': pairs.run}
-    return runs[args.recipe](args)
+    return contrast.run(args)
 
 
 def _run_bind(args: argparse.Namespace) -> int:
+    from encoders.errors import ModelSetError
+    from train.bags.samples import EvaluationDataError, find_bags, refuse_evaluation_bags
     from train.training.bind import bind
     from train.training.checkpoint import CheckpointError, DivergedError
+    from train.training.recipe import RecipeError, load_recipe
 
     try:
         recipe = load_recipe(args.config)
@@ -114,22 +98,30 @@ def _run_bind(args: argparse.Namespace) -> int:
     return 0
 
 
-def _add_calibrate(parser: argparse.ArgumentParser) -> None:
+def add_calibrate_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `lb-ros calibrate`."""
     parser.epilog = (
         'example: lb-ros calibrate --model runs/mine/lb-mini --data bags/val --out predicates.yaml'
     )
     parser.add_argument(
-        '--model', required=True, help='model set; the calibration is written into it'
+        '--model', type=model, required=True, help='model set; the calibration is written into it'
     )
     parser.add_argument(
-        '--data', type=Path, nargs='+', required=True, help='bags with ground truth'
+        '--data', type=there, nargs='+', required=True, help='bags with ground truth'
     )
-    calibration_cli.add_arguments(parser)
-    _add_common(parser)
+    add_decision_arguments(parser)
+    add_reading_arguments(parser)
 
 
-def _run_calibrate(args: argparse.Namespace) -> int:
+def run_calibrate(args: argparse.Namespace) -> int:
+    """Fit probabilities; 0 done, 2 unusable input."""
+    from encoders.errors import ModelSetError, SpaceError
+    from encoders.model_sets.places import find_set
+    from encoders.model_sets.sources import load_encoders
+    from train.bags.samples import EvaluationDataError, find_bags, refuse_evaluation_bags
+    from train.calibration import cli as calibration_cli
     from train.calibration.calibrate import calibrate, scores_to_fit
+    from train.phrasings import Phrasings
 
     try:
         folder = find_set(args.model)
@@ -152,27 +144,36 @@ def _run_calibrate(args: argparse.Namespace) -> int:
     return 0
 
 
-def _add_eval(parser: argparse.ArgumentParser) -> None:
+def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `lb-ros eval`."""
     parser.epilog = 'example: lb-ros eval --model lb-mini --data bags/eval --report report.json'
     parser.add_argument(
         '--model',
+        type=model,
         default='lb-mini',
         help='model set, folder of a released checkpoint, or MODALITY=FOLDER,MODALITY=FOLDER',
     )
     parser.add_argument(
         '--data',
-        type=Path,
+        type=there,
         nargs='+',
         required=True,
         help='bags with ground truth, a folder of pairs, or the data of --suite',
     )
-    parser.add_argument('--report', type=Path, help='write all results as JSON')
+    parser.add_argument('--report', type=place, help='write all results as JSON')
     parser.add_argument('--json', action='store_true', help='print them as JSON')
-    evaluation_cli.add_arguments(parser)
-    _add_common(parser)
+    add_suite_arguments(parser)
+    add_reading_arguments(parser)
 
 
-def _run_eval(args: argparse.Namespace) -> int:
+def run_eval(args: argparse.Namespace) -> int:
+    """Measure a model set; 0 done, 2 unusable input."""
+    from encoders.errors import ModelSetError, SpaceError
+    from encoders.model_sets.sources import load_encoders, parse_source
+    from train.bags.samples import find_bags
+    from train.evaluation import cli as evaluation_cli
+    from train.pairs.shards import is_pair_set
+
     if args.suite or is_pair_set(args.data[0]):
         return evaluation_cli.run(args)
     from train.evaluation.report import evaluate_model_set, print_evaluation
@@ -190,13 +191,11 @@ def _run_eval(args: argparse.Namespace) -> int:
     return 0
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--workers', type=int, default=2, help='processes that read bags')
-    parser.add_argument('--threads', type=int, default=2, help='threads that compute')
-    parser.add_argument('--cache', type=Path, default=DEFAULT_CACHE, help='extracted inputs')
-
-
 def _load(bags: list[Path], configs: dict[str, Any], args: argparse.Namespace) -> Samples:
+    import torch
+
+    from train.bags.samples import load_samples
+
     torch.set_num_threads(args.threads)
     samples, report = load_samples(bags, configs, cache=args.cache, workers=args.workers)
     _print_report(report)
@@ -208,6 +207,10 @@ def _load(bags: list[Path], configs: dict[str, Any], args: argparse.Namespace) -
 def _embed(
     encoders: EncoderSet, bags: list[Path], args: argparse.Namespace
 ) -> tuple[Vectors, Samples]:
+    import torch
+
+    from train.evaluation.evaluate import embed_bags
+
     torch.set_num_threads(args.threads)
     vectors, samples, report = embed_bags(
         encoders.encoders, bags, cache=args.cache, workers=args.workers
@@ -230,15 +233,17 @@ def _fail(command: str, error: Exception, *, code: int = 2) -> int:
 
 
 COMMANDS: dict[str, Command] = {
-    'train': Command('train encoders from bags', _add_train, _run_train),
-    'calibrate': Command('fit probabilities from labelled bags', _add_calibrate, _run_calibrate),
-    'eval': Command('measure a model set on labelled bags', _add_eval, _run_eval),
+    'train': Command('train encoders from bags', add_train_arguments, run_train),
+    'calibrate': Command(
+        'fit probabilities from labelled bags', add_calibrate_arguments, run_calibrate
+    ),
+    'eval': Command('measure a model set on labelled bags', add_eval_arguments, run_eval),
 }
 
 
 def main() -> int:
     """Entry of `python -m train.cli`."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     subparsers = parser.add_subparsers(dest='command', required=True)
     for name, command in COMMANDS.items():
         command.add_arguments(subparsers.add_parser(name, help=command.help))

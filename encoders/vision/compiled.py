@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from encoders.vision.choices import COMPILATIONS
 from encoders.vision.config import VisionConfig
 from encoders.vision.packed import encode_together, through_layer
 from encoders.vision.vit import VisionTower
 
-COMPILATIONS = ('auto', 'never', 'always')
 MAX_READY = 16
 WARM_UP_RUNS = 3  # before a capture, so that libraries choose kernels and allocate buffers
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from encoders.vision.choices import PRECISIONS
+
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
-PRECISIONS = ('auto', *DTYPES)
 
 
 def dtype_of(precision: str, *, device: str | torch.device = 'cpu') -> torch.dtype:

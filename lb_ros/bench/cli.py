@@ -15,46 +15,10 @@ from rich.progress import track
 from rich.table import Table
 
 from encoders import ModelSetError
-from encoders.vision.compiled import COMPILATIONS
-from encoders.vision.precision import PRECISIONS
 from lb_ros.bench.engine import engine
 from lb_ros.bench.environment import environment
 from lb_ros.bench.measure import Measurement, read, write
-from lb_ros.bench.subjects import RANDOM
 from lb_ros.bench.suites import SUITES
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.epilog = (
-        'example: lb-ros bench engine --model lb-mini --out results; '
-        'lb-ros bench --compare before.json after.json'
-    )
-    parser.add_argument(
-        'suites', nargs='*', metavar='SUITE', help=f'some of {", ".join(SUITES)}; all by default'
-    )
-    parser.add_argument(
-        '--model',
-        default='lb-mini',
-        help=f'model set, or {RANDOM} for random weights, {RANDOM}:4 for its first 4 layers',
-    )
-    parser.add_argument('--precision', choices=PRECISIONS, default='auto')
-    parser.add_argument('--repeats', type=int, default=15, help='interleaved runs of every case')
-    parser.add_argument('--threads', type=int, help='of the encoders; as many as cores by default')
-    parser.add_argument('--device', default='cpu', help='torch device of the engine')
-    parser.add_argument('--batch', type=int, default=1, help='samples per modality of the engine')
-    parser.add_argument(
-        '--compilation',
-        choices=COMPILATIONS,
-        default='auto',
-        help='of the engine: also the call as nodes make it ready; auto: on a GPU',
-    )
-    parser.add_argument('--out', type=Path, help='folder for NAME.json and NAME.csv')
-    parser.add_argument('--name', default='bench', help='of the files')
-    parser.add_argument('--json', action='store_true', help='print as JSON')
-    parser.add_argument(
-        '--compare', nargs=2, type=Path, metavar=('A', 'B'), help='two result files instead'
-    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -62,12 +26,6 @@ def run(args: argparse.Namespace) -> int:
     try:
         if args.compare:
             return _compare(*args.compare, as_json=args.json)
-        for name in args.suites:
-            if name not in SUITES:
-                raise ValueError(f'unknown suite {name!r}, expected some of {", ".join(SUITES)}')
-        for name in ('repeats', 'batch'):
-            if getattr(args, name) < 1:
-                raise ValueError(f'--{name} must be at least 1, not {getattr(args, name)}')
         return _measure(args)
     except (ModelSetError, OSError, ValueError) as error:
         print(f'lb-ros bench: {error}', file=sys.stderr)

@@ -16,9 +16,9 @@ from encoders.model_sets.towers import TowerEncoder
 from encoders.transformer import unfilled
 from encoders.vision.config import VisionConfig
 from encoders.vision.vit import VisionTower, tie
+from lb_ros.bench.arguments import RANDOM
 
 # The trunk of languagebind-large with random weights: as fast as the real one.
-RANDOM = 'random:vit-l-14'
 LARGE = VisionConfig(
     width=1024, layers=24, heads=16, mlp_width=4096, patch_size=14, image_size=(224, 224),
     projection=768,

@@ -23,10 +23,11 @@ from encoders.preprocess import preprocess, preprocess_picture
 from encoders.preprocess.columns import ColumnStore
 from encoders.preprocess.frames import FrameStore
 from encoders.preprocess.languagebind.video import VideoConfig
+from lb_ros.bench.arguments import RANDOM
 from lb_ros.bench.engine import engine
 from lb_ros.bench.measure import Measurement, measure
 from lb_ros.bench.memory import memory
-from lb_ros.bench.subjects import LARGE, RANDOM, open_encoders
+from lb_ros.bench.subjects import LARGE, open_encoders
 
 FACTS = 400
 PREDICATES = (10, 100, 1000, 10_000)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from encoders import MODALITIES, Binder, ModelSetError, SpaceError
+from encoders import Binder, ModelSetError, SpaceError
 from encoders.languagebind.hub_sets import HUB_SETS
 from encoders.languagebind.released import read_released
 from encoders.model_sets.convert import convert
@@ -16,9 +16,10 @@ from encoders.model_sets.files import TOLERANCE, verify
 from encoders.model_sets.golden import golden_input
 from encoders.model_sets.hub import pull
 from encoders.model_sets.join import join
-from encoders.model_sets.manifest import MANIFEST, SHIPPED, read_manifest
+from encoders.model_sets.manifest import read_manifest
 from encoders.model_sets.openclip import PREFIX, find_weights, split_name
-from encoders.model_sets.sources import find_set, is_released, load_encoders, parse_source, store
+from encoders.model_sets.places import MANIFEST, SHIPPED, find_set, store
+from encoders.model_sets.sources import is_released, load_encoders, parse_source
 from encoders.model_sets.towers import TowerEncoder
 from encoders.preprocess import config_to_dict
 from encoders.vision.config import VisionConfig
@@ -82,7 +83,7 @@ def _pull(args: argparse.Namespace) -> int:
         answer = input(f'download {HUB_SETS[args.name].gigabytes} GB from the hub? [y/N] ')
         if answer.strip().lower() not in ('y', 'yes'):
             return 2
-    folder = pull(args.name, out, modalities=tuple(args.modalities), revision=args.revision)
+    folder = pull(args.name, out, modalities=args.modalities, revision=args.revision)
     print(f'model set written to {folder}')
     return 0
 
@@ -90,11 +91,7 @@ def _pull(args: argparse.Namespace) -> int:
 def _convert(args: argparse.Namespace) -> int:
     folders: dict[str, str | Path] = {}
     for source in args.sources:
-        modality, equals, folder = source.partition('=')
-        if not equals or modality not in MODALITIES:
-            raise ValueError(
-                f'{source!r} must be MODALITY=FOLDER with one of {", ".join(MODALITIES)}'
-            )
+        modality, _, folder = source.partition('=')
         folders[modality] = folder
     options: dict[str, dict[str, Any]] = {}
     for modality in folders:
@@ -173,7 +170,7 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    encoders = load_encoders(parse_source(args.model), modalities=args.modalities).encoders
+    encoders = load_encoders(parse_source(args.model), modalities=args.modalities or None).encoders
     args.out.mkdir(parents=True, exist_ok=True)
     entries = []
     for name, encoder in encoders.items():

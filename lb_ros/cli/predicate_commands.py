@@ -14,51 +14,6 @@ from encoders import Predicate, State
 NODES_S = 5.0
 
 
-def add_wait_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `lb-ros wait`."""
-    parser.epilog = (
-        'example: lb-ros wait drawer_open --timeout 10 && echo open. Exit status: 0 the state was '
-        'reached, 1 it was not or nobody answered, 2 unusable input.'
-    )
-    parser.add_argument('names', nargs='+', metavar='NAME', help='predicate; see lb-ros list')
-    parser.add_argument(
-        '--state', choices=[s.name.lower() for s in State], default='true', help='default: true'
-    )
-    parser.add_argument(
-        '--timeout',
-        type=float,
-        default=30.0,
-        metavar='SECONDS',
-        help="of the nodes' clock; 0 for no limit; default 30",
-    )
-    parser.add_argument(
-        '--any', action='store_true', help='one of several predicates; default: all together'
-    )
-    parser.add_argument(
-        '--change', action='store_true', help='a state that is already there does not count'
-    )
-    _add_common(parser)
-
-
-def add_add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `lb-ros add`."""
-    parser.epilog = 'example: lb-ros add "the stove is hot" --name stove_hot'
-    parser.add_argument('sentences', nargs='+', metavar='SENTENCE')
-    parser.add_argument('--name', help='of the predicate; the sentence by default')
-    _add_common(parser)
-
-
-def add_list_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `lb-ros list`."""
-    parser.epilog = 'example: lb-ros list --json'
-    _add_common(parser)
-
-
-def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--namespace', default='', help='of the nodes')
-    parser.add_argument('--json', action='store_true', help='one JSON object')
-
-
 def run_wait(args: argparse.Namespace) -> int:
     """Wait; 0 where the state was reached."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import re
@@ -97,6 +98,11 @@ class Seen:
     def state_of(self, name: str) -> tuple[State, str]:
         """State and reason; UNKNOWN where it has not been told yet."""
         return self.states.get(name, (State.UNKNOWN, ''))
+
+
+def run(args: argparse.Namespace) -> int:
+    """`lb-ros watch`."""
+    return watch(as_json=args.json, seconds=args.seconds, namespace=args.namespace)
 
 
 def watch(*, as_json: bool, seconds: float, namespace: str = '') -> int:

@@ -45,10 +45,11 @@ def load_bag(
     """
     from train.bags.reader import BagReport
     from train.bags.storage import bag_span_ns
+    from train.score.arguments import DEFAULT_MAX_RATE_HZ
     from train.score.embed import BagSource, embed_bag
     from train.score.timeline import thumbnails_of
     from train.score.track import track
-    from train.score.windows import DEFAULT_MAX_RATE_HZ, SensorTopics
+    from train.score.windows import SensorTopics
 
     report = BagReport(bag)
     topics = SensorTopics.parse(topic_words)

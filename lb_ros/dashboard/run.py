@@ -56,7 +56,7 @@ def _recorded_site(args: argparse.Namespace, predicates: list[Predicate]) -> tup
 def _filler(binder: Binder, predicates: list[Predicate], args: argparse.Namespace):  # type: ignore[no-untyped-def]
     from lb_ros.dashboard.recorded import load_bag
 
-    topics = tuple(args.topic)
+    topics = tuple(args.topics)
     return lambda session, bag: load_bag(session, bag, binder, predicates, topic_words=topics)
 
 

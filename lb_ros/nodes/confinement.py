@@ -6,9 +6,8 @@ import os
 from pathlib import Path
 
 from encoders.errors import ModelSetError
-from encoders.model_sets.manifest import SHIPPED
 from encoders.model_sets.openclip import PREFIX
-from encoders.model_sets.sources import store
+from encoders.model_sets.places import SHIPPED, store
 
 
 def check_confined(model: str, *, configured: str, root: str) -> None:

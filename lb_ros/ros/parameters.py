@@ -22,8 +22,7 @@ from rclpy.parameter import Parameter
 
 from encoders import LIVE, MODALITIES, STANDARD
 from encoders.shipped import shipped
-from encoders.vision.compiled import COMPILATIONS
-from encoders.vision.precision import PRECISIONS
+from encoders.vision.choices import COMPILATIONS, PRECISIONS
 from lb_ros.engine.limits import Limits
 from lb_ros.parameter_file import parameter_types
 

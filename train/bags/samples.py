@@ -21,7 +21,7 @@ from torch import Tensor
 
 from encoders.decode import DecodeError
 from encoders.decode.streams import AudioStream, stream_of
-from encoders.modalities import MODALITIES, SENSED
+from encoders.modalities import MODALITIES
 from encoders.preprocess import (
     MINI,
     Config,
@@ -34,11 +34,9 @@ from encoders.preprocess import (
 from train.atomic import atomic_file
 from train.bags.reader import BagMessage, BagReport, read_bag
 from train.bags.storage import bag_topics, read_marks
+from train.bags.topics import REGION_TOPIC, TOPICS, TRUTH_TOPIC
 
-TRUTH_TOPIC = 'ground_truth/predicates'
-REGION_TOPIC = 'ground_truth/regions'
 REGION_SIZE = 64
-TOPICS = {name: MODALITIES[name].topics for name in SENSED}
 # Of what becomes a sample; 2 leaves out infrared pictures that show no temperatures, and reads one
 # form of each topic.
 RULES = 2

@@ -17,7 +17,6 @@ from encoders.model_sets.calibration import Calibration
 from encoders.predicates.file import load_predicates
 from train.bags.samples import Samples
 from train.calibration.thresholds import (
-    METHODS,
     Costs,
     ThresholdFit,
     described,
@@ -26,24 +25,6 @@ from train.calibration.thresholds import (
 )
 from train.fitted_table import print_table
 from train.phrasings import Phrasings
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    group = parser.add_argument_group('decisions')
-    group.add_argument('--out', type=Path, metavar='FILE', help='write a predicates file')
-    group.add_argument(
-        '--predicates',
-        type=Path,
-        metavar='FILE',
-        help='take sentences and further predicates from this file; names as in the ground truth',
-    )
-    group.add_argument('--method', choices=METHODS, default='auto', help='of calibration')
-    group.add_argument('--folds', type=int, default=5, help='of cross-validation, over bags')
-    group.add_argument('--cost-false-positive', type=float, default=1.0, metavar='COST')
-    group.add_argument('--cost-false-negative', type=float, default=1.0, metavar='COST')
-    group.add_argument('--probe', action='store_true', help='compare with a linear probe')
-    group.add_argument('--report', type=Path, metavar='FILE', help='write all fits as JSON')
 
 
 def decide(

@@ -25,6 +25,7 @@ from sklearn.linear_model import LogisticRegression
 from encoders.model_sets.calibration import Calibration
 from encoders.predicates.metrics import auroc
 from train.atomic import write_atomically
+from train.calibration.arguments import METHODS
 from train.calibration.calibrate import (
     MIN_COUNT,
     Floats,
@@ -35,7 +36,6 @@ from train.calibration.calibrate import (
 from train.evaluation.calibration_error import Predictions, balanced_error
 from train.phrasings import Phrasings
 
-METHODS = ('platt', 'isotonic', 'auto')
 MARGIN = 0.15  # between the two thresholds, so that a state does not flicker
 LOWEST, HIGHEST = 0.02, 0.98
 

@@ -7,7 +7,6 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -21,14 +20,6 @@ from train.evaluation.suites import SuiteResult, run_suite
 from train.fitted_table import print_table
 from train.pairs.data import open_pair_data
 from train.pairs.options import PairOptions
-
-SUITES = ('llvip', 'nyu-d', 'esc50', 'clotho', 'msrvtt')
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument('--suite', choices=SUITES, help="a protocol on one's own copy in --data")
-    parser.add_argument('--templates', type=Path, help='YAML of prompt templates for --suite')
 
 
 def run(args: argparse.Namespace) -> int:

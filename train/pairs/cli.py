@@ -13,149 +13,15 @@ from rich.console import Console
 from rich.progress import track
 
 from encoders.modalities import MODALITIES
-from train.bags.samples import TRUTH_TOPIC, EvaluationDataError, find_bags, refuse_evaluation_bags
-from train.cluster import Spread, add_ray_argument, ray_cluster
+from train.bags.samples import EvaluationDataError, find_bags, refuse_evaluation_bags
+from train.cluster import Spread, ray_cluster
 from train.pairs.make import PairPlan, manifest_of, plan_pairs, spread_pairs, stream_pairs
-from train.pairs.options import (
-    ANNOTATION_TOPICS,
-    NOTE_TOPICS,
-    TASK_TOPICS,
-    PairOptions,
-    PairsReport,
-)
-from train.pairs.shards import DEFAULT_PAIRS, MANIFEST, write_manifest, write_shards
+from train.pairs.options import PairOptions, PairsReport
+from train.pairs.shards import MANIFEST, write_manifest, write_shards
 from train.pairs.sidecar import read_sidecar
 from train.pairs.views import Views, load_callable, read_paraphrases, read_templates
 
 STDERR = Console(stderr=True)
-EPILOG = """example: lb-ros train pairs --data bags/ --out pairs/ --modalities depth audio
-
-Sentences come from the ground truth, task text, annotation and note topics, and sidecar files with
-the columns start, end, text (and bag, kind). Bags that are damaged, lack a topic or jump in time
-cost only what is missing; the report says what was used and dropped. The result are webdataset
-shards with a manifest; `lb-ros train contrast` reads them, or bags without this step."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = EPILOG
-    parser.add_argument(
-        '--data', type=Path, nargs='+', required=True, help='bags or folders of bags'
-    )
-    parser.add_argument('--out', type=Path, required=True, help='folder of the shards')
-    parser.add_argument('--overwrite', action='store_true', help='replace the set in --out')
-    parser.add_argument(
-        '--evaluation',
-        action='store_true',
-        help='take bags that are kept for evaluation; the set is marked and never trained on',
-    )
-    parser.add_argument('--pairs-per-shard', type=int, default=DEFAULT_PAIRS, metavar='N')
-    parser.add_argument('--json', action='store_true', help='print the report as JSON')
-    add_ray_argument(parser)
-    add_pair_arguments(parser)
-
-
-def add_pair_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare how bags become pairs."""
-    sensors = parser.add_argument_group('sensors')
-    sensors.add_argument(
-        '--modalities',
-        nargs='+',
-        choices=tuple(MODALITIES),
-        metavar='NAME',
-        default=('image', 'depth', 'infrared', 'audio'),
-        help=f'some of {", ".join(MODALITIES)}',
-    )
-    sensors.add_argument(
-        '--topics',
-        nargs='+',
-        default=[],
-        metavar='MODALITY=TOPIC[,TOPIC]',
-        help='where a modality comes from, if not from the usual topic',
-    )
-    sensors.add_argument(
-        '--types', type=Path, metavar='DIR', help='PACKAGE/msg/*.msg, for bags that embed no types'
-    )
-    sensors.add_argument(
-        '--clock',
-        choices=('header', 'log'),
-        default='header',
-        help='stamps of messages, or times of recording',
-    )
-    windows = parser.add_argument_group('windows')
-    windows.add_argument(
-        '--windows-at',
-        default='',
-        metavar='TOPIC',
-        help='end a window at every message of this topic; `texts`: one window '
-        'per stretch of time with a text; default: at the ground truth, or every '
-        'second',
-    )
-    windows.add_argument('--every', type=float, metavar='S', help='end a window every S seconds')
-    windows.add_argument('--window', type=float, default=2.0, metavar='S', help='length')
-    windows.add_argument(
-        '--max-offset',
-        type=float,
-        default=0.1,
-        metavar='S',
-        help='largest distance of a picture from its window',
-    )
-    texts = parser.add_argument_group('sentences')
-    texts.add_argument('--truth-topic', default=TRUTH_TOPIC, metavar='TOPIC')
-    texts.add_argument('--task-topics', nargs='*', default=TASK_TOPICS, metavar='TOPIC')
-    texts.add_argument(
-        '--annotation-topics', nargs='*', default=ANNOTATION_TOPICS, metavar='TOPIC'
-    )
-    texts.add_argument('--note-topics', nargs='*', default=NOTE_TOPICS, metavar='TOPIC')
-    texts.add_argument(
-        '--sidecar',
-        type=Path,
-        nargs='*',
-        default=[],
-        metavar='FILE',
-        help='.csv, .yaml or .json: start, end, text[, bag, kind]',
-    )
-    texts.add_argument('--phrasings', default='trained', help='wordings of predicates')
-    texts.add_argument('--sentences-per-fact', type=int, default=2, metavar='N')
-    texts.add_argument('--max-texts', type=int, default=24, metavar='N', help='per window')
-    texts.add_argument('--templates', type=Path, help='YAML list of sentences with a {}')
-    texts.add_argument('--paraphrases', type=Path, help='YAML: sentence to other sentences')
-    texts.add_argument(
-        '--captioner',
-        nargs='*',
-        default=[],
-        metavar='MODULE:NAME',
-        help='callable: samples of a window to sentences',
-    )
-    texts.add_argument(
-        '--refiner',
-        nargs='*',
-        default=[],
-        metavar='MODULE:NAME',
-        help='callable: sentences to better ones',
-    )
-    texts.add_argument(
-        '--generator',
-        nargs='*',
-        default=[],
-        metavar='MODALITY=MODULE:NAME',
-        help='predict a modality that no sensor measured; marked as generated',
-    )
-    balance = parser.add_argument_group('balance')
-    balance.add_argument(
-        '--max-per-entry',
-        type=int,
-        metavar='N',
-        help='keep about N windows per entry of the vocabulary',
-    )
-    balance.add_argument(
-        '--vocabulary',
-        type=Path,
-        metavar='FILE',
-        help='words or phrases, one a line; every sentence where not given',
-    )
-    parser.add_argument('--seed', type=int, default=0)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -164,8 +30,6 @@ def run(args: argparse.Namespace) -> int:
     try:
         if (args.out / MANIFEST).exists() and not args.overwrite:
             raise ValueError(f'{args.out}: already holds pairs; give --overwrite to replace them')
-        if args.pairs_per_shard < 1:
-            raise ValueError('--pairs-per-shard must be at least 1')
         with contextlib.ExitStack() as stack:
             spread = stack.enter_context(ray_cluster(args.ray)) if args.ray else None
             _make(args, report, spread)

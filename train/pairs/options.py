@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from encoders.modalities import MODALITIES
-from train.bags.samples import TOPICS, TRUTH_TOPIC
+from train.bags.topics import TOPICS, TRUTH_TOPIC
 
+DEFAULT_PAIRS = 1000  # in one shard
 TASK_TOPICS = ('task/text',)
 ANNOTATION_TOPICS = ('annotations', 'annotation/text')
 NOTE_TOPICS = ('operator/notes',)

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from train.atomic import atomic_file, write_atomically
+from train.pairs.options import DEFAULT_PAIRS
 from train.pairs.record import Pair
 
 FORMAT = 1
 MANIFEST = 'manifest.json'
 RECORD = 'json'
-DEFAULT_PAIRS = 1000
 
 
 class ShardError(ValueError):

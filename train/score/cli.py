@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import sys
 import time
@@ -26,17 +25,15 @@ from rich.progress import (
 
 from encoders import SENSED, Binder, ModelSetError, Predicate, PredicateError, load_predicates
 from encoders.shipped import shipped
-from encoders.vision.precision import PRECISIONS
 from train.bags.reader import BagReport
 from train.bags.samples import find_bags
 from train.bags.storage import bag_span_ns
-from train.cluster import add_ray_argument, ray_cluster
+from train.cluster import ray_cluster
 from train.score.embed import BagSource
-from train.score.lerobot_export import DEFAULT_FPS
 from train.score.lerobot_format import LerobotWriter
 from train.score.rerun_export import rerun_module
 from train.score.score import Outputs, outputs_for, score_bag
-from train.score.windows import DEFAULT_MAX_RATE_HZ, SensorTopics
+from train.score.windows import SensorTopics
 
 ERRORS = (
     ModelSetError,
@@ -72,77 +69,6 @@ class ScoredBag:
     problems: list[str]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `lb-ros score`."""
-    parser.epilog = (
-        'example: lb-ros score bags/ --predicates config/predicates.yaml -o scored --mcap'
-    )
-    parser.add_argument(
-        'bags', type=Path, nargs='+', metavar='BAG', help='bags or folders of them'
-    )
-    parser.add_argument(
-        '--predicates', type=Path, help='YAML file; the shipped one, as live, by default'
-    )
-    parser.add_argument(
-        '-o',
-        '--out',
-        type=Path,
-        required=True,
-        help='folder with one folder per bag, or for one bag a file that ends in .parquet',
-    )
-    parser.add_argument('--mcap', action='store_true', help='a copy of the bag with the scores')
-    parser.add_argument('--rerun', action='store_true', help="a recording for Rerun's viewer")
-    parser.add_argument(
-        '--lerobot', type=Path, metavar='FOLDER', help='all bags as a new LeRobot data set'
-    )
-    parser.add_argument(
-        '--lerobot-fps', type=int, default=DEFAULT_FPS, help='frames per second of it'
-    )
-    parser.add_argument('--no-timeline', action='store_true', help='neither PNG nor HTML')
-    parser.add_argument('--json', action='store_true', help='print what was done as JSON')
-    add_ray_argument(parser)
-    add_reading_arguments(parser)
-
-
-def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of all commands that embed bags."""
-    parser.add_argument('--model', default='lb-mini', help='model set')
-    parser.add_argument(
-        '--topic',
-        action='append',
-        default=[],
-        metavar='MODALITY=/TOPIC',
-        help='where a sensor is, as in depth=/camera/depth/image_raw; repeatable',
-    )
-    parser.add_argument(
-        '--modality', help='only these, separated by commas', metavar='MODALITY,...'
-    )
-    parser.add_argument(
-        '--max-rate-hz',
-        type=_rate_hz,
-        default=DEFAULT_MAX_RATE_HZ,
-        help='windows per second and sensor at most, as the live nodes; 0 for all',
-    )
-    parser.add_argument('--device', default='cpu', help='torch device of the encoders')
-    parser.add_argument(
-        '--precision',
-        choices=PRECISIONS,
-        default='auto',
-        help='of the encoders; auto (as live): bf16 where the hardware supports it, else fp32',
-    )
-    parser.add_argument('--threads', type=int, default=0, help='that encode; 0 for one per core')
-
-
-def _rate_hz(text: str) -> float:
-    try:
-        rate_hz = float(text)
-    except ValueError:
-        rate_hz = math.nan
-    if not rate_hz >= 0:
-        raise argparse.ArgumentTypeError(f'must be a number of 0 or more, not {text}')
-    return rate_hz
-
-
 def default_threads() -> int:
     """Threads without a core of their own only wait."""
     return len(os.sched_getaffinity(0))
@@ -155,13 +81,13 @@ def load_binder(args: argparse.Namespace) -> Binder:
         ModelSetError, SpaceError, KeyError: See `Binder.load`.
     """
     torch.set_num_threads(args.threads or default_threads())
-    wanted = args.modality.split(',') if args.modality else None
+    wanted = args.modalities or None
     return Binder.load(args.model, modalities=wanted, device=args.device, dtype=args.precision)
 
 
 def sources_of(args: argparse.Namespace, bags: Sequence[Path], binder: Binder) -> list[BagSource]:
     """The bags of a command line with how to read them."""
-    topics = SensorTopics.parse(args.topic)
+    topics = SensorTopics.parse(args.topics)
     sensed = tuple(m for m in SENSED if m in binder.modalities)
     return [BagSource(bag, topics, sensed, args.max_rate_hz) for bag in bags]
 
@@ -207,8 +133,6 @@ def _new_dataset(args: argparse.Namespace) -> LerobotWriter | None:
         return None
     if args.ray:
         raise ValueError('--lerobot writes all bags into one data set; leave out --ray')
-    if args.lerobot_fps < 1:
-        raise ValueError(f'--lerobot-fps must be at least 1, not {args.lerobot_fps}')
     return LerobotWriter(args.lerobot, fps=args.lerobot_fps)
 
 

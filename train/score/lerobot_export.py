@@ -22,7 +22,6 @@ from train.score.table import Truth, value_at
 from train.score.track import Scored
 from train.score.windows import Window
 
-DEFAULT_FPS = 10
 TASK_TOPIC = 'task/text'
 PICTURES, LEVEL = 'observation.images', 'observation.level_dbfs'
 PROBABILITY, STATE, TRUTH = 'observation.predicates', 'predicates.state', 'predicates.truth'

@@ -11,7 +11,7 @@ import numpy as np
 from encoders import Binder, Predicate, PredicateBank
 from encoders.predicates.scoring import Evaluation, Scoring
 from train.bags.reader import read_bag
-from train.bags.samples import TRUTH_TOPIC
+from train.bags.topics import TRUTH_TOPIC
 from train.phrasings import Phrasings
 from train.score.embed import Embeddings
 

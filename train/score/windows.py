@@ -11,12 +11,12 @@ from encoders import MODALITIES, SENSED
 from encoders.decode import DecodeError
 from encoders.decode.streams import Stream, stream_of
 from train.bags.reader import BagMessage, BagReport, read_bag
-from train.bags.samples import TOPICS
 from train.bags.storage import bag_topics
+from train.bags.topics import TOPICS
+from train.score.arguments import DEFAULT_MAX_RATE_HZ
 
 # Types that carry a sensor, for the advice given where no topic has a usual name.
 SENSOR_TYPES = ('Image', 'CompressedImage', 'AudioChunk', 'AudioStamped', 'AudioData')
-DEFAULT_MAX_RATE_HZ = 15.0  # as the live nodes'
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from train.bags.reader import BagReport
 from train.bags.samples import find_bags
 from train.bags.storage import bag_span_ns
 from train.score.cli import (
-    add_reading_arguments,
     follow,
     load_binder,
     progress_bar,
@@ -24,24 +23,13 @@ from train.score.cli import (
 )
 from train.score.embed import BagSource, Embeddings, embed_bag
 from train.score.windows import SensorTopics
-from train.search.find import APART_S, Moment, example_at, find_like, find_sentence
-from train.search.index import DEFAULT_MAX_RATE_HZ, IndexedBag, index_bag
+from train.search.arguments import DEFAULT_MAX_RATE_HZ
+from train.search.find import Moment, example_at, find_like, find_sentence
+from train.search.index import IndexedBag, index_bag
 from train.search.page import play_command, replay_command, write_results_page, write_thumbnails
 from train.search.store import About, MomentStore
 
 ERRORS = (ModelSetError, ModuleNotFoundError, OSError, ValueError, KeyError)
-
-
-def add_index_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `lb-ros index`."""
-    parser.epilog = 'example: lb-ros index bags/ -o moments'
-    parser.add_argument(
-        'bags', type=Path, nargs='+', metavar='BAG', help='bags or folders of them'
-    )
-    parser.add_argument('-o', '--out', required=True, metavar='INDEX', help='made or added to')
-    parser.add_argument('--json', action='store_true', help='print what was done as JSON')
-    add_reading_arguments(parser)
-    parser.set_defaults(max_rate_hz=DEFAULT_MAX_RATE_HZ)
 
 
 def run_index(args: argparse.Namespace) -> int:
@@ -75,43 +63,13 @@ def run_index(args: argparse.Namespace) -> int:
     return 0
 
 
-def add_search_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `lb-ros search`."""
-    parser.epilog = (
-        'example: lb-ros search moments "the gripper dropped the cup" --modality audio,depth; '
-        'example: lb-ros search moments --like bags/kitchen@12.5s --modality depth'
-    )
-    parser.add_argument('index', metavar='INDEX', help='made by lb-ros index')
-    parser.add_argument('sentence', nargs='?', metavar='SENTENCE', help='what should be the case')
-    parser.add_argument('--like', metavar='BAG@12.5s', help='an example instead of a sentence')
-    parser.add_argument(
-        '--from',
-        dest='like_from',
-        metavar='MODALITY,...',
-        help='compare with these sensors of the example; by default like with like',
-    )
-    parser.add_argument('--modality', metavar='MODALITY,...', help='look in these; all by default')
-    parser.add_argument('--top', type=int, default=20, help='answers at most')
-    parser.add_argument(
-        '--apart', type=float, default=APART_S, help='seconds between answers of one bag'
-    )
-    parser.add_argument('--model', help="model set; the index's own by default")
-    parser.add_argument(
-        '--thumbnails', type=Path, help='folder for pictures and a page of the answers'
-    )
-    parser.add_argument('--json', action='store_true', help='print the answers as JSON')
-
-
 def run_search(args: argparse.Namespace) -> int:
     """Search an index; 0 with answers, 1 without, 2 for unusable input."""
     try:
         if (args.sentence is None) == (args.like is None):
             raise ValueError('give either a sentence or --like BAG@12.5s')
-        if args.top < 1 or args.apart < 0:
-            raise ValueError('--top must be at least 1 and --apart at least 0')
-        modalities, like = _modalities(args.modality), _modalities(args.like_from)
         store = MomentStore(args.index)
-        moments = _find(args, store, modalities or SENSED, like)
+        moments = _find(args, store, args.modalities or SENSED, args.like_from)
         default = Path(args.index) / 'shown'
         folder = args.thumbnails or default
         files = write_thumbnails(store, moments, folder)
@@ -151,14 +109,6 @@ def _find(
     return find_like(
         store, example, modalities=modalities, top=args.top, like=like, apart_s=args.apart
     )
-
-
-def _modalities(words: str | None) -> tuple[str, ...]:
-    found = tuple(word.strip() for word in (words or '').split(',') if word.strip())
-    for word in found:
-        if word not in SENSED:
-            raise ValueError(f'unknown modality {word!r}, expected some of {", ".join(SENSED)}')
-    return found
 
 
 def _records(

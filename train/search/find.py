@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from encoders import MODALITIES, Binder, Predicate, PredicateBank
 from encoders.predicates.bank import text_vectors
 from train.score.embed import Embeddings
+from train.search.arguments import APART_S
 from train.search.store import Entry, MomentStore
 
-APART_S = 3.0
 CANDIDATES = 10  # looked at per answer that is wanted
 SAMPLED = 300  # moments that scores are measured against
 EVIDENCE_NS = 1_000_000_000  # as old as live evidence may be

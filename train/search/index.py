@@ -17,7 +17,6 @@ from train.score.embed import FORMAT, BagSource, embed_bag, fingerprint
 from train.score.thumbnail import thumbnail
 from train.search.store import MomentStore
 
-DEFAULT_MAX_RATE_HZ = 4.0
 THUMBNAIL_STEP_NS = 1_000_000_000
 WORK = 'unfinished'
 

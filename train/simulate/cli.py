@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import json
 import multiprocessing
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,62 +20,23 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from train.simulate.metaworld.tasks import SUITE as METAWORLD
+from train.arguments import Parser
+from train.simulate.arguments import add_arguments
 from train.simulate.metaworld.tasks import ExpertTask, list_tasks
 from train.simulate.scene import (
-    ALL_SUITES,
-    TRAINING_SUITES,
     SceneTask,
     list_scenes,
     with_other_objects,
 )
+from train.simulate.suites import METAWORLD, TRAINING_SUITES
 
 if TYPE_CHECKING:
     from train.simulate.episode import EpisodePlan
 
-EXAMPLE = 'example: lb-ros sim --suite libero_spatial --episodes 4 --out bags/'
 SCENES_PER_PROCESS = 6
 Task = SceneTask | ExpertTask
 Job = tuple[Task, list[dict[str, object]]]
 Outcome = tuple[str, int, str]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `lb-ros sim`."""
-    suites = ', '.join(ALL_SUITES)
-    parser.epilog = EXAMPLE
-    parser.add_argument(
-        '--suite', action='append', required=True, help=f'repeatable; one of {suites}'
-    )
-    parser.add_argument('--scene', help='only scenes whose name contains this')
-    parser.add_argument(
-        '--episodes', type=int, default=4, help='per suite, spread over its scenes'
-    )
-    parser.add_argument('--out', type=Path, required=True, help='folder for the bags')
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--workers', type=int, default=os.cpu_count() or 1)
-    parser.add_argument(
-        '--profile',
-        choices=('live', 'train'),
-        default='live',
-        help='live: continuous motion at --rate; train: independent moments 2 s apart',
-    )
-    parser.add_argument('--duration', type=float, default=30.0, help='seconds per episode')
-    parser.add_argument('--rate', type=float, default=10.0, help='camera frames per second (live)')
-    parser.add_argument(
-        '--randomize', action='store_true', help='jitter the camera and the lights'
-    )
-    parser.add_argument(
-        '--exchange-objects',
-        action='store_true',
-        help='other objects in every episode (LIBERO training suites only)',
-    )
-    parser.add_argument(
-        '--touch',
-        action='store_true',
-        help='also what the finger pads feel, as a synthetic tactile image (not MetaWorld)',
-    )
-    parser.add_argument('--json', action='store_true', help='print a summary as JSON')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -110,8 +70,6 @@ def plan_jobs(args: argparse.Namespace) -> list[Job]:
     Raises:
         ValueError: An option is out of range, or no scene fits.
     """
-    if args.episodes < 1 or args.workers < 1 or args.duration <= 0 or args.rate <= 0:
-        raise ValueError('--episodes, --workers, --duration and --rate must be positive')
     if args.exchange_objects and not set(args.suite) <= set(TRAINING_SUITES):
         raise ValueError(f'--exchange-objects is for {", ".join(TRAINING_SUITES)} only')
     if args.touch and METAWORLD in args.suite:
@@ -226,7 +184,7 @@ def _line(error: Exception) -> str:
 
 def main() -> int:
     """Entry of `python -m train.simulate.cli`."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     add_arguments(parser)
     return run(parser.parse_args())
 

@@ -18,13 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from train.simulate.metaworld.tasks import SUITE as METAWORLD
 from train.simulate.names import joint_noun, noun, place_of_site
 from train.simulate.objects import INSTRUCTION, exchange_objects
+from train.simulate.suites import ALL_SUITES, EVALUATION_SUITES, TRAINING_SUITES
 
-TRAINING_SUITES = ('libero_90', 'libero_spatial', 'libero_object')
-EVALUATION_SUITES = ('libero_goal', 'libero_10')
-ALL_SUITES = (*TRAINING_SUITES, *EVALUATION_SUITES, METAWORLD)
 # Scenes that libero_10 shares with libero_90: held out so that evaluation scenes stay unseen.
 HELD_OUT_SCENES = frozenset(
     [f'KITCHEN_SCENE{n}' for n in (3, 4, 6, 8)]

@@ -22,7 +22,7 @@ from torch import nn
 
 from encoders.model_sets.files import ModelSet, load_model_set, save_model_set
 from encoders.model_sets.manifest import Manifest
-from encoders.model_sets.sources import find_set
+from encoders.model_sets.places import find_set
 from encoders.text.minilm import text_tower
 from encoders.vision.vit import LOGIT_SCALE_MAX, VisionTower, is_own, tie
 from train.bags.samples import Samples

@@ -15,31 +15,6 @@ from train.training.contrast_recipe import ContrastRecipe, load_contrast_recipe
 from train.training.ranks import join_ranks
 from train.training.recipe import RecipeError
 
-EPILOG = """example: lb-ros train contrast --config config/recipes/languagebind-depth.yaml \\
-             --data pairs/ --out runs/depth
-on several GPUs: torchrun --nproc-per-node 8 -m train.cli train contrast --config ... (the same)"""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = EPILOG
-    parser.add_argument('--config', type=Path, required=True, help='recipe file')
-    parser.add_argument(
-        '--data', type=Path, nargs='+', required=True, help='a folder of shards, or bags'
-    )
-    parser.add_argument(
-        '--val', type=Path, nargs='*', default=[], help='pairs or bags for the report page'
-    )
-    parser.add_argument('--out', type=Path, required=True, help='folder of checkpoint and result')
-    parser.add_argument(
-        '--start', help='model set to start from, instead of the one in the recipe'
-    )
-    parser.add_argument('--max-steps', type=int, help='instead of the one in the recipe')
-    parser.add_argument('--resume', action='store_true', help='go on from the checkpoint in --out')
-    parser.add_argument('--tensorboard', action='store_true', help='write event files into --out')
-    parser.add_argument('--threads', type=int, help='threads that compute')
-
 
 def run(args: argparse.Namespace) -> int:
     """Train, then write the report page."""

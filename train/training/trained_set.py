@@ -15,7 +15,8 @@ from encoders.languagebind.configuration import CONFIG, MODEL_TYPES, read_config
 from encoders.model_sets.encoder import TextTower
 from encoders.model_sets.files import write_set
 from encoders.model_sets.manifest import Manifest, ModalitySpec, read_manifest
-from encoders.model_sets.sources import Source, find_set, is_released
+from encoders.model_sets.places import find_set
+from encoders.model_sets.sources import Source, is_released
 from encoders.model_sets.towers import TowerEncoder
 from encoders.text.clip import ClipText, TextConfig, from_open_clip
 from encoders.vision.config import VisionConfig

@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from encoders import Binder, ModelSetError, SpaceError
 from encoders.model_sets.files import load_model_set, save_model_set, verify
-from encoders.model_sets.manifest import MANIFEST, WEIGHTS, read_manifest, sha256_of
+from encoders.model_sets.manifest import read_manifest, sha256_of
+from encoders.model_sets.places import MANIFEST, WEIGHTS
 
 
 def samples(rng: np.random.Generator) -> dict[str, object]:

@@ -14,8 +14,8 @@ from encoders import Binder, ModelSetError, SpaceError
 from encoders.model_sets.files import ModelSet, load_model_set, save_model_set, verify
 from encoders.model_sets.golden import golden_input
 from encoders.model_sets.join import join
-from encoders.model_sets.manifest import MANIFEST, Manifest
-from encoders.model_sets.sources import find_set
+from encoders.model_sets.manifest import Manifest
+from encoders.model_sets.places import MANIFEST, find_set
 
 
 def part(folder: Path, *modalities: str, moved: float = 0.0, licence: str = 'Apache-2.0') -> Path:

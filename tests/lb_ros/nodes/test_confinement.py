@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from encoders.errors import ModelSetError
-from encoders.model_sets.manifest import MANIFEST, SHIPPED
+from encoders.model_sets.places import MANIFEST, SHIPPED
 from lb_ros.nodes.confinement import check_confined
 
 

@@ -20,7 +20,7 @@ from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 
-from encoders.model_sets.manifest import MANIFEST, WEIGHTS
+from encoders.model_sets.places import MANIFEST, WEIGHTS
 from lb_ros.msg import Predicate
 from lb_ros.ros.stamps import to_ns
 from lb_ros.srv import (

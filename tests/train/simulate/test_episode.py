@@ -19,8 +19,9 @@ from train.bags.storage import read_marks
 from train.simulate import cli, scene
 from train.simulate.episode import EpisodePlan, Studio
 from train.simulate.names import joint_noun, noun, place_of_site
-from train.simulate.scene import EVALUATION_SUITES, TRAINING_SUITES, SceneTask, list_scenes
+from train.simulate.scene import SceneTask, list_scenes
 from train.simulate.sound import RATE_HZ
+from train.simulate.suites import EVALUATION_SUITES, TRAINING_SUITES
 from train.simulate.touch import untouched
 
 pytestmark = pytest.mark.sim

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 import train.simulate  # noqa: F401  # chooses the renderer before mujoco is imported
 from train.simulate.objects import INSTRUCTION, OBJECTS, exchange_objects
-from train.simulate.scene import TRAINING_SUITES, Scene, list_scenes, with_other_objects
+from train.simulate.scene import Scene, list_scenes, with_other_objects
+from train.simulate.suites import TRAINING_SUITES
 
 pytestmark = pytest.mark.sim
 

@@ -16,7 +16,8 @@ from safetensors.numpy import load_file
 
 from encoders import Binder
 from encoders.model_sets.files import load_model_set
-from encoders.model_sets.manifest import WEIGHTS, read_manifest
+from encoders.model_sets.manifest import read_manifest
+from encoders.model_sets.places import WEIGHTS
 from encoders.predicates.file import load_predicates
 from train.bags.samples import find_bags, load_samples
 from train.cli import main

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SUITE = 'metaworld'
+from train.simulate.suites import METAWORLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class ExpertTask:
     @property
     def suite(self) -> str:
         """Always MetaWorld."""
-        return SUITE
+        return METAWORLD
 
     @property
     def split(self) -> str:

@@ -1,0 +1,8 @@
+"""The suites that scenes come from."""
+
+from __future__ import annotations
+
+METAWORLD = 'metaworld'
+TRAINING_SUITES = ('libero_90', 'libero_spatial', 'libero_object')
+EVALUATION_SUITES = ('libero_goal', 'libero_10')
+ALL_SUITES = (*TRAINING_SUITES, *EVALUATION_SUITES, METAWORLD)

@@ -1,0 +1,73 @@
+"""The options of `lb-ros train bind` and `lb-ros train contrast`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from train.arguments import file, model, number, place, there, whole
+
+BIND_EPILOG = (
+    'example: lb-ros train bind --config config/recipes/lb-mini.yaml --data bags/ --out runs/mine'
+)
+CONTRAST_EPILOG = """example: lb-ros train contrast --config config/recipes/lora.yaml \\
+             --data pairs/ --out runs/depth
+on several GPUs: torchrun --nproc-per-node 8 -m train.cli train contrast --config ... (the same)"""
+DEFAULT_CACHE = Path('runs/cache')
+
+
+def add_bind_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `lb-ros train bind`."""
+    parser.epilog = BIND_EPILOG
+    parser.add_argument('--config', type=file, required=True, help='recipe file')
+    parser.add_argument(
+        '--data', type=there, nargs='+', required=True, help='bags or folders of bags'
+    )
+    parser.add_argument('--val', type=there, nargs='*', default=[], help='bags to report AUROC on')
+    parser.add_argument(
+        '--max-minutes',
+        type=number(0, exclusive=True),
+        help='instead of the one in the recipe',
+    )
+    _add_run_arguments(parser)
+    add_reading_arguments(parser)
+
+
+def add_contrast_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `lb-ros train contrast`."""
+    parser.epilog = CONTRAST_EPILOG
+    parser.add_argument('--config', type=file, required=True, help='recipe file')
+    parser.add_argument(
+        '--data', type=there, nargs='+', required=True, help='a folder of shards, or bags'
+    )
+    parser.add_argument(
+        '--val', type=there, nargs='*', default=[], help='pairs or bags for the report page'
+    )
+    parser.add_argument('--max-steps', type=whole(1), help='instead of the one in the recipe')
+    _add_run_arguments(parser)
+    parser.add_argument('--threads', type=whole(1), help='threads that compute')
+
+
+def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--out', type=place, required=True, help='folder of checkpoint and result')
+    parser.add_argument(
+        '--start', type=model, help='model set to start from, instead of the one in the recipe'
+    )
+    going_on = parser.add_mutually_exclusive_group()
+    going_on.add_argument(
+        '--resume',
+        action='store_true',
+        help='go on from the checkpoint in --out; with more --max-steps or --max-minutes also '
+        'where the run was finished',
+    )
+    going_on.add_argument(
+        '--overwrite', action='store_true', help='begin again where --out holds a run already'
+    )
+    parser.add_argument('--tensorboard', action='store_true', help='write event files into --out')
+
+
+def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of all commands that read labelled bags."""
+    parser.add_argument('--workers', type=whole(1), default=2, help='processes that read bags')
+    parser.add_argument('--threads', type=whole(1), default=2, help='threads that compute')
+    parser.add_argument('--cache', type=place, default=DEFAULT_CACHE, help='extracted inputs')
