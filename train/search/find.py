@@ -17,7 +17,8 @@ from train.score.embed import Embeddings
 from train.search.arguments import APART_S
 from train.search.store import Entry, MomentStore
 
-CANDIDATES = 10  # looked at per answer that is wanted
+CANDIDATES = 10  # looked at per answer that is wanted, at first
+MAX_CANDIDATES = 20_000  # of each sensor
 SAMPLED = 300  # moments that scores are measured against
 EVIDENCE_NS = 1_000_000_000  # as old as live evidence may be
 MAX_EXAMPLE_OFFSET_S = 1.0
@@ -94,17 +95,40 @@ def find_sentence(
     """
     store.check_space(binder.space)
     question = _Question.ask(store, binder, sentence, modalities)
-    proposed = sorted(question.propose(store, max(top * CANDIDATES, 100)), key=lambda p: -p[0])
-    centres = _apart([e for _, e in proposed], apart_s=apart_s / 2, top=max(4 * top, 100))
-    near = store.around(
-        [(e.bag, e.stamp_ns) for e in centres], within_ns=EVIDENCE_NS, modalities=modalities
-    )
-    by_bag: dict[str, list[Entry]] = {}
-    for entry in near:
-        by_bag.setdefault(entry.bag, []).append(entry)
-    answers = [question.judge(centre, by_bag.get(centre.bag, [])) for centre in centres]
-    answers.sort(key=lambda moment: -moment.score)
-    return _apart(answers, apart_s=apart_s, top=top)
+
+    def judged(count: int) -> list[Moment]:
+        proposed = sorted(question.propose(store, count), key=lambda p: -p[0])
+        centres = _apart([e for _, e in proposed], apart_s=apart_s / 2, top=max(4 * top, 100))
+        near = store.around(
+            [(e.bag, e.stamp_ns) for e in centres], within_ns=EVIDENCE_NS, modalities=modalities
+        )
+        by_bag: dict[str, list[Entry]] = {}
+        for entry in near:
+            by_bag.setdefault(entry.bag, []).append(entry)
+        return [question.judge(centre, by_bag.get(centre.bag, [])) for centre in centres]
+
+    return _best_apart(judged, store, apart_s=apart_s, top=top)
+
+
+def _best_apart(
+    found: Callable[[int], list[Moment]], store: MomentStore, *, apart_s: float, top: int
+) -> list[Moment]:
+    """The best moments apart from each other: `top`, where the index has as many.
+
+    Args:
+        found: Gives moments out of so many candidates of each sensor. The best ones are often
+            neighbours, of which one counts: then more candidates are asked for.
+        store: The index.
+        apart_s: Seconds between answers of one bag.
+        top: Answers.
+    """
+    count = max(top * CANDIDATES, 100)
+    while True:
+        best_first = sorted(found(count), key=lambda moment: -moment.score)
+        answers = _apart(best_first, apart_s=apart_s, top=top)
+        if len(answers) == top or count >= min(len(store), MAX_CANDIDATES):
+            return answers
+        count *= 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +168,7 @@ class _Question:
         predicate = Predicate.from_sentence(sentence)
         bank = PredicateBank([predicate], binder)
         said, contrast = text_vectors(binder, predicate)
-        if binder.calibration is not None:
+        if binder.calibration is not None and bank.table.calibrated[0]:
             contrast = binder.calibration.anchored(said[None], contrast[None])[0]
         samples = {m: store.sample(m) for m in modalities}
         samples = {m: rows for m, rows in samples.items() if len(rows)}
@@ -267,20 +291,21 @@ def find_like(
     samples = {m: store.sample(m) for m in {*modalities, *usable}}
     means = {m: s.mean(axis=0) for m, s in samples.items() if len(s)}
     centred = {m: v - means[m] for m, v in usable.items() if m in means}
-    found: list[Moment] = []
-    for modality in modalities:
-        if modality not in means:
-            continue
+    queries = {}
+    for modality in (m for m in modalities if m in means):
         alike = {modality: centred[modality]} if modality in centred else centred
-        query = _unit(np.mean([_unit(v) for v in alike.values()], axis=0))
-        scale = _Scale.of(samples[modality] @ query)
-        found += [
-            Moment.of(entry, score=scale(entry.cosine), cosines={modality: entry.cosine})
-            for entry in store.nearest(query, modality, limit=top * CANDIDATES)
+        queries[modality] = _unit(np.mean([_unit(v) for v in alike.values()], axis=0))
+    scales = {m: _Scale.of(samples[m] @ query) for m, query in queries.items()}
+
+    def nearest(count: int) -> list[Moment]:
+        return [
+            Moment.of(entry, score=scales[m](entry.cosine), cosines={m: entry.cosine})
+            for m, query in queries.items()
+            for entry in store.nearest(query, m, limit=count)
             if entry.bag != example.bag or abs(entry.time_s - example.time_s) >= apart_s
         ]
-    found.sort(key=lambda moment: -moment.score)
-    return _apart(found, apart_s=apart_s, top=top)
+
+    return _best_apart(nearest, store, apart_s=apart_s, top=top)
 
 
 def _unit(vector: Vector) -> Vector:

@@ -149,6 +149,15 @@ def test_an_example_finds_its_like_in_other_sensors(tmp_path: Path) -> None:
         find_like(store, example, modalities=['depth'], top=1, like=['audio'])
 
 
+def test_as_many_answers_as_there_are_although_the_best_are_neighbours(tmp_path: Path) -> None:
+    turn = np.linspace(0, np.pi, 400)[:, None] * np.ones(DIMENSIONS // 2)
+    store = stored(tmp_path / 'i', unit(np.concatenate([np.cos(turn), np.sin(turn)], 1)), 'depth')
+    example = Example('/elsewhere', 0.0, {'depth': store.at('/b', 200.0, within_s=0.1)[0].vector})
+    for top in (1, 3, 5):
+        found = find_like(store, example, modalities=['depth'], top=top, apart_s=60.0)
+        assert len(found) == top
+
+
 def test_the_approximate_index_finds_what_the_exact_search_finds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
