@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from encoders.model_sets.binder import Binder, Embedded
-from encoders.model_sets.calibration import Anchors, Fit, sparse_shares
+from encoders.model_sets.calibration import ANCHORS, Anchors, Fit, sparse_shares
+from encoders.predicates.agreement import agrees
 from encoders.predicates.file import load_predicates
 from encoders.predicates.fusion import NONE_INVALID, Ages, Column, Floats, Scores, Table, fuse
 from encoders.predicates.predicate import Predicate, PredicateError
@@ -23,6 +24,10 @@ DEFAULT_SLOPE = 100.0
 CHUNK = 32
 # Pause between two calls, in which waiting users of the tower take their turn.
 PAUSE_S = 0.002
+# A contrast that is not smoothed.
+ALONE = Anchors(
+    np.ones(1, np.float32), np.zeros((1, ANCHORS), np.float32), np.zeros((1, ANCHORS), np.int64)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +187,12 @@ class PredicateBank:
         calibration = self._binder.calibration
         fit, anchors, note = None, None, ''
         if calibration is not None:
-            fit = calibration.fit_for(said, contrast)
-            anchors = calibration.anchors_for(said[None], contrast[None])
+            # What was fitted for the predicate itself was fitted along the smoothed contrast.
+            trusted = bool(predicate.calibration) or agrees(
+                calibration, predicate, said, denied(self._binder, predicate), contrast
+            )
+            fit = calibration.fit_for(said, contrast) if trusted else None
+            anchors = calibration.anchors_for(said[None], contrast[None]) if trusted else ALONE
         if predicate.calibration:
             if predicate.calibration_space == self.space:
                 fit = _with_own(fit, predicate)
@@ -263,6 +272,12 @@ def text_vectors(binder: Binder, predicate: Predicate) -> tuple[Floats, Floats]:
         )
     unit = said / max(float(np.linalg.norm(said)), 1e-6)
     return np.asarray(unit, np.float32), np.asarray(difference / length, np.float32)
+
+
+def denied(binder: Binder, predicate: Predicate) -> Floats:
+    """The negative sentences of a predicate, `[K, D]`, unit rows."""
+    rows = binder.embed_text(predicate.sentences[1])
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
 def _with_own(fit: Fit | None, predicate: Predicate) -> Fit:

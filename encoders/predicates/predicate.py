@@ -21,7 +21,9 @@ OPPOSITES = (
     ('holding', 'not holding'), ('dropped', 'kept hold of'), ('fell', 'stayed in place'),
     ('lifted', 'resting on the table'), ('shut', 'open'), ('running', 'idle'),
     ('touching', 'away from'), ('touches', 'is away from'), ('loud', 'quiet'),
+    ('empty', 'holding something'), ('nothing', 'something'), ('pulled out', 'pushed in'),
 )  # fmt: skip
+_NEGATION = re.compile(r"it is not true that |\b(?:not|never|no longer) |(?<=\w)n't\b")
 VERBS = ('is', 'are', 'was', 'were', 'has', 'have', 'can', 'does', 'do')
 
 
@@ -179,16 +181,27 @@ class Predicate:
 
 @lru_cache(maxsize=4096)
 def negate(statement: str) -> tuple[str, ...]:
-    """Sentences with the opposite meaning, by antonym, if there is one, and by negation."""
+    """Sentences that say the opposite: without its negation, by antonym, or else with a "not"."""
+    if is_negated(statement):
+        return (_NEGATION.sub('', statement, count=1),)
     found = []
     for one, other in OPPOSITES:
         for word, opposite in ((one, other), (other, one)):
             changed = re.sub(rf'\b{word}\b', opposite, statement, count=1)
             if changed != statement:
                 found.append(changed)
+    return tuple(dict.fromkeys(found)) or (deny(statement),)
+
+
+def is_negated(statement: str) -> bool:
+    """Whether a statement denies something with a word for it."""
+    return _NEGATION.search(statement) is not None
+
+
+def deny(statement: str) -> str:
+    """A statement with a "not"."""
     for verb in VERBS:
         changed = re.sub(rf'\b{verb}\b', f'{verb} not', statement, count=1)
         if changed != statement:
-            found.append(changed)
-            break
-    return tuple(dict.fromkeys(found)) or (f'it is not true that {statement}',)
+            return changed
+    return f'it is not true that {statement}'

@@ -96,7 +96,7 @@ def binder() -> Binder:
 
 def test_a_bank_answers_by_what_is_read_and_shows_what_was_said(binder: Binder) -> None:
     asked = [
-        Predicate.from_sentence('the top drawer gapes'),
+        Predicate.from_sentence('the top drawer is wide open'),
         Predicate.from_sentence('the stove is on'),
         Predicate.from_sentence('a violin is out of tune'),
     ]

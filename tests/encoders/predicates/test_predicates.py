@@ -33,7 +33,10 @@ def binder(tiny_model_set: Path) -> Binder:
     [
         ('the drawer is open', 'the drawer is closed'),
         ('the stove is off', 'the stove is on'),
-        ('the stove is hot', 'the stove is not hot'),
+        ('the stove is dirty', 'the stove is not dirty'),
+        ('the drawer is not closed', 'the drawer is closed'),
+        ("the stove isn't off", 'the stove is off'),
+        ('nothing was dropped', 'something was dropped'),
         ('the gripper holds the cup', 'the gripper does not hold the cup'),
         ('rain falls', 'it is not true that rain falls'),
     ],
