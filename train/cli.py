@@ -69,10 +69,11 @@ def _run_bind(args: argparse.Namespace) -> int:
     from encoders.errors import ModelSetError
     from train.bags.samples import EvaluationDataError, find_bags, refuse_evaluation_bags
     from train.training.bind import bind
-    from train.training.checkpoint import CheckpointError, DivergedError
+    from train.training.checkpoint import CheckpointError, DivergedError, refuse_other_run
     from train.training.recipe import RecipeError, load_recipe
 
     try:
+        refuse_other_run(args.out, resume=args.resume, overwrite=args.overwrite)
         recipe = load_recipe(args.config)
         changes = {'start': args.start, 'max_minutes': args.max_minutes}
         recipe = replace(recipe, **{k: v for k, v in changes.items() if v is not None})
@@ -87,6 +88,7 @@ def _run_bind(args: argparse.Namespace) -> int:
             args.out,
             val=val,
             resume=args.resume,
+            overwrite=args.overwrite,
             tensorboard=args.tensorboard,
             provenance=provenance,
         )
@@ -104,7 +106,10 @@ def add_calibrate_arguments(parser: argparse.ArgumentParser) -> None:
         'example: lb-ros calibrate --model runs/mine/lb-mini --data bags/val --out predicates.yaml'
     )
     parser.add_argument(
-        '--model', type=model, required=True, help='model set; the calibration is written into it'
+        '--model',
+        type=model,
+        required=True,
+        help='model set; the calibration is written into it, or into a copy (see --overwrite)',
     )
     parser.add_argument(
         '--data', type=there, nargs='+', required=True, help='bags with ground truth'
@@ -133,14 +138,15 @@ def run_calibrate(args: argparse.Namespace) -> int:
         embed, space = encoders.text.embed, encoders.text.space
         scores = scores_to_fit(vectors, samples, embed=embed, phrasings=phrasings)
         fitted = calibrate(scores, samples, space=space, embed=embed, phrasings=phrasings)
-        fitted.save(folder)
+        to = calibration_cli.folder_to_calibrate(folder, overwrite=args.overwrite)
+        fitted.save(to)
         if args.out or args.report:
             calibration_cli.decide(
                 args, scores, samples, fitted, vectors=vectors, model=folder.name
             )
     except (EvaluationDataError, ModelSetError, SpaceError, OSError, ValueError) as error:
         return _fail('calibrate', error)
-    print(f'{len(fitted.names)} predicates calibrated on {len(samples)} moments, in {folder}')
+    print(f'{len(fitted.names)} predicates calibrated on {len(samples)} moments, in {to}')
     return 0
 
 

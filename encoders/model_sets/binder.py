@@ -20,7 +20,7 @@ from encoders.preprocess import PLAIN, objection, preprocess_picture
 from encoders.preprocess.columns import Columns
 from encoders.vision.compiled import ReadyCalls, is_compiled, usual
 from encoders.vision.packed import encode_together
-from encoders.vision.precision import dtype_of, name_of
+from encoders.vision.precision import check_device, dtype_of, name_of
 from encoders.vision.prepacked import prepack
 
 Vectors = NDArray[np.float32]
@@ -103,8 +103,9 @@ class Binder:
             ModelSetError: The set is missing or damaged.
             SpaceError: The encoders have different language spaces.
             KeyError: The set has no encoder for one of `modalities`.
-            ValueError: `dtype` or `compilation` is invalid.
+            ValueError: There is no such device, precision or choice of compilation.
         """
+        check_device(device)
         compiles = is_compiled(compilation, device=device)
         chosen = dtype_of(dtype, device=device) if isinstance(dtype, str) else dtype
         encoder_set = load_encoders(

@@ -7,11 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from encoders.errors import ModelSetError, SpaceError
+from encoders.errors import SpaceError
 from encoders.languagebind.released import preprocessing, read_released
 from encoders.model_sets.files import Options, write_set
 from encoders.model_sets.manifest import Manifest, ModalitySpec, sha256_of
-from encoders.model_sets.places import MANIFEST
+from encoders.model_sets.places import refuse_other_set
 
 
 def convert(
@@ -22,23 +22,24 @@ def convert(
     options: Options | None = None,
     licence: str = 'MIT',
     provenance: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Write released checkpoints as one set; returns its folder.
 
     Args:
-        folders: Folder of the checkpoint by modality.
-        out: Folder of the set.
-        name: Name of the set.
-        options: By modality, preprocessing values that replace the released ones.
-        licence: Licence of the weights.
-        provenance: Origin of the weights, for the manifest.
+        folders: Modality to the folder of its checkpoint.
+        out: Where to.
+        name: Of the set.
+        options: Modality to preprocessing values that replace the released ones.
+        licence: Of the weights.
+        provenance: Facts for the manifest.
+        overwrite: Replace a set in `out`.
 
     Raises:
         ModelSetError: A checkpoint is damaged, or `out` already contains a set.
         SpaceError: The checkpoints have different language spaces.
     """
-    if (out / MANIFEST).exists():
-        raise ModelSetError(f'{out}: already holds a set')
+    refuse_other_set(out, overwrite=overwrite)
     found = {modality: read_released(Path(folder)) for modality, folder in folders.items()}
     first = next(iter(found.values()))
     for modality, tensors in found.items():

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from encoders.errors import ModelSetError, SpaceError
+from encoders.model_sets.calibration import FILE as CALIBRATION
 from encoders.model_sets.calibration import Calibration
 from encoders.model_sets.encoder import EncoderSet, TextTower, no_encoder
 from encoders.model_sets.golden import SENTENCE, TOLERANCE, golden_input
@@ -73,6 +74,7 @@ def write_set(
     file = {f'{TEXT}/{k}': v.contiguous() for k, v in (text or {}).items()}
     places = _place(vision, file)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / CALIBRATION).unlink(missing_ok=True)  # it was of other weights
     save_file(file, folder / WEIGHTS)
     share_with_readers(folder / WEIGHTS)
     stored = Stored(folder, manifest, sha256_of(folder / WEIGHTS), places)

@@ -11,6 +11,7 @@ from encoders.errors import ModelSetError
 from encoders.languagebind.hub_sets import HUB_SETS
 from encoders.model_sets.convert import convert
 from encoders.model_sets.manifest import sha256_of
+from encoders.model_sets.places import refuse_other_set
 
 FILES = ('config.json', 'pytorch_model.bin', 'model.safetensors', 'vocab.json', 'merges.txt')
 NETWORK_ERRORS = ('HTTPError', 'RevisionResolutionError', 'XetDownloadError')
@@ -23,6 +24,7 @@ def pull(
     modalities: tuple[str, ...] = (),
     revision: str | None = None,
     cache: Path | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Download the checkpoints of a set, check them, and convert them; returns its folder.
 
@@ -31,9 +33,10 @@ def pull(
     Args:
         name: One of `HUB_SETS`.
         out: Folder of the converted set.
-        modalities: Only these; empty for all of the set.
-        revision: Branch, tag or commit of all repositories; None for the main branch.
-        cache: Folder for the downloads; None for the hub's own cache.
+        modalities: Only these; all of the set where empty.
+        revision: Branch, tag or commit of all repositories; their main branch where None.
+        cache: Folder for the downloads; the hub's own cache where None.
+        overwrite: Replace a set in `out`.
 
     Raises:
         ModelSetError: The set or modality is unknown, a download failed, or a file is damaged.
@@ -41,6 +44,7 @@ def pull(
     """
     if name not in HUB_SETS:
         raise ModelSetError(f'{name}: cannot be pulled, only {", ".join(HUB_SETS)}')
+    refuse_other_set(out, overwrite=overwrite)
     known = HUB_SETS[name].repositories
     for modality in modalities:
         if modality not in known:
@@ -50,7 +54,8 @@ def pull(
     for modality in modalities or tuple(known):
         folder, commit = _download(known[modality], revision=revision, cache=cache)
         folders[modality], commits[modality] = folder, f'{known[modality]}@{commit}'
-    return convert(folders, out, name=name, provenance={'repositories': commits})
+    provenance = {'repositories': commits}
+    return convert(folders, out, name=name, provenance=provenance, overwrite=overwrite)
 
 
 def _download(repository: str, *, revision: str | None, cache: Path | None) -> tuple[Path, str]:

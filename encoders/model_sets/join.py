@@ -8,25 +8,29 @@ from pathlib import Path
 from encoders.errors import ModelSetError, SpaceError
 from encoders.model_sets.files import read_tensors, write_set
 from encoders.model_sets.manifest import Manifest
+from encoders.model_sets.places import refuse_other_set
 
 
-def join(folders: Sequence[Path], out: Path, *, name: str) -> Manifest:
-    """Write one set with the encoders of several sets of the same language space.
+def join(folders: Sequence[Path], out: Path, *, name: str, overwrite: bool = False) -> Manifest:
+    """Write one set of the encoders of several, which must be bound to one language space.
 
     Tensors that several sets contain, such as a common trunk, are stored once. The set has no
     calibration, because the weights of the sensors relative to each other are unknown.
 
     Args:
-        folders: Folders of the sets; the last one with a modality provides it.
-        out: Folder of the new set; must not be one of `folders`.
-        name: Name of the new set.
+        folders: Of the sets; a modality that several have is taken from the last of them.
+        out: Where to; must not be one of them.
+        name: Of the set.
+        overwrite: Replace a set in `out`.
 
     Raises:
-        ModelSetError: A set is damaged, `out` is one of the sets, or their licences differ.
-        SpaceError: The sets have different language spaces.
+        ModelSetError: A set is damaged, `out` holds a set or is one of the sets, or their
+            licences differ.
+        SpaceError: They are bound to different language spaces.
     """
     if out.resolve() in [folder.resolve() for folder in folders]:
         raise ModelSetError(f'{out} is one of the sets to join; write to another folder')
+    refuse_other_set(out, overwrite=overwrite)
     parts = [read_tensors(folder) for folder in folders]
     first, _, text = parts[0]
     for folder, (manifest, _, _) in zip(folders, parts, strict=True):

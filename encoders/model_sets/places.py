@@ -37,6 +37,18 @@ def find_set(name_or_path: str | Path) -> Path:
     )
 
 
+def refuse_other_set(out: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that holds a set already, unless it is to be replaced.
+
+    Raises:
+        ModelSetError: There is one.
+    """
+    if (out / MANIFEST).exists() and not overwrite:
+        raise ModelSetError(
+            f'{out}: already holds a set; give --overwrite to replace it, or another --out'
+        )
+
+
 def is_kept(folder: Path) -> bool:
     """Whether a set was shipped or pulled, so that no command may change it unasked."""
     where = folder.resolve()

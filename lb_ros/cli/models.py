@@ -18,7 +18,7 @@ from encoders.model_sets.hub import pull
 from encoders.model_sets.join import join
 from encoders.model_sets.manifest import read_manifest
 from encoders.model_sets.openclip import PREFIX, find_weights, split_name
-from encoders.model_sets.places import MANIFEST, SHIPPED, find_set, store
+from encoders.model_sets.places import MANIFEST, SHIPPED, find_set, refuse_other_set, store
 from encoders.model_sets.sources import is_released, load_encoders, parse_source
 from encoders.model_sets.towers import TowerEncoder
 from encoders.preprocess import config_to_dict
@@ -79,11 +79,18 @@ def _pull(args: argparse.Namespace) -> int:
         print(find_weights(*split_name(args.name), download=True))
         return 0
     out = args.out or store() / args.name
+    refuse_other_set(out, overwrite=args.overwrite)
     if args.name in HUB_SETS and not args.yes and sys.stdin.isatty():
         answer = input(f'download {HUB_SETS[args.name].gigabytes} GB from the hub? [y/N] ')
         if answer.strip().lower() not in ('y', 'yes'):
             return 2
-    folder = pull(args.name, out, modalities=args.modalities, revision=args.revision)
+    folder = pull(
+        args.name,
+        out,
+        modalities=args.modalities,
+        revision=args.revision,
+        overwrite=args.overwrite,
+    )
     print(f'model set written to {folder}')
     return 0
 
@@ -98,7 +105,8 @@ def _convert(args: argparse.Namespace) -> int:
         options[modality] = {} if modality == 'audio' else {'antialias': args.antialias}
     if 'depth' in options:
         options['depth']['holes'] = args.depth_holes
-    out = convert(folders, args.out, name=args.name or args.out.name, options=options)
+    name = args.name or args.out.name
+    out = convert(folders, args.out, name=name, options=options, overwrite=args.overwrite)
     binder = Binder.load(out)
     print(f'model set written to {out}: {binder.space}, {_memory(binder)}')
     return 0
@@ -106,7 +114,8 @@ def _convert(args: argparse.Namespace) -> int:
 
 def _join(args: argparse.Namespace) -> int:
     folders = [find_set(model) for model in args.models]
-    joined = join(folders, args.out, name=args.name or args.out.name)
+    name = args.name or args.out.name
+    joined = join(folders, args.out, name=name, overwrite=args.overwrite)
     print(f'model set written to {args.out}: {", ".join(joined.modalities)} in {joined.space}')
     print('it is not calibrated yet: lb-ros calibrate')
     return 0

@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_modalities(one)
     one.add_argument('--revision', help='branch, tag or commit; main by default')
     one.add_argument('--out', type=place, help='folder; by default where names are looked up')
+    one.add_argument('--overwrite', action='store_true', help='replace the set that is there')
     one.add_argument('--yes', action='store_true', help='do not ask')
     one = action('convert', 'released folders to one set of safetensors')
     one.add_argument(

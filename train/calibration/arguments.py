@@ -11,6 +11,12 @@ METHODS = ('platt', 'isotonic', 'auto')
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='write into the set of --model also where it was shipped, pulled or has a '
+        'calibration; without, such a set is copied to runs/calibrated',
+    )
     group = parser.add_argument_group('decisions')
     group.add_argument('--out', type=place, metavar='FILE', help='write a predicates file')
     group.add_argument(

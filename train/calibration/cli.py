@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ import yaml
 from numpy.typing import NDArray
 from rich.table import Table
 
+from encoders.model_sets.calibration import FILE as CALIBRATION
 from encoders.model_sets.calibration import Calibration
+from encoders.model_sets.places import is_kept
 from encoders.predicates.file import load_predicates
 from train.bags.samples import Samples
 from train.calibration.thresholds import (
@@ -25,6 +29,26 @@ from train.calibration.thresholds import (
 )
 from train.fitted_table import print_table
 from train.phrasings import Phrasings
+
+COPIES = Path('runs') / 'calibrated'
+
+
+def folder_to_calibrate(folder: Path, *, overwrite: bool) -> Path:
+    """Where the calibration of a set is written: into it, or into a copy that is made here.
+
+    A set that was shipped or pulled, or that has a calibration, stays as it is unless told.
+    """
+    if overwrite or not (is_kept(folder) or (folder / CALIBRATION).exists()):
+        return folder
+    copies = (COPIES / (folder.resolve().name + end) for end in _endings())
+    out = next(path for path in copies if not path.exists())
+    shutil.copytree(folder, out, ignore=shutil.ignore_patterns(CALIBRATION))
+    return out
+
+
+def _endings() -> Iterator[str]:
+    yield ''
+    yield from (f'_{number}' for number in itertools.count(2))
 
 
 def decide(

@@ -45,6 +45,7 @@ def bind(
     *,
     val: Samples | None = None,
     resume: bool = False,
+    overwrite: bool = False,
     tensorboard: bool = False,
     provenance: Mapping[str, object] | None = None,
 ) -> Path:
@@ -56,6 +57,7 @@ def bind(
         out: Folder for checkpoint, log and the model set.
         val: Moments to report AUROC on while training.
         resume: Go on from the checkpoint in `out`.
+        overwrite: Begin again where `out` holds a run.
         tensorboard: Write event files for TensorBoard into `out`.
         provenance: Facts about the data for the manifest.
 
@@ -81,7 +83,7 @@ def bind(
     out.mkdir(parents=True, exist_ok=True)
     _announce(recipe, model, data)
     alone = Ranks(0, 1, torch.device('cpu'))
-    train(run, out, ranks=alone, resume=resume, tensorboard=tensorboard)
+    train(run, out, ranks=alone, resume=resume, overwrite=overwrite, tensorboard=tensorboard)
     described = {
         **(provenance or {}),
         'steps': run.step,

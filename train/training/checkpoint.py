@@ -27,6 +27,20 @@ class DivergedError(RuntimeError):
     """The loss is no longer a number; the last checkpoint is intact."""
 
 
+def refuse_other_run(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse a folder that holds a run already, unless it goes on or is to be replaced.
+
+    Raises:
+        FileExistsError: There is one, and neither is asked for.
+    """
+    found = next((out / name for name in (CHECKPOINT, LOG) if (out / name).exists()), None)
+    if found and not (resume or overwrite):
+        raise FileExistsError(
+            f'{out}: already holds a run ({found.name}); give --resume to go on with it, '
+            f'--overwrite to begin again, or another --out'
+        )
+
+
 def save_checkpoint(
     path: Path,
     state: Mapping[str, Any],

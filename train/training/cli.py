@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -10,7 +11,12 @@ import torch
 
 from encoders.errors import ModelSetError, SpaceError
 from train.pairs.data import PairData, open_pair_data
-from train.training.checkpoint import LOG, CheckpointError, DivergedError
+from train.training.checkpoint import (
+    LOG,
+    CheckpointError,
+    DivergedError,
+    refuse_other_run,
+)
 from train.training.contrast_recipe import ContrastRecipe, load_contrast_recipe
 from train.training.ranks import join_ranks
 from train.training.recipe import RecipeError
@@ -21,6 +27,8 @@ def run(args: argparse.Namespace) -> int:
     from train.training.contrast import contrast
 
     try:
+        if os.environ.get('RANK', '0') == '0':  # the first to write there
+            refuse_other_run(args.out, resume=args.resume, overwrite=args.overwrite)
         recipe = load_contrast_recipe(args.config, start=args.start, max_steps=args.max_steps)
         if args.threads:
             torch.set_num_threads(args.threads)
@@ -35,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
                 args.out,
                 ranks=ranks,
                 resume=args.resume,
+                overwrite=args.overwrite,
                 tensorboard=args.tensorboard,
             )
             if ranks.first:

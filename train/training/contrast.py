@@ -34,7 +34,16 @@ from train.training.tower import (
 )
 
 # What may be different when a run goes on: none of it changes the losses of the steps to come.
-CHANGEABLE = ('save_every_steps', 'micro_batch', 'device', 'compile', 'gradient_checkpointing')
+# A longer training goes on with the learning rate of its new length.
+CHANGEABLE = (
+    'max_steps',
+    'epochs',
+    'save_every_steps',
+    'micro_batch',
+    'device',
+    'compile',
+    'gradient_checkpointing',
+)
 
 
 def contrast(
@@ -44,6 +53,7 @@ def contrast(
     *,
     ranks: Ranks,
     resume: bool = False,
+    overwrite: bool = False,
     tensorboard: bool = False,
 ) -> Path:
     """Train and write a model set to `out`; returns its folder.
@@ -54,6 +64,7 @@ def contrast(
         out: Folder of checkpoint, log and model set.
         ranks: All processes of this training.
         resume: Go on from the checkpoint in `out`.
+        overwrite: Begin again where `out` holds a run.
         tensorboard: Write event files for TensorBoard into `out`.
 
     Raises:
@@ -67,7 +78,7 @@ def contrast(
     out.mkdir(parents=True, exist_ok=True)
     if ranks.first:
         print(announcement(recipe, trained.towers, data, steps=steps), flush=True)
-    train(run, out, ranks=ranks, resume=resume, tensorboard=tensorboard)
+    train(run, out, ranks=ranks, resume=resume, overwrite=overwrite, tensorboard=tensorboard)
     folder = out / recipe.name
     if ranks.first:
         provenance = {

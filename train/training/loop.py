@@ -6,6 +6,9 @@ What is learned is an `Objective`; a recipe makes one and calls `train`.
 from __future__ import annotations
 
 import math
+import signal
+import sys
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +24,7 @@ from train.training.checkpoint import (
     DivergedError,
     forget_later_steps,
     load_checkpoint,
+    refuse_other_run,
     save_checkpoint,
 )
 from train.training.progress import TrainingProgress
@@ -123,21 +127,35 @@ def new_run(
     return Run(objective, plan, optimizer, scaler or torch.amp.GradScaler(enabled=False))
 
 
-def train(run: Run, out: Path, *, ranks: Ranks, resume: bool, tensorboard: bool) -> None:
+def train(
+    run: Run,
+    out: Path,
+    *,
+    ranks: Ranks,
+    resume: bool,
+    tensorboard: bool,
+    overwrite: bool = False,
+) -> None:
     """Train until the plan is over; `out` holds the checkpoint and the log.
+
+    SIGINT and SIGTERM end it after the step under way, with a checkpoint; then they do what they
+    would have done.
 
     Raises:
         DivergedError: The loss or a gradient became infinite or NaN.
         CheckpointError: A checkpoint cannot be written, or does not belong to this run.
         FileNotFoundError: `resume` without a checkpoint.
+        FileExistsError: `out` holds a run, and neither `resume` nor `overwrite` is given.
     """
     if resume:
         _restore(run, out)
     elif ranks.first:
-        (out / LOG).unlink(missing_ok=True)
+        refuse_other_run(out, resume=resume, overwrite=overwrite)
+        for name in (LOG, CHECKPOINT):
+            (out / name).unlink(missing_ok=True)
     began_s, saved_step, saved_s = time.monotonic() - run.elapsed_s, run.step, run.elapsed_s
     output = TrainingProgress(out, start=run.step, shown=ranks.first, tensorboard=tensorboard)
-    with output as progress:
+    with StopAfterStep() as stop, output as progress:
         while run.done < 1.0:
             step_s = time.monotonic()
             losses = training_step(run)
@@ -153,12 +171,49 @@ def train(run: Run, out: Path, *, ranks: Ranks, resume: bool, tensorboard: bool)
             )
             is_due = run.step - saved_step >= run.plan.save_every_steps
             is_due |= run.elapsed_s - saved_s >= 60 * run.plan.save_every_minutes
-            if is_due or run.done >= 1.0:
+            if is_due or stop.signum or run.done >= 1.0:
                 saved_step, saved_s = run.step, run.elapsed_s
                 if ranks.first:
                     _save(run, out)
-                    _validate(run, progress)
+                    if not stop.signum:
+                        _validate(run, progress)
+                if stop.signum:
+                    break
                 wait_for_all(ranks)
+    if stop.signum:
+        if ranks.first:
+            print(
+                f'stopped at step {run.step}: {out / CHECKPOINT} is saved; go on with --resume',
+                file=sys.stderr,
+            )
+        signal.raise_signal(stop.signum)
+
+
+class StopAfterStep:
+    """Context in which the first SIGINT or SIGTERM is only noted, as `signum`.
+
+    The second one does what it would have done without. In threads other than the main one signals
+    are left alone.
+    """
+
+    def __init__(self) -> None:
+        self.signum = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopAfterStep:
+        if threading.current_thread() is threading.main_thread():
+            for signum in (signal.SIGINT, signal.SIGTERM):
+                self._before[signum] = signal.signal(signum, self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)
+        self._before.clear()
+
+    def _note(self, signum: int, frame: object) -> None:
+        self.signum = signum
+        self.__exit__()
 
 
 def training_step(run: Run) -> dict[str, float]:
