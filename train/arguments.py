@@ -111,10 +111,11 @@ class ListAction(argparse.Action):
         *,
         known: Sequence[str],
         keyed: bool = False,
+        noun: str = 'modality',
         default: Any = (),
         **settings: Any,
     ) -> None:
-        self.known, self.keyed = tuple(known), keyed
+        self.known, self.keyed, self.noun = tuple(known), keyed, noun
         if default is not argparse.SUPPRESS:
             default = Default(default)
         super().__init__(option_strings, dest, default=default, **settings)
@@ -161,7 +162,7 @@ class ListAction(argparse.Action):
         if self.known and key not in self.known:
             close = get_close_matches(key, self.known, n=1)
             advice = f'is {close[0]} meant?' if close else f'expected some of {self._listed()}'
-            raise argparse.ArgumentError(self, f'unknown name {key!r}; {advice}')
+            raise argparse.ArgumentError(self, f'unknown {self.noun} {key!r}; {advice}')
 
     def _listed(self) -> str:
         return ', '.join(self.known)
@@ -194,7 +195,11 @@ def add_list(
     common['metavar'] = metavar
     action = parser.add_argument(flag, help=about, **common, **settings)
     if alias:
-        hidden = {'help': argparse.SUPPRESS, 'default': argparse.SUPPRESS, 'dest': action.dest}
+        hidden: dict[str, Any] = {
+            'help': argparse.SUPPRESS,
+            'default': argparse.SUPPRESS,
+            'dest': action.dest,
+        }
         parser.add_argument(alias, **common, **hidden)
 
 

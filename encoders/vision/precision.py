@@ -37,3 +37,22 @@ def cpu_has_bf16() -> bool:
     return features == 'AVX512' and bool(
         torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     )
+
+
+def check_device(device: str | torch.device) -> None:
+    """Refuse a device that this machine lacks.
+
+    Raises:
+        ValueError: It is no device, or not here; the text names those that are.
+    """
+    try:
+        wanted = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f'device {device!r}: expected cpu, cuda or cuda:NUMBER') from None
+    if wanted.type in ('cpu', 'meta'):
+        return
+    kind = torch.get_device_module(wanted.type)
+    count = kind.device_count() if kind.is_available() else 0
+    if (wanted.index or 0) >= count:
+        here = ', '.join(['cpu', *(f'{wanted.type}:{index}' for index in range(count))])
+        raise ValueError(f"device '{device}': this machine has no such device, only {here}")

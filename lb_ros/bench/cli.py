@@ -15,6 +15,7 @@ from rich.progress import track
 from rich.table import Table
 
 from encoders import ModelSetError
+from encoders.vision.precision import check_device
 from lb_ros.bench.engine import engine
 from lb_ros.bench.environment import environment
 from lb_ros.bench.measure import Measurement, read, write
@@ -26,6 +27,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         if args.compare:
             return _compare(*args.compare, as_json=args.json)
+        check_device(args.device)
         return _measure(args)
     except (ModelSetError, OSError, ValueError) as error:
         print(f'lb-ros bench: {error}', file=sys.stderr)

@@ -88,7 +88,10 @@ def _run(words: Sequence[str]) -> int:
         sub = subparsers.add_parser(name, help=subcommand.help, description=subcommand.help)
         if words and words[0] == name:
             _function(subcommand.declare)(sub)
-    args = parser.parse_args(words)
+    try:
+        args = parser.parse_args(words)
+    except SystemExit as end:  # help, or a wrong argument
+        return int(end.code or 0)
     subcommand = SUBCOMMANDS[args.subcommand]
     if subcommand.needs_ros:
         check_distribution(f'lb-ros {args.subcommand}')

@@ -118,7 +118,7 @@ def test_a_reader_of_the_command_that_has_gone_ends_it_without_a_traceback() -> 
     script = (
         'import sys, lb_ros.cli.commands as cli\n'
         "cli._run = lambda words: print('a line\\n' * 100_000, flush=True)\n"
-        'sys.exit(cli.main([]))'
+        'sys.exit(cli.run_program())'
     )
     with subprocess.Popen(
         [sys.executable, '-c', script],
@@ -134,10 +134,17 @@ def test_a_reader_of_the_command_that_has_gone_ends_it_without_a_traceback() -> 
 
 def test_up_passes_every_parameter_on(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, list[str]]] = []
-    monkeypatch.setattr('lb_ros.start.start', lambda name, words: asked.append((name, words)))
-    cli.main(['up', 'modalities:=[depth]', '--model', 'mine', '--params-file', 'robot.yaml'])
-    words = ['--ros-args', '--params-file', 'robot.yaml', '-p', 'modalities:=[depth]']
-    assert asked == [('bringup', [*words, '-p', 'model:=mine'])]
+
+    def start(name: str, words: list[str]) -> None:
+        asked.append((name, words))
+        raise SystemExit(0)
+
+    monkeypatch.setattr('lb_ros.cli.up.start', start)
+    file = str(ROOT / 'config' / 'parameters.yaml')
+    with pytest.raises(SystemExit):
+        cli.main(['up', 'modalities:=[depth]', '--model', 'lb-mini', '--params-file', file])
+    words = ['--ros-args', '--params-file', file, '-p', 'modalities:=[depth]']
+    assert asked == [('bringup', [*words, '-p', 'model:=lb-mini'])]
 
 
 def test_up_refuses_what_is_no_parameter(capsys: pytest.CaptureFixture[str]) -> None:

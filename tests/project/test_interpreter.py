@@ -147,12 +147,12 @@ def test_help_needs_neither_pytorch_nor_opencv(name: str) -> None:
 def test_a_subcommand_that_lacks_a_package_names_it() -> None:
     program = 'import sys; sys.modules["pyarrow"] = None\n'
     program += 'from lb_ros.cli import run_program; sys.exit(run_program())'
-    for words in (('score', '--help'), ('score', 'bag', '-o', 'scored')):
-        done = run(program, *words)
-        assert done.returncode == 1, done.stderr
-        assert done.stderr.count('\n') == 1, done.stderr
-        assert done.stderr.startswith('lb-ros score: needs pyarrow')
-        assert 'make setup' in done.stderr
+    assert run(program, 'score', '--help').returncode == 0
+    done = run(program, 'score', str(ROOT / 'lb_ros/data/demo_bag'), '-o', 'scored')
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.count('\n') == 1, done.stderr
+    assert done.stderr.startswith('lb-ros score: needs pyarrow')
+    assert 'make setup' in done.stderr
 
 
 @pytest.mark.parametrize('name', ['Binder', 'PredicateBank', 'decode_image', 'LIVE'])

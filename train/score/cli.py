@@ -171,6 +171,13 @@ def follow(bar: Progress, source: BagSource) -> Callable[[int], None]:
     return tell
 
 
+def fill(bar: Progress) -> None:
+    """Show what is done as whole: the last messages of a bag need not be of a sensor."""
+    for task in bar.tasks:
+        bar.update(task.id, total=task.total or task.completed)
+        bar.update(task.id, completed=task.total or task.completed)
+
+
 def _score(
     binder: Binder,
     job: Job,
@@ -209,6 +216,7 @@ def _scored_here(
     with progress_bar() as bar:
         for job in jobs:
             yield _score(binder, job, follow(bar, job.source), dataset=dataset)
+            fill(bar)
 
 
 def _scored_by_ray(

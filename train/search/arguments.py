@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from encoders.modalities import SENSED
 from train.arguments import add_list, model, number, place, there, whole
@@ -32,7 +33,7 @@ def add_search_arguments(parser: argparse.ArgumentParser) -> None:
         'example: lb-ros search moments "the gripper dropped the cup" --modalities audio,depth; '
         'example: lb-ros search moments --like bags/kitchen@12.5s --modalities depth'
     )
-    parser.add_argument('index', type=there, metavar='INDEX', help='made by lb-ros index')
+    parser.add_argument('index', type=_index, metavar='INDEX', help='made by lb-ros index')
     parser.add_argument('sentence', nargs='?', metavar='SENTENCE', help='what should be the case')
     parser.add_argument('--like', metavar='BAG@12.5s', help='an example instead of a sentence')
     add_list(
@@ -58,3 +59,9 @@ def add_search_arguments(parser: argparse.ArgumentParser) -> None:
         '--thumbnails', type=place, help='folder for pictures and a page of the answers'
     )
     parser.add_argument('--json', action='store_true', help='print the answers as JSON')
+
+
+def _index(text: str) -> str:
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f'{text}: no index; make one with: lb-ros index')
+    return text

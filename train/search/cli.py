@@ -15,6 +15,7 @@ from train.bags.reader import BagReport
 from train.bags.samples import find_bags
 from train.bags.storage import bag_span_ns
 from train.score.cli import (
+    fill,
     follow,
     load_binder,
     progress_bar,
@@ -49,6 +50,7 @@ def run_index(args: argparse.Namespace) -> int:
                 done.append(
                     index_bag(binder, source, store, work=work, report=report, progress=progress)
                 )
+                fill(bar)
                 for line in report.problems:
                     print(f'lb-ros index: {line}', file=sys.stderr)
         store.optimise()

@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser,
         '--suite',
         known=ALL_SUITES,
+        noun='suite',
         required=True,
         metavar='SUITE[,SUITE]',
         about=f'some of {", ".join(ALL_SUITES)}',

@@ -152,7 +152,7 @@ def test_the_command(
     status, _, error = run_cli(capsys, 'convert', 'smell=/', '--out', out)
     assert status == 2 and 'MODALITY=FOLDER' in error
     status, _, error = run_cli(capsys, 'verify', 'languagebind-large')
-    assert status == 1 and 'lb-ros models pull languagebind-large' in error
+    assert status == 2 and 'lb-ros models pull languagebind-large' in error
 
 
 class Hub:
