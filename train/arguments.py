@@ -148,7 +148,7 @@ class ListAction(argparse.Action):
         if part in self.known:
             return True
         close = get_close_matches(part, self.known, n=1, cutoff=0.75)
-        return bool(close) and ' ' not in part and not Path(part).exists()
+        return bool(close) and ' ' not in part and not exists(part)
 
     def _split(self, text: str) -> list[str]:
         # The topics of one modality are separated by commas as well.
@@ -240,14 +240,18 @@ def _range(least: float, most: float) -> str:
     return f'at least {least:g}' if most == math.inf else f'from {least:g} to {most:g}'
 
 
+def exists(path: str | Path) -> bool:
+    """Whether there is a file or folder; a path that cannot be is not there."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # too long, a null byte, no right to look
+        return False
+
+
 def there(text: str) -> Path:
     """A type of arguments: a file or folder that exists."""
     path = Path(text)
-    try:
-        found = path.exists()
-    except (OSError, ValueError) as error:
-        raise argparse.ArgumentTypeError(f'{text!r}: {error}') from None
-    if not text or not found:
+    if not text or not exists(path):
         raise argparse.ArgumentTypeError(f'{text!r}: there is no such file or folder')
     return path
 
@@ -287,8 +291,8 @@ def model(text: str) -> str:
     """A type of arguments: a model set that is here, or a name that tells where to get one."""
     from encoders.model_sets.places import find_set
 
-    released = Path(text) / 'config.json'
-    if '=' not in text and not text.startswith(('openclip:', 'random:')) and not released.exists():
+    released = exists(Path(text) / 'config.json')
+    if '=' not in text and not text.startswith(('openclip:', 'random:')) and not released:
         try:
             find_set(text)
         except (OSError, ValueError) as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from yaml import MappingNode, Node, SequenceNode
+from yaml import MappingNode, Node, ScalarNode, SequenceNode
 
 from encoders.predicates.predicate import Line, Predicate, PredicateError, negate
 
@@ -55,6 +55,8 @@ def _read(root: Node | None, path: Path) -> tuple[list[Predicate], list[str]]:
                 name = str(value.pop('name', '') or '')
                 if not name:
                     raise PredicateError('an entry with keys needs `name:` among them')
+            if name is None and not isinstance(value, str):
+                raise PredicateError(f'{_written(entry)} is no sentence')
             predicate = predicate_from_entry(str(value) if name is None else name, value)
             if predicate.name in seen:
                 first = seen[predicate.name]
@@ -108,6 +110,12 @@ def _plain(node: Node, name: str | None) -> Any:
         raise PredicateError(' '.join(str(error).split())) from error
     finally:
         loader.dispose()
+
+
+def _written(node: Node | None) -> str:
+    if isinstance(node, ScalarNode):
+        return f'{node.value!r} (without quotes)'
+    return 'a list'
 
 
 def _number(node: Node) -> int:

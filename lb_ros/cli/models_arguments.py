@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from encoders.languagebind.hub_sets import HUB_SETS
 from encoders.modalities import MODALITIES
@@ -64,11 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _source(text: str) -> str:
+    from train.arguments import exists
+
     modality, equals, folder = text.partition('=')
     if not equals or modality not in MODALITIES:
         expected = f'MODALITY=FOLDER with one of {", ".join(MODALITIES)}'
         raise argparse.ArgumentTypeError(f'{text!r} must be {expected}')
-    if not Path(folder).exists():
+    if not folder or not exists(folder):
         raise argparse.ArgumentTypeError(f'{folder!r}: there is no such file or folder')
     return text
 

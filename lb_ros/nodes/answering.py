@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from encoders import Predicate, PredicateBank, PredicateError, PredicateScore
 from encoders.predicates.scoring import Scoring
@@ -43,10 +43,7 @@ def answer(scoring: Scoring, request: QueryText.Request, *, now_ns: int) -> Quer
     """
     try:
         _check(scoring, request, now_ns)
-        bank = PredicateBank(
-            [Predicate.from_sentence(t, name=f'{i}') for i, t in enumerate(request.texts)],
-            scoring.bank.binder,
-        )
+        bank = PredicateBank(predicates_of(request.texts), scoring.bank.binder)
     except ValueError as error:  # PredicateError, or the text tower's
         return QueryText.Response(success=False, message=str(error))
     limit_ms = request.max_age_ms or DEFAULT_MAX_AGE_MS
@@ -75,6 +72,14 @@ def answer(scoring: Scoring, request: QueryText.Request, *, now_ns: int) -> Quer
         stamps=[to_stamp(moment.newest_ns[m] if m in vectors else 0) for m in asked],
         calibrated=[s.calibrated for s in scores],
     )
+
+
+def predicates_of(texts: Sequence[str]) -> list[Predicate]:
+    """A predicate for each text, named by it; one that comes again gets its place as well."""
+    return [
+        Predicate.from_sentence(text, name=f'{text} ({i + 1})' if text in texts[:i] else text)
+        for i, text in enumerate(texts)
+    ]
 
 
 def _fused(score: PredicateScore) -> float:

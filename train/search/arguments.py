@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from encoders.modalities import SENSED
-from train.arguments import add_list, model, number, place, there, whole
+from train.arguments import add_list, exists, model, number, place, there, whole
 from train.score.arguments import add_reading_arguments
 
 DEFAULT_MAX_RATE_HZ = 4.0
@@ -62,6 +62,6 @@ def add_search_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _index(text: str) -> str:
-    if not Path(text).is_dir():
+    if not exists(text) or not Path(text).is_dir():
         raise argparse.ArgumentTypeError(f'{text}: no index; make one with: lb-ros index')
     return text
