@@ -100,8 +100,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read a file of weights, or a folder with one.
 
     Raises:
-        ModelSetError: There is no such file, it is damaged, two of its names mean the same, or a
-            value is not finite.
+        ModelSetError: The file is missing or damaged, two names mean the same tensor, or a value
+            is not finite.
     """
     found = _find(path)
     tensors: dict[str, Tensor] = {}
@@ -120,7 +120,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def plain_name(name: str) -> str:
-    """The name without what peft, compilation and distributed training add to it."""
+    """The name without the prefixes of peft, compilation and distributed training."""
     name = _WRAPPERS.sub('', name).replace('.base_layer.', '.')
     while name.startswith('model.'):
         name = name.removeprefix('model.')
@@ -186,7 +186,7 @@ def _load_pickle(path: Path) -> Any:
 
 
 def _plain_dictionary(loaded: Any) -> dict[str, Tensor]:
-    """The state dictionary itself, out of what training saves around it."""
+    """The state dictionary in a training checkpoint."""
     while isinstance(loaded, Mapping):
         nest = next((key for key in NESTS if isinstance(loaded.get(key), Mapping)), None)
         if nest is None:

@@ -103,7 +103,7 @@ class Binder:
             ModelSetError: The set is missing or damaged.
             SpaceError: The encoders have different language spaces.
             KeyError: The set has no encoder for one of `modalities`.
-            ValueError: There is no such device, precision or choice of compilation.
+            ValueError: `device`, `dtype` or `compilation` is invalid.
         """
         check_device(device)
         compiles = is_compiled(compilation, device=device)

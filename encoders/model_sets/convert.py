@@ -27,12 +27,12 @@ def convert(
     """Write released checkpoints as one set; returns its folder.
 
     Args:
-        folders: Modality to the folder of its checkpoint.
-        out: Where to.
-        name: Of the set.
-        options: Modality to preprocessing values that replace the released ones.
-        licence: Of the weights.
-        provenance: Facts for the manifest.
+        folders: Folder of the checkpoint by modality.
+        out: Folder of the set.
+        name: Name of the set.
+        options: By modality, preprocessing values that replace the released ones.
+        licence: Licence of the weights.
+        provenance: Origin of the weights, for the manifest.
         overwrite: Replace a set in `out`.
 
     Raises:

@@ -33,9 +33,9 @@ def pull(
     Args:
         name: One of `HUB_SETS`.
         out: Folder of the converted set.
-        modalities: Only these; all of the set where empty.
-        revision: Branch, tag or commit of all repositories; their main branch where None.
-        cache: Folder for the downloads; the hub's own cache where None.
+        modalities: Only these; empty for all of the set.
+        revision: Branch, tag or commit of all repositories; None for the main branch.
+        cache: Folder for the downloads; None for the hub's own cache.
         overwrite: Replace a set in `out`.
 
     Raises:

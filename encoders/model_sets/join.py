@@ -12,21 +12,21 @@ from encoders.model_sets.places import refuse_other_set
 
 
 def join(folders: Sequence[Path], out: Path, *, name: str, overwrite: bool = False) -> Manifest:
-    """Write one set of the encoders of several, which must be bound to one language space.
+    """Write one set with the encoders of several sets of the same language space.
 
     Tensors that several sets contain, such as a common trunk, are stored once. The set has no
     calibration, because the weights of the sensors relative to each other are unknown.
 
     Args:
-        folders: Of the sets; a modality that several have is taken from the last of them.
-        out: Where to; must not be one of them.
-        name: Of the set.
+        folders: Folders of the sets; the last one with a modality provides it.
+        out: Folder of the new set; must not be one of `folders`.
+        name: Name of the new set.
         overwrite: Replace a set in `out`.
 
     Raises:
         ModelSetError: A set is damaged, `out` holds a set or is one of the sets, or their
             licences differ.
-        SpaceError: They are bound to different language spaces.
+        SpaceError: The sets have different language spaces.
     """
     if out.resolve() in [folder.resolve() for folder in folders]:
         raise ModelSetError(f'{out} is one of the sets to join; write to another folder')

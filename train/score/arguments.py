@@ -69,7 +69,7 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
         '--precision',
         choices=PRECISIONS,
         default='auto',
-        help='of the encoders; auto is bf16 where the hardware multiplies it, else fp32 as live',
+        help='of the encoders; auto (as live): bf16 where the hardware supports it, else fp32',
     )
     parser.add_argument(
         '--threads', type=whole(0), default=0, help='that encode; 0 for one per core'
