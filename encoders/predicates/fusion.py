@@ -49,6 +49,13 @@ class PredicateScore:
     can_tell: bool = True
     reasons: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        """One line: `the drawer is open: 0.84 (depth 0.91, image 0.60); audio cannot tell`."""
+        fused = f'{self.fused:.2f}' if self.can_tell else 'no evidence'
+        parts = ', '.join(f'{name} {value:.2f}' for name, value in self.probability.items())
+        line = f'{self.name}: {fused}' + (f' ({parts})' if parts else '')
+        return '; '.join((line, *self.reasons))
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -100,7 +107,7 @@ class Reading:
     invalid: str = ''
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Scores(Sequence[PredicateScore]):
     """The scores of all predicates at one time; entries are created on access.
 
@@ -119,6 +126,10 @@ class Scores(Sequence[PredicateScore]):
 
     def __len__(self) -> int:
         return len(self.table.names)
+
+    def __repr__(self) -> str:
+        """A line per predicate."""
+        return '\n'.join(map(str, self))
 
     @overload
     def __getitem__(self, index: int) -> PredicateScore: ...
