@@ -9,14 +9,12 @@ import importlib
 import io
 import re
 import shlex
-import shutil
 import textwrap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from lb_ros.cli.commands import SUBCOMMANDS, _function
 from train.arguments import ListAction, Parser
@@ -24,8 +22,8 @@ from train.arguments import ListAction, Parser
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / 'README.md', *sorted(ROOT.glob('docs/*.md')))
 BLOCK = re.compile(r'^( *)```(\w*)\n(.*?)^ *```', re.M | re.S)
-# Need running nodes, a behaviour tree or a robot's own names: their names are checked, not run.
-NEEDS_ROBOT = ('LanguageClient', 'client.', 'py_trees')
+# Need running nodes, a behaviour tree or released weights: their names are checked, not run.
+NEEDS_MORE = ('LanguageClient', 'client.', 'py_trees', 'checkpoints/')
 
 
 def blocks(page: Path, *languages: str) -> list[str]:
@@ -49,17 +47,8 @@ def title(value: Any) -> str:
 
 @pytest.fixture
 def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What the snippets take for granted: checkpoints in the working folder, and arrays."""
+    """What the snippets take for granted."""
     monkeypatch.chdir(tmp_path)
-    oracle = ROOT / 'tests' / 'data' / 'oracle'
-    text = torch.load(oracle / 'depth' / 'pytorch_model.bin', weights_only=True)
-    text = {name: tensor for name, tensor in text.items() if name.startswith('text_')}
-    for name, source in (('LanguageBind_Depth', 'depth'), ('LanguageBind_Audio_FT', 'audio')):
-        folder = tmp_path / 'checkpoints' / name
-        folder.mkdir(parents=True)
-        shutil.copy(oracle / source / 'config.json', folder)
-        tensors = torch.load(oracle / source / 'pytorch_model.bin', weights_only=True)
-        torch.save(tensors | text, folder / 'pytorch_model.bin')  # one language space
     rng = np.random.default_rng(0)
     return {
         'depth_mm': np.full((480, 640), 900, np.uint16),
@@ -73,7 +62,7 @@ def test_a_python_snippet_runs_and_prints_what_the_page_shows(
     page: Path, code: str, names: dict[str, Any]
 ) -> None:
     tree = ast.parse(code)
-    if any(word in code for word in NEEDS_ROBOT):
+    if any(word in code for word in NEEDS_MORE):
         check_names(tree)
         return
     if page.name == 'touch.md' and code.startswith('Modality('):
@@ -87,9 +76,11 @@ def test_a_python_snippet_runs_and_prints_what_the_page_shows(
 
 
 def check_names(tree: ast.Module) -> None:
-    """What a snippet imports exists, and so does what it calls of a client."""
+    """What a snippet imports exists, and so does what it takes of a client or a binder."""
+    from encoders import Binder
     from lb_ros.client import LanguageClient
 
+    kinds = {'client': LanguageClient, 'binder': Binder}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             if node.module.startswith('lb_ros.behaviours'):
@@ -97,7 +88,7 @@ def check_names(tree: ast.Module) -> None:
             module = importlib.import_module(node.module)
             assert all(hasattr(module, alias.name) for alias in node.names), node.module
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            assert node.value.id != 'client' or hasattr(LanguageClient, node.attr), node.attr
+            assert hasattr(kinds.get(node.value.id, node), node.attr) or node.value.id not in kinds
 
 
 @pytest.mark.parametrize(('page', 'line'), COMMANDS, ids=title)
