@@ -80,7 +80,7 @@ def check_names(tree: ast.Module) -> None:
     from encoders import Binder
     from lb_ros.client import LanguageClient
 
-    kinds = {'client': LanguageClient, 'binder': Binder}
+    known = {'client': LanguageClient, 'binder': Binder.load('lb-mini', modalities=['depth'])}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             if node.module.startswith('lb_ros.behaviours'):
@@ -88,7 +88,8 @@ def check_names(tree: ast.Module) -> None:
             module = importlib.import_module(node.module)
             assert all(hasattr(module, alias.name) for alias in node.names), node.module
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            assert hasattr(kinds.get(node.value.id, node), node.attr) or node.value.id not in kinds
+            owner = known.get(node.value.id)
+            assert owner is None or hasattr(owner, node.attr), node.attr
 
 
 @pytest.mark.parametrize(('page', 'line'), COMMANDS, ids=title)
