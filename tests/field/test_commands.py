@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import math
 import re
@@ -220,6 +221,34 @@ def test_a_set_that_is_there_is_replaced_only_where_told(tmp_path: Path) -> None
     assert run([*words, '--overwrite']).status == 0
     pulled = run(['models', 'pull', 'languagebind-large', '--out', str(tmp_path / 'set')])
     assert '--overwrite' in pulled.err
+
+
+@pytest.mark.parametrize(('kind', 'recipe'), [('bind', 'lb-mini'), ('contrast', 'lora')])
+@pytest.mark.parametrize('file', ['checkpoint.pt', 'log.jsonl'])
+def test_a_run_that_is_there_is_refused_before_any_work(
+    kind: str, recipe: str, file: str, tmp_path: Path
+) -> None:
+    (tmp_path / file).write_bytes(b'mine')
+    config = str(ROOT / 'config' / 'recipes' / f'{recipe}.yaml')
+    ran = run(['train', kind, '--config', config, '--data', BAG, '--out', str(tmp_path)])
+    assert ran.status == 2
+    assert f'already holds a run ({file}); give --resume' in ran.err
+    assert '--overwrite' in ran.err
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b'mine']
+
+
+@pytest.mark.parametrize('wanted', [0, 3, 10])
+def test_a_bar_is_whole_at_the_end(wanted: int) -> None:
+    from rich.console import Console
+
+    from train.progress import counted
+
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=80)
+    assert list(counted(range(wanted), 'cutting', total=10, console=console)) == list(
+        range(wanted)
+    )
+    assert '10/10' in out.getvalue()
 
 
 def test_benchmarks_leave_tracked_results_as_they_are(

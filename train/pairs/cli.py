@@ -20,6 +20,7 @@ from train.pairs.options import PairOptions, PairsReport
 from train.pairs.shards import MANIFEST, write_manifest, write_shards
 from train.pairs.sidecar import read_sidecar
 from train.pairs.views import Views, load_callable, read_paraphrases, read_templates
+from train.progress import counted
 
 STDERR = Console(stderr=True)
 
@@ -57,8 +58,8 @@ def _make(args: argparse.Namespace, report: PairsReport, spread: Spread | None) 
     else:
         pairs = spread_pairs(plan, spread, report=report)
     total = sum(len(windows) for windows in plan.windows)
-    counted = track(pairs, 'cutting windows', total=total, console=STDERR)
-    shards = write_shards(args.out, counted, pairs_per_shard=args.pairs_per_shard)
+    shown = counted(pairs, 'cutting windows', total=total)
+    shards = write_shards(args.out, shown, pairs_per_shard=args.pairs_per_shard)
     write_manifest(args.out, shards, manifest_of(plan, report, split=split))
 
 
