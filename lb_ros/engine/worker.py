@@ -33,6 +33,7 @@ from lb_ros.engine.sample import (
     objection,
     preprocess,
 )
+from lb_ros.engine.sink import Sink
 from lb_ros.engine.slot import Counters, NewestSlot
 from lb_ros.engine.stage_times import StageTimes
 from lb_ros.engine.watchdog import EXIT_DEVICE, leave
@@ -49,15 +50,13 @@ class EncodingWorker:
 
     Args:
         binder: The encoders.
-        publish: Called from the worker's thread with every embedding.
-        served: Called from there after those of all that were encoded together.
+        sink: Receives every embedding. Messages of a modality that it does not want stay in their
+            slot until a newer one replaces them; call `look` after it has changed its mind.
         log: Takes warnings, at most one per sensor and kind of fault every few seconds.
         limits: Of rate and age, and priorities.
         max_batch: Samples that are encoded in one call.
         on_fatal: Called with an exit status and a line when the device has failed for good; ends
             the process.
-        wanted: Asked whether anybody listens to a modality; what nobody does waits, and is dropped
-            when a newer message comes. After a change of mind call `look`.
 
     Attributes:
         memory: What was done about lack of memory.
@@ -68,18 +67,15 @@ class EncodingWorker:
     def __init__(
         self,
         binder: Binder,
+        sink: Sink,
         *,
-        publish: Callable[[Encoded], None],
-        served: Callable[[], None] = lambda: None,
         log: Log,
         limits: Limits = UNLIMITED,
         max_batch: int = MAX_BATCH,
         on_fatal: Callable[[int, str], object] = leave,
-        wanted: Callable[[str], bool] = lambda modality: True,
     ) -> None:
         self.binder, self.stages = binder, StageTimes()
-        self._publish, self._served = publish, served
-        self._log, self._on_fatal, self._wanted = log, on_fatal, wanted
+        self._sink, self._log, self._on_fatal = sink, log, on_fatal
         self.limits = limits
         self.memory = MemoryPolicy(max_batch=max_batch, log=log)
         self._wake = threading.Condition()
@@ -217,7 +213,7 @@ class EncodingWorker:
 
     def unheard(self) -> list[str]:
         """Sensors that nobody listens to."""
-        return [n for n, sensor in self._sensors.items() if not self._wanted(sensor.modality)]
+        return [n for n, sensor in self._sensors.items() if not self._sink.wants(sensor.modality)]
 
     @property
     def is_alive(self) -> bool:
@@ -254,7 +250,6 @@ class EncodingWorker:
                 self._serve(due)
             except Exception as error:
                 self._not_expected(due, error)
-            self._served()
             with self._wake:
                 self._encoding = ()
                 self._wake.notify_all()
@@ -275,7 +270,7 @@ class EncodingWorker:
         return [
             name
             for name, sensor in self._sensors.items()
-            if sensor.slot.waiting is not None and self._wanted(sensor.modality)
+            if sensor.slot.waiting is not None and self._sink.wants(sensor.modality)
         ]
 
     def _due(self) -> dict[str, Arrival]:
@@ -318,13 +313,18 @@ class EncodingWorker:
         encode_ms = (time.monotonic() - started_s) * 1e3
         if self._left_behind:
             return
+        batch = []
         for sample, vector in zip(ready, vectors, strict=True):
             if vector is None:
                 self._lack_memory(sample.sensor)
             elif not np.isfinite(vector).all():
                 self._fail(sample.sensor, 'not_finite', 'the embedding is not finite')
             else:
-                self._deliver(binder, sample, vector, encode_ms)
+                batch.append(self._encoded(binder, sample, vector, encode_ms))
+        if batch:
+            started_s = time.monotonic()
+            self._sink.receive(batch)
+            self.stages.add(publish=(time.monotonic() - started_s) * 1e3)
 
     def _prepare(self, binder: Binder, name: str, arrival: Arrival) -> Ready | None:
         sensor, started_s = self._sensors[name], time.monotonic()
@@ -375,13 +375,19 @@ class EncodingWorker:
         else:
             self._fail(name, 'shed', 'not encoded: the device is out of memory')
 
-    def _deliver(
+    def _encoded(
         self, binder: Binder, sample: Ready, vector: NDArray[np.float32], encode_ms: float
-    ) -> None:
+    ) -> Encoded:
         sensor = self._sensors[sample.sensor]
         sensor.slot.count('encoded')
         sensor.health.delivered((time.monotonic() - sample.arrival.arrived_s) * 1e3)
-        encoded = Encoded(
+        self.stages.add(
+            wait=sample.wait_ms,
+            decode=sample.decode_ms,
+            preprocess=sample.preprocess_ms,
+            encode=encode_ms,
+        )
+        return Encoded(
             modality=sample.modality,
             source=sensor.source,
             model=binder.model,
@@ -396,13 +402,4 @@ class EncodingWorker:
             preprocess_ms=sample.preprocess_ms,
             encode_ms=encode_ms,
             invalid_reason=sample.invalid_reason,
-        )
-        started_s = time.monotonic()
-        self._publish(encoded)
-        self.stages.add(
-            wait=encoded.wait_ms,
-            decode=encoded.decode_ms,
-            preprocess=encoded.preprocess_ms,
-            encode=encode_ms,
-            publish=(time.monotonic() - started_s) * 1e3,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -203,25 +204,23 @@ class PredicatesNode(LifecycleNode):
             self._scoring.reset()
         self._pacing.ask()
 
-    def receive(self, encoded: Encoded) -> None:
-        """Take an embedding from the same process; from the worker's thread.
+    def receive(self, batch: Sequence[Encoded]) -> None:
+        """Take embeddings from the same process, and evaluate soon; from any thread."""
+        for each in batch:
+            scoring = self._scoring
+            if scoring is None or each.space != scoring.bank.space:
+                continue  # the model set has just been replaced, and the old one made this
+            self._take(
+                each.modality,
+                each.vector,
+                stamp_ns=each.stamp_ns,
+                space=each.space,
+                source=each.source,
+                invalid_reason=each.invalid_reason,
+            )
+        self._evaluate_news()
 
-        Call `evaluate_news` after all that were encoded together.
-        """
-        scoring = self._scoring
-        if scoring is None or encoded.space != scoring.bank.space:
-            return  # the model set has just been replaced, and this was still made by the old one
-        self._take(
-            encoded.modality,
-            encoded.vector,
-            stamp_ns=encoded.stamp_ns,
-            space=encoded.space,
-            source=encoded.source,
-            invalid_reason=encoded.invalid_reason,
-        )
-
-    def evaluate_news(self) -> None:
-        """Evaluate soon, where `receive` took anything; from any thread."""
+    def _evaluate_news(self) -> None:
         if self._has_news:
             self._has_news = False
             self._pacing.ask()
@@ -251,7 +250,7 @@ class PredicatesNode(LifecycleNode):
             source=message.source,
             invalid_reason=message.invalid_reason,
         )
-        self.evaluate_news()
+        self._evaluate_news()
 
     def _take(self, modality: str, vector: Any, **origin: Any) -> None:
         scoring = self._scoring
@@ -274,8 +273,9 @@ class PredicatesNode(LifecycleNode):
         started_s = time.perf_counter()
         evaluation = scoring.evaluate(now_ns)
         score_ms = (time.perf_counter() - started_s) * 1e3
-        if self._model is not None:
-            self._model.scored(score_ms)
+        worker = None if self._model is None else self._model.worker
+        if worker is not None:
+            worker.stages.add(score=score_ms)
         self._announce(evaluation, now_ns)
         self._waiting.serve(evaluation.states)
         is_heard = evaluation.newest_ns > 0 and self._scores.get_subscription_count() > 0
@@ -308,8 +308,9 @@ class PredicatesNode(LifecycleNode):
         asked = list(request.modalities) or list(scoring.bank.binder.modalities)
         new = [modality for modality in asked if not self.needs(modality)]
         self._recently_asked.add(asked)
-        if new and self._model is not None:
-            self._model.look()
+        worker = None if self._model is None else self._model.worker
+        if new and worker is not None:
+            worker.look()
 
         def reply() -> QueryText.Response:
             if new and not to_ns(request.at) and not request.ago_s:

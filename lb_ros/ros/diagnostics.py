@@ -55,8 +55,10 @@ def status_message(status: Status, owner: str) -> DiagnosticStatus:
     )
 
 
-def engine_status(worker: EncodingWorker) -> Status:
+def engine_status(worker: EncodingWorker | None) -> Status | None:
     """The entry of the worker: what it runs, what it gave up, and whether it moves."""
+    if worker is None:
+        return None
     memory, busy = worker.memory, worker.busy_with()
     level, message = Level.OK, 'ok'
     if not worker.is_alive:

@@ -17,6 +17,7 @@ from encoders import Binder
 from lb_ros.engine.arrival import Arrival, Encoded
 from lb_ros.engine.limits import Limits
 from lb_ros.engine.worker import EncodingWorker
+from tests.lb_ros.sinks import QueueSink
 
 LIMIT_S = 60.0
 Start = Callable[..., EncodingWorker]
@@ -55,8 +56,10 @@ def start(
 ) -> Iterator[Start]:
     workers: list[EncodingWorker] = []
 
-    def begin(**options: Any) -> EncodingWorker:
-        worker = EncodingWorker(binder, publish=encoded.put, log=told.put, **options)
+    def begin(
+        *, wants: Callable[[str], bool] = lambda modality: True, **options: Any
+    ) -> EncodingWorker:
+        worker = EncodingWorker(binder, QueueSink(encoded, wants), log=told.put, **options)
         workers.append(worker)
         for name in ('image', 'depth', 'infrared', 'audio'):
             worker.add_sensor(name)
@@ -192,7 +195,7 @@ def test_what_is_due_together_is_encoded_in_one_call(
     plain = binder.encode
     monkeypatch.setattr(binder, 'encode', lambda x: (calls.append(set(x)), plain(x))[1])
     is_open: list[bool] = []
-    worker = start(wanted=lambda modality: bool(is_open))
+    worker = start(wants=lambda modality: bool(is_open))
     for name, kind in (('image', 'rgb8'), ('depth', '16UC1'), ('infrared', 'mono16')):
         worker.put(name, arrival(image(kind)))
     is_open.append(True)
@@ -204,7 +207,7 @@ def test_what_is_due_together_is_encoded_in_one_call(
 def test_what_nobody_listens_to_is_not_encoded(
     start: Start, encoded: queue.Queue[Encoded]
 ) -> None:
-    worker = start(wanted=lambda modality: modality == 'depth')
+    worker = start(wants=lambda modality: modality == 'depth')
     for stamp_ns in (1, 2):
         worker.put('image', arrival(image(), stamp_ns))
     worker.put('depth', arrival(image('16UC1')))
