@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -85,6 +85,7 @@ class EncodingWorker:
         self._encoding: tuple[str, ...] = ()
         self._busy_since_s = 0.0
         self._running, self._left_behind = True, False
+        self._is_outdated = False  # the sink must be asked again what it wants
         self._thread = threading.Thread(target=self._work, name='encoding', daemon=True)
         self._thread.start()
 
@@ -131,6 +132,7 @@ class EncodingWorker:
             slot: NewestSlot[Arrival] = NewestSlot(self._wake)
             stream = stream_of(modality, images=images, sound=sound, clip_s=video_window_s)
             content = ContentCheck(modality)
+            self._is_outdated = True
             self._next_s[name] = self._served_s[name] = 0.0
             self._sensors[name] = Sensor(modality, source, slot, health, content, stream, images)
             self.memory.priorities = sorted(self._sensors, key=self._rank)
@@ -209,11 +211,13 @@ class EncodingWorker:
     def look(self) -> None:
         """See at once whether what waits is wanted by now."""
         with self._wake:
+            self._is_outdated = True
             self._wake.notify_all()
 
     def unheard(self) -> list[str]:
         """Sensors that nobody listens to."""
-        return [n for n, sensor in self._sensors.items() if not self._sink.wants(sensor.modality)]
+        wanted = self._wanted()
+        return [n for n, sensor in self._sensors.items() if sensor.modality not in wanted]
 
     @property
     def is_alive(self) -> bool:
@@ -237,15 +241,10 @@ class EncodingWorker:
         self._left_behind = self._thread.is_alive()
 
     def _work(self) -> None:
-        while True:
-            with self._wake:
-                due = self._due()
-                while self._running and not due:
-                    self._wake.wait(timeout=self._pause_s())
-                    due = self._due()
-                if not self._running:
-                    return
-                self._encoding, self._busy_since_s = tuple(due), time.monotonic()
+        while self._running:
+            due = self._take()
+            if not due:
+                continue
             try:
                 self._serve(due)
             except Exception as error:
@@ -253,6 +252,23 @@ class EncodingWorker:
             with self._wake:
                 self._encoding = ()
                 self._wake.notify_all()
+
+    def _take(self) -> dict[str, Arrival]:
+        """What is due; where nothing is, wait until that may have changed."""
+        wanted = self._wanted()
+        with self._wake:
+            due = self._due(wanted) if self._running else {}
+            if due:
+                self._encoding, self._busy_since_s = tuple(due), time.monotonic()
+            elif self._running and not self._is_outdated:
+                self._wake.wait(timeout=self._pause_s(wanted))
+            self._is_outdated = False
+            return due
+
+    def _wanted(self) -> set[str]:
+        """Modalities that the sink wants, which asks the middleware: call it without the lock."""
+        modalities = {sensor.modality for sensor in tuple(self._sensors.values())}
+        return {modality for modality in modalities if self._sink.wants(modality)}
 
     def _not_expected(self, due: Mapping[str, Arrival], error: Exception) -> None:
         """Go on after an error that no one foresaw, unless the device is lost for good."""
@@ -265,21 +281,21 @@ class EncodingWorker:
         self._sensors[sensor].slot.count('failed')
         self._sensors[sensor].health.note(fault, line)
 
-    def _waiting(self) -> list[str]:
-        """Sensors with a message that somebody wants."""
+    def _waiting(self, wanted: Container[str]) -> list[str]:
+        """Sensors with a message of a wanted modality."""
         return [
             name
             for name, sensor in self._sensors.items()
-            if sensor.slot.waiting is not None and self._sink.wants(sensor.modality)
+            if sensor.slot.waiting is not None and sensor.modality in wanted
         ]
 
-    def _due(self) -> dict[str, Arrival]:
+    def _due(self, wanted: Container[str]) -> dict[str, Arrival]:
         """Take a message of every sensor that may go.
 
         Those of the highest priority first, and of these the one served longest ago.
         """
         now_s = time.monotonic()
-        waiting = [name for name in self._waiting() if self._next_s[name] <= now_s]
+        waiting = [name for name in self._waiting(wanted) if self._next_s[name] <= now_s]
         waiting.sort(key=lambda name: (self._rank(name), self._served_s[name]))
         due: dict[str, Arrival] = {}
         for name in waiting[: self.memory.batch]:
@@ -291,10 +307,10 @@ class EncodingWorker:
                 due[name] = arrival
         return due
 
-    def _pause_s(self) -> float | None:
+    def _pause_s(self, wanted: Container[str]) -> float | None:
         """Until the next sensor with a message may go; None to wait for a message."""
         now_s = time.monotonic()
-        later = [self._next_s[name] - now_s for name in self._waiting()]
+        later = [self._next_s[name] - now_s for name in self._waiting(wanted)]
         return max(min(later), 0.001) if later else None
 
     def _serve(self, due: Mapping[str, Arrival]) -> None:

@@ -6,6 +6,7 @@ import queue
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -215,6 +216,29 @@ def test_what_nobody_listens_to_is_not_encoded(
     assert worker.counters()['image'].encoded == 0
     assert worker.counters()['image'].dropped == 1  # the other one waits for a listener
     assert worker.unheard() == ['image', 'infrared', 'audio']
+
+
+def test_messages_come_in_while_the_sink_is_asked_what_it_wants(
+    start: Start, encoded: queue.Queue[Encoded]
+) -> None:
+    # The sink asks rclpy, whose locks the thread that stores messages may hold.
+    outside = ThreadPoolExecutor(1)
+    came: list[bool] = []
+
+    def wants(modality: str) -> bool:
+        if not came:
+            message = arrival(image(), stamp_ns=2)
+            wait([outside.submit(worker.put, 'image', message)], timeout=LIMIT_S)
+            came.append(worker.counters()['image'].received == 2)
+        return True
+
+    is_open: list[bool] = []
+    worker = start(wants=lambda modality: bool(is_open) and wants(modality))
+    worker.put('image', arrival(image(), stamp_ns=1))
+    is_open.append(True)
+    worker.look()
+    assert encoded.get(timeout=2 * LIMIT_S).stamp_ns == 2
+    assert came == [True]
 
 
 def test_every_stage_is_timed(start: Start, encoded: queue.Queue[Encoded]) -> None:
