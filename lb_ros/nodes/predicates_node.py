@@ -30,10 +30,11 @@ from lb_ros.nodes.pacing import Deadlines, Pacing
 from lb_ros.nodes.predicate_services import PredicateServices
 from lb_ros.nodes.shared_model import SharedModel
 from lb_ros.nodes.waiting import Waiting
+from lb_ros.parameter_table import Parameters
 from lb_ros.ros.executor import AtOnce
 from lb_ros.ros.lifecycle import FAILURE, SUCCESS, Transitions, attempt, elsewhere
 from lb_ros.ros.messages import scores_message, states_message, unknown_states
-from lb_ros.ros.parameters import Parameters, Settings, predicates_file
+from lb_ros.ros.parameters import Settings, predicates_file
 from lb_ros.ros.qos import MANY, NEWEST, STATES
 from lb_ros.ros.refusals import Refusals
 from lb_ros.ros.stamps import to_ns

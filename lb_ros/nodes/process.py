@@ -25,11 +25,11 @@ from lb_ros.nodes.microphone_node import MicrophoneNode
 from lb_ros.nodes.model_service import offer_load_model
 from lb_ros.nodes.predicates_node import PredicatesNode
 from lb_ros.nodes.shared_model import SharedModel
+from lb_ros.parameter_table import Parameters
 from lb_ros.ros.dead_segments import remove_dead_segments
 from lb_ros.ros.diagnostics import engine_status, publish_diagnostics
 from lb_ros.ros.executor import SensorsFirstExecutor
 from lb_ros.ros.parameters import (
-    Parameters,
     Settings,
     inputs_of,
     limits_of,

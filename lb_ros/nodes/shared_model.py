@@ -17,7 +17,8 @@ from lb_ros.engine.overload import fatal_line, is_fatal
 from lb_ros.engine.sink import Sink
 from lb_ros.engine.watchdog import EXIT_DEVICE, Watchdog, leave
 from lb_ros.engine.worker import EncodingWorker
-from lb_ros.ros.parameters import Parameters, batch_limit, inputs_of, limits_of, thread_count
+from lb_ros.parameter_table import Parameters
+from lb_ros.ros.parameters import batch_limit, inputs_of, limits_of, thread_count
 
 WARM_UP_RUNS = 2
 Progress = Callable[[str], object]

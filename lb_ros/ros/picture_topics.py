@@ -17,11 +17,10 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from encoders import MODALITIES
 from lb_ros.engine.throttle import Clock
+from lb_ros.parameter_table import AUTO, COMPRESSED, RAW
 from lb_ros.ros.qos import NEWEST, subscribe
 from lb_ros.ros.stamps import to_ns
 
-AUTO, RAW, COMPRESSED = 'auto', 'raw', 'compressed'
-TRANSPORTS = (AUTO, RAW, COMPRESSED)
 # A driver announces its topics one after the other, in any order: a compressed form is taken when
 # the raw one has been missing for this long.
 SETTLE_S = 0.4
@@ -42,7 +41,7 @@ def wanted_forms(
     The raw form is kept while it has no publisher, so that one that appears is noticed at once.
 
     Args:
-        transport: One of `TRANSPORTS`.
+        transport: One of `lb_ros.parameter_table.TRANSPORTS`.
         forms: Compressed forms, the best one first.
         publishers: Publishers of each form and of `raw`.
     """

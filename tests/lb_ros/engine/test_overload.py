@@ -212,7 +212,7 @@ def test_a_device_that_is_lost_while_it_warms_up_ends_the_process(
 ) -> None:
     pytest.importorskip('rclpy')
     from lb_ros.nodes.shared_model import SharedModel
-    from lb_ros.ros.parameters import Parameters
+    from lb_ros.parameter_table import Parameters
 
     def lost(*_: object) -> None:
         raise torch.AcceleratorError('CUDA error: unspecified launch failure')

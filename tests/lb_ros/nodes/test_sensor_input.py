@@ -149,7 +149,7 @@ def test_a_publisher_of_another_type_is_named(bench: Callable[..., Bench]) -> No
     [
         ('rate_tolerance:=true', 'parameter rate_tolerance'),
         ('depth_mono16:=7', 'parameter depth_mono16'),
-        ('transport:=theora', "transport must be one of auto, raw, compressed, not 'theora'"),
+        ('transport:=theora', "transport: must be one of auto, raw, compressed, not 'theora'"),
     ],
 )
 def test_a_wrong_parameter_is_named(bench: Callable[..., Bench], setting: str, says: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from encoders.model_sets.golden import golden_input
 from lb_ros.nodes.shared_model import SharedModel
-from lb_ros.ros.parameters import Parameters
+from lb_ros.parameter_table import Parameters
 from tests.lb_ros.sinks import QueueSink
 
 
