@@ -38,12 +38,6 @@ from lb_ros.ros.parameters import (
 from lb_ros.ros_arguments import doubts, read_arguments, typed_arguments
 from lb_ros.stopping import interrupt_on_stop
 
-NODES = (
-    'bringup',
-    'predicates',
-    'microphone',
-    *(f'{MODALITIES[name].sensor}_encoder' for name in LIVE),
-)
 WAKE_S = 0.5
 
 
@@ -103,7 +97,7 @@ def main(name: str, args: list[str] | None = None) -> None:
     """Run the node `name` until it is interrupted; exits 1 with one line if it cannot start.
 
     Args:
-        name: One of `NODES`.
+        name: One of `lb_ros.launching.NODES`.
         args: ROS arguments; the command line where None.
 
     Raises:
