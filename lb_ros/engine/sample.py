@@ -1,7 +1,8 @@
-"""From a sensor's message to a unit vector: what the worker knows of both, and the two steps."""
+"""From a sensor's message to an embedding: what the worker knows of both, and the steps."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders import MODALITIES, Binder, ImageOptions, Objection
+from encoders import MODALITIES, Binder, DecodeError, ImageOptions, Objection
 from encoders.decode.streams import Clip, ClipStream, Stream, Window
 from encoders.preprocess.columns import ColumnStore
 from encoders.preprocess.frames import FrameStore
-from lb_ros.engine.arrival import Arrival
+from lb_ros.engine.arrival import Arrival, Encoded
 from lb_ros.engine.content_check import ContentCheck, Finding
 from lb_ros.engine.health import InputHealth
 from lb_ros.engine.slot import NewestSlot
@@ -45,6 +46,7 @@ class Ready:
 
     sensor: str
     modality: str
+    source: str
     arrival: Arrival
     inputs: Tensor
     valid: float
@@ -54,6 +56,51 @@ class Ready:
     decode_ms: float
     preprocess_ms: float
     invalid_reason: str = ''
+
+
+def prepare(
+    binder: Binder, name: str, sensor: Sensor, arrival: Arrival, *, started_s: float
+) -> Ready:
+    """Decode, check and preprocess the window that ends with a message; notes what is odd in it.
+
+    Args:
+        binder: Whose encoder it is for.
+        name: Of the sensor.
+        sensor: Its stream and checks.
+        arrival: The message, as the `Cut` of its stream.
+        started_s: When the message was taken, monotonic.
+
+    Raises:
+        DecodeError: A message cannot be decoded, or holds nothing to encode.
+        KeyError: The model set has no encoder for it.
+        ValueError: The encoder cannot take it.
+    """
+    window = decode(binder, sensor, arrival)
+    if window.fault:
+        sensor.health.note(*window.fault)
+    decoded_s = time.monotonic()
+    for finding in findings(sensor, window.raw):
+        if not finding.usable:
+            raise DecodeError(finding.line, fault=finding.fault)
+        sensor.health.note(finding.fault, finding.line)
+    objected = objection(binder, sensor, window.raw)
+    if objected is not None:
+        sensor.health.note(objected.fault, objected.line)
+    inputs, valid = preprocess(binder, sensor, window)
+    return Ready(
+        sensor=name,
+        modality=sensor.modality,
+        source=sensor.source,
+        arrival=arrival,
+        inputs=inputs,
+        valid=valid,
+        start_ns=window.start_ns,
+        stamp_ns=window.stamp_ns,
+        wait_ms=(started_s - arrival.arrived_s) * 1e3,
+        decode_ms=(decoded_s - started_s) * 1e3,
+        preprocess_ms=(time.monotonic() - decoded_s) * 1e3,
+        invalid_reason='' if objected is None else objected.reason,
+    )
 
 
 def decode(binder: Binder, sensor: Sensor, arrival: Arrival) -> Window:
@@ -114,3 +161,25 @@ def encode(binder: Binder, samples: Sequence[Ready]) -> list[NDArray[np.float32]
     vectors = binder.encode({name: torch.cat(inputs) for name, inputs in together.items()})
     rows = {name: iter(found) for name, found in vectors.items()}
     return [next(rows[sample.modality]) for sample in samples]
+
+
+def embedding(
+    binder: Binder, sample: Ready, vector: NDArray[np.float32], *, encode_ms: float
+) -> Encoded:
+    """A sample's unit vector with its origin."""
+    return Encoded(
+        modality=sample.modality,
+        source=sample.source,
+        model=binder.model,
+        space=binder.space,
+        vector=vector,
+        stamp_ns=sample.stamp_ns,
+        window_start_ns=sample.start_ns,
+        frame_id=sample.arrival.frame_id,
+        valid_fraction=sample.valid,
+        wait_ms=sample.wait_ms,
+        decode_ms=sample.decode_ms,
+        preprocess_ms=sample.preprocess_ms,
+        encode_ms=encode_ms,
+        invalid_reason=sample.invalid_reason,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -19,20 +19,12 @@ from encoders.decode.streams import (
     AudioStream,
     stream_of,
 )
-from lb_ros.engine.arrival import Arrival, Encoded
+from lb_ros.engine.arrival import Arrival
 from lb_ros.engine.content_check import ContentCheck
 from lb_ros.engine.health import Expectation, InputHealth, Log
 from lb_ros.engine.limits import Limits
 from lb_ros.engine.overload import MemoryPolicy, fatal_line, is_fatal
-from lb_ros.engine.sample import (
-    Ready,
-    Sensor,
-    decode,
-    encode,
-    findings,
-    objection,
-    preprocess,
-)
+from lb_ros.engine.sample import Ready, Sensor, embedding, encode, prepare
 from lb_ros.engine.sink import Sink
 from lb_ros.engine.slot import Counters, NewestSlot
 from lb_ros.engine.stage_times import StageTimes
@@ -327,16 +319,32 @@ class EncodingWorker:
             [sample.sensor for sample in ready], ready, partial(encode, binder)
         )
         encode_ms = (time.monotonic() - started_s) * 1e3
-        if self._left_behind:
-            return
+        if not self._left_behind:
+            self._deliver(binder, zip(ready, vectors, strict=True), encode_ms)
+
+    def _deliver(
+        self,
+        binder: Binder,
+        encoded: Iterable[tuple[Ready, NDArray[np.float32] | None]],
+        encode_ms: float,
+    ) -> None:
         batch = []
-        for sample, vector in zip(ready, vectors, strict=True):
+        for sample, vector in encoded:
             if vector is None:
                 self._lack_memory(sample.sensor)
             elif not np.isfinite(vector).all():
                 self._fail(sample.sensor, 'not_finite', 'the embedding is not finite')
             else:
-                batch.append(self._encoded(binder, sample, vector, encode_ms))
+                sensor = self._sensors[sample.sensor]
+                sensor.slot.count('encoded')
+                sensor.health.delivered((time.monotonic() - sample.arrival.arrived_s) * 1e3)
+                self.stages.add(
+                    wait=sample.wait_ms,
+                    decode=sample.decode_ms,
+                    preprocess=sample.preprocess_ms,
+                    encode=encode_ms,
+                )
+                batch.append(embedding(binder, sample, vector, encode_ms=encode_ms))
         if batch:
             started_s = time.monotonic()
             self._sink.receive(batch)
@@ -353,69 +361,15 @@ class EncodingWorker:
             self._lack_memory(name)
             return None
         try:
-            window = decode(binder, sensor, arrival)
-            if window.fault:
-                sensor.health.note(*window.fault)
-            decoded_s = time.monotonic()
-            for finding in findings(sensor, window.raw):
-                if not finding.usable:
-                    raise DecodeError(finding.line, fault=finding.fault)
-                sensor.health.note(finding.fault, finding.line)
-            objected = objection(binder, sensor, window.raw)
-            if objected is not None:
-                sensor.health.note(objected.fault, objected.line)
-            inputs, valid = preprocess(binder, sensor, window)
+            return prepare(binder, name, sensor, arrival, started_s=started_s)
         except DecodeError as error:
             self._fail(name, error.fault, str(error))
-            return None
         except (ValueError, KeyError) as error:
             self._fail(name, 'content', str(error.args[0] if error.args else error))
-            return None
-        return Ready(
-            sensor=name,
-            modality=sensor.modality,
-            arrival=arrival,
-            inputs=inputs,
-            valid=valid,
-            start_ns=window.start_ns,
-            stamp_ns=window.stamp_ns,
-            wait_ms=wait_ms,
-            decode_ms=(decoded_s - started_s) * 1e3,
-            preprocess_ms=(time.monotonic() - decoded_s) * 1e3,
-            invalid_reason='' if objected is None else objected.reason,
-        )
+        return None
 
     def _lack_memory(self, name: str) -> None:
         if self.memory.admits(name):
             self._fail(name, 'memory', 'the device has no memory for a single sample')
         else:
             self._fail(name, 'shed', 'not encoded: the device is out of memory')
-
-    def _encoded(
-        self, binder: Binder, sample: Ready, vector: NDArray[np.float32], encode_ms: float
-    ) -> Encoded:
-        sensor = self._sensors[sample.sensor]
-        sensor.slot.count('encoded')
-        sensor.health.delivered((time.monotonic() - sample.arrival.arrived_s) * 1e3)
-        self.stages.add(
-            wait=sample.wait_ms,
-            decode=sample.decode_ms,
-            preprocess=sample.preprocess_ms,
-            encode=encode_ms,
-        )
-        return Encoded(
-            modality=sample.modality,
-            source=sensor.source,
-            model=binder.model,
-            space=binder.space,
-            vector=vector,
-            stamp_ns=sample.stamp_ns,
-            window_start_ns=sample.start_ns,
-            frame_id=sample.arrival.frame_id,
-            valid_fraction=sample.valid,
-            wait_ms=sample.wait_ms,
-            decode_ms=sample.decode_ms,
-            preprocess_ms=sample.preprocess_ms,
-            encode_ms=encode_ms,
-            invalid_reason=sample.invalid_reason,
-        )
