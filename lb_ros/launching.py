@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from encoders.modalities import LIVE, MODALITIES, STANDARD
 from encoders.shipped import shipped
@@ -16,6 +15,7 @@ from lb_ros.dds_profile import has_own_transports, is_fast_dds
 from lb_ros.parameter_file import listed, read_parameter_file
 from lb_ros.parameter_table import RECORDS
 
+Value = bool | int | float | str | list[str]
 TRUTHS = ('true', 'false')
 SEVERITIES = ('debug', 'info', 'warn', 'error', 'fatal')
 ENCODERS = tuple(f'{MODALITIES[name].sensor}_encoder' for name in LIVE)
@@ -44,7 +44,7 @@ INFRAREDS: dict[str, dict[str, str]] = {
     'realsense_nir': {'infrared': 'camera/camera/infra1/image_rect_raw'},
 }
 # What the counts of a driver mean, where it is not centikelvin.
-INFRARED_SETTINGS: dict[str, dict[str, Any]] = {
+INFRARED_SETTINGS: dict[str, dict[str, Value]] = {
     'optris': {'infrared_kelvin_per_count': 0.1, 'infrared_kelvin_at_zero': 173.15},
     'realsense_nir': {'infrared_kind': 'near_infrared'},
 }
@@ -101,7 +101,7 @@ class Process:
     """
 
     executable: str
-    parameters: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Value] = field(default_factory=dict)
 
 
 def plan(given: Mapping[str, str]) -> list[Process]:
@@ -147,8 +147,8 @@ def params_file(values: Mapping[str, str]) -> Path:
     return path
 
 
-def _parameters(values: Mapping[str, str]) -> dict[str, Any]:
-    parameters: dict[str, Any] = {
+def _parameters(values: Mapping[str, str]) -> dict[str, Value]:
+    parameters: dict[str, Value] = {
         'use_sim_time': values['use_sim_time'] == 'true',
         'autostart': values['autostart'] == 'true',
     }
@@ -165,18 +165,18 @@ def _parameters(values: Mapping[str, str]) -> dict[str, Any]:
     return parameters
 
 
-def _typed(name: str, text: str, kind: type) -> Any:
+def _typed(name: str, text: str, kind: type) -> Value:
     """The value of an argument in the type of its parameter."""
     if kind is tuple:
         return list(_split(text))
     try:
-        return kind(text)
+        return int(text) if kind is int else float(text) if kind is float else text
     except ValueError:
         wanted = 'a whole number' if kind is int else 'a number'
         raise ValueError(f'argument {name}: {text!r} is not {wanted}') from None
 
 
-def _own(parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _own(parameters: Mapping[str, Value]) -> dict[str, Value]:
     # `device` is a sound device there.
     return {name: parameters[name] for name in ('use_sim_time', 'autostart')}
 

@@ -342,24 +342,21 @@ def written(value: object) -> str:
 
 def groups_of(kind: type) -> Iterator[tuple[str, tuple[Record, ...]]]:
     """Name of each field of one of these classes, and its records: one, or one per modality."""
+    defaults = kind()
     for each in fields(kind):
         record: Record = each.metadata['record']
-        if record.ending:
-            defaults = each.default_factory()
-            yield (
-                each.name,
-                tuple(
-                    replace(
-                        record,
-                        name=f'{MODALITIES[name].sensor}_{record.ending}',
-                        default=defaults[name],
-                        modalities=(name,),
-                    )
-                    for name in LIVE
-                ),
-            )
-        else:
-            yield each.name, (replace(record, name=each.name, default=each.default),)
+        default = getattr(defaults, each.name)
+        if not record.ending:
+            yield each.name, (replace(record, name=each.name, default=default),)
+            continue
+        names = {name: f'{MODALITIES[name].sensor}_{record.ending}' for name in LIVE}
+        yield (
+            each.name,
+            tuple(
+                replace(record, name=names[name], default=default[name], modalities=(name,))
+                for name in LIVE
+            ),
+        )
 
 
 def _by_name(*kinds: type) -> dict[str, Record]:

@@ -49,7 +49,7 @@ class ContentCheck:
     def _is_frozen(self, raw: NDArray[Any]) -> bool:
         if self._modality == 'infrared' and not raw.any():
             return False
-        found = zlib.crc32(np.ascontiguousarray(raw))
+        found = zlib.crc32(np.ascontiguousarray(raw).data)
         self._repeats = self._repeats + 1 if found == self._last_hash else 0
         self._last_hash = found
         return self._repeats + 1 >= FROZEN_AFTER

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders import MODALITIES, Binder, DecodeError, ImageOptions, Objection
-from encoders.decode.streams import Clip, ClipStream, Stream, Window
+from encoders.decode.streams import Clip, ClipStream, Cut, Stream, Window
 from encoders.preprocess.columns import ColumnStore
 from encoders.preprocess.frames import FrameStore
-from lb_ros.engine.arrival import Arrival, Encoded
+from lb_ros.engine.arrival import Encoded, Pending
 from lb_ros.engine.content_check import ContentCheck, Finding
 from lb_ros.engine.health import InputHealth
 from lb_ros.engine.slot import NewestSlot
@@ -28,7 +28,7 @@ class Sensor:
 
     modality: str
     source: str
-    slot: NewestSlot[Arrival]
+    slot: NewestSlot[Pending]
     health: InputHealth
     content: ContentCheck
     stream: Stream
@@ -47,7 +47,8 @@ class Ready:
     sensor: str
     modality: str
     source: str
-    arrival: Arrival
+    frame_id: str
+    arrived_s: float
     inputs: Tensor
     valid: float
     start_ns: int
@@ -59,7 +60,7 @@ class Ready:
 
 
 def prepare(
-    binder: Binder, name: str, sensor: Sensor, arrival: Arrival, *, started_s: float
+    binder: Binder, name: str, sensor: Sensor, pending: Pending, *, started_s: float
 ) -> Ready:
     """Decode, check and preprocess the window that ends with a message; notes what is odd in it.
 
@@ -67,7 +68,7 @@ def prepare(
         binder: Whose encoder it is for.
         name: Of the sensor.
         sensor: Its stream and checks.
-        arrival: The message, as the `Cut` of its stream.
+        pending: The message.
         started_s: When the message was taken, monotonic.
 
     Raises:
@@ -75,7 +76,7 @@ def prepare(
         KeyError: The model set has no encoder for it.
         ValueError: The encoder cannot take it.
     """
-    window = decode(binder, sensor, arrival)
+    window = decode(binder, sensor, pending.cut)
     if window.fault:
         sensor.health.note(*window.fault)
     decoded_s = time.monotonic()
@@ -91,19 +92,20 @@ def prepare(
         sensor=name,
         modality=sensor.modality,
         source=sensor.source,
-        arrival=arrival,
+        frame_id=pending.frame_id,
+        arrived_s=pending.arrived_s,
         inputs=inputs,
         valid=valid,
         start_ns=window.start_ns,
         stamp_ns=window.stamp_ns,
-        wait_ms=(started_s - arrival.arrived_s) * 1e3,
+        wait_ms=(started_s - pending.arrived_s) * 1e3,
         decode_ms=(decoded_s - started_s) * 1e3,
         preprocess_ms=(time.monotonic() - decoded_s) * 1e3,
         invalid_reason='' if objected is None else objected.reason,
     )
 
 
-def decode(binder: Binder, sensor: Sensor, arrival: Arrival) -> Window:
+def decode(binder: Binder, sensor: Sensor, cut: Cut) -> Window:
     """The window that ends with a message.
 
     Raises:
@@ -111,11 +113,11 @@ def decode(binder: Binder, sensor: Sensor, arrival: Arrival) -> Window:
         KeyError: The model set has no encoder for it.
     """
     if MODALITIES[sensor.modality].kind != 'clip':
-        return sensor.stream.window(arrival.message)
+        return sensor.stream.window(cut)
     config: Any = binder.preprocessing[sensor.modality]
-    stamps_ns = [picture.stamp_ns for picture in arrival.message.content]
+    stamps_ns = [picture.stamp_ns for picture in cut.content]
     sensor.frames.keep(stamps_ns, what=config)
-    return sensor.stream.window(arrival.message, frames=config.frames, known=sensor.frames)
+    return sensor.stream.window(cut, frames=config.frames, known=sensor.frames)
 
 
 def findings(sensor: Sensor, raw: Any) -> list[Finding]:
@@ -175,7 +177,7 @@ def embedding(
         vector=vector,
         stamp_ns=sample.stamp_ns,
         window_start_ns=sample.start_ns,
-        frame_id=sample.arrival.frame_id,
+        frame_id=sample.frame_id,
         valid_fraction=sample.valid,
         wait_ms=sample.wait_ms,
         decode_ms=sample.decode_ms,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -19,7 +18,7 @@ from encoders.decode.streams import (
     AudioStream,
     stream_of,
 )
-from lb_ros.engine.arrival import Arrival
+from lb_ros.engine.arrival import Arrival, Pending
 from lb_ros.engine.content_check import ContentCheck
 from lb_ros.engine.health import Expectation, InputHealth, Log
 from lb_ros.engine.limits import Limits
@@ -121,7 +120,7 @@ class EncodingWorker:
         with self._wake:
             if name in self._sensors:
                 return name
-            slot: NewestSlot[Arrival] = NewestSlot(self._wake)
+            slot: NewestSlot[Pending] = NewestSlot(self._wake)
             stream = stream_of(modality, images=images, sound=sound, clip_s=video_window_s)
             content = ContentCheck(modality)
             self._is_outdated = True
@@ -186,9 +185,9 @@ class EncodingWorker:
         """
         entry = self._sensors[sensor]
         cut = entry.stream.add(arrival.message, stamp_ns=arrival.stamp_ns, stamped=arrival.stamped)
-        arrival = replace(arrival, message=cut)
+        pending = Pending(cut, arrival.frame_id, arrival.arrived_s)
         is_capped = time.monotonic() < self._next_s[sensor]
-        entry.slot.put(arrival, replaced='capped' if is_capped else 'dropped')
+        entry.slot.put(pending, replaced='capped' if is_capped else 'dropped')
 
     def forget_past(self, sensor: str) -> None:
         """Begin anew with a sensor whose time has jumped."""
@@ -245,7 +244,7 @@ class EncodingWorker:
                 self._encoding = ()
                 self._wake.notify_all()
 
-    def _take(self) -> dict[str, Arrival]:
+    def _take(self) -> dict[str, Pending]:
         """What is due; where nothing is, wait until that may have changed."""
         wanted = self._wanted()
         with self._wake:
@@ -262,7 +261,7 @@ class EncodingWorker:
         modalities = {sensor.modality for sensor in tuple(self._sensors.values())}
         return {modality for modality in modalities if self._sink.wants(modality)}
 
-    def _not_expected(self, due: Mapping[str, Arrival], error: Exception) -> None:
+    def _not_expected(self, due: Mapping[str, Pending], error: Exception) -> None:
         """Go on after an error that no one foresaw, unless the device is lost for good."""
         if is_fatal(error):
             self._on_fatal(EXIT_DEVICE, fatal_line(error))
@@ -281,7 +280,7 @@ class EncodingWorker:
             if sensor.slot.waiting is not None and sensor.modality in wanted
         ]
 
-    def _due(self, wanted: Container[str]) -> dict[str, Arrival]:
+    def _due(self, wanted: Container[str]) -> dict[str, Pending]:
         """Take a message of every sensor that may go.
 
         Those of the highest priority first, and of these the one served longest ago.
@@ -289,14 +288,14 @@ class EncodingWorker:
         now_s = time.monotonic()
         waiting = [name for name in self._waiting(wanted) if self._next_s[name] <= now_s]
         waiting.sort(key=lambda name: (self._rank(name), self._served_s[name]))
-        due: dict[str, Arrival] = {}
+        due: dict[str, Pending] = {}
         for name in waiting[: self.memory.batch]:
             self._served_s[name] = now_s
-            arrival = self._sensors[name].slot.take()
+            pending = self._sensors[name].slot.take()
             period_s = self.limits.period_s(self._sensors[name].modality)
             self._next_s[name] = max(self._next_s[name] + period_s, now_s - period_s)
-            if arrival is not None:
-                due[name] = arrival
+            if pending is not None:
+                due[name] = pending
         return due
 
     def _pause_s(self, wanted: Container[str]) -> float | None:
@@ -305,11 +304,11 @@ class EncodingWorker:
         later = [self._next_s[name] - now_s for name in self._waiting(wanted)]
         return max(min(later), 0.001) if later else None
 
-    def _serve(self, due: Mapping[str, Arrival]) -> None:
+    def _serve(self, due: Mapping[str, Pending]) -> None:
         binder = self.binder  # it may be replaced meanwhile, and its vectors say whose they are
         ready = []
-        for name, arrival in due.items():
-            sample = self._prepare(binder, name, arrival)
+        for name, pending in due.items():
+            sample = self._prepare(binder, name, pending)
             if sample is not None:
                 ready.append(sample)
         if not ready:
@@ -337,7 +336,7 @@ class EncodingWorker:
             else:
                 sensor = self._sensors[sample.sensor]
                 sensor.slot.count('encoded')
-                sensor.health.delivered((time.monotonic() - sample.arrival.arrived_s) * 1e3)
+                sensor.health.delivered((time.monotonic() - sample.arrived_s) * 1e3)
                 self.stages.add(
                     wait=sample.wait_ms,
                     decode=sample.decode_ms,
@@ -350,9 +349,9 @@ class EncodingWorker:
             self._sink.receive(batch)
             self.stages.add(publish=(time.monotonic() - started_s) * 1e3)
 
-    def _prepare(self, binder: Binder, name: str, arrival: Arrival) -> Ready | None:
+    def _prepare(self, binder: Binder, name: str, pending: Pending) -> Ready | None:
         sensor, started_s = self._sensors[name], time.monotonic()
-        wait_ms = (started_s - arrival.arrived_s) * 1e3
+        wait_ms = (started_s - pending.arrived_s) * 1e3
         if wait_ms > self.limits.max_age_ms:
             sensor.slot.count('stale')
             sensor.health.note('stale', f'a message waited {wait_ms:.0f} ms: the machine is busy')
@@ -361,7 +360,7 @@ class EncodingWorker:
             self._lack_memory(name)
             return None
         try:
-            return prepare(binder, name, sensor, arrival, started_s=started_s)
+            return prepare(binder, name, sensor, pending, started_s=started_s)
         except DecodeError as error:
             self._fail(name, error.fault, str(error))
         except (ValueError, KeyError) as error:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Sequence
-from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.node import Node
 from rclpy.task import Future
 
 from lb_ros.engine.background import background_pool
@@ -26,7 +26,7 @@ def offer_load_model(node: EncoderNode, model: SharedModel) -> None:
 
     async def load(request: LoadModel.Request, response: LoadModel.Response) -> LoadModel.Response:
         await node.transitions.settled()
-        if not model.is_loaded:
+        if not model.is_loaded():
             response.message = f'{node.get_name()} is not configured'
             return response
         try:
@@ -34,7 +34,7 @@ def offer_load_model(node: EncoderNode, model: SharedModel) -> None:
         except LOAD_ERRORS as error:
             response.message = str(error.args[0] if error.args else error)
             return response
-        if not model.is_loaded:
+        if not model.is_loaded():
             response.message = f'{node.get_name()} was cleaned up meanwhile'
             return response
         model.use(binder)
@@ -56,7 +56,7 @@ class Followers:
         node: Node `predicates`, in a process of its own.
     """
 
-    def __init__(self, node: Any) -> None:
+    def __init__(self, node: Node) -> None:
         self._node = node
         self._group = ReentrantCallbackGroup()
         # Of this namespace alone: the robots of other ones have models of their own.
@@ -108,7 +108,7 @@ class Followers:
                     ended.set_result(None)
             self._node.executor.wake()
 
-        def answered(name: str, future: Any) -> None:
+        def answered(name: str, future: Future) -> None:
             answers[name] = future.result()
             if all(answer is not None for answer in answers.values()):
                 end()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
 from lb_ros.engine.capture import Capture
 from lb_ros.msg import AudioChunk
@@ -76,7 +76,7 @@ class OwnMicrophone:
         if self._node.executor is not None:
             self._node.executor.wake()
 
-    def _switch(self, changed: list[Any]) -> SetParametersResult:
+    def _switch(self, changed: Sequence[Parameter]) -> SetParametersResult:
         for parameter in changed:
             if parameter.name != SWITCH:
                 continue

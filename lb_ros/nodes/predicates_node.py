@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
-from rclpy.clock import JumpThreshold
+from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -199,7 +200,7 @@ class PredicatesNode(LifecycleNode):
         scoring = self._scoring
         return None if scoring is None or not self._is_open else scoring.states
 
-    def _jumped(self, jump: Any) -> None:
+    def _jumped(self, jump: TimeJump) -> None:
         self._waiting.shift(jump.delta.nanoseconds)
         if self._scoring is not None:
             self._scoring.reset()
@@ -253,12 +254,28 @@ class PredicatesNode(LifecycleNode):
         )
         self._evaluate_news()
 
-    def _take(self, modality: str, vector: Any, **origin: Any) -> None:
+    def _take(
+        self,
+        modality: str,
+        vector: NDArray[np.float32],
+        *,
+        stamp_ns: int,
+        space: str,
+        source: str,
+        invalid_reason: str,
+    ) -> None:
         scoring = self._scoring
         if scoring is None or not self._is_open:
             return
         try:
-            scoring.receive(modality, vector, **origin)
+            scoring.receive(
+                modality,
+                vector,
+                stamp_ns=stamp_ns,
+                space=space,
+                source=source,
+                invalid_reason=invalid_reason,
+            )
         except SpaceError as error:
             # While a model is being loaded, the other processes change one after the other.
             if not self._is_loading and str(error) not in self._told:

@@ -236,7 +236,7 @@ def _bringup() -> Started:
     predicates.connect(model, settings, listen=False)
     for name, encoder in encoders.items():
         encoder.connect(model, settings, inputs=inputs_of(values, name))
-    members = (*encoders.values(), predicates)
+    members: list[EncoderNode | PredicatesNode] = [*encoders.values(), predicates]
     leader.lead(members)
     _follow(settings, model, predicates)
     return Started((*members, leader), leader, values.autostart, model)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -13,7 +12,7 @@ import torch
 from encoders import LIVE, MODALITIES, Binder
 from encoders.text.minilm import text_tower
 from lb_ros.engine.health import Log
-from lb_ros.engine.overload import fatal_line, is_fatal
+from lb_ros.engine.overload import fatal_line, free_memory, is_fatal
 from lb_ros.engine.sink import Sink
 from lb_ros.engine.watchdog import EXIT_DEVICE, Watchdog, leave
 from lb_ros.engine.worker import EncodingWorker
@@ -65,7 +64,6 @@ class SharedModel:
             totals[sensor] = {k: v + before.get(k, 0) for k, v in asdict(counters).items()}
         return totals
 
-    @property
     def is_loaded(self) -> bool:
         """Whether it has a user, and so a model set."""
         return self._binder is not None
@@ -118,9 +116,7 @@ class SharedModel:
             self.worker = self._binder = None
             self._stop_watchdog()
         text_tower.cache_clear()  # it is kept for the life of the process otherwise
-        gc.collect()
-        if torch.cuda.is_initialized():
-            torch.cuda.empty_cache()
+        free_memory()
 
     def load(self, model: str, *, progress: Progress = lambda activity: None) -> Binder:
         """A model set on this process's device, warmed up; what is at work is not touched.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TypeAlias
 
 from rclpy.node import Node
 from rclpy.subscription import Subscription
@@ -24,6 +24,7 @@ from lb_ros.ros.stamps import to_ns
 # A driver announces its topics one after the other, in any order: a compressed form is taken when
 # the raw one has been missing for this long.
 SETTLE_S = 0.4
+PictureMessage: TypeAlias = Image | CompressedImage
 COMPRESSED_TYPE = 'sensor_msgs/msg/CompressedImage'
 
 
@@ -75,7 +76,7 @@ class PictureTopics:
         topic: str,
         *,
         transport: str = AUTO,
-        store: Callable[[Any], None],
+        store: Callable[[PictureMessage], None],
         on_mismatch: Callable[[str, str], None] = lambda topic, policy: None,
         on_change: Callable[[str], None] = lambda form: None,
         clock: Clock = time.monotonic,
@@ -153,7 +154,7 @@ class PictureTopics:
         return sum(info.topic_type == COMPRESSED_TYPE for info in infos)
 
     def _subscribe(self, form: str) -> None:
-        def take(message: Any) -> None:
+        def take(message: PictureMessage) -> None:
             self._take(form, message)
 
         self._open[form] = subscribe(
@@ -170,7 +171,7 @@ class PictureTopics:
         self._raw_publishers = publishers
         self.look()
 
-    def _take(self, form: str, message: Any) -> None:
+    def _take(self, form: str, message: PictureMessage) -> None:
         """Hand a message on, unless the same frame came in the other form while they changed."""
         stamp_ns = to_ns(message.header.stamp)
         before, before_ns = self._taken
@@ -187,7 +188,7 @@ def _compressed_name(node: Node, topic: str, form: str) -> str:
     name it is remapped to, as image_transport does.
     """
     name = f'{topic}/{form}'
-    remapped = node.resolve_topic_name(name)
+    remapped: str = node.resolve_topic_name(name)
     if remapped != node.resolve_topic_name(name, only_expand=True):
         return remapped
     return f'{node.resolve_topic_name(topic)}/{form}'
