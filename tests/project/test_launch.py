@@ -244,6 +244,18 @@ def test_the_real_launch_finds_every_argument(path: Path) -> None:
 
 
 @NEEDS_LAUNCH
+@pytest.mark.parametrize('encoder', ENCODERS)
+def test_a_file_of_an_encoder_starts_its_node(encoder: str) -> None:
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+    from launch import LaunchContext
+
+    source = PythonLaunchDescriptionSource(str(ROOT / 'launch' / f'{encoder}.launch.py'))
+    (include,) = source.get_launch_description(LaunchContext()).entities
+    assert dict(include.launch_arguments) == {'nodes': encoder}
+
+
+@NEEDS_LAUNCH
 @pytest.mark.parametrize(('name', 'loop'), [('demo', 'true'), ('replay', 'false')])
 def test_the_bundled_bag_is_played_by_default(name: str, loop: str) -> None:
     from launch import LaunchContext
