@@ -11,16 +11,18 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 from lb_ros.engine.background import background_pool
+from lb_ros.nodes.confinement import check_confined
 from lb_ros.nodes.encoder_node import LOAD_ERRORS, EncoderNode
 from lb_ros.nodes.shared_model import SharedModel
 from lb_ros.ros.lifecycle import elsewhere
+from lb_ros.ros.parameters import Settings
 from lb_ros.srv import LoadModel
 
 FOLLOW_S = 110.0  # less than a client waits for `load_model`
 TYPE = 'lb_ros/srv/LoadModel'
 
 
-def offer_load_model(node: EncoderNode, model: SharedModel) -> None:
+def offer_load_model(node: EncoderNode, model: SharedModel, settings: Settings) -> None:
     """Offer `<node>/load_model` for an encoder that has a process of its own."""
     pool = background_pool(f'{node.get_name()} load_model')
 
@@ -29,7 +31,9 @@ def offer_load_model(node: EncoderNode, model: SharedModel) -> None:
         if not model.is_loaded():
             response.message = f'{node.get_name()} is not configured'
             return response
+        values = settings.values
         try:
+            check_confined(request.model, configured=values.model, root=values.model_root)
             binder = await elsewhere(node, pool, lambda: model.load(request.model))
         except LOAD_ERRORS as error:
             response.message = str(error.args[0] if error.args else error)

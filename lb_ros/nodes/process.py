@@ -219,7 +219,7 @@ def _encoder_alone(modality: str) -> Started:
     node.connect(model, settings, inputs=inputs_of(settings.values, modality))
     _follow(settings, model, None)
     settings.unconfigured = lambda: node.transitions.state == 'unconfigured'
-    offer_load_model(node, model)
+    offer_load_model(node, model, settings)
     publish_diagnostics(node, lambda: [engine_status(model.worker)])
     return Started((node,), node, settings.values.autostart, model)
 
