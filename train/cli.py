@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +89,7 @@ def _run_bind(args: argparse.Namespace) -> int:
     from train.training.checkpoint import CheckpointError, DivergedError
 
     try:
-        recipe = load_recipe(args.config)
-        changes = {'start': args.start, 'max_minutes': args.max_minutes}
-        recipe = replace(recipe, **{k: v for k, v in changes.items() if v is not None})
+        recipe = load_recipe(args.config, start=args.start, max_minutes=args.max_minutes)
         bags = find_bags(args.data)
         refuse_evaluation_bags(bags)
         data = _load(bags, recipe.modalities, args)

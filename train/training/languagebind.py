@@ -6,26 +6,29 @@ peft holds the low-rank updates.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from pydantic import PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from encoders.languagebind.released import released_name
 from encoders.vision.config import VisionConfig
 from encoders.vision.vit import OWN, VisionTower
+from train.validated import STRICT, Share
 
 TEMPORAL = ('temporal_embedding', 'temporal_layer_norm1.')
 NEVER_DECAYED = ('class_embedding', 'patch_embedding', 'logit_scale')
 PEFT = 'encoder.base_model.model.'
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Lora:
     """Low-rank updates: published are rank 2 (depth, infrared), 8 or 16 (audio), 16 (video)."""
 
-    rank: int
-    alpha: float = 16.0
-    dropout: float = 0.0
+    rank: PositiveInt
+    alpha: PositiveFloat = 16.0
+    dropout: Share = 0.0
     targets: tuple[str, ...] = ('q_proj', 'k_proj', 'v_proj', 'out_proj')
 
 
