@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from encoders import Binder
 from encoders.model_sets.calibration import Calibration, Floats
 from encoders.model_sets.encoder import Encoder
 from encoders.predicates.metrics import auroc, average_precision
@@ -72,6 +74,25 @@ def embed_stored(encoder: Encoder, stored: NDArray[Any]) -> NDArray[np.float32]:
     return np.concatenate(parts)
 
 
+def embed_raw(
+    binder: Binder, samples: Iterable[Mapping[str, Any]], *, batch: int
+) -> dict[str, NDArray[np.float32]]:
+    """Unit vectors float32 `[N, D]` by modality of raw samples, read and embedded in batches.
+
+    Args:
+        binder: The model set.
+        samples: Modality to sample as `Binder.embed` takes it; all have the same modalities.
+        batch: Samples that are held in memory at once.
+    """
+    parts: dict[str, list[NDArray[np.float32]]] = {}
+    unread = iter(samples)
+    while several := list(islice(unread, batch)):
+        for name in several[0]:
+            found = binder.embed(**{name: [sample[name] for sample in several]})[name]
+            parts.setdefault(name, []).append(found)
+    return {name: np.concatenate(found) for name, found in parts.items()}
+
+
 def embed_bags(
     encoders: Mapping[str, Encoder],
     bags: Sequence[Path],
@@ -102,9 +123,7 @@ def embed_bags(
 
 def contrast_scores(
     vectors: Vectors,
-    predicates: Sequence[str],
-    embed: Embed,
-    phrasings: Phrasings,
+    asked: FactVectors,
     *,
     read_along: Callable[[Floats, Floats], Floats] | None = None,
 ) -> dict[str, NDArray[np.float32]]:
@@ -112,13 +131,10 @@ def contrast_scores(
 
     Args:
         vectors: Of the samples, by modality.
-        predicates: `relation(argument, ...)`.
-        embed: Sentences to unit vectors.
-        phrasings: Where the sentences come from.
+        asked: What the predicates say.
         read_along: From mean sentences and contrasts `[P, D]` to what they are read along, as on
             the robot (`Calibration.anchored`); the contrasts themselves where None.
     """
-    asked = fact_vectors(predicates, phrasings, embed, synonyms=0)
     contrasts = asked.contrasts().numpy()
     if read_along is not None:
         contrasts = read_along(asked.means()[0].numpy(), contrasts)
@@ -129,8 +145,8 @@ def score_predicates(
     vectors: Vectors, samples: Samples, embed: Embed, phrasings: Phrasings
 ) -> list[PredicateResult]:
     """Zero-shot AUROC and average precision of every predicate with both truths."""
-    scores = contrast_scores(vectors, samples.predicates, embed, phrasings)
-    return results_of(scores, samples)
+    asked = fact_vectors(samples.predicates, phrasings, embed)
+    return results_of(contrast_scores(vectors, asked), samples)
 
 
 def results_of(

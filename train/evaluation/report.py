@@ -108,16 +108,15 @@ def evaluate_model_set(
     The modality that can tell is the one with the largest fusion weight in the calibration, so
     that it is never chosen on the data it is judged on.
     """
-    embed, calibration = encoders.text.embed, encoders.calibration
+    calibration = encoders.calibration
     results: dict[str, list[PredicateResult]] = {}
     resampled: dict[str, Resampled] = {}
     errors: dict[str, CalibrationError] = {}
     for wording in WORDINGS:
-        phrasings = Phrasings.load(wording)
+        asked = fact_vectors(samples.predicates, Phrasings.load(wording), encoders.text.embed)
         along = None if calibration is None or not anchor else calibration.anchored
-        scores = contrast_scores(vectors, samples.predicates, embed, phrasings, read_along=along)
+        scores = contrast_scores(vectors, asked, read_along=along)
         if calibration is not None:
-            asked = fact_vectors(samples.predicates, phrasings, embed)
             scores = {**scores, 'fused': fused_scores(scores, asked, calibration)}
             errors[wording] = _calibration_error(scores['fused'], samples)
         resampled[wording] = resample(scores, samples)
