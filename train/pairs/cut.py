@@ -23,7 +23,6 @@ from train.pairs.record import Pair, encode, key_of
 MAX_LATENESS_NS = 5_000_000_000
 # Sound must fill at least this share of its window.
 MIN_SOUND = 0.5
-PASSED_ON = ('jpeg', 'jpg', 'png')
 
 
 @dataclass

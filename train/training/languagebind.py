@@ -5,7 +5,7 @@ peft holds the low-rank updates.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from pydantic import PositiveFloat, PositiveInt
@@ -77,23 +77,15 @@ def trainable_tower(
 
 def released_tensors(tower: VisionTower, text: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state dictionary as LanguageBind releases it, with the frozen text tower."""
-    own = {name: tensor.detach() for name, tensor in _released(tower, tower.state_dict())}
-    return {**own, **text}
-
-
-def released_parameters(tower: VisionTower) -> dict[str, Tensor]:
-    """Parameters that learn, by their released names."""
-    learning = {n: p for n, p in tower.named_parameters() if p.requires_grad}
-    return dict(_released(tower, learning))
-
-
-def _released(tower: VisionTower, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    adapted = any('.lora_A.' in name for name, _ in tower.named_parameters())
+    tensors = tower.state_dict()
+    adapted = any('.lora_A.' in name for name in tensors)
+    own = {}
     for name, tensor in tensors.items():
         plain = name.replace('.base_layer.', '.')
-        if adapted:
-            plain = plain.replace('encoder.', PEFT, 1) if plain.startswith('encoder.') else plain
-        yield released_name(plain), tensor
+        if adapted and plain.startswith('encoder.'):
+            plain = plain.replace('encoder.', PEFT, 1)
+        own[released_name(plain)] = tensor.detach()
+    return {**own, **text}
 
 
 def _add_lora(tower: VisionTower, lora: Lora) -> None:
