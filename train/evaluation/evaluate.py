@@ -18,7 +18,9 @@ from encoders.model_sets.calibration import Calibration, Floats
 from encoders.model_sets.encoder import Encoder
 from encoders.predicates.metrics import auroc, average_precision
 from encoders.preprocess import MINI, Config, family_of, from_stored
-from train.bags.samples import TOPICS, LoadReport, Samples, load_samples, stored_tensor
+from train.bags.extract import TOPICS
+from train.bags.load import LoadReport, load_samples
+from train.bags.samples import Samples, stored_tensor
 from train.evaluation.intervals import Interval, Resampled
 from train.language import Embed, FactVectors, fact_vectors
 from train.phrasings import Phrasings, relation_of

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import track
 
 from encoders.modalities import MODALITIES
-from train.bags.samples import EvaluationDataError, find_bags, refuse_evaluation_bags
+from train.bags.find import EvaluationDataError, find_bags, refuse_evaluation_bags
 from train.cluster import Spread, add_ray_argument, ray_cluster
 from train.pairs.make import PairPlan, manifest_of, plan_pairs, spread_pairs, stream_pairs
 from train.pairs.options import PairOptions, PairsReport

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from train.bags.samples import EvaluationDataError, find_bags, refuse_evaluation_bags
+from train.bags.find import EvaluationDataError, find_bags, refuse_evaluation_bags
 from train.pairs.make import StreamedPairs, plan_pairs
 from train.pairs.options import PairOptions, PairsReport
 from train.pairs.record import Pair

@@ -21,7 +21,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from encoders.modalities import MODALITIES
-from train.bags.samples import TOPICS, TRUTH_TOPIC
+from train.bags.extract import TOPICS, TRUTH_TOPIC
 from train.validated import STRICT, ModalityName, plain
 
 Topic = Annotated[str, AfterValidator(lambda topic: topic.lstrip('/'))]

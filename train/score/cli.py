@@ -27,8 +27,8 @@ from rich.progress import (
 from encoders import SENSED, Binder, ModelSetError, Predicate, PredicateError, load_predicates
 from encoders.shipped import shipped
 from encoders.vision.precision import PRECISIONS
+from train.bags.find import find_bags
 from train.bags.reader import BagReport
-from train.bags.samples import find_bags
 from train.bags.storage import bag_span_ns
 from train.cluster import add_ray_argument, ray_cluster
 from train.score.embed import BagSource

@@ -11,8 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from encoders import SENSED, Binder, ModelSetError
+from train.bags.find import find_bags
 from train.bags.reader import BagReport
-from train.bags.samples import find_bags
 from train.bags.storage import bag_span_ns
 from train.score.cli import (
     add_reading_arguments,
