@@ -59,18 +59,10 @@ def _add_bind(parser: argparse.ArgumentParser) -> None:
         'example: lb-ros train bind --config config/recipes/lb-mini.yaml '
         '--data bags/ --out runs/mine'
     )
-    parser.add_argument('--config', type=Path, required=True, help='recipe file')
-    parser.add_argument(
-        '--data', type=Path, nargs='+', required=True, help='bags or folders of bags'
-    )
-    parser.add_argument('--val', type=Path, nargs='*', default=[], help='bags to report AUROC on')
-    parser.add_argument('--out', type=Path, required=True, help='folder of checkpoint and result')
-    parser.add_argument(
-        '--start', help='model set to start from, instead of the one in the recipe'
+    contrast.add_run_arguments(
+        parser, data='bags or folders of bags', val='bags to report AUROC on'
     )
     parser.add_argument('--max-minutes', type=float, help='instead of the one in the recipe')
-    parser.add_argument('--resume', action='store_true', help='go on from the checkpoint in --out')
-    parser.add_argument('--tensorboard', action='store_true', help='write event files as well')
     _add_common(parser)
 
 
