@@ -25,6 +25,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from encoders.modalities import MODALITIES
 from encoders.shipped import shipped
 from train.pairs.record import decode
 
@@ -148,10 +149,10 @@ def read_case(case: Case, modality: str) -> Any:
     Raises:
         ValueError: The file is damaged.
     """
-    path = case.files[modality]
-    if modality == 'audio':
-        return decode('audio', {'audio.wav': path.read_bytes()})
-    if modality == 'video':
+    path, known = case.files[modality], MODALITIES[modality]
+    if known.kind == 'sound':
+        return decode(modality, {f'{modality}.wav': path.read_bytes()})
+    if known.kind == 'clip':
         return _clip(path)
     array = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if array is None:
@@ -159,12 +160,12 @@ def read_case(case: Case, modality: str) -> Any:
     if case.box is not None:
         left, top, right, bottom = case.box
         array = array[top:bottom, left:right]
-    if modality == 'image':
+    if known.pixels == 'colour':
         colour = cv2.COLOR_GRAY2RGB if array.ndim == 2 else cv2.COLOR_BGR2RGB
         return cv2.cvtColor(array[..., :3] if array.ndim == 3 else array, colour)
     if array.ndim == 3:
         array = cv2.cvtColor(array[..., :3], cv2.COLOR_BGR2GRAY)
-    if modality == 'depth' and array.dtype != np.uint16:
+    if known.pixels == 'depth' and array.dtype != np.uint16:
         raise ValueError(f'{path}: depth must be 16-bit millimetres, not {array.dtype}')
     return np.ascontiguousarray(array)
 
