@@ -30,6 +30,13 @@ def _known_modality(name: str) -> str:
     return name
 
 
+def _with_slot(sentence: str) -> str:
+    if sentence.count('{}') != 1:
+        raise ValueError(f'must have one {{}} each, not {sentence!r}')
+    return sentence
+
+
+Template = Annotated[str, AfterValidator(_with_slot)]
 ModalityName = Annotated[str, AfterValidator(_known_modality)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -39,7 +46,7 @@ def read_record(path: Path, kind: type[T], changes: Mapping[str, Any] | None = N
 
     Args:
         path: The file.
-        kind: A pydantic dataclass.
+        kind: A pydantic dataclass, or another type that pydantic checks.
         changes: Keys that take other values than in the file.
 
     Raises:
@@ -52,24 +59,22 @@ def read_record(path: Path, kind: type[T], changes: Mapping[str, Any] | None = N
         root, values = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise InvalidRecordError(f'{path}: {" ".join(str(error).split())}') from error
-    if root is None or not isinstance(values, dict):
-        raise InvalidRecordError(f'{path}: expected a mapping of keys')
-    return record(
-        kind, {**values, **(changes or {})}, place=lambda where: f'{path}:{_line(root, where)}: '
-    )
+    if isinstance(values, dict) and changes:
+        values = {**values, **changes}
+    return record(kind, values, place=lambda where: f'{path}:{_line(root, where)}: ')
 
 
 def record(
     kind: type[T],
-    values: Mapping[str, Any],
+    values: Any,
     *,
     place: Callable[[Location], str] = lambda _: '',
-    named: Callable[[Location], str] = lambda where: '.'.join(map(str, where)),
+    named: Callable[[Location], str] = lambda where: '.'.join(map(_step, where)),
 ) -> T:
     """A record of plain values.
 
     Args:
-        kind: A pydantic dataclass.
+        kind: See `read_record`.
         values: Its fields.
         place: Where the field at a location was written, to begin the line of its error.
         named: What a user calls that field.
@@ -81,10 +86,14 @@ def record(
         return TypeAdapter(kind).validate_python(values)
     except ValidationError as error:
         lines = [
-            place(one['loc']) + _message(one, kind, named(_without_marks(one['loc'])))
+            place(one['loc']) + _message(one, kind, named(_without_marks(one['loc']))).strip()
             for one in error.errors()
         ]
         raise InvalidRecordError('\n'.join(dict.fromkeys(lines))) from error
+
+
+def _step(step: int | str) -> str:
+    return step if isinstance(step, str) else f'item {step + 1}'
 
 
 def plain(value: Any) -> dict[str, Any]:
@@ -100,12 +109,14 @@ def _message(error: ErrorDetails, kind: Any, name: str) -> str:
     if found in ('unexpected_keyword_argument', 'extra_forbidden'):
         meant = get_close_matches(str(where[-1]), _fields(kind, where[:-1]), n=1)
         return f'unknown key {name!r}' + (f', did you mean {meant[0]!r}?' if meant else '')
+    if found == 'dataclass_type':
+        return f'{name} must be a mapping of keys, not {error["input"]!r}'
     if found == 'string_type' and where[-1] == '[key]':
         return f'{name} must be names (quote `on`: YAML reads it as true)'
     context = error.get('ctx', {})
     if found == 'value_error':
         text = str(context['error'])
-        return f'{name} {text}'.strip() if text.startswith('must ') else f'{name}: {text}'
+        return f'{name} {text}' if text.startswith('must ') or not name else f'{name}: {text}'
     if found == 'literal_error':
         text = str(context['expected']).replace(' or ', ', ').replace("'", '')
         return f'{name} must be one of {text}, not {error["input"]!r}'
@@ -123,9 +134,9 @@ def _fields(kind: Any, where: Location) -> list[str]:
     return [field.name for field in fields(kind)] if is_dataclass(kind) else []
 
 
-def _line(node: Node, where: Location) -> int:
+def _line(node: Node | None, where: Location) -> int:
     """The line of the key or item at a location, or of what it is missing from."""
-    line = int(node.start_mark.line) + 1
+    line = int(node.start_mark.line) + 1 if node is not None else 1
     for step in where:
         if isinstance(node, MappingNode):
             found = [(key, value) for key, value in node.value if key.value == str(step)]

@@ -41,6 +41,7 @@ GROUPS = {
     'relations': ('in', 'on'),
 }
 BATCH = 64
+MIN_COUNT = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,11 @@ class PredicateResult:
     positives: int
     negatives: int
     interval: Interval | None = None
+
+    @property
+    def is_solid(self) -> bool:
+        """Whether there are `MIN_COUNT` samples of either truth; others count in no median."""
+        return min(self.positives, self.negatives) >= MIN_COUNT
 
 
 def embed_samples(
@@ -191,7 +197,6 @@ def group_members(
     results: Sequence[PredicateResult],
     *,
     best: Mapping[str, str] | None = None,
-    min_count: int = 5,
 ) -> dict[str, list[PredicateResult]]:
     """Results per group, each predicate in the modality that can tell; empty groups are left out.
 
@@ -199,9 +204,8 @@ def group_members(
         results: Of one data set.
         best: Predicate or relation to its modality, chosen on other data; where None, the best
             modality of each relation on this very data (for looking at while training only).
-        min_count: Predicates with fewer positives or negatives do not count.
     """
-    solid = [r for r in results if min(r.positives, r.negatives) >= min_count]
+    solid = [r for r in results if r.is_solid]
     chosen = best or best_modalities(solid)
     members = {
         group: [

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from encoders.modalities import MODALITIES
 from encoders.shipped import shipped
 from train.pairs.record import decode
+from train.validated import InvalidRecordError, Template, read_record
 
 FOLDERS = {
     'infrared': ('infrared', 'thermal', 'ir'),
@@ -112,12 +113,11 @@ def load_templates(suite: Suite, path: Path | None = None) -> tuple[str, ...]:
     """
     file = path or shipped('config/suites/templates.yaml')
     try:
-        found = yaml.safe_load(file.read_text())[suite.templates]
-    except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise SuiteError(f'{file}: no templates {suite.templates!r} ({error})') from error
-    if not isinstance(found, list) or not all(str(t).count('{}') == 1 for t in found):
-        raise SuiteError(f'{file}: {suite.templates} must be sentences with one {{}} each')
-    return tuple(str(template) for template in found)
+        return read_record(file, dict[str, tuple[Template, ...]])[suite.templates]
+    except KeyError as error:
+        raise SuiteError(f'{file}: no templates {suite.templates!r}') from error
+    except (OSError, InvalidRecordError) as error:
+        raise SuiteError(str(error)) from error
 
 
 def find_cases(suite: Suite, folder: Path) -> list[Case]:

@@ -20,8 +20,8 @@ from train.pairs.make import PairPlan, manifest_of, plan_pairs, spread_pairs, st
 from train.pairs.options import PairOptions, PairsReport
 from train.pairs.shards import DEFAULT_PAIRS, MANIFEST, write_manifest, write_shards
 from train.pairs.sidecar import read_sidecar
-from train.pairs.views import Views, load_callable, read_paraphrases, read_templates
-from train.validated import record
+from train.pairs.views import Views, load_callable
+from train.validated import Template, read_record, record
 
 STDERR = Console(stderr=True)
 # Fields of `PairOptions` by the group of their options.
@@ -244,9 +244,12 @@ def _views(args: argparse.Namespace) -> Views:
         if getattr(made, 'source', None) not in MODALITIES:
             raise ValueError(f'--generator {name}: its attribute `source` must be a modality')
         generators[modality] = (name, made)
+    paraphrases: dict[str, tuple[str, ...]] = {}
+    if args.paraphrases:
+        paraphrases = read_record(args.paraphrases, dict[str, tuple[str, ...]])
     return Views(
-        templates=read_templates(args.templates) if args.templates else (),
-        paraphrases=read_paraphrases(args.paraphrases) if args.paraphrases else {},
+        templates=read_record(args.templates, tuple[Template, ...]) if args.templates else (),
+        paraphrases={said.lower(): others for said, others in paraphrases.items()},
         captioners={name: load_callable(name) for name in args.captioner},
         refiners={name: load_callable(name) for name in args.refiner},
         generators=generators,

@@ -10,10 +10,7 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Protocol
-
-import yaml
 
 from train.pairs.record import Pair, Text, decode, encode
 
@@ -48,7 +45,7 @@ class Generator(Protocol):
 
 
 class ViewError(ValueError):
-    """A file of templates or paraphrases, or a named callable, is not usable."""
+    """A named callable is not usable."""
 
 
 @dataclass(frozen=True)
@@ -117,34 +114,3 @@ def load_callable(name: str) -> Any:
     if not callable(made):
         raise ViewError(f'{name}: is not callable')
     return made
-
-
-def read_templates(path: Path) -> tuple[str, ...]:
-    """A YAML list of sentences with one `{}` each.
-
-    Raises:
-        ViewError: It is something else.
-    """
-    loaded = _yaml(path)
-    if not isinstance(loaded, list) or not all(str(t).count('{}') == 1 for t in loaded):
-        raise ViewError(f'{path}: expected a list of sentences with one {{}} each')
-    return tuple(str(template) for template in loaded)
-
-
-def read_paraphrases(path: Path) -> dict[str, tuple[str, ...]]:
-    """A YAML mapping of a sentence to a list of other ways to say it.
-
-    Raises:
-        ViewError: It is something else.
-    """
-    loaded = _yaml(path)
-    if not isinstance(loaded, dict) or not all(isinstance(v, list) for v in loaded.values()):
-        raise ViewError(f'{path}: expected a mapping of a sentence to a list of sentences')
-    return {str(k).lower(): tuple(str(text) for text in v) for k, v in loaded.items()}
-
-
-def _yaml(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ViewError(f'{path}: {" ".join(str(error).split())}') from error
