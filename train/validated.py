@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
@@ -55,8 +56,9 @@ def read_record(path: Path, kind: type[T], changes: Mapping[str, Any] | None = N
             file, line and key.
     """
     try:
-        text = path.read_text()
-        root, values = yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text)
+        loader = yaml.SafeLoader(path.read_text())
+        root = loader.get_single_node()
+        values = None if root is None else loader.construct_document(root)
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise InvalidRecordError(f'{path}: {" ".join(str(error).split())}') from error
     if isinstance(values, dict) and changes:
@@ -120,7 +122,8 @@ def _message(error: ErrorDetails, kind: Any, name: str) -> str:
     if found == 'literal_error':
         text = str(context['expected']).replace(' or ', ', ').replace("'", '')
         return f'{name} must be one of {text}, not {error["input"]!r}'
-    return f'{name} {error["msg"].replace("Input should", "must")}, not {error["input"]!r}'
+    text = re.sub(r'^\w+ should', 'must', error['msg']).split(' after validation')[0]
+    return f'{name} {text}, not {error["input"]!r}'
 
 
 def _without_marks(where: Location) -> Location:
