@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from encoders.errors import ModelSetError, SpaceError
-from encoders.model_sets.encoder import EncoderSet
-from encoders.model_sets.sources import find_set, load_encoders, parse_source
+from encoders.model_sets.sources import find_set, load_encoders
 from train.bags.find import EvaluationDataError, find_bags, refuse_evaluation_bags
-from train.bags.load import LoadReport, load_samples
+from train.bags.load import load_samples
 from train.bags.samples import Samples
 from train.calibration import cli as calibration_cli
-from train.evaluation import cli as evaluation_cli
-from train.evaluation.evaluate import Vectors, embed_bags
+from train.evaluation import cli as evaluation
 from train.pairs import cli as pairs
-from train.pairs.shards import is_pair_set
 from train.phrasings import Phrasings
 from train.training import cli as contrast
 from train.training.recipe import RecipeError, load_recipe
-
-DEFAULT_CACHE = Path('runs/cache')
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +57,7 @@ def _add_bind(parser: argparse.ArgumentParser) -> None:
         parser, data='bags or folders of bags', val='bags to report AUROC on'
     )
     parser.add_argument('--max-minutes', type=float, help='instead of the one in the recipe')
-    _add_common(parser)
+    evaluation.add_reading_arguments(parser)
 
 
 def _run_train(args: argparse.Namespace) -> int:
@@ -110,7 +104,7 @@ def _add_calibrate(parser: argparse.ArgumentParser) -> None:
         '--data', type=Path, nargs='+', required=True, help='bags with ground truth'
     )
     calibration_cli.add_arguments(parser)
-    _add_common(parser)
+    evaluation.add_reading_arguments(parser)
 
 
 def _run_calibrate(args: argparse.Namespace) -> int:
@@ -121,7 +115,7 @@ def _run_calibrate(args: argparse.Namespace) -> int:
         bags = find_bags(args.data)
         refuse_evaluation_bags(bags)
         encoders = load_encoders(folder)
-        vectors, samples = _embed(encoders, bags, args)
+        vectors, samples = evaluation.embedded(encoders, bags, args)
         phrasings = Phrasings.load('trained')
         embed, space = encoders.text.embed, encoders.text.space
         scores = scores_to_fit(vectors, samples, embed=embed, phrasings=phrasings)
@@ -137,76 +131,11 @@ def _run_calibrate(args: argparse.Namespace) -> int:
     return 0
 
 
-def _add_eval(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = 'example: lb-ros eval --model lb-mini --data bags/eval --report report.json'
-    parser.add_argument(
-        '--model',
-        default='lb-mini',
-        help='model set, folder of a released checkpoint, or MODALITY=FOLDER,MODALITY=FOLDER',
-    )
-    parser.add_argument(
-        '--data',
-        type=Path,
-        nargs='+',
-        required=True,
-        help='bags with ground truth, a folder of pairs, or the data of --suite',
-    )
-    parser.add_argument('--report', type=Path, help='write all results as JSON')
-    parser.add_argument('--json', action='store_true', help='print them as JSON')
-    evaluation_cli.add_arguments(parser)
-    _add_common(parser)
-
-
-def _run_eval(args: argparse.Namespace) -> int:
-    if args.suite or is_pair_set(args.data[0]):
-        return evaluation_cli.run(args)
-    from train.evaluation.report import evaluate_model_set, print_evaluation
-
-    try:
-        encoders = load_encoders(parse_source(args.model))
-        vectors, samples = _embed(encoders, find_bags(args.data), args)
-        evaluation = evaluate_model_set(encoders, vectors, samples)
-    except (ModelSetError, SpaceError, OSError, ValueError) as error:
-        return _fail('eval', error)
-    described = json.dumps(asdict(evaluation), indent=2)
-    if args.report:
-        args.report.write_text(described + '\n')
-    print(described) if args.json else print_evaluation(evaluation)
-    return 0
-
-
-def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--workers', type=int, default=2, help='processes that read bags')
-    parser.add_argument('--threads', type=int, default=2, help='threads that compute')
-    parser.add_argument('--cache', type=Path, default=DEFAULT_CACHE, help='extracted inputs')
-
-
 def _load(bags: list[Path], configs: dict[str, Any], args: argparse.Namespace) -> Samples:
     torch.set_num_threads(args.threads)
     samples, report = load_samples(bags, configs, cache=args.cache, workers=args.workers)
-    _print_report(report)
-    if not len(samples):
-        raise ValueError('no bag holds ground truth')
+    evaluation.print_load_report(report)
     return samples
-
-
-def _embed(
-    encoders: EncoderSet, bags: list[Path], args: argparse.Namespace
-) -> tuple[Vectors, Samples]:
-    torch.set_num_threads(args.threads)
-    vectors, samples, report = embed_bags(
-        encoders.encoders, bags, cache=args.cache, workers=args.workers
-    )
-    _print_report(report)
-    if not len(samples):
-        raise ValueError('no bag holds ground truth')
-    return vectors, samples
-
-
-def _print_report(report: LoadReport) -> None:
-    for line in report.problems:
-        print(line, file=sys.stderr)
-    print(f'{report.moments} moments from {report.bags} bags', file=sys.stderr)
 
 
 def _fail(command: str, error: Exception, *, code: int = 2) -> int:
@@ -217,7 +146,9 @@ def _fail(command: str, error: Exception, *, code: int = 2) -> int:
 COMMANDS: dict[str, Command] = {
     'train': Command('train encoders from bags', _add_train, _run_train),
     'calibrate': Command('fit probabilities from labelled bags', _add_calibrate, _run_calibrate),
-    'eval': Command('measure a model set on labelled bags', _add_eval, _run_eval),
+    'eval': Command(
+        'measure a model set on labelled bags', evaluation.add_arguments, evaluation.run
+    ),
 }
 
 
