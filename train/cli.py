@@ -11,9 +11,8 @@ from typing import Any
 
 import torch
 
-from encoders.errors import ModelSetError, SpaceError
 from encoders.model_sets.sources import find_set, load_encoders
-from train.bags.find import EvaluationDataError, find_bags, refuse_evaluation_bags
+from train.bags.find import find_bags, refuse_evaluation_bags
 from train.bags.load import load_samples
 from train.bags.samples import Samples
 from train.calibration import cli as calibration_cli
@@ -21,7 +20,7 @@ from train.evaluation import cli as evaluation
 from train.pairs import cli as pairs
 from train.phrasings import Phrasings
 from train.training import cli as contrast
-from train.training.recipe import RecipeError, load_recipe
+from train.training.recipe import load_recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,7 @@ def _run_bind(args: argparse.Namespace) -> int:
             tensorboard=args.tensorboard,
             provenance=provenance,
         )
-    except (RecipeError, EvaluationDataError, ModelSetError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         return _fail('train', error)
     except (CheckpointError, DivergedError) as error:
         return _fail('train', error, code=1)
@@ -125,7 +124,7 @@ def _run_calibrate(args: argparse.Namespace) -> int:
             calibration_cli.decide(
                 args, scores, samples, fitted, vectors=vectors, model=folder.name
             )
-    except (EvaluationDataError, ModelSetError, SpaceError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         return _fail('calibrate', error)
     print(f'{len(fitted.names)} predicates calibrated on {len(samples)} moments, in {folder}')
     return 0

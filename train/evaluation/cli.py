@@ -14,7 +14,6 @@ import torch
 from rich.table import Table
 
 from encoders import Binder
-from encoders.errors import ModelSetError, SpaceError
 from encoders.model_sets.encoder import EncoderSet
 from encoders.model_sets.sources import load_encoders, parse_source
 from train.bags.find import find_bags
@@ -68,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     measure = _suite if args.suite else _pairs if is_pair_set(args.data[0]) else _bags
     try:
         described = measure(args)
-    except (KeyError, ModelSetError, OSError, SpaceError, ValueError) as error:
+    except (KeyError, OSError, ValueError) as error:
         said = error.args[0] if isinstance(error, KeyError) else error
         print(f'lb-ros eval: {said}', file=sys.stderr)
         return 2

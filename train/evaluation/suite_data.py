@@ -16,7 +16,7 @@ import csv
 import random
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ class Suite:
     modalities: tuple[str, ...]
     templates: str = ''
     classes: tuple[str, ...] = ()
-    aliases: Mapping[str, str] | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     def label(self, name: str) -> int:
         """Number of a class by what a folder or annotation calls it.
@@ -82,7 +82,7 @@ class Suite:
             SuiteError: There is no such class.
         """
         plain = name.lower().replace('_', ' ').strip()
-        plain = (self.aliases or {}).get(plain, plain)
+        plain = self.aliases.get(plain, plain)
         if plain not in self.classes:
             raise SuiteError(
                 f'{self.name}: unknown class {name!r}, expected {", ".join(self.classes)}'
@@ -185,7 +185,7 @@ def _class_root(suite: Suite, folder: Path, modality: str) -> Path | None:
     places += [folder / name / split for name in FOLDERS[modality] for split in SPLITS]
     if modality == suite.modalities[0]:
         places += [folder / split for split in SPLITS]
-    names = {*suite.classes, *(suite.aliases or {})}
+    names = {*suite.classes, *suite.aliases}
     for place in places:
         if place.is_dir() and any(
             child.is_dir() and child.name.lower().replace('_', ' ') in names

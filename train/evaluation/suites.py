@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -136,13 +136,13 @@ def _with_classes(
         # The authors' way to combine modalities: the mean of their logits.
         scores['+'.join(scores)] = np.mean(list(scores.values()), axis=0)
     counts = np.bincount(labels, minlength=len(suite.classes))
-    return SuiteResult(
-        result.suite, result.model, result.space, result.cases, result.problems,
+    return replace(
+        result,
         top1={m: top1(table, labels) for m, table in scores.items()},
         chance=float(counts.max() / counts.sum()),
         classes=suite.classes,
         confusion={m: confusion(table, labels).tolist() for m, table in scores.items()},
-    )  # fmt: skip
+    )
 
 
 def _with_retrieval(
@@ -161,7 +161,4 @@ def _with_retrieval(
         cosines = z @ texts.T
         tables[f'text -> {modality}'] = retrieval(cosines.T, belongs.T)
         tables[f'{modality} -> text'] = retrieval(cosines, belongs)
-    return SuiteResult(
-        result.suite, result.model, result.space, result.cases, result.problems,
-        retrieval=tables,
-    )  # fmt: skip
+    return replace(result, retrieval=tables)

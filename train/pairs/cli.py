@@ -14,14 +14,14 @@ from rich.console import Console
 from rich.progress import track
 
 from encoders.modalities import MODALITIES
-from train.bags.find import EvaluationDataError, find_bags, refuse_evaluation_bags
+from train.bags.find import find_bags, refuse_evaluation_bags
 from train.cluster import Spread, add_ray_argument, ray_cluster
 from train.pairs.make import PairPlan, manifest_of, plan_pairs, spread_pairs, stream_pairs
 from train.pairs.options import PairOptions, PairsReport
 from train.pairs.shards import DEFAULT_PAIRS, MANIFEST, write_manifest, write_shards
 from train.pairs.sidecar import read_sidecar
 from train.pairs.views import Views, load_callable
-from train.validated import Template, read_record, record
+from train.validated import Template, plain, read_record, record
 
 STDERR = Console(stderr=True)
 # Fields of `PairOptions` by the group of their options.
@@ -44,11 +44,9 @@ METAVARS = {
     'types_folder': 'DIR',
     'clock': '{header,log}',
     'windows_at': 'TOPIC',
-    'every_s': 'S',
-    'window_s': 'S',
-    'max_offset_s': 'S',
     'phrasings': 'NAME',
 }
+ENDINGS = {'_s': 'S', '_topic': 'TOPIC', '_topics': 'TOPIC', '': 'N'}
 EPILOG = """example: lb-ros train pairs --data bags/ --out pairs/ --modalities depth audio
 
 Sentences come from the ground truth, task text, annotation and note topics, and sidecar files with
@@ -111,7 +109,7 @@ def _add_option(group: argparse._ActionsContainer, field: str) -> None:
         dest=field,
         default=argparse.SUPPRESS,
         nargs='*' if is_list else None,
-        metavar=METAVARS.get(field) or ('TOPIC' if 'topic' in field else 'N'),
+        metavar=METAVARS.get(field) or next(v for k, v in ENDINGS.items() if field.endswith(k)),
         help=about.description + (f' (default: {shown})' if shown not in (None, '') else ''),
     )
 
@@ -161,13 +159,13 @@ def run(args: argparse.Namespace) -> int:
         with contextlib.ExitStack() as stack:
             spread = stack.enter_context(ray_cluster(args.ray)) if args.ray else None
             _make(args, report, spread)
-    except (EvaluationDataError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         print(f'lb-ros train pairs: {error}', file=sys.stderr)
         return 2
     for line in report.problems:
         print(line, file=sys.stderr)
     if args.json:
-        print(json.dumps(report.described(), indent=2))
+        print(json.dumps(plain(report), indent=2))
     else:
         print('\n'.join(report.lines()))
     if not report.pairs:

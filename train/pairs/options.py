@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass
 
 from encoders.modalities import MODALITIES
 from train.bags.extract import TOPICS, TRUTH_TOPIC
-from train.validated import STRICT, ModalityName, plain
+from train.validated import STRICT, ModalityName
 
 Topic = Annotated[str, AfterValidator(lambda topic: topic.lstrip('/'))]
 WINDOWS_AT_TEXTS = 'texts'
@@ -108,10 +108,6 @@ class PairOptions:
         }
         return {topic: source for source, topics in by_source.items() for topic in topics}
 
-    def described(self) -> dict[str, Any]:
-        """As JSON takes it."""
-        return plain(self)
-
 
 @dataclasses.dataclass
 class PairsReport:
@@ -153,11 +149,6 @@ class PairsReport:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for line in other.problems:
             self.problem(line)
-
-    def described(self) -> dict[str, Any]:
-        """As JSON takes it."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {k: dict(v) if isinstance(v, Counter) else v for k, v in values.items()}
 
     def lines(self) -> list[str]:
         """For people."""

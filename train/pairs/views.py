@@ -44,10 +44,6 @@ class Generator(Protocol):
         ...
 
 
-class ViewError(ValueError):
-    """A named callable is not usable."""
-
-
 @dataclass(frozen=True)
 class Views:
     """What is added to the windows of all bags.
@@ -102,15 +98,15 @@ def load_callable(name: str) -> Any:
     """What `package.module:name` is; a class is made an object without arguments.
 
     Raises:
-        ViewError: There is no such thing, or it cannot be called.
+        ValueError: There is no such thing, or it cannot be called.
     """
     if ':' not in name:
-        raise ViewError(f'{name!r}: expected package.module:name')
+        raise ValueError(f'{name!r}: expected package.module:name')
     try:
         found = pkgutil.resolve_name(name)
         made = found() if isinstance(found, type) else found
     except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise ViewError(f'{name}: {error}') from error
+        raise ValueError(f'{name}: {error}') from error
     if not callable(made):
-        raise ViewError(f'{name}: is not callable')
+        raise ValueError(f'{name}: is not callable')
     return made

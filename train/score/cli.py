@@ -24,7 +24,7 @@ from rich.progress import (
     track,
 )
 
-from encoders import SENSED, Binder, ModelSetError, Predicate, PredicateError, load_predicates
+from encoders import SENSED, Binder, Predicate, load_predicates
 from encoders.shipped import shipped
 from encoders.vision.precision import PRECISIONS
 from train.bags.find import find_bags
@@ -38,14 +38,7 @@ from train.score.rerun_export import rerun_module
 from train.score.score import Outputs, outputs_for, score_bag
 from train.score.windows import DEFAULT_MAX_RATE_HZ, SensorTopics
 
-ERRORS = (
-    ModelSetError,
-    ModuleNotFoundError,
-    PredicateError,
-    OSError,
-    ValueError,
-    KeyError,
-)
+ERRORS = (KeyError, ModuleNotFoundError, OSError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)

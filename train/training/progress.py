@@ -14,10 +14,6 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from train.training.checkpoint import LOG
 
 
-class TensorBoardMissingError(ValueError):
-    """TensorBoard was asked for and is not installed."""
-
-
 class TrainingProgress:
     """Context of a training's output; silent where it is not `shown`.
 
@@ -28,7 +24,7 @@ class TrainingProgress:
         tensorboard: Write event files as well.
 
     Raises:
-        TensorBoardMissingError: `tensorboard` without the package.
+        ValueError: `tensorboard` without the package.
     """
 
     def __init__(self, out: Path, *, start: int, shown: bool, tensorboard: bool) -> None:
@@ -110,7 +106,7 @@ def _summary_writer(out: Path, start: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise TensorBoardMissingError(
+        raise ValueError(
             "TensorBoard is not installed; get it with: pip install 'lb_ros[tensorboard]'"
         ) from error
     return SummaryWriter(str(out / 'tensorboard'), purge_step=start)

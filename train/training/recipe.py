@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -87,19 +88,9 @@ class VitConfig:
         Raises:
             ValueError: There is no such tower.
         """
-        return VisionConfig(
-            width=self.width,
-            layers=self.layers,
-            heads=self.heads,
-            mlp_width=round(self.width * self.mlp_ratio),
-            patch_size=self.patch_size,
-            image_size=size,
-            projection=self.projection,
-            stem=self.stem,
-            stem_blocks=self.stem_blocks,
-            lora_rank=lora_rank,
-            lora_alpha=lora_alpha,
-        )
+        shape: dict[str, Any] = asdict(self) | {'lora_rank': lora_rank, 'lora_alpha': lora_alpha}
+        mlp_width = round(self.width * shape.pop('mlp_ratio'))
+        return VisionConfig(**shape, mlp_width=mlp_width, image_size=size)
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -130,7 +121,7 @@ class Recipe:
     precision: Literal['fp32', 'bf16']
     relations: dict[str, dict[str, NonNegativeFloat]]
     seed: NonNegativeInt
-    validate_every_minutes: PositiveFloat
+    validate_every_minutes: NonNegativeFloat
 
     @field_validator('start')
     @classmethod
