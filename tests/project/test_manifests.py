@@ -101,6 +101,7 @@ FROM_PIP = {
     'sounddevice': 'sounddevice',
     'huggingface_hub': 'huggingface-hub',
     'mcap': 'mcap',
+    'pydantic': 'pydantic',
     'rosbags': 'rosbags',
     'zstandard': 'zstandard',
 }

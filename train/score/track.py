@@ -10,8 +10,8 @@ import numpy as np
 
 from encoders import Binder, Predicate, PredicateBank
 from encoders.predicates.scoring import Evaluation, Scoring
+from train.bags.extract import TRUTH_TOPIC
 from train.bags.reader import read_bag
-from train.bags.samples import TRUTH_TOPIC
 from train.phrasings import Phrasings
 from train.score.embed import Embeddings
 

@@ -10,8 +10,8 @@ from typing import Any
 from encoders import MODALITIES, SENSED
 from encoders.decode import DecodeError
 from encoders.decode.streams import Stream, stream_of
+from train.bags.extract import TOPICS
 from train.bags.reader import BagMessage, BagReport, read_bag
-from train.bags.samples import TOPICS
 from train.bags.storage import bag_topics
 
 # Types that carry a sensor, for the advice given where no topic has a usual name.
