@@ -16,7 +16,7 @@ from benchmarks.environment import write_result
 from encoders.model_sets.manifest import read_manifest
 from encoders.model_sets.places import find_set
 from encoders.model_sets.sources import load_encoders
-from train.bags.samples import find_bags
+from train.bags.find import find_bags
 from train.evaluation.evaluate import embed_bags
 from train.evaluation.report import evaluate_model_set, print_evaluation
 

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from train.arguments import Parser, model, place, there
+from train.arguments import Parser, model, there
 from train.calibration.arguments import add_arguments as add_decision_arguments
-from train.evaluation.arguments import add_arguments as add_suite_arguments
+from train.evaluation.arguments import add_arguments as add_eval_arguments
+from train.evaluation.arguments import add_reading_arguments
 from train.pairs.arguments import add_arguments as add_pairs_arguments
-from train.training.arguments import (
-    BIND_EPILOG,
-    add_bind_arguments,
-    add_contrast_arguments,
-    add_reading_arguments,
-)
+from train.training.arguments import BIND_EPILOG, add_bind_arguments, add_contrast_arguments
 
 if TYPE_CHECKING:
-    from encoders.model_sets.encoder import EncoderSet
-    from train.bags.samples import LoadReport, Samples
-    from train.evaluation.evaluate import Vectors
+    from train.bags.samples import Samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +59,14 @@ def run_train(args: argparse.Namespace) -> int:
 
 
 def _run_bind(args: argparse.Namespace) -> int:
-    from encoders.errors import ModelSetError
-    from train.bags.samples import EvaluationDataError, find_bags, refuse_evaluation_bags
+    from train.bags.find import find_bags, refuse_evaluation_bags
     from train.training.bind import bind
     from train.training.checkpoint import CheckpointError, DivergedError, refuse_other_run
-    from train.training.recipe import RecipeError, load_recipe
+    from train.training.recipe import load_recipe
 
     try:
         refuse_other_run(args.out, resume=args.resume, overwrite=args.overwrite)
-        recipe = load_recipe(args.config)
-        changes = {'start': args.start, 'max_minutes': args.max_minutes}
-        recipe = replace(recipe, **{k: v for k, v in changes.items() if v is not None})
+        recipe = load_recipe(args.config, start=args.start, max_minutes=args.max_minutes)
         bags = find_bags(args.data)
         refuse_evaluation_bags(bags)
         data = _load(bags, recipe.modalities, args)
@@ -92,7 +82,7 @@ def _run_bind(args: argparse.Namespace) -> int:
             tensorboard=args.tensorboard,
             provenance=provenance,
         )
-    except (RecipeError, EvaluationDataError, ModelSetError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         return _fail('train', error)
     except (CheckpointError, DivergedError) as error:
         return _fail('train', error, code=1)
@@ -120,12 +110,12 @@ def add_calibrate_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_calibrate(args: argparse.Namespace) -> int:
     """Fit probabilities; 0 done, 2 unusable input."""
-    from encoders.errors import ModelSetError, SpaceError
     from encoders.model_sets.places import find_set
     from encoders.model_sets.sources import load_encoders
-    from train.bags.samples import EvaluationDataError, find_bags, refuse_evaluation_bags
+    from train.bags.find import find_bags, refuse_evaluation_bags
     from train.calibration import cli as calibration_cli
     from train.calibration.calibrate import calibrate, scores_to_fit
+    from train.evaluation.cli import embedded
     from train.phrasings import Phrasings
 
     try:
@@ -133,7 +123,7 @@ def run_calibrate(args: argparse.Namespace) -> int:
         bags = find_bags(args.data)
         refuse_evaluation_bags(bags)
         encoders = load_encoders(folder)
-        vectors, samples = _embed(encoders, bags, args)
+        vectors, samples = embedded(encoders, bags, args)
         phrasings = Phrasings.load('trained')
         embed, space = encoders.text.embed, encoders.text.space
         scores = scores_to_fit(vectors, samples, embed=embed, phrasings=phrasings)
@@ -144,98 +134,34 @@ def run_calibrate(args: argparse.Namespace) -> int:
             calibration_cli.decide(
                 args, scores, samples, fitted, vectors=vectors, model=folder.name
             )
-    except (EvaluationDataError, ModelSetError, SpaceError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         return _fail('calibrate', error)
     print(f'{len(fitted.names)} predicates calibrated on {len(samples)} moments, in {to}')
-    return 0
-
-
-def add_eval_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `lb-ros eval`."""
-    parser.epilog = 'example: lb-ros eval --model lb-mini --data bags/eval --report report.json'
-    parser.add_argument(
-        '--model',
-        type=model,
-        default='lb-mini',
-        help='model set, folder of a released checkpoint, or MODALITY=FOLDER,MODALITY=FOLDER',
-    )
-    parser.add_argument(
-        '--data',
-        type=there,
-        nargs='+',
-        required=True,
-        help='bags with ground truth, a folder of pairs, or the data of --suite',
-    )
-    parser.add_argument('--report', type=place, help='write all results as JSON')
-    parser.add_argument('--json', action='store_true', help='print them as JSON')
-    add_suite_arguments(parser)
-    add_reading_arguments(parser)
-
-
-def run_eval(args: argparse.Namespace) -> int:
-    """Measure a model set; 0 done, 2 unusable input."""
-    from encoders.errors import ModelSetError, SpaceError
-    from encoders.model_sets.sources import load_encoders, parse_source
-    from train.bags.samples import find_bags
-    from train.evaluation import cli as evaluation_cli
-    from train.pairs.shards import is_pair_set
-
-    if args.suite or is_pair_set(args.data[0]):
-        return evaluation_cli.run(args)
-    from train.evaluation.report import evaluate_model_set, print_evaluation
-
-    try:
-        encoders = load_encoders(parse_source(args.model))
-        vectors, samples = _embed(encoders, find_bags(args.data), args)
-        evaluation = evaluate_model_set(encoders, vectors, samples)
-    except (ModelSetError, SpaceError, OSError, ValueError) as error:
-        return _fail('eval', error)
-    described = json.dumps(asdict(evaluation), indent=2)
-    if args.report:
-        args.report.write_text(described + '\n')
-    print(described) if args.json else print_evaluation(evaluation)
     return 0
 
 
 def _load(bags: list[Path], configs: dict[str, Any], args: argparse.Namespace) -> Samples:
     import torch
 
-    from train.bags.samples import load_samples
+    from train.bags.load import load_samples
+    from train.evaluation.cli import print_load_report
 
     torch.set_num_threads(args.threads)
     samples, report = load_samples(bags, configs, cache=args.cache, workers=args.workers)
-    _print_report(report)
-    if not len(samples):
-        raise ValueError('no bag holds ground truth')
+    print_load_report(report)
     return samples
-
-
-def _embed(
-    encoders: EncoderSet, bags: list[Path], args: argparse.Namespace
-) -> tuple[Vectors, Samples]:
-    import torch
-
-    from train.evaluation.evaluate import embed_bags
-
-    torch.set_num_threads(args.threads)
-    vectors, samples, report = embed_bags(
-        encoders.encoders, bags, cache=args.cache, workers=args.workers
-    )
-    _print_report(report)
-    if not len(samples):
-        raise ValueError('no bag holds ground truth')
-    return vectors, samples
-
-
-def _print_report(report: LoadReport) -> None:
-    for line in report.problems:
-        print(line, file=sys.stderr)
-    print(f'{report.moments} moments from {report.bags} bags', file=sys.stderr)
 
 
 def _fail(command: str, error: Exception, *, code: int = 2) -> int:
     print(f'lb-ros {command}: {error}', file=sys.stderr)
     return code
+
+
+def run_eval(args: argparse.Namespace) -> int:
+    """Measure a model set; 0 done, 2 unusable input."""
+    from train.evaluation import cli as evaluation
+
+    return evaluation.run(args)
 
 
 COMMANDS: dict[str, Command] = {

@@ -52,9 +52,10 @@ def decode_compressed(data: NDArray[np.uint8], description: str, *, modality: st
     array = _picture(data, COLOUR if is_colour else cv2.IMREAD_UNCHANGED, description)
     if is_colour:
         return array if COLOUR_IS_RGB else cv2.cvtColor(array, cv2.COLOR_BGR2RGB)
-    if modality == 'infrared' and array.ndim == 3 and _is_grey(array):
+    pixels = MODALITIES[modality].pixels
+    if pixels == 'infrared' and array.ndim == 3 and _is_grey(array):
         array = np.ascontiguousarray(array[..., 0])
-    wanted = (np.uint16,) if modality == 'depth' else (np.uint8, np.uint16)
+    wanted = (np.uint16,) if pixels == 'depth' else (np.uint8, np.uint16)
     if array.ndim != 2 or array.dtype not in wanted:
         names = ' or '.join(np.dtype(kind).name for kind in wanted)
         raise DecodeError(

@@ -127,17 +127,6 @@ def plain_name(name: str) -> str:
     return _LORA.sub(r'.lora_\1', name)
 
 
-def merge_lora(tensors: Mapping[str, Tensor], *, alpha: float) -> dict[str, Tensor]:
-    """Merge the low-rank updates into the weights: `W + alpha / r * B A`."""
-    merged = {k: v for k, v in tensors.items() if not k.endswith(('.lora_A', '.lora_B'))}
-    for name, down in tensors.items():
-        if name.endswith('.lora_A'):
-            stem = name.removesuffix('.lora_A')
-            update = tensors[f'{stem}.lora_B'] @ down
-            merged[f'{stem}.weight'] = tensors[f'{stem}.weight'] + alpha / len(down) * update
-    return merged
-
-
 def _find(path: Path) -> Path:
     if path.is_file():
         return path

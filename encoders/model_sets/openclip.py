@@ -179,35 +179,6 @@ def plain_text(name: str, text: Any) -> tuple[TextConfig, dict[str, Tensor]]:
     return config, from_open_clip(config, dict(text.named_parameters()))
 
 
-def vision_from_open_clip(tensors: Mapping[str, Tensor], *, layers: int) -> dict[str, Tensor]:
-    """Tensors of open_clip's vision transformer with the names of `VisionTower`.
-
-    Without `logit_scale`. Training of a LanguageBind encoder starts from them.
-    """
-    named = {
-        'embeddings.class_embedding': tensors['class_embedding'],
-        'embeddings.position_embedding.weight': tensors['positional_embedding'],
-        'embeddings.patch_embedding.weight': tensors['conv1.weight'],
-        'visual_projection.weight': tensors['proj'].T.contiguous(),
-    }
-    for kind in ('weight', 'bias'):
-        named[f'pre_layrnorm.{kind}'] = tensors[f'ln_pre.{kind}']
-        named[f'post_layernorm.{kind}'] = tensors[f'ln_post.{kind}']
-        for layer in range(layers):
-            old, new = f'transformer.resblocks.{layer}', f'encoder.layers.{layer}'
-            parts = tensors[f'{old}.attn.in_proj_{kind}'].chunk(3)
-            for part, tensor in zip('qkv', parts, strict=True):
-                named[f'{new}.self_attn.{part}_proj.{kind}'] = tensor
-            named |= {
-                f'{new}.self_attn.out_proj.{kind}': tensors[f'{old}.attn.out_proj.{kind}'],
-                f'{new}.layer_norm1.{kind}': tensors[f'{old}.ln_1.{kind}'],
-                f'{new}.layer_norm2.{kind}': tensors[f'{old}.ln_2.{kind}'],
-                f'{new}.mlp.fc1.{kind}': tensors[f'{old}.mlp.c_fc.{kind}'],
-                f'{new}.mlp.fc2.{kind}': tensors[f'{old}.mlp.c_proj.{kind}'],
-            }
-    return named
-
-
 def _image_config(
     name: str, stated: Mapping[str, Any], options: Mapping[str, Any]
 ) -> image.ImageConfig:

@@ -84,6 +84,8 @@ class Tracks(Mapping[str, TrackedState]):
     def updated(self, now_ms: float, scores: Scores) -> tuple[Tracks, tuple[str, ...]]:
         """The states after an evaluation, and the names of those that changed.
 
+        An UNKNOWN state also changes when its evidence begins or ceases to be invalid.
+
         Args:
             now_ms: Current time; must not decrease.
             scores: Scores of these predicates, in this order.
@@ -99,7 +101,9 @@ class Tracks(Mapping[str, TrackedState]):
         candidate_ms = np.where(began, now_ms, self.candidate_ms)
         turned = moving & (now_ms - candidate_ms >= dwell_ms)
         lost = ~scores.can_tell & (self.states != UNKNOWN)
-        changed = np.flatnonzero(turned | lost).tolist()
+        is_unknown = (self.states == UNKNOWN) & ~turned
+        explained = is_unknown & _invalid_differs(self.scores, scores)
+        changed = np.flatnonzero(turned | lost | explained).tolist()
         following = replace(
             self,
             states=np.where(turned | lost, wanted, self.states),
@@ -135,3 +139,16 @@ class Tracks(Mapping[str, TrackedState]):
         if not self.scores.can_tell[place]:
             return note or 'no modality has evidence'
         return reason_of(state, float(self.scores.fused[place]), note)
+
+
+def _invalid_differs(before: Scores | None, now: Scores) -> NDArray[np.bool_]:
+    """Whether why evidence does not count is another than before, of each predicate `[P]`."""
+    readings = {} if before is None else before.readings
+    differs = np.zeros(len(now), np.bool_)
+    for name, column in now.table.columns.items():
+        was, now_is = (
+            found[name].invalid if name in found else '' for found in (readings, now.readings)
+        )
+        if was != now_is:
+            differs |= column.asked
+    return differs

@@ -176,6 +176,11 @@ def from_stored(stored: Tensor, config: Config) -> Tensor:
     return stored
 
 
+def mini_configs() -> dict[str, type[Config]]:
+    """What configures each modality of `mini`."""
+    return {name: entry.config for (family, name), entry in _ENTRIES.items() if family == MINI}
+
+
 def mini_config(modality: str, values: Mapping[str, Any]) -> MiniConfig:
     """The configuration of a modality of `mini`; missing values have their defaults.
 

@@ -15,7 +15,7 @@ class FrameStore:
         self._what: Hashable = None
         self._frames: dict[int, Tensor] = {}
 
-    def __contains__(self, stamp_ns: int) -> bool:
+    def __contains__(self, stamp_ns: object) -> bool:
         return stamp_ns in self._frames
 
     def keep(self, stamps_ns: Iterable[int], *, what: Hashable) -> None:

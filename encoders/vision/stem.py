@@ -82,24 +82,3 @@ class ResidualBlock(nn.Module):
         """`[B, width, H, W]` to the same shape."""
         hidden = F.relu(self.norm1(self.convolution1(planes)))
         return planes + torch.as_tensor(self.norm2(self.convolution2(hidden)))
-
-
-def resize_positions(table: Tensor, *, before: tuple[int, int], after: tuple[int, int]) -> Tensor:
-    """Interpolate a position table for another grid, float32 `[1 + rows * columns, width]`.
-
-    Bicubic with antialiasing, as LanguageBind initialised the audio encoder from the image's
-    table. The row of the class token is kept.
-
-    Args:
-        table: float `[1 + rows * columns, width]` for the grid `before`.
-        before: Patches of the table (rows, columns).
-        after: Patches of the new table (rows, columns).
-
-    Raises:
-        ValueError: The number of rows of the table does not match `before`.
-    """
-    if len(table) != 1 + before[0] * before[1]:
-        raise ValueError(f'{len(table)} positions do not fit a grid of {before}')
-    image = table[1:].T.reshape(1, -1, *before)
-    resized = F.interpolate(image, size=after, mode='bicubic', antialias=True, align_corners=False)
-    return torch.cat([table[:1], resized.flatten(2)[0].T])

@@ -7,6 +7,7 @@ import itertools
 import json
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from train.bags.samples import Samples
 from train.calibration.thresholds import (
     Costs,
     ThresholdFit,
-    described,
     fit_thresholds,
     write_predicates,
 )
@@ -95,7 +95,7 @@ def decide(
         )
         load_predicates(args.out)
     if args.report:
-        args.report.write_text(json.dumps(described(fits), indent=2) + '\n')
+        args.report.write_text(json.dumps([asdict(fit) for fit in fits], indent=2) + '\n')
 
 
 def _read_entries(predicates: Path) -> dict[str, dict[str, Any]]:

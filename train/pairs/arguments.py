@@ -1,15 +1,39 @@
-"""The options of `lb-ros train pairs`."""
+"""The options of `lb-ros train pairs`: the fields of `PairOptions`, and what else it takes."""
 
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from encoders.modalities import MODALITIES
-from train.arguments import add_list, file, number, place, there, whole
-from train.bags.topics import TRUTH_TOPIC
+from train.arguments import add_list, file, place, there, whole
 from train.cluster import add_ray_argument
-from train.pairs.options import ANNOTATION_TOPICS, DEFAULT_PAIRS, NOTE_TOPICS, TASK_TOPICS
+from train.pairs.options import DEFAULT_PAIRS, PairOptions
 
+# Fields of `PairOptions` by the group of their options.
+GROUPS = {
+    'sensors': ('modalities', 'topics', 'types_folder', 'clock'),
+    'windows': ('windows_at', 'every_s', 'window_s', 'max_offset_s', 'clip_frames'),
+    'sentences': (
+        'truth_topic',
+        'task_topics',
+        'annotation_topics',
+        'note_topics',
+        'phrasings',
+        'sentences_per_fact',
+        'max_texts',
+    ),
+}
+METAVARS = {
+    'modalities': 'NAME[,NAME]',
+    'topics': 'MODALITY=/TOPIC[,/TOPIC]',
+    'types_folder': 'DIR',
+    'clock': '{header,log}',
+    'windows_at': 'TOPIC',
+    'phrasings': 'NAME',
+}
+ENDINGS = {'_s': 'S', '_topic': 'TOPIC', '_topics': 'TOPIC', '': 'N'}
+ALIASES = {'modalities': '--modality', 'topics': '--topic'}
 EPILOG = """example: lb-ros train pairs --data bags/ --out pairs/ --modalities depth audio
 
 Sentences come from the ground truth, task text, annotation and note topics, and sidecar files with
@@ -40,80 +64,59 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--json', action='store_true', help='print the report as JSON')
     add_ray_argument(parser)
-    add_pair_arguments(parser)
+    groups = {name: parser.add_argument_group(name) for name in (*GROUPS, 'balance')}
+    for name, options in GROUPS.items():
+        for option in options:
+            _add_option(groups[name], option)
+    _add_views(groups['sentences'])
+    balance = groups['balance']
+    balance.add_argument(
+        '--max-per-entry',
+        type=whole(1),
+        metavar='N',
+        help='keep about N windows per entry of the vocabulary',
+    )
+    balance.add_argument(
+        '--vocabulary',
+        type=file,
+        metavar='FILE',
+        help='words or phrases, one a line; every sentence where not given',
+    )
+    _add_option(parser, 'seed')
 
 
-def add_pair_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare how bags become pairs."""
-    sensors = parser.add_argument_group('sensors')
-    add_list(
-        sensors,
-        '--modalities',
-        alias='--modality',
-        known=tuple(MODALITIES),
-        default=('image', 'depth', 'infrared', 'audio'),
-        about=f'some of {", ".join(MODALITIES)}',
+def flag_of(field: str) -> str:
+    """The option of a field of `PairOptions`: without its unit, `--window` of `window_s`."""
+    return '--' + field.removesuffix('_s').removesuffix('_folder').replace('_', '-')
+
+
+def _add_option(group: argparse._ActionsContainer, field: str) -> None:
+    """Declare a field of `PairOptions`, which has its default and checks the text."""
+    about = PairOptions.__pydantic_fields__[field]  # type: ignore[attr-defined]
+    default = about.get_default(call_default_factory=True)
+    settings: dict[str, Any] = {'dest': field, 'default': argparse.SUPPRESS}
+    settings['metavar'] = METAVARS.get(field) or next(
+        v for k, v in ENDINGS.items() if field.endswith(k)
     )
-    add_list(
-        sensors,
-        '--topics',
-        alias='--topic',
-        known=tuple(MODALITIES),
-        keyed=True,
-        metavar='MODALITY=/TOPIC[,/TOPIC]',
-        about='where a modality comes from, if not from the usual topic',
-    )
-    sensors.add_argument(
-        '--types',
-        type=there,
-        metavar='DIR',
-        help='PACKAGE/msg/*.msg, for bags without types',
-    )
-    sensors.add_argument(
-        '--clock',
-        choices=('header', 'log'),
-        default='header',
-        help='stamps of messages, or times of recording',
-    )
-    windows = parser.add_argument_group('windows')
-    windows.add_argument(
-        '--windows-at',
-        default='',
-        metavar='TOPIC',
-        help='end a window at every message of this topic; `texts`: one window '
-        'per stretch of time with a text; default: at the ground truth, or every '
-        'second',
-    )
-    windows.add_argument(
-        '--every', type=number(0, exclusive=True), metavar='S', help='end a window every S seconds'
-    )
-    windows.add_argument(
-        '--window',
-        type=number(0, exclusive=True),
-        default=2.0,
-        metavar='S',
-        help='length in seconds',
-    )
-    windows.add_argument(
-        '--max-offset',
-        type=number(0),
-        default=0.1,
-        metavar='S',
-        help='largest distance of a picture from its window',
-    )
-    texts = parser.add_argument_group('sentences')
-    texts.add_argument(
-        '--truth-topic', default=TRUTH_TOPIC, metavar='TOPIC', help='of the ground truth'
-    )
-    add_list(texts, '--task-topics', default=TASK_TOPICS, metavar='TOPIC', about='of task texts')
-    add_list(
-        texts,
-        '--annotation-topics',
-        default=ANNOTATION_TOPICS,
-        metavar='TOPIC',
-        about='of annotations',
-    )
-    add_list(texts, '--note-topics', default=NOTE_TOPICS, metavar='TOPIC', about='of notes')
+    if isinstance(default, (tuple, dict)):
+        shown, known = ', '.join(default), tuple(MODALITIES) if field in ALIASES else ()
+        help_text = about.description + (f' (default: {shown})' if shown else '')
+        keyed, alias = field == 'topics', ALIASES.get(field, '')
+        add_list(
+            group,
+            flag_of(field),
+            about=help_text,
+            known=known,
+            keyed=keyed,
+            alias=alias,
+            **settings,
+        )
+        return
+    shown = '' if default in (None, '') else f' (default: {default})'
+    group.add_argument(flag_of(field), help=about.description + shown, **settings)
+
+
+def _add_views(texts: argparse._ArgumentGroup) -> None:
     texts.add_argument(
         '--sidecar',
         type=file,
@@ -122,11 +125,6 @@ def add_pair_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='FILE',
         help='.csv, .yaml or .json: start, end, text[, bag, kind]',
     )
-    texts.add_argument('--phrasings', default='trained', help='wordings of predicates')
-    texts.add_argument(
-        '--sentences-per-fact', type=whole(1), default=2, metavar='N', help='of a window'
-    )
-    texts.add_argument('--max-texts', type=whole(1), default=24, metavar='N', help='per window')
     texts.add_argument('--templates', type=file, help='YAML list of sentences with a {}')
     texts.add_argument('--paraphrases', type=file, help='YAML: sentence to other sentences')
     texts.add_argument(
@@ -149,20 +147,4 @@ def add_pair_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar='MODALITY=MODULE:NAME',
         help='predict a modality that no sensor measured; marked as generated',
-    )
-    balance = parser.add_argument_group('balance')
-    balance.add_argument(
-        '--max-per-entry',
-        type=whole(1),
-        metavar='N',
-        help='keep about N windows per entry of the vocabulary',
-    )
-    balance.add_argument(
-        '--vocabulary',
-        type=file,
-        metavar='FILE',
-        help='words or phrases, one a line; every sentence where not given',
-    )
-    parser.add_argument(
-        '--seed', type=whole(0), default=0, help='of every choice between sentences and windows'
     )

@@ -7,20 +7,23 @@ import contextlib
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
 
 from encoders.modalities import MODALITIES
-from train.bags.samples import EvaluationDataError, find_bags, refuse_evaluation_bags
+from train.bags.find import find_bags, refuse_evaluation_bags
 from train.cluster import Spread, ray_cluster
+from train.pairs.arguments import flag_of
 from train.pairs.make import PairPlan, manifest_of, plan_pairs, spread_pairs, stream_pairs
 from train.pairs.options import PairOptions, PairsReport
 from train.pairs.shards import MANIFEST, write_manifest, write_shards
 from train.pairs.sidecar import read_sidecar
-from train.pairs.views import Views, load_callable, read_paraphrases, read_templates
+from train.pairs.views import Views, load_callable
 from train.progress import counted
+from train.validated import Template, plain, read_record, record
 
 STDERR = Console(stderr=True)
 
@@ -34,13 +37,13 @@ def run(args: argparse.Namespace) -> int:
         with contextlib.ExitStack() as stack:
             spread = stack.enter_context(ray_cluster(args.ray)) if args.ray else None
             _make(args, report, spread)
-    except (EvaluationDataError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         print(f'lb-ros train pairs: {error}', file=sys.stderr)
         return 2
     for line in report.problems:
         print(line, file=sys.stderr)
     if args.json:
-        print(json.dumps(report.described(), indent=2))
+        print(json.dumps(plain(report), indent=2))
     else:
         print('\n'.join(report.lines()))
     if not report.pairs:
@@ -50,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _make(args: argparse.Namespace, report: PairsReport, spread: Spread | None) -> None:
-    plan = plan_from_arguments(args, report=report, spread=spread or map)
+    plan = _plan(args, report=report, spread=spread or map)
     _clear(args.out)
     split = 'evaluation' if args.evaluation else 'train'
     if spread is None:
@@ -63,36 +66,20 @@ def _make(args: argparse.Namespace, report: PairsReport, spread: Spread | None) 
     write_manifest(args.out, shards, manifest_of(plan, report, split=split))
 
 
-def plan_from_arguments(
-    args: argparse.Namespace, *, report: PairsReport, spread: Spread = map
-) -> PairPlan:
+def _plan(args: argparse.Namespace, *, report: PairsReport, spread: Spread) -> PairPlan:
     """Read what the options ask for.
 
     Raises:
         EvaluationDataError: A bag is kept for evaluation and `--evaluation` is not given.
         OSError, ValueError: A file or an option is unusable.
     """
+    given = {f.name: getattr(args, f.name) for f in fields(PairOptions) if f.name in args}
+    if 'topics' in given:
+        given['topics'] = _topics(given['topics'])
+    options = record(PairOptions, given, named=lambda where: flag_of(str(where[0])))
     bags = find_bags(args.data)
-    if not getattr(args, 'evaluation', False):
+    if not args.evaluation:
         refuse_evaluation_bags(bags)
-    options = PairOptions(
-        modalities=tuple(args.modalities),
-        topics=_topics(args.topics),
-        truth_topic=args.truth_topic.lstrip('/'),
-        task_topics=tuple(args.task_topics),
-        annotation_topics=tuple(args.annotation_topics),
-        note_topics=tuple(args.note_topics),
-        windows_at=args.windows_at.lstrip('/'),
-        every_s=args.every,
-        window_s=args.window,
-        max_offset_s=args.max_offset,
-        clock=args.clock,
-        phrasings=args.phrasings,
-        sentences_per_fact=args.sentences_per_fact,
-        max_texts=args.max_texts,
-        types_folder=args.types,
-        seed=args.seed,
-    )
     return plan_pairs(
         bags,
         options,
@@ -114,7 +101,7 @@ def _topics(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
         name, equals, topics = word.partition('=')
         if not equals or not topics:
             raise ValueError(f'--topics {word!r}: expected MODALITY=TOPIC')
-        found[name] = tuple(topic.lstrip('/') for topic in topics.split(','))
+        found[name] = tuple(topics.split(','))
     return found
 
 
@@ -133,9 +120,12 @@ def _views(args: argparse.Namespace) -> Views:
         if getattr(made, 'source', None) not in MODALITIES:
             raise ValueError(f'--generator {name}: its attribute `source` must be a modality')
         generators[modality] = (name, made)
+    paraphrases: dict[str, tuple[str, ...]] = {}
+    if args.paraphrases:
+        paraphrases = read_record(args.paraphrases, dict[str, tuple[str, ...]])
     return Views(
-        templates=read_templates(args.templates) if args.templates else (),
-        paraphrases=read_paraphrases(args.paraphrases) if args.paraphrases else {},
+        templates=read_record(args.templates, tuple[Template, ...]) if args.templates else (),
+        paraphrases={said.lower(): others for said, others in paraphrases.items()},
         captioners={name: load_callable(name) for name in args.captioner},
         refiners={name: load_callable(name) for name in args.refiner},
         generators=generators,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.decode import DecodeError, decode_image
+from encoders.decode import decode_image
 from encoders.decode.audio_window import WINDOW_S
 from encoders.decode.streams import AudioStream
 from encoders.modalities import MODALITIES
@@ -23,7 +23,6 @@ from train.pairs.record import Pair, encode, key_of
 MAX_LATENESS_NS = 5_000_000_000
 # Sound must fill at least this share of its window.
 MIN_SOUND = 0.5
-PASSED_ON = ('jpeg', 'jpg', 'png')
 
 
 @dataclass
@@ -120,7 +119,7 @@ def _take(
             else:
                 rank = topics.index(message.topic)
                 _take_picture(name, message, rank, segment, waiting, options)
-        except (DecodeError, ValueError) as error:
+        except ValueError as error:
             report.dropped[f'undecodable messages on {message.topic}'] += 1
             report.problem(f'topic {message.topic}: {error}; skipped')
 

@@ -17,6 +17,7 @@ from train.pairs.plan import Window, plan_bag
 from train.pairs.record import Pair
 from train.pairs.sidecar import SidecarRow
 from train.pairs.views import Views, with_views
+from train.validated import plain
 
 HELD_BAGS = 4
 Planned = tuple[list[Window], PairsReport]
@@ -231,8 +232,8 @@ def manifest_of(plan: PairPlan, report: PairsReport, **more: Any) -> dict[str, A
         'bags': [bag.name for bag in plan.bags],
         'modalities': dict(sorted(report.samples.items())),
         'generated': dict(sorted(report.generated.items())),
-        'options': plan.options.described(),
+        'options': plain(plan.options),
         'entries': dict(sorted(plan.entries.items())),
-        'report': report.described(),
+        'report': plain(report),
         **more,
     }

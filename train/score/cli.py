@@ -23,10 +23,10 @@ from rich.progress import (
     track,
 )
 
-from encoders import SENSED, Binder, ModelSetError, Predicate, PredicateError, load_predicates
+from encoders import SENSED, Binder, Predicate, load_predicates
 from encoders.shipped import shipped
+from train.bags.find import find_bags
 from train.bags.reader import BagReport
-from train.bags.samples import find_bags
 from train.bags.storage import bag_span_ns
 from train.cluster import ray_cluster
 from train.score.embed import BagSource
@@ -35,14 +35,7 @@ from train.score.rerun_export import rerun_module
 from train.score.score import Outputs, outputs_for, score_bag
 from train.score.windows import SensorTopics
 
-ERRORS = (
-    ModelSetError,
-    ModuleNotFoundError,
-    PredicateError,
-    OSError,
-    ValueError,
-    KeyError,
-)
+ERRORS = (KeyError, ModuleNotFoundError, OSError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from encoders import SENSED, Binder, ModelSetError
+from encoders import SENSED, Binder
+from train.bags.find import find_bags
 from train.bags.reader import BagReport
-from train.bags.samples import find_bags
 from train.bags.storage import bag_span_ns
 from train.score.cli import (
+    ERRORS,
     fill,
     follow,
     load_binder,
@@ -29,8 +30,6 @@ from train.search.find import Moment, example_at, find_like, find_sentence
 from train.search.index import IndexedBag, index_bag
 from train.search.page import play_command, replay_command, write_results_page, write_thumbnails
 from train.search.store import About, MomentStore
-
-ERRORS = (ModelSetError, ModuleNotFoundError, OSError, ValueError, KeyError)
 
 
 def run_index(args: argparse.Namespace) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from train.arguments import file, model, number, place, there, whole
+from train.evaluation.arguments import add_reading_arguments
 
 BIND_EPILOG = (
     'example: lb-ros train bind --config config/recipes/lb-mini.yaml --data bags/ --out runs/mine'
@@ -13,7 +13,6 @@ BIND_EPILOG = (
 CONTRAST_EPILOG = """example: lb-ros train contrast --config config/recipes/lora.yaml \\
              --data pairs/ --out runs/depth
 on several GPUs: torchrun --nproc-per-node 8 -m train.cli train contrast --config ... (the same)"""
-DEFAULT_CACHE = Path('runs/cache')
 
 
 def add_bind_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,10 +63,3 @@ def _add_run_arguments(parser: argparse.ArgumentParser) -> None:
         '--overwrite', action='store_true', help='begin again where --out holds a run already'
     )
     parser.add_argument('--tensorboard', action='store_true', help='write event files into --out')
-
-
-def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of all commands that read labelled bags."""
-    parser.add_argument('--workers', type=whole(1), default=2, help='processes that read bags')
-    parser.add_argument('--threads', type=whole(1), default=2, help='threads that compute')
-    parser.add_argument('--cache', type=place, default=DEFAULT_CACHE, help='extracted inputs')

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ from train.training.loop import Plan, new_run, train
 from train.training.objective import Targets, draw_batch, make_targets, modality_loss
 from train.training.ranks import Ranks
 from train.training.recipe import Recipe
+from train.validated import plain
 
 # What may be different when a run goes on: how long it lasts and what it reports.
 CHANGEABLE = ('max_steps', 'max_minutes', 'validate_every_minutes')
@@ -75,7 +75,7 @@ def bind(
         max_minutes=recipe.max_minutes,
         save_every_minutes=recipe.validate_every_minutes,
         clip_norm=recipe.clip_norm,
-        recipe=_described(recipe),
+        recipe=plain(recipe),
         data=_identity(data),
         changeable=CHANGEABLE,
     )
@@ -88,7 +88,7 @@ def bind(
         **(provenance or {}),
         'steps': run.step,
         'minutes': round(run.elapsed_s / 60, 1),
-        'recipe': _described(recipe),
+        'recipe': plain(recipe),
         'code': code_version(),
     }
     save_model_set(out / recipe.name, _as_model_set(recipe, average, described))
@@ -266,11 +266,6 @@ def _tower(towers: nn.ModuleDict, name: str) -> VisionTower:
 
 def _temperature(tower: VisionTower) -> float:
     return float((-tower.logit_scale.detach().clamp(max=LOGIT_SCALE_MAX)).exp())
-
-
-def _described(recipe: Recipe) -> dict[str, Any]:
-    described: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
-    return described
 
 
 def _identity(data: Samples) -> dict[str, Any]:

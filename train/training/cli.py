@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-from encoders.errors import ModelSetError, SpaceError
 from train.pairs.data import PairData, open_pair_data
 from train.training.checkpoint import (
     LOG,
@@ -19,7 +18,6 @@ from train.training.checkpoint import (
 )
 from train.training.contrast_recipe import ContrastRecipe, load_contrast_recipe
 from train.training.ranks import join_ranks
-from train.training.recipe import RecipeError
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     except (CheckpointError, DivergedError) as error:
         print(f'lb-ros train contrast: {error}', file=sys.stderr)
         return 1
-    except (KeyError, ModelSetError, OSError, RecipeError, SpaceError, ValueError) as error:
+    except (KeyError, OSError, ValueError) as error:
         said = error.args[0] if isinstance(error, KeyError) else error
         print(f'lb-ros train contrast: {said}', file=sys.stderr)
         return 2

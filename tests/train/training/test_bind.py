@@ -19,7 +19,8 @@ from encoders.model_sets.files import load_model_set
 from encoders.model_sets.manifest import read_manifest
 from encoders.model_sets.places import WEIGHTS
 from encoders.predicates.file import load_predicates
-from train.bags.samples import find_bags, load_samples
+from train.bags.find import find_bags
+from train.bags.load import load_samples
 from train.cli import main
 from train.evaluation.evaluate import embed_samples
 from train.training.checkpoint import CHECKPOINT, LOG

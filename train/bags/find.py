@@ -1,0 +1,50 @@
+"""Where bags are, and which of them are kept for evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from train.bags.storage import read_marks
+
+EVALUATION_SUITES = ('libero_goal', 'libero_10')
+
+
+class EvaluationDataError(ValueError):
+    """A bag that is kept for evaluation was about to be trained or calibrated on."""
+
+
+def find_bags(paths: Iterable[Path]) -> list[Path]:
+    """Bag folders and files at or directly below the given paths, sorted.
+
+    Raises:
+        FileNotFoundError: A path does not exist or holds no bag.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f'{path}: no such file or folder')
+        if path.is_file() or (path / 'metadata.yaml').exists():
+            found.append(path)
+            continue
+        inside = [p.parent for p in path.glob('*/metadata.yaml')]
+        inside += [p for p in path.glob('*') if p.suffix in ('.mcap', '.db3')]
+        if not inside:
+            raise FileNotFoundError(f'{path}: no bag in this folder')
+        found += sorted(inside)
+    return found
+
+
+def refuse_evaluation_bags(bags: Sequence[Path]) -> None:
+    """Raise if a bag is marked as kept for evaluation.
+
+    Raises:
+        EvaluationDataError: The message names the first such bag.
+    """
+    for bag in bags:
+        marks = read_marks(bag)
+        if marks.get('split') == 'evaluation' or marks.get('suite') in EVALUATION_SUITES:
+            raise EvaluationDataError(
+                f'{bag}: kept for evaluation (suite {marks.get("suite", "unknown")}); '
+                f'nothing may be trained or calibrated on it'
+            )
