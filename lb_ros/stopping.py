@@ -53,13 +53,12 @@ def watch_output() -> None:
     before = sys.stdout
     if not isinstance(before, io.TextIOWrapper):
         return
-    settings = {
-        'encoding': before.encoding,
-        'errors': before.errors,
-        'line_buffering': before.line_buffering,
-        'write_through': before.write_through,
-    }
-    sys.stdout = sys.__stdout__ = _Output(before.detach(), **settings)  # type: ignore[misc]
+    encoding, errors = before.encoding, before.errors
+    buffered, through = before.line_buffering, before.write_through
+    output = _Output(
+        before.detach(), encoding, errors, line_buffering=buffered, write_through=through
+    )
+    sys.stdout = sys.__stdout__ = output  # type: ignore[misc]
 
 
 def interrupt_on_stop() -> None:

@@ -18,9 +18,10 @@ from encoders.vision.compiled import ReadyCalls, is_compiled
 from encoders.vision.packed import encode_together
 from encoders.vision.precision import DTYPES, dtype_of
 from encoders.vision.prepacked import prepack
+from lb_ros.bench.arguments import RANDOM
 from lb_ros.bench.measure import Measurement, measure
 from lb_ros.bench.products import Cases, linear_flops, product_cases
-from lb_ros.bench.subjects import RANDOM, open_clip_tower, open_encoders
+from lb_ros.bench.subjects import open_clip_tower, open_encoders
 
 Inputs = Mapping[str, Tensor]
 

@@ -35,9 +35,15 @@ def run_program() -> int:
 
     Help is shown in whichever interpreter this is, unless it needs packages of the environment.
     """
-    raise_on_sigterm()
-    watch_output()
-    words = sys.argv[1:]
+    try:
+        raise_on_sigterm()
+        watch_output()
+        return _entered(sys.argv[1:])
+    except KeyboardInterrupt as stop:
+        return _status(stop)
+
+
+def _entered(words: list[str]) -> int:
     program = f'lb-ros {words[0]}' if words and words[0] in SUBCOMMANDS else ''
     wants_help = bool({'-h', '--help'} & set(words))
     if program and not wants_help:
@@ -66,13 +72,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run(list(sys.argv[1:] if arguments is None else arguments))
         finally:
             sys.stdout.flush()  # whether the reader has gone shows here
-    except Terminated:
-        return 143
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as stop:
+        return _status(stop)
     except ReaderGone:
         drop_output()
         return 141
+
+
+def _status(stop: KeyboardInterrupt) -> int:
+    return 143 if isinstance(stop, Terminated) else 130
 
 
 def _run(words: Sequence[str]) -> int:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from lb_ros.client.client import LanguageClient, NotAnsweredError
+from lb_ros.client import LanguageClient, NotAnsweredError
 
 
 def run(args: argparse.Namespace) -> int:
