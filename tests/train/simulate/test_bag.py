@@ -10,7 +10,6 @@ import pytest
 from numpy.typing import NDArray
 from rosbags.rosbag2 import WriterError
 
-import train.simulate  # noqa: F401  # chooses the renderer before mujoco is imported
 from encoders.decode import decode_audio, decode_image
 from train.bags.load import load_samples
 from train.bags.reader import BagMessage, BagReport, read_bag

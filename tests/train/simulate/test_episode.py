@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import train.simulate  # noqa: F401  # chooses the renderer before mujoco is imported
 from encoders import decode_image
 from train.bags.reader import read_bag
 from train.bags.storage import read_marks
