@@ -115,7 +115,7 @@ def test_an_unknown_type_costs_only_its_topic(tmp_path: Path) -> None:
     ]
 
 
-def test_marks_come_back(drawn: Any, tmp_path: Path) -> None:
+def test_marks_are_read_back(drawn: Any, tmp_path: Path) -> None:
     marks = {'suite': 'libero_90', 'split': 'train', 'seed': '7'}
     assert read_marks(drawn.write(tmp_path / 'marked', MOMENTS[:1], marks=marks)) == marks
     assert read_marks(drawn.write(tmp_path / 'plain', MOMENTS[:1])) == {}
@@ -127,7 +127,7 @@ def test_marks_survive_the_loss_of_metadata_yaml_or_are_absent(drawn: Any, tmp_p
     assert read_marks(single) in ({'split': 'evaluation'}, {})
 
 
-def test_what_is_no_bag_is_named(tmp_path: Path) -> None:
+def test_paths_without_a_bag_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match='nowhere'):
         list(read_bag(tmp_path / 'nowhere'))
     with pytest.raises(FileNotFoundError, match=r'no \.mcap or \.db3'):
@@ -150,7 +150,7 @@ def mcap_of(path: Path, name: str, definition: bytes, raw: bytes, **options: Any
     return path
 
 
-def test_lengths_that_lie_cost_only_the_rest_and_no_memory(tmp_path: Path) -> None:
+def test_false_lengths_allocate_nothing_and_lose_only_the_rest(tmp_path: Path) -> None:
     none = CompressionType.NONE
     bag = mcap_of(tmp_path / 'a.mcap', 'std_msgs/msg/Bool', b'', b'\0\1\0\0\1', compression=none)
     content = bag.read_bytes()
@@ -166,7 +166,7 @@ def test_lengths_that_lie_cost_only_the_rest_and_no_memory(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize('says_so', ['frame', 'chunk'])
-def test_a_chunk_that_claims_terabytes_is_skipped_unread(tmp_path: Path, says_so: str) -> None:
+def test_a_chunk_of_terabytes_is_skipped_before_reading(tmp_path: Path, says_so: str) -> None:
     small = zstandard.ZstdCompressor(write_content_size=False).compress(b'')
     bomb = b'\x28\xb5\x2f\xfd\xe0' + struct.pack('<Q', 1 << 40) + bytes(8)
     data, size = (bomb, 0) if says_so == 'frame' else (small, 1 << 40)
@@ -212,7 +212,7 @@ def test_a_damaged_database_is_one_line_of_the_report(
 
 
 @pytest.mark.parametrize('name', ['overlong_record', 'damaged_chunk', 'strange_type'])
-def test_what_fuzzing_found_is_told_and_not_fatal(name: str) -> None:
+def test_inputs_found_by_fuzzing_are_reported_and_not_fatal(name: str) -> None:
     path = Path(__file__).parents[2] / 'data' / f'{name}.mcap'
     report = BagReport(path)
     assert all(message.raw for message in read_bag(path, report=report))

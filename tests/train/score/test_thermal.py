@@ -35,7 +35,7 @@ def bag(drawn: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(drawn.write(path, MOMENTS, thermal=with_automatic_gain))
 
 
-def test_the_demo_bag_keeps_its_temperatures_and_automatic_gain_has_no_say() -> None:
+def test_the_demo_bag_has_temperatures_and_automatic_gain_does_not_count() -> None:
     """As counts the stove is cold, then hot; per frame stretched, nothing is claimed at all."""
     bank = PredicateBank(
         [Predicate('hot', ('the stove is hot',), ('the stove is cold',))], Binder.load('lb-mini')

@@ -156,7 +156,7 @@ def test_task_and_camera_info(messages: Topics) -> None:
     assert info.k.reshape(3, 3)[0, 0] == info.p.reshape(3, 4)[1, 1] == 300.0
 
 
-def test_marks_tell_where_a_bag_comes_from(bag: Path) -> None:
+def test_marks_record_the_origin_of_a_bag(bag: Path) -> None:
     assert read_marks(bag) == MARKS
 
 

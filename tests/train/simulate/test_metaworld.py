@@ -251,7 +251,7 @@ def test_cli_spreads_seeds_over_the_tasks(tmp_path: Path) -> None:
         (('--suite', 'meta'), "unknown suite 'meta'.*libero_90.*metaworld"),
     ],
 )
-def test_cli_says_in_one_line_what_cannot_be(
+def test_cli_reports_impossible_options_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str
 ) -> None:
     assert cli.run(parse(*words, '--out', tmp_path)) == 2

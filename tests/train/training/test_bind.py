@@ -87,7 +87,7 @@ def trained(
     return out
 
 
-def test_each_sensor_tells_on_new_bags_what_it_can_see_and_nothing_else(
+def test_each_sensor_predicts_on_new_bags_what_it_can_see_and_nothing_else(
     trained: Path,
     held_out_bags: Path,
     cache: Path,
@@ -154,7 +154,7 @@ def test_calibrate_writes_thresholds_that_the_robot_loads(
     assert run(monkeypatch, *command, '--cost-false-positive', '0') == 2
 
 
-def test_the_log_and_the_manifest_say_what_was_done(trained: Path) -> None:
+def test_the_log_and_the_manifest_record_the_training(trained: Path) -> None:
     records = [json.loads(line) for line in (trained / LOG).read_text().splitlines()]
     steps = [r for r in records if 'losses' in r]
     assert [r['step'] for r in steps] == list(range(1, 121))
@@ -342,7 +342,7 @@ def test_resuming_nothing_is_an_error_that_names_the_file(
     assert str(tmp_path / 'out' / CHECKPOINT) in capsys.readouterr().err
 
 
-def test_bags_without_truth_end_with_their_problems_and_a_plain_word(
+def test_bags_without_truth_are_reported(
     drawn: object,
     recipe_file: Path,
     tmp_path: Path,
