@@ -9,7 +9,7 @@ import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
 NEEDS = {
-    'sim': r'^import train\.simulate\b',
+    'sim': r'^(from|import) train\.simulate\b',
 }
 
 
