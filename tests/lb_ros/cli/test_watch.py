@@ -8,15 +8,14 @@ import math
 import signal
 import subprocess
 import sys
-import time
 from collections import deque
-from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from lb_ros.cli.watch import Seen, as_values, screen, sparkline, table
 from lb_ros.msg import PredicateScore, PredicateScores, PredicateState, PredicateStates
+from tests.waiting import wait_for_handler
 
 
 def seen() -> Seen:
@@ -134,11 +133,7 @@ def test_a_signal_ends_it_as_an_interrupt_does(ros_domain: int, signum: signal.S
         stderr=subprocess.PIPE,
         text=True,
     )
-    limit_s = time.monotonic() + 60.0
-    status = Path(f'/proc/{process.pid}/status')
-    while not int(status.read_text().split('SigCgt:')[1].split()[0], 16) >> (signum - 1) & 1:
-        assert time.monotonic() < limit_s
-        time.sleep(0.02)
+    wait_for_handler(process, signum)
     process.send_signal(signum)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1

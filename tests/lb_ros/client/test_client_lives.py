@@ -17,7 +17,8 @@ from encoders import Binder, State
 from lb_ros.action import WaitForPredicate
 from lb_ros.client import GoneError, LanguageClient, NotAnsweredError
 from lb_ros.ros.qos import NODE_LEASE_S
-from tests.lb_ros.evidence import LIMIT_S, START_S, Source, end, running, start, until
+from tests.lb_ros.evidence import LIMIT_S, START_S, Source, end, running, start
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.ros
 # From the death of the node to the end of a wait, on a machine that may be busy.
@@ -71,7 +72,7 @@ def test_every_wait_ends_when_the_node_dies(
                 wait.result(NOTICED_S)
         assert guard.wait(NOTICED_S)
         assert time.monotonic() - began_s < NOTICED_S
-        until(lambda: len(reasons) == 2)
+        wait_until(lambda: len(reasons) == 2)
         assert 'stopped or died' in gone_within(1.0, client.states)
         client.timeout_s = 0.5
         assert 'start it again' in gone_within(2.0, lambda: client.query('the drawer is open'))
@@ -89,7 +90,7 @@ def test_a_wait_does_not_outlive_its_node_in_the_next_one(
     try:
         with ready_client() as client:
             client.add('the cup is full')
-            until(lambda: 'the cup is full' in client.states())
+            wait_until(lambda: 'the cup is full' in client.states())
             waits = client.wait_async('open', timeout_s=0)
             first.send_signal(stop)
             second = start('predicates', tiny_model_set, tmp_path)
@@ -114,12 +115,12 @@ def test_a_node_that_was_only_stopped_is_found_again(
         lost: list[str] = []
         seen: list[object] = []
         client.watch(seen.append, on_gone=lost.append)
-        until(lambda: seen)
+        wait_until(lambda: seen)
         process.send_signal(signal.SIGSTOP)
-        until(lambda: lost, limit_s=NOTICED_S)
+        wait_until(lambda: lost, limit_s=NOTICED_S)
         gone_within(1.0, client.states)
         process.send_signal(signal.SIGCONT)
-        until(lambda: len(seen) > 1)
+        wait_until(lambda: len(seen) > 1)
         assert client.states()['open'].state is State.UNKNOWN
 
 
@@ -148,7 +149,7 @@ def simulated(model: Path, folder: Path) -> Iterator[tuple[LanguageClient, Sourc
     """A client and a source of evidence in a simulated time that the test moves."""
     with running('predicates', model, folder, 'use_sim_time:=true'), ready_client() as client:
         source = Source(Binder.load(model), clock_s=1000.0)
-        until(lambda: client.now_s() == 1000.0)
+        wait_until(lambda: client.now_s() == 1000.0)
         try:
             yield client, source
         finally:
@@ -171,7 +172,7 @@ def test_clocks_are_those_of_the_node(
         assert past[0].fused > 0.5 > now[0].fused
         assert client.query('the drawer is open', at_s=client.now_s() - 10.0)[0].fused > 0.5
         source.clock_s = 2000.0
-        until(lambda: client.now_s() == 2000.0)
+        wait_until(lambda: client.now_s() == 2000.0)
         assert abs(client.states()['open'].age_s) < LIMIT_S  # of wall time
 
 
@@ -183,9 +184,9 @@ def test_time_limits_are_of_the_nodes_clock(
         longer = client.wait_async('open', timeout_s=500.0)
         assert client.query('the drawer is open')
         source.clock_s = 1004.0
-        until(lambda: client.now_s() == 1004.0)
+        wait_until(lambda: client.now_s() == 1004.0)
         source.clock_s = 900.0  # a bag that starts again: a second is left
-        until(lambda: client.now_s() == 900.0)
+        wait_until(lambda: client.now_s() == 900.0)
         assert not waits.done()
         source.clock_s = 901.5
         assert waits.result(LIMIT_S) is False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from encoders import Binder
 from encoders.shipped import shipped
 from lb_ros.dashboard.server import Site, make_app
 from lb_ros.dashboard.session import FUSED, QuestionError, Session
+from tests.waiting import wait_until
 
 uvicorn = pytest.importorskip('uvicorn')
 
@@ -153,10 +153,7 @@ def site(binder: Binder) -> Iterator[tuple[Site, str]]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
-    limit_s = time.monotonic() + 30
-    while not server.started:
-        assert time.monotonic() < limit_s
-        thread.join(0.01)
+    wait_until(lambda: server.started)
     host, port = server.servers[0].sockets[0].getsockname()
     yield site, f'http://{host}:{port}'
     server.should_exit = True

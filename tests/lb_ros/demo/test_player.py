@@ -9,8 +9,6 @@ import signal
 import struct
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -18,6 +16,7 @@ from hypothesis import strategies as st
 
 from encoders.shipped import shipped
 from lb_ros.demo.player import is_heard_in_another_form, message_class, restamp
+from tests.waiting import wait_for_handler
 
 BAG = str(shipped('lb_ros/data/demo_bag'))
 PLAYER = (sys.executable, '-m', 'lb_ros.demo.bag_player', BAG)
@@ -74,25 +73,13 @@ def player(*words: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
     )
 
 
-def await_handler(process: subprocess.Popen[str], signum: signal.Signals) -> None:
-    """Wait until a process handles a signal itself."""
-    limit_s = time.monotonic() + 60.0
-    while time.monotonic() < limit_s:
-        status = Path(f'/proc/{process.pid}/status').read_text()
-        caught = int(status.split('SigCgt:')[1].split()[0], 16)
-        if caught >> (signum - 1) & 1:
-            return
-        time.sleep(0.02)
-    raise AssertionError(f'no handler of {signum.name}')
-
-
 @pytest.mark.ros
 @pytest.mark.parametrize(('words', 'status'), [((), 130), (('--loop',), 0)])
 def test_a_hangup_ends_the_player_quietly(
     ros_domain: int, words: tuple[str, ...], status: int
 ) -> None:
     with player(*words) as process:
-        await_handler(process, signal.SIGHUP)
+        wait_for_handler(process, signal.SIGHUP)
         process.send_signal(signal.SIGHUP)
         output, errors = process.communicate(timeout=60)
         assert (process.returncode, output, errors) == (status, '', '')

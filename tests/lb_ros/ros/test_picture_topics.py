@@ -22,6 +22,7 @@ from lb_ros.ros.picture_topics import (
     wanted_forms,
 )
 from lb_ros.ros.stamps import to_stamp
+from tests.waiting import wait_until
 
 LIMIT_S = 30.0
 FORMS = compressed_forms('depth')
@@ -101,13 +102,19 @@ class Rig:
                 publisher.publish(message)
 
     def until(self, holds: Callable[[], Any], *, sending: bool = True) -> float:
-        began_s = time.monotonic()
-        while not holds():
-            assert time.monotonic() < began_s + LIMIT_S, (self.forms, self.stored[-5:], self.sent)
+        def meanwhile() -> None:
             if sending:
                 self.send()
             for executor in self.executors:
                 executor.spin_once(timeout_sec=0.01)
+
+        began_s = time.monotonic()
+        wait_until(
+            holds,
+            limit_s=LIMIT_S,
+            meanwhile=meanwhile,
+            shows=lambda: (self.forms, self.stored[-5:], self.sent),
+        )
         return time.monotonic() - began_s
 
     def takes(self, form: str) -> None:
