@@ -168,8 +168,7 @@ class ClipStream:
 
     def window(self, cut: Cut, *, frames: int = 1, known: Container[int] = ()) -> Window:
         """See `Stream`; `raw` is a `Clip`."""
-        stamps_ns = [picture.stamp_ns for picture in cut.content]
-        chosen = [cut.content[index] for index in evenly(stamps_ns, frames)]
+        chosen = self.chosen(cut, frames=frames)
         pictures: dict[int, NDArray[Any]] = {}
         for picture in chosen:
             if picture.stamp_ns not in known and picture.stamp_ns not in pictures:
@@ -183,6 +182,11 @@ class ClipStream:
                 pictures[picture.stamp_ns] = decoded.array
         stamps = tuple(picture.stamp_ns for picture in chosen)
         return Window(Clip(stamps, pictures), stamps[0], cut.stamp_ns)
+
+    def chosen(self, cut: Cut, *, frames: int) -> list[Picture]:
+        """The messages of a clip's frames, in order, not decoded; one may occur several times."""
+        stamps_ns = [picture.stamp_ns for picture in cut.content]
+        return [cut.content[index] for index in evenly(stamps_ns, frames)]
 
     def forget(self) -> None:
         """See `Stream`."""
