@@ -121,10 +121,23 @@ def test_marks_are_read_back(drawn: Any, tmp_path: Path) -> None:
     assert read_marks(drawn.write(tmp_path / 'plain', MOMENTS[:1])) == {}
 
 
-def test_marks_survive_the_loss_of_metadata_yaml_or_are_absent(drawn: Any, tmp_path: Path) -> None:
-    bag = drawn.write(tmp_path / 'bag', MOMENTS[:1], marks={'split': 'evaluation'})
-    single = bag_files(bag)[0]
-    assert read_marks(single) in ({'split': 'evaluation'}, {})
+@pytest.mark.parametrize(
+    ('record', 'values'),
+    [
+        ('lb_ros', {'split': 'evaluation'}),
+        ('rosbag2', {'serialized_metadata': 'custom_data: {lb_ros.split: evaluation}'}),
+    ],
+)
+def test_marks_in_a_storage_file_survive_the_loss_of_metadata_yaml(
+    tmp_path: Path, record: str, values: dict[str, str]
+) -> None:
+    bag = tmp_path / 'alone.mcap'
+    with bag.open('wb') as stream:
+        writer = McapWriter(stream)
+        writer.start(profile='ros2')
+        writer.add_metadata(record, values)
+        writer.finish()
+    assert read_marks(bag) == {'split': 'evaluation'}
 
 
 def test_paths_without_a_bag_are_named(tmp_path: Path) -> None:
