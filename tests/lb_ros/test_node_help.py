@@ -60,7 +60,7 @@ def test_the_help_loads_no_library_that_takes_long(node: str) -> None:
     assert done.stdout == f'{help_of(node)}\n[]\n', done.stderr
 
 
-def test_a_renaming_of_a_topic_that_does_not_exist_is_doubted() -> None:
+def test_a_remapping_of_an_unknown_topic_is_reported() -> None:
     rules = ['depth/imge:=/zed', '/my/own:=/x', 'depth/image:=/y', '__ns:=/a']
     words = [word for rule in rules for word in ('-r', rule)]
     found = doubts(read_arguments('depth_encoder', ['--ros-args', *words]))

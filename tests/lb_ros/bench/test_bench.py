@@ -70,7 +70,7 @@ def test_results_are_written_and_compared(
 
 
 @pytest.mark.slow
-def test_the_ready_call_is_measured_beside_the_others(tiny_model_set: Path) -> None:
+def test_the_compiled_call_is_measured_with_the_others(tiny_model_set: Path) -> None:
     found = engine(str(tiny_model_set), 'fp32', 1, compilation='always')
     facts = {one.case: one.facts for one in found}['all fp32 ready']
     assert facts['cosine_to_plain'] == pytest.approx(1.0, abs=1e-5)
@@ -87,7 +87,7 @@ def test_the_ready_call_is_measured_beside_the_others(tiny_model_set: Path) -> N
         (['--compare', 'missing.json', 'missing.json'], 'missing.json'),
     ],
 )
-def test_what_cannot_be_measured(
+def test_unusable_options_are_reported(
     words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(['bench', *words]) == 2

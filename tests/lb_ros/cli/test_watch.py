@@ -48,7 +48,7 @@ def test_values_are_json_without_nan() -> None:
     assert values['stove_hot']['reasons'] == ['depth silent']
 
 
-def test_the_table_shows_state_course_and_reason() -> None:
+def test_the_table_shows_state_history_and_reason() -> None:
     console = Console(file=io.StringIO(), width=160)
     console.print(table(seen(), limit=1))
     text = console.file.getvalue()
@@ -56,7 +56,7 @@ def test_the_table_shows_state_course_and_reason() -> None:
         assert part in text
 
 
-def test_predicates_that_are_gone_are_forgotten() -> None:
+def test_removed_predicates_leave_the_table() -> None:
     found = seen()
     found.take_scores(PredicateScores(scores=[]))
     assert found.courses == {}

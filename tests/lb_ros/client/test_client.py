@@ -90,7 +90,7 @@ def test_a_change_is_waited_for(client: LanguageClient, source: Source) -> None:
     assert client.states()['open'].since_s > moment_s
 
 
-def test_a_guard_ends_once_and_says_why(client: LanguageClient, source: Source) -> None:
+def test_a_guard_ends_once_and_reports_the_reason(client: LanguageClient, source: Source) -> None:
     source.shows = 1
     assert client.wait_all(['open', 'ajar'], timeout_s=LIMIT_S)
     reasons: list[str] = []
@@ -110,7 +110,7 @@ def test_a_guard_ends_once_and_says_why(client: LanguageClient, source: Source) 
 
 
 @pytest.mark.parametrize('name', ['open', 'never heard of'])
-def test_a_guard_of_what_does_not_hold_ends_at_once(client: LanguageClient, name: str) -> None:
+def test_a_guard_of_a_false_predicate_ends_at_once(client: LanguageClient, name: str) -> None:
     with client.while_holds(name) as guard:
         assert not guard.holds
         assert ('no predicate' in guard.reason) == (name != 'open')
@@ -140,7 +140,7 @@ def test_callbacks_may_ask_and_wait(client: LanguageClient) -> None:
     assert answers[:2] == ['the drawer is open', True]
 
 
-def test_futures_fit_into_asyncio_and_can_be_given_up(
+def test_futures_work_with_asyncio_and_can_be_cancelled(
     client: LanguageClient, source: Source
 ) -> None:
     async def both() -> tuple[Any, Any]:
@@ -276,7 +276,7 @@ def goal_result(goal: WaitForPredicate.Goal, *, cancel: bool = False) -> Any:
         ({'name': 'open'}, True, Result.CANCELLED, GoalStatus.STATUS_CANCELED),
     ],
 )
-def test_the_action_says_how_a_wait_ended(
+def test_the_action_reports_how_a_wait_ended(
     client: LanguageClient, goal: dict[str, Any], cancel: bool, code: int, status: int
 ) -> None:
     found = goal_result(WaitForPredicate.Goal(**goal), cancel=cancel)

@@ -108,7 +108,7 @@ def test_a_wait_does_not_outlive_its_node_in_the_next_one(
 
 
 @pytest.mark.slow
-def test_a_node_that_was_only_stopped_is_found_again(
+def test_a_suspended_node_is_found_again(
     tiny_model_set: Path, tmp_path: Path, ros_domain: int
 ) -> None:
     with running('predicates', tiny_model_set, tmp_path) as process, ready_client() as client:
@@ -124,7 +124,7 @@ def test_a_node_that_was_only_stopped_is_found_again(
         assert client.states()['open'].state is State.UNKNOWN
 
 
-def test_a_node_that_is_deactivated_says_so(
+def test_waits_report_that_a_node_is_deactivated(
     tiny_model_set: Path, tmp_path: Path, ros_domain: int
 ) -> None:
     with running('predicates', tiny_model_set, tmp_path), ready_client() as client:

@@ -203,7 +203,7 @@ def test_slow_work_is_answered_in_time_and_reported(manager: Manager, slow: Slow
     manager.until(lambda: manager.reports.get('/slow: lifecycle') == 'active')
 
 
-def test_slow_work_that_fails_after_all_is_taken_back(manager: Manager, slow: Slow) -> None:
+def test_slow_work_that_fails_is_undone(manager: Manager, slow: Slow) -> None:
     slow.outcome = TransitionCallbackReturn.FAILURE
     assert manager.change('slow', CONFIGURE)
     assert manager.state('slow') == 'inactive'

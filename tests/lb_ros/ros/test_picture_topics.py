@@ -34,7 +34,7 @@ LOOK_S = 0.05
     st.sampled_from(['image', 'depth']),
     st.tuples(*[st.integers(0, 3)] * 3),
 )
-def test_never_more_than_one_compressed_form_and_none_beside_raw(
+def test_at_most_one_compressed_form_is_wanted(
     transport: str, modality: str, counts: tuple[int, int, int]
 ) -> None:
     forms = compressed_forms(modality)
@@ -229,7 +229,7 @@ def test_a_compressed_form_can_be_remapped_alone(rig: Callable[..., Rig]) -> Non
 
 
 @pytest.mark.ros
-def test_another_type_under_a_compressed_name_is_left_alone(rig: Callable[..., Rig]) -> None:
+def test_another_type_on_a_compressed_topic_is_ignored(rig: Callable[..., Rig]) -> None:
     robot = rig()
     robot.publishers['compressed'] = robot.driver.create_publisher(
         Image, 'depth/image/compressed', 5
