@@ -61,12 +61,12 @@ def live(bag: Path, tiny_checkpoints: dict[str, str]) -> Raw:
         cut[modality][window.stamp_ns] = raw
 
     encoded: queue.Queue[Any] = queue.Queue()
+    log: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         for kind in (ImageStream, ClipStream, AudioStream):
             patch.setattr(kind, 'window', recorded(kind.window, keep))
-        worker = EncodingWorker(
-            Binder.load(tiny_checkpoints), publish=encoded.put, log=pytest.fail
-        )
+        binder = Binder.load({name: Path(folder) for name, folder in tiny_checkpoints.items()})
+        worker = EncodingWorker(binder, publish=encoded.put, log=log.append)
         try:
             names = {m: worker.add_sensor(m, video_window_s=CLIP_S) for m in cut}
             for modality, message in messages(bag):
@@ -74,9 +74,10 @@ def live(bag: Path, tiny_checkpoints: dict[str, str]) -> Raw:
                     message.message, message.stamp_ns, '', time.monotonic(), message.is_stamped
                 )
                 worker.put(names[modality], arrival)
-                assert encoded.get(timeout=LIMIT_S).modality == modality
+                assert encoded.get(timeout=LIMIT_S).modality == modality, log
         finally:
             worker.close()
+    assert log == []
     return cut
 
 
