@@ -37,6 +37,7 @@ CONFIGS = {
     'audio': AudioConfig(mel_bins=32, frames=48),
 }
 LIMIT_S = 60.0
+COUNT = 18
 Raw = dict[str, dict[int, Any]]  # modality to the end of a window to what is in it
 
 
@@ -44,7 +45,7 @@ Raw = dict[str, dict[int, Any]]  # modality to the end of a window to what is in
 def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Fourteen messages a second of every sensor, so that clips fall between pictures."""
     path = tmp_path_factory.mktemp('same') / 'bag'
-    return DrawnBag().write(path, random_moments(30, seed=3), step_s=STEP_S)
+    return DrawnBag().write(path, random_moments(COUNT, seed=3), step_s=STEP_S)
 
 
 @pytest.fixture(scope='module')
@@ -110,7 +111,7 @@ def assert_same(found: Any, expected: Any) -> None:
 
 def test_scoring_cuts_what_live_nodes_cut(bag: Path, live: Raw) -> None:
     windows = list(read_windows(bag, SensorTopics(), modalities=SENSORS, max_rate_hz=0))
-    assert len(windows) == sum(len(live[name]) for name in SENSORS) == 4 * 30
+    assert len(windows) == sum(len(live[name]) for name in SENSORS) == 4 * COUNT
     for window in windows:
         assert_same(window.raw(), live[window.modality][window.stamp_ns])
 
@@ -131,7 +132,7 @@ def test_pairs_hold_what_live_nodes_cut(
     bag: Path, live: Raw, modality: str, window_s: float
 ) -> None:
     pairs, _ = pairs_of(bag, modalities=(modality,), window_s=window_s)
-    assert len(pairs) > 20
+    assert len(pairs) == COUNT
     for pair in pairs:
         expected = live[modality][pair.end_ns]
         if MODALITIES[modality].kind == 'sound':  # a node hears more than one window of pairs
@@ -141,7 +142,7 @@ def test_pairs_hold_what_live_nodes_cut(
 
 
 def test_live_nodes_were_given_every_message(live: Raw) -> None:
-    assert {name: len(windows) for name, windows in live.items()} == dict.fromkeys(live, 30)
+    assert {name: len(windows) for name, windows in live.items()} == dict.fromkeys(live, COUNT)
     newest_ns = max(live['image'])
     assert live['video'][newest_ns].shape == (8, 32, 32, 3)
     assert_same(live['video'][newest_ns][-1], live['image'][newest_ns])
