@@ -17,6 +17,7 @@ from encoders import Binder, State
 from lb_ros.action import WaitForPredicate
 from lb_ros.client import GoneError, LanguageClient, NotAnsweredError
 from lb_ros.ros.qos import NODE_LEASE_S
+from tests.domains import own_domain
 from tests.lb_ros.evidence import LIMIT_S, START_S, Source, end, running, start
 from tests.waiting import wait_until
 
@@ -144,52 +145,57 @@ def test_waits_report_that_a_node_is_deactivated(
         node.destroy_node()
 
 
-@contextmanager
-def simulated(model: Path, folder: Path) -> Iterator[tuple[LanguageClient, Source]]:
+@pytest.fixture(scope='module')
+def simulated(
+    tiny_model_set: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[LanguageClient, Source]]:
     """A client and a source of evidence in a simulated time that the test moves."""
-    with running('predicates', model, folder, 'use_sim_time:=true'), ready_client() as client:
-        source = Source(Binder.load(model), clock_s=1000.0)
-        wait_until(lambda: client.now_s() == 1000.0)
+    folder = tmp_path_factory.mktemp('simulated')
+    with (
+        own_domain(),
+        running('predicates', tiny_model_set, folder, 'use_sim_time:=true'),
+        ready_client() as client,
+    ):
+        source = Source(Binder.load(tiny_model_set), clock_s=1000.0)
         try:
             yield client, source
         finally:
             source.close()
 
 
-def test_clocks_are_those_of_the_node(
-    tiny_model_set: Path, tmp_path: Path, ros_domain: int
-) -> None:
-    with simulated(tiny_model_set, tmp_path) as (client, source):
-        source.shows = 1
-        assert client.wait_until('open', timeout_s=0)
-        assert client.states()['open'].since_s == pytest.approx(1000.0, abs=1.0)
-        source.shows, source.clock_s = -1, 1010.0
-        assert client.wait_until('open', state=State.FALSE, timeout_s=0, since_s=1001.0)
-        past, now = (
-            client.query('the drawer is open', ago_s=10.0),
-            client.query('the drawer is open'),
-        )
-        assert past[0].fused > 0.5 > now[0].fused
-        assert client.query('the drawer is open', at_s=client.now_s() - 10.0)[0].fused > 0.5
-        source.clock_s = 2000.0
-        wait_until(lambda: client.now_s() == 2000.0)
-        assert abs(client.states()['open'].age_s) < LIMIT_S  # of wall time
+def test_clocks_are_those_of_the_node(simulated: tuple[LanguageClient, Source]) -> None:
+    client, source = simulated
+    wait_until(lambda: client.now_s() == 1000.0)
+    source.shows = 1
+    assert client.wait_until('open', timeout_s=0)
+    assert client.states()['open'].since_s == pytest.approx(1000.0, abs=1.0)
+    source.shows, source.clock_s = -1, 1010.0
+    assert client.wait_until('open', state=State.FALSE, timeout_s=0, since_s=1001.0)
+    past, now = (
+        client.query('the drawer is open', ago_s=10.0),
+        client.query('the drawer is open'),
+    )
+    assert past[0].fused > 0.5 > now[0].fused
+    assert client.query('the drawer is open', at_s=client.now_s() - 10.0)[0].fused > 0.5
+    source.clock_s = 2000.0
+    wait_until(lambda: client.now_s() == 2000.0)
+    assert abs(client.states()['open'].age_s) < LIMIT_S  # of wall time
 
 
-def test_time_limits_are_of_the_nodes_clock(
-    tiny_model_set: Path, tmp_path: Path, ros_domain: int
-) -> None:
-    with simulated(tiny_model_set, tmp_path) as (client, source):
-        waits = client.wait_async('open', timeout_s=5.0)
-        longer = client.wait_async('open', timeout_s=500.0)
-        assert client.query('the drawer is open')
-        source.clock_s = 1004.0
-        wait_until(lambda: client.now_s() == 1004.0)
-        source.clock_s = 900.0  # a bag that starts again: a second is left
-        wait_until(lambda: client.now_s() == 900.0)
-        assert not waits.done()
-        source.clock_s = 901.5
-        assert waits.result(LIMIT_S) is False
-        assert not longer.done()
-        source.clock_s = 1500.0
-        assert longer.result(LIMIT_S) is False
+def test_time_limits_are_of_the_nodes_clock(simulated: tuple[LanguageClient, Source]) -> None:
+    client, source = simulated
+    source.shows, source.clock_s = 0, 3000.0
+    wait_until(lambda: client.now_s() == 3000.0)
+    waits = client.wait_async('open', timeout_s=5.0)
+    longer = client.wait_async('open', timeout_s=500.0)
+    assert client.query('the drawer is open')
+    source.clock_s = 3004.0
+    wait_until(lambda: client.now_s() == 3004.0)
+    source.clock_s = 2900.0  # a bag that starts again: a second is left
+    wait_until(lambda: client.now_s() == 2900.0)
+    assert not waits.done()
+    source.clock_s = 2901.5
+    assert waits.result(LIMIT_S) is False
+    assert not longer.done()
+    source.clock_s = 3500.0
+    assert longer.result(LIMIT_S) is False
