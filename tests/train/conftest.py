@@ -92,8 +92,8 @@ class DrawnBag:
             }
             for index, truth in enumerate(moments, start=1):
                 stamp_ns = START_NS + round(index * step_s * 1e9)
-                sound = noise(truth, rng, length_s=step_s)
-                for topic, message in self._messages(stamp_ns, truth, rng, thermal, sound).items():
+                drawn = self._messages(stamp_ns, truth, rng, thermal, step_s)
+                for topic, message in drawn.items():
                     if topic in links:
                         raw = self._types.serialize_cdr(message, message.__msgtype__)
                         writer.write(links[topic], stamp_ns, raw)
@@ -105,12 +105,13 @@ class DrawnBag:
         truth: Mapping[str, bool],
         rng: np.random.Generator,
         thermal: Callable[[NDArray[np.uint16]], NDArray[Any]],
-        sound: NDArray[np.int16],
+        step_s: float,
     ) -> dict[str, Any]:
         rgb, depth_mm, infrared = draw(truth, rng)
         jpeg = cv2.imencode('.jpg', cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].ravel()
+        sound = noise(truth, rng, length_s=step_s)
         new, header = self._new, self._header
-        begin_ns = stamp_ns - round(len(sound) / RATE_HZ * 1e9)
+        begin_ns = stamp_ns - round(step_s * 1e9)
         return {
             '/camera/image/compressed': new(
                 'sensor_msgs/msg/CompressedImage',
