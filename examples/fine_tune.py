@@ -18,7 +18,7 @@ from train.training.contrast import contrast
 from train.training.contrast_recipe import load_contrast_recipe
 from train.training.ranks import join_ranks
 
-RECIPE, SENSOR, STEPS = 'config/recipes/lora.yaml', 'depth', 12
+RECIPE, SENSOR, STEPS = 'config/recipes/lora.yaml', 'depth', 6
 
 
 def accuracy(model: str, bag: Path) -> dict[str, float]:
@@ -32,10 +32,9 @@ def accuracy(model: str, bag: Path) -> dict[str, float]:
 def main() -> None:
     """Learn from all bags but the last, and compare both model sets on that one."""
     bags, out = find_bags([Path(sys.argv[1])]), Path(sys.argv[2])
-    changes = {'modalities': [SENSOR], 'patch_dropout': {SENSOR: 0.0}, 'max_steps': STEPS}
-    recipe = load_contrast_recipe(
-        shipped(RECIPE), **changes, batch=16, micro_batch=16, warmup_steps=2
-    )
+    sensor = {'modalities': [SENSOR], 'patch_dropout': {SENSOR: 0.5}}
+    small = {'batch': 12, 'micro_batch': 12, 'max_steps': STEPS, 'learning_rate': 1e-3}
+    recipe = load_contrast_recipe(shipped(RECIPE), **sensor, **small, warmup_steps=2)
     with join_ranks() as ranks:
         tuned = contrast(recipe, open_pair_data(bags[:-1], recipe.pairs), out, ranks=ranks)
     before, after = accuracy('lb-mini', bags[-1]), accuracy(str(tuned), bags[-1])

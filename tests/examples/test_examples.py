@@ -50,14 +50,14 @@ def test_a_sentence_follows_a_bag() -> None:
 def test_fine_tuning_on_bags_helps(tmp_path: Path) -> None:
     bags = tmp_path / 'bags'
     for index in range(3):
-        DrawnBag().write(bags / f'bag{index}', random_moments(24, seed=index), seed=index)
+        DrawnBag().write(bags / f'bag{index}', random_moments(16, seed=index), seed=index)
     done = run('fine_tune.py', str(bags), str(tmp_path / 'out'))
     assert done.returncode == 0, done.stderr
     found = re.findall(r'^(.*): AUROC (\S+), fine-tuned (\S+)$', done.stdout, re.M)
     auroc = {name: (float(before), float(after)) for name, before, after in found}
     assert set(auroc) == {'open(top drawer)', 'hot(stove)', 'dropped(something)'}
     before, after = auroc['open(top drawer)']  # the one that depth can see
-    assert after > max(before, 0.9)
+    assert after > before + 0.3
 
 
 @pytest.fixture
