@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,10 +20,11 @@ from encoders.preprocess.mini.image import ImageConfig
 from encoders.preprocess.mini.infrared import InfraredConfig
 from lb_ros.engine.arrival import Arrival
 from lb_ros.engine.worker import EncodingWorker
+from tests.lb_ros.sinks import QueueSink
 from tests.train.conftest import START_NS, DrawnBag, random_moments
 from tests.train.pairs.pair_bags import pairs_of
+from train.bags.extract import TOPICS, extract_bag
 from train.bags.reader import read_bag
-from train.bags.samples import TOPICS, extract_bag
 from train.pairs.record import decode
 from train.score.windows import SensorTopics, read_windows
 
@@ -61,13 +61,13 @@ def live(bag: Path, tiny_checkpoints: dict[str, str]) -> Raw:
             raw = np.stack([pictures[stamp_ns] for stamp_ns in raw.stamps_ns])
         cut[modality][window.stamp_ns] = raw
 
-    encoded: queue.Queue[Any] = queue.Queue()
+    sink = QueueSink()
     log: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         for kind in (ImageStream, ClipStream, AudioStream):
             patch.setattr(kind, 'window', recorded(kind.window, keep))
         binder = Binder.load({name: Path(folder) for name, folder in tiny_checkpoints.items()})
-        worker = EncodingWorker(binder, publish=encoded.put, log=log.append)
+        worker = EncodingWorker(binder, sink, log=log.append)
         try:
             names = {m: worker.add_sensor(m, video_window_s=CLIP_S) for m in cut}
             for modality, message in messages(bag):
@@ -75,7 +75,7 @@ def live(bag: Path, tiny_checkpoints: dict[str, str]) -> Raw:
                     message.message, message.stamp_ns, '', time.monotonic(), message.is_stamped
                 )
                 worker.put(names[modality], arrival)
-                assert encoded.get(timeout=LIMIT_S).modality == modality, log
+                assert sink.queue.get(timeout=LIMIT_S).modality == modality, log
         finally:
             worker.close()
     assert log == []
@@ -118,8 +118,8 @@ def test_scoring_cuts_what_live_nodes_cut(bag: Path, live: Raw) -> None:
 
 @pytest.mark.parametrize('modality', SENSORS)
 def test_training_learns_from_what_live_nodes_cut(bag: Path, live: Raw, modality: str) -> None:
-    part = extract_bag(bag, {modality: CONFIGS[modality]})
-    for row, inputs in enumerate(part[modality]):
+    samples, _ = extract_bag(bag, {modality: CONFIGS[modality]})
+    for row, inputs in enumerate(samples.inputs[modality]):
         end_ns = START_NS + round((row + 1) * STEP_S * 1e9)
         assert inputs.any()
         assert_same(inputs, to_stored(live[modality][end_ns], CONFIGS[modality]))
