@@ -10,7 +10,7 @@ from pathlib import Path
 
 from encoders.model_sets.sources import load_encoders, parse_source
 from encoders.shipped import shipped
-from train.bags.samples import find_bags
+from train.bags.find import find_bags
 from train.evaluation.evaluate import embed_bags, score_predicates
 from train.pairs.data import open_pair_data
 from train.phrasings import Phrasings
