@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from encoders.decode.audio import AudioOptions, decode_audio
+from encoders.decode.audio_files import EncodedSoundError
 from encoders.decode.audio_window import WINDOW_S, AudioWindow
 from encoders.decode.audio_window import Window as Sound
 from encoders.decode.errors import DecodeError
@@ -32,6 +33,9 @@ PARTS = 32
 # Chunks wait to be decoded while nothing is encoded; those so much older than the newest one, in
 # addition to the window, are dropped.
 SPARE_S = 1.0
+# The middle of an encoded file looks like samples; what follows its beginning without such a pause
+# is more of it.
+ENCODED_PAUSE_NS = 2_000_000_000
 PLAIN_IMAGES, PLAIN_SOUND = ImageOptions(), AudioOptions()
 
 
@@ -132,7 +136,7 @@ class ImageStream:
     def window(self, cut: Cut, *, frames: int = 1, known: Container[int] = ()) -> Window:
         """See `Stream`."""
         decoded = decode_image(cut.content, modality=self.modality, options=self.options)
-        return Window(decoded.array, cut.stamp_ns, cut.stamp_ns)
+        return Window(decoded.array, cut.stamp_ns, cut.stamp_ns, fault=_repaired(decoded.repaired))
 
     def forget(self) -> None:
         """See `Stream`; an image does not depend on earlier ones."""
@@ -171,6 +175,7 @@ class ClipStream:
         stamps_ns = [picture.stamp_ns for picture in cut.content]
         chosen = [cut.content[index] for index in evenly(stamps_ns, frames)]
         pictures: dict[int, NDArray[Any]] = {}
+        repaired = ''
         for picture in chosen:
             if picture.stamp_ns not in known and picture.stamp_ns not in pictures:
                 try:
@@ -181,8 +186,10 @@ class ClipStream:
                     self._discard(picture)  # it would spoil the following clips as well
                     raise
                 pictures[picture.stamp_ns] = decoded.array
+                repaired = decoded.repaired
         stamps = tuple(picture.stamp_ns for picture in chosen)
-        return Window(Clip(stamps, pictures), stamps[0], cut.stamp_ns)
+        clip = Clip(stamps, pictures)
+        return Window(clip, stamps[0], cut.stamp_ns, fault=_repaired(repaired))
 
     def forget(self) -> None:
         """See `Stream`."""
@@ -215,6 +222,8 @@ class AudioStream:
         self._kept_ns = round((length_s + SPARE_S) * 1e9)
         self._pending: deque[_Chunk] = deque()
         self._count = 0
+        self._encoded_ns = -ENCODED_PAUSE_NS
+        self._repaired = ''
         self._lock = threading.Lock()
 
     def add(self, message: Any, *, stamp_ns: int, stamped: bool = True) -> Cut:
@@ -234,6 +243,7 @@ class AudioStream:
         """
         with self._lock:
             before, fault = self._window.restarts, None
+            self._repaired = ''
             while self._pending and self._pending[0].number < cut.content:
                 try:
                     self._join(self._pending.popleft())
@@ -244,6 +254,7 @@ class AudioStream:
             sound = self._join(self._pending.popleft())
             if fault is None and self._window.restarts > before:
                 fault = ('gap', f'{self._window.why}; the window begins again')
+            fault = fault or _repaired(self._repaired)
         return _sound_window(sound, fault)
 
     def until(self, end_ns: int, *, length_s: float | None = None) -> Window | None:
@@ -266,18 +277,31 @@ class AudioStream:
             self._pending.clear()
 
     def _join(self, chunk: _Chunk) -> Sound:
-        decoded = decode_audio(
-            chunk.message,
-            rate_hz=self.options.rate_hz,
-            channels=self.options.channels,
-            sample_format=self.options.sample_format,
-        )
+        try:
+            decoded = decode_audio(
+                chunk.message,
+                rate_hz=self.options.rate_hz,
+                channels=self.options.channels,
+                sample_format=self.options.sample_format,
+            )
+        except EncodedSoundError:
+            self._encoded_ns = chunk.stamp_ns
+            raise
+        since_ns = chunk.stamp_ns - self._encoded_ns
+        if 0 <= since_ns < ENCODED_PAUSE_NS and not decoded.repaired:
+            self._encoded_ns = chunk.stamp_ns
+            raise EncodedSoundError('an encoded file, in its middle')
+        self._repaired = decoded.repaired
         # Without a stamp, a chunk ends when it arrives.
         length_ns = round(decoded.wave.shape[1] * 1e9 / decoded.rate_hz)
         start_ns = chunk.stamp_ns if chunk.stamped else chunk.stamp_ns - length_ns
         return self._window.add(
             decoded.wave, rate_hz=decoded.rate_hz, start_ns=start_ns, stamped=chunk.stamped
         )
+
+
+def _repaired(line: str) -> tuple[str, str] | None:
+    return ('repaired', line) if line else None
 
 
 def _sound_window(sound: Sound, fault: tuple[str, str] | None) -> Window:

@@ -118,7 +118,8 @@ CASES = [
     Case('depth', 'encoding', "'mono16' is no depth, expected 16UC1",
          lambda r: picture(r, depth_mm(), 'mono16')),
     Case('depth', 'size', 'but the message holds', _inverted, name='short'),
-    Case('image', 'size', 'with step 10 needs', lambda r: picture(r, colours(), 'rgb8', step=10)),
+    Case('image', 'repaired', 'step 10 does not fit',
+         lambda r: picture(r, colours(), 'rgb8', step=10), dropped=False),
     Case('infrared', 'size', '0x0 is empty',
          lambda r: picture(r, warm(), 'mono16', width=0, height=0)),
     Case('depth', 'content', 'neither jpeg nor png', lambda r: _compressed_depth(r, bytes(64)),
@@ -126,7 +127,7 @@ CASES = [
     Case('depth', 'no_pixel', 'all pixels are 0, NaN or infinite',
          lambda r: picture(r, np.full((48, 64), np.nan, np.float32), '32FC1')),
     Case('depth', 'unit', 'are these millimetres',
-         lambda r: picture(r, depth_mm().astype(np.float32), '32FC1'), dropped=False),
+         lambda r: picture(r, depth_mm().astype(np.float32) + 0.5, '32FC1'), dropped=False),
     # Before the flat picture, which is frozen as well: a kind is logged once in ten seconds.
     Case('infrared', 'frozen', 'the same picture', lambda r: picture(r, FROZEN, 'mono16'),
          dropped=False),
