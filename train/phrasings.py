@@ -14,6 +14,10 @@ from encoders.shipped import shipped
 FACT = re.compile(r'^\s*(?P<relation>[\w ]+?)\s*\((?P<arguments>[^()]*)\)\s*$')
 SLOTS = ('x', 'y')
 SOMETHING = ('holding', 'lifted', 'contact')
+# Pronouns take no article, nor an adjective before them.
+PRONOUN = '(?:some|any|every)(?:thing|one|body)|nothing|nobody'
+ARTICLE = re.compile(rf'\b(?:the|an?) (?=(?:{PRONOUN})\b)', re.I)
+QUALIFIED = re.compile(rf'\b(?:the|an?) \w+ (?:{PRONOUN})\b', re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +150,19 @@ class Phrasings:
 
     def _fillings(self, fact: Fact, synonyms: int) -> list[dict[str, str]]:
         names = [
-            (argument, *self.objects.get(argument, ())[:synonyms]) for argument in fact.arguments
+            (_noun(argument), *self.objects.get(argument, ())[:synonyms])
+            for argument in fact.arguments
         ]
         own = {slot: options[0] for slot, options in zip(SLOTS, names, strict=False)}
         fillings = [own]
         for slot, options in zip(SLOTS, names, strict=False):
             fillings += [{**own, slot: other} for other in options[1:]]
         return fillings
+
+
+def _noun(argument: str) -> str:
+    """The noun phrase of an argument: programs write `the_top_drawer`, and patterns an article."""
+    return re.sub(r'^(?:the|an?) ', '', argument.replace('_', ' ').strip(), flags=re.I)
 
 
 def _wording(entry: Mapping[str, object], where: str) -> Wording:
@@ -183,12 +193,13 @@ def _patterns(patterns: object, side: str, where: str) -> tuple[str, ...]:
 
 
 def _fill_all(patterns: tuple[str, ...], fillings: list[dict[str, str]]) -> tuple[str, ...]:
-    sentences = [pattern.format_map(filling) for filling in fillings for pattern in patterns]
-    return tuple(dict.fromkeys(_grammar(sentence) for sentence in sentences))
+    filled = [pattern.format_map(filling) for filling in fillings for pattern in patterns]
+    sentences = [sentence for sentence in filled if not QUALIFIED.search(sentence)]
+    return tuple(dict.fromkeys(_grammar(sentence) for sentence in sentences or filled))
 
 
 def _grammar(sentence: str) -> str:
-    return re.sub(r'\b([Aa]) (?=[aeio])', r'\1n ', sentence)
+    return re.sub(r'\b([Aa]) (?=[aeio])', r'\1n ', ARTICLE.sub('', sentence))
 
 
 def relation_of(predicate: str) -> str:
