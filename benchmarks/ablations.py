@@ -35,7 +35,7 @@ from encoders.model_sets.sources import find_set, load_encoders
 from encoders.model_sets.towers import TowerEncoder
 from encoders.preprocess import mini_config
 from encoders.shipped import shipped
-from train.bags.samples import find_bags
+from train.bags.find import find_bags
 from train.evaluation.evaluate import embed_bags, score_predicates
 from train.evaluation.pair_eval import embed_pairs, retrieval_tables
 from train.pairs.data import PairData, open_pair_data

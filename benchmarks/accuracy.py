@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.environment import write_result
 from encoders.model_sets.manifest import read_manifest
 from encoders.model_sets.sources import find_set, load_encoders
-from train.bags.samples import find_bags
+from train.bags.find import find_bags
 from train.evaluation.evaluate import embed_bags
 from train.evaluation.report import evaluate_model_set, print_evaluation
 

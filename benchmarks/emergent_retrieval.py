@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.environment import write_result
 from encoders.model_sets.sources import find_set, load_encoders
-from train.bags.samples import find_bags
+from train.bags.find import find_bags
 from train.evaluation.evaluate import embed_bags
 from train.evaluation.report import emergent_retrieval
 

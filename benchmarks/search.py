@@ -26,7 +26,7 @@ import numpy as np
 from benchmarks.environment import write_result
 from encoders import MODALITIES, SENSED, Binder
 from encoders.decode.audio_window import WINDOW_S
-from train.bags.samples import find_bags
+from train.bags.find import find_bags
 from train.phrasings import Phrasings, relation_of
 from train.score.embed import Embeddings
 from train.score.track import read_truth

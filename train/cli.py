@@ -15,14 +15,8 @@ import torch
 from encoders.errors import ModelSetError, SpaceError
 from encoders.model_sets.encoder import EncoderSet
 from encoders.model_sets.sources import find_set, load_encoders, parse_source
-from train.bags.samples import (
-    EvaluationDataError,
-    LoadReport,
-    Samples,
-    find_bags,
-    load_samples,
-    refuse_evaluation_bags,
-)
+from train.bags.find import EvaluationDataError, find_bags, refuse_evaluation_bags
+from train.bags.samples import LoadReport, Samples, load_samples
 from train.calibration import cli as calibration_cli
 from train.evaluation import cli as evaluation_cli
 from train.evaluation.evaluate import Vectors, embed_bags

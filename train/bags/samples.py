@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -23,36 +21,25 @@ from encoders.decode import DecodeError
 from encoders.decode.streams import AudioStream, stream_of
 from encoders.modalities import MODALITIES, SENSED
 from encoders.preprocess import (
-    MINI,
     Config,
-    family_of,
     objection,
     stored_form,
     to_stored,
     window_s,
 )
 from train.atomic import atomic_file
+from train.bags.folder import BagError, topics_to_read
 from train.bags.reader import BagMessage, BagReport, read_bag
-from train.bags.storage import bag_topics, read_marks
+from train.bags.sample_key import sample_key
+from train.bags.truth import TRUTH_TOPIC, facts_of
 
-TRUTH_TOPIC = 'ground_truth/predicates'
 REGION_TOPIC = 'ground_truth/regions'
 REGION_SIZE = 64
 TOPICS = {name: MODALITIES[name].topics for name in SENSED}
-# Of what becomes a sample; 2 leaves out infrared pictures that show no temperatures, and reads one
-# form of each topic.
-RULES = 2
 MAX_OFFSET_S = 0.1
 MIN_SOUND_S = 0.025  # a spectrum needs as much
-# Applied to stored inputs when they are used; they do not change what is stored.
-NETWORK_KEYS = ('mean', 'std', 'slopes', 'fine_low_count', 'fine_high_count')
-EVALUATION_SUITES = ('libero_goal', 'libero_10')
 UNKNOWN, FALSE, TRUE = -1, 0, 1
 Array = NDArray[Any]
-
-
-class EvaluationDataError(ValueError):
-    """A bag that is kept for evaluation was about to be trained or calibrated on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,42 +79,6 @@ class LoadReport:
     bags: int
     moments: int
     problems: tuple[str, ...]
-
-
-def find_bags(paths: Iterable[Path]) -> list[Path]:
-    """Bag folders and files at or directly below the given paths, sorted.
-
-    Raises:
-        FileNotFoundError: A path does not exist or holds no bag.
-    """
-    found: list[Path] = []
-    for path in paths:
-        if not path.exists():
-            raise FileNotFoundError(f'{path}: no such file or folder')
-        if path.is_file() or (path / 'metadata.yaml').exists():
-            found.append(path)
-            continue
-        inside = [p.parent for p in path.glob('*/metadata.yaml')]
-        inside += [p for p in path.glob('*') if p.suffix in ('.mcap', '.db3')]
-        if not inside:
-            raise FileNotFoundError(f'{path}: no bag in this folder')
-        found += sorted(inside)
-    return found
-
-
-def refuse_evaluation_bags(bags: Sequence[Path]) -> None:
-    """Raise if a bag is marked as kept for evaluation.
-
-    Raises:
-        EvaluationDataError: The message names the first such bag.
-    """
-    for bag in bags:
-        marks = read_marks(bag)
-        if marks.get('split') == 'evaluation' or marks.get('suite') in EVALUATION_SUITES:
-            raise EvaluationDataError(
-                f'{bag}: kept for evaluation (suite {marks.get("suite", "unknown")}); '
-                f'nothing may be trained or calibrated on it'
-            )
 
 
 def load_samples(
@@ -235,7 +186,7 @@ def _no_samples(modalities: tuple[str, ...]) -> Samples:
 
 def _extract(task: tuple[Path, dict[str, Config], Path | None]) -> dict[str, Any]:
     bag, configs, cache = task
-    stored = None if cache is None else cache / f'{bag.name}-{_fingerprint(bag, configs)}.npz'
+    stored = None if cache is None else cache / f'{bag.name}-{sample_key(bag, configs)}.npz'
     if stored is not None and stored.exists():
         with np.load(stored) as loaded:
             found = {key: loaded[key] for key in loaded.files}
@@ -253,34 +204,39 @@ def _extract(task: tuple[Path, dict[str, Config], Path | None]) -> dict[str, Any
     return part
 
 
-def _fingerprint(bag: Path, configs: Mapping[str, Config]) -> str:
-    files = [bag] if bag.is_file() else sorted(bag.iterdir())
-    described = {
-        'rules': RULES,
-        'files': [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files],
-        'configs': {name: _stored_by(config) for name, config in configs.items()},
-    }
-    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _stored_by(config: Config) -> dict[str, Any]:
-    """What the stored form of an input depends on."""
-    applied_later = NETWORK_KEYS if family_of(config) == MINI else ()
-    values = {k: v for k, v in asdict(config).items() if k not in applied_later}
-    return values if applied_later else {'family': family_of(config), **values}
-
-
 def extract_bag(bag: Path, configs: Mapping[str, Config]) -> dict[str, Any]:
-    """Inputs and truth of one bag: per modality `[n, ...]`, `truth`, `predicates`, `times_s`."""
+    """Inputs and truth of one bag: per modality `[n, ...]`, `truth`, `predicates`, `times_s`.
+
+    A bag that cannot be read has no truth; `problems` say why.
+    """
     report = BagReport(bag)
+    try:
+        return _extract_bag(bag, configs, report)
+    except (BagError, OSError) as error:
+        report.problem(f'{error}; the bag is skipped')
+        return {
+            'predicates': [],
+            'truth': np.zeros((0, 0), np.int8),
+            'times_s': np.zeros(0),
+            'problems': report.problems,
+            **_aligned_regions([], np.zeros(0, np.int64)),
+            **{
+                name: _sensor(name, c).inputs(np.zeros(0, np.int64), report)
+                for name, c in configs.items()
+            },
+        }
+
+
+def _extract_bag(bag: Path, configs: Mapping[str, Config], report: BagReport) -> dict[str, Any]:
     sensors = {name: _sensor(name, config) for name, config in configs.items()}
     truths: list[tuple[int, dict[str, bool]]] = []
     regions: list[tuple[int, Any]] = []
-    topics = _sensor_topics(bag, configs)
+    topics = _sensor_topics(bag, configs, report)
     for message in read_bag(bag, report=report):
         if message.topic == TRUTH_TOPIC:
-            values = zip(message.message.predicates, message.message.values, strict=True)
-            truths.append((message.stamp_ns, {str(k): bool(v) for k, v in values}))
+            facts = facts_of(message, report)
+            if facts is not None:
+                truths.append((message.stamp_ns, facts))
         elif message.topic == REGION_TOPIC:
             regions.append((message.stamp_ns, message.message))
         elif message.topic in topics:
@@ -294,22 +250,22 @@ def extract_bag(bag: Path, configs: Mapping[str, Config]) -> dict[str, Any]:
         'predicates': names,
         'truth': np.array(table, np.int8).reshape(len(truths), len(names)),
         'times_s': (stamps - stamps.min(initial=0 if not len(stamps) else stamps[0])) * 1e-9,
-        'problems': report.problems,
     }
     part |= _aligned_regions(regions, stamps)
     for name, sensor in sensors.items():
         if not sensor.messages and truths:
             report.problem(f'{bag}: no {name} in this bag')
         part[name] = sensor.inputs(stamps, report)
+    part['problems'] = report.problems
     return part
 
 
-def _sensor_topics(bag: Path, modalities: Iterable[str]) -> dict[str, str]:
+def _sensor_topics(bag: Path, modalities: Iterable[str], report: BagReport) -> dict[str, str]:
     """Topic to modality: of a sensor that was recorded in several forms, the raw one only.
 
     A recorder subscribes to every form of a picture, and a sample must not be counted twice.
     """
-    present = bag_topics(bag)
+    present = topics_to_read(bag, report.problem)
     chosen: dict[str, str] = {}
     for name in modalities:
         forms = [topic for topic in TOPICS[name] if topic in present]
@@ -335,13 +291,14 @@ class _ImageSensor:
         try:
             window = self._stream.window(cut)
         except DecodeError as error:
-            _skipped(message, error, report)
+            report.skipped(message.topic, str(error))
             return
+        if window.fault:
+            report.noted(message.topic, window.fault[1])
         objected = objection(window.raw, self._config)
         if objected is not None:
             # Neither a network nor a calibration may learn from what is no evidence at run time.
-            report.dropped[message.topic] += 1
-            report.problem_like(f'{report.path}: topic {message.topic}: {objected.line}; skipped')
+            report.skipped(message.topic, objected.line)
             return
         self._stored.append((window.stamp_ns, to_stored(window.raw, self._config)))
 
@@ -380,7 +337,7 @@ class _SoundSensor:
             try:
                 self._stream.window(cut)
             except DecodeError as error:
-                _skipped(message, error, report)
+                report.skipped(message.topic, str(error))
         for row in order:
             self._fill(stored, row, stamps)
         return stored
@@ -397,11 +354,6 @@ class _SoundSensor:
 def _sensor(modality: str, config: Config) -> _ImageSensor | _SoundSensor:
     is_sound = MODALITIES[modality].kind == 'sound'
     return _SoundSensor(config) if is_sound else _ImageSensor(modality, config)
-
-
-def _skipped(message: BagMessage, error: DecodeError, report: BagReport) -> None:
-    report.dropped[message.topic] += 1
-    report.problem(f'{report.path}: topic {message.topic}: {error}; skipped')
 
 
 def _aligned(

@@ -7,13 +7,15 @@ import contextlib
 import json
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import track
 
 from encoders.modalities import MODALITIES
-from train.bags.samples import TRUTH_TOPIC, EvaluationDataError, find_bags, refuse_evaluation_bags
+from train.bags.find import EvaluationDataError, find_bags, refuse_evaluation_bags
+from train.bags.truth import TRUTH_TOPIC
 from train.cluster import Spread, add_ray_argument, ray_cluster
 from train.pairs.make import PairPlan, manifest_of, plan_pairs, spread_pairs, stream_pairs
 from train.pairs.options import (
@@ -186,15 +188,18 @@ def run(args: argparse.Namespace) -> int:
 
 def _make(args: argparse.Namespace, report: PairsReport, spread: Spread | None) -> None:
     plan = plan_from_arguments(args, report=report, spread=spread or map)
-    _clear(args.out)
     split = 'evaluation' if args.evaluation else 'train'
     if spread is None:
         pairs = stream_pairs(plan, report=report)
     else:
         pairs = spread_pairs(plan, spread, report=report)
     total = sum(len(windows) for windows in plan.windows)
-    counted = track(pairs, 'cutting windows', total=total, console=STDERR)
-    shards = write_shards(args.out, counted, pairs_per_shard=args.pairs_per_shard)
+    counted = iter(track(pairs, 'cutting windows', total=total, console=STDERR))
+    first = next(counted, None)
+    if first is None:  # a set without a pair would look like a finished one
+        return
+    _clear(args.out)
+    shards = write_shards(args.out, chain([first], counted), pairs_per_shard=args.pairs_per_shard)
     write_manifest(args.out, shards, manifest_of(plan, report, split=split))
 
 

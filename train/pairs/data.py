@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from train.bags.samples import EvaluationDataError, find_bags, refuse_evaluation_bags
+from train.bags.find import EvaluationDataError, find_bags, refuse_evaluation_bags
 from train.pairs.make import StreamedPairs, plan_pairs
 from train.pairs.options import PairOptions, PairsReport
 from train.pairs.record import Pair
@@ -121,6 +121,9 @@ def open_pair_data(
         refuse_evaluation_bags(bags)
     report = PairsReport()
     streamed = StreamedPairs(plan_pairs(bags, options, report=report), report)
+    if not len(streamed):
+        causes = [*report.problems, *(f'{why}: {n}' for why, n in report.dropped.items())]
+        raise ValueError(f'no pair could be made: {"; ".join(causes) or "nothing is said"}')
     identity = {
         'bags': [bag.name for bag in streamed.plan.bags],
         'pairs': len(streamed),

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from encoders.modalities import MODALITIES
-from train.bags.samples import TOPICS, TRUTH_TOPIC
+from train.bags.problems import Problems
+from train.bags.samples import TOPICS
+from train.bags.truth import TRUTH_TOPIC
 
 TASK_TOPICS = ('task/text',)
 ANNOTATION_TOPICS = ('annotations', 'annotation/text')
@@ -117,7 +119,7 @@ class PairsReport:
         generated: Of these, those that were predicted from another sensor.
         texts: Sentences of pairs, by source.
         dropped: What was left out, by reason.
-        problems: One line each, naming what and where.
+        notes: What `problems` are made of.
     """
 
     bags_used: int = 0
@@ -130,23 +132,31 @@ class PairsReport:
     generated: Counter[str] = field(default_factory=Counter)
     texts: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
-    problems: list[str] = field(default_factory=list)
+    notes: Problems = field(default_factory=Problems)
+
+    @property
+    def problems(self) -> list[str]:
+        """One line each, naming what and where; a flood of messages is one line with a count."""
+        return list(self.notes)
 
     def problem(self, line: str) -> None:
         """Note a problem once."""
-        if line not in self.problems:
-            self.problems.append(line)
+        self.notes.add(line)
+
+    def message(self, line: str) -> None:
+        """Note what is wrong with a message, whatever the numbers in it; a flood is one line."""
+        self.notes.add_message(line)
 
     def add(self, other: PairsReport) -> None:
         """Count what another one counted, as of other bags."""
-        for name in (f.name for f in fields(self) if f.name != 'problems'):
+        for name in (f.name for f in fields(self) if f.name != 'notes'):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for line in other.problems:
-            self.problem(line)
+        self.notes.extend(other.notes)
 
     def described(self) -> dict[str, Any]:
         """As JSON takes it."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        names = [f.name for f in fields(self) if f.name != 'notes']
+        values = {name: getattr(self, name) for name in [*names, 'problems']}
         return {k: dict(v) if isinstance(v, Counter) else v for k, v in values.items()}
 
     def lines(self) -> list[str]:

@@ -15,14 +15,8 @@ from encoders.preprocess.mini.audio import AudioConfig
 from encoders.preprocess.mini.depth import DepthConfig
 from encoders.preprocess.mini.image import ImageConfig
 from encoders.preprocess.mini.infrared import InfraredConfig
-from train.bags.samples import (
-    EvaluationDataError,
-    Samples,
-    extract_bag,
-    find_bags,
-    load_samples,
-    refuse_evaluation_bags,
-)
+from train.bags.find import EvaluationDataError, find_bags, refuse_evaluation_bags
+from train.bags.samples import Samples, extract_bag, load_samples
 
 CONFIGS: dict[str, Config] = {
     'image': ImageConfig(size=32),

@@ -17,7 +17,7 @@ from encoders.model_sets.calibration import Calibration
 from encoders.model_sets.convert import convert
 from encoders.model_sets.sources import load_encoders
 from encoders.text.clip import VOCABULARY, text_shapes
-from train.bags.samples import find_bags
+from train.bags.find import find_bags
 from train.cli import main
 from train.evaluation.evaluate import embed_bags
 
