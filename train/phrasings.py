@@ -20,6 +20,13 @@ ARTICLE = re.compile(rf'\b(?:the|an?) (?=(?:{PRONOUN})\b)', re.I)
 QUALIFIED = re.compile(rf'\b(?:the|an?) \w+ (?:{PRONOUN})\b', re.I)
 
 
+class WordingError(KeyError, ValueError):
+    """No wording fits a predicate; the text names both."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 @dataclass(frozen=True, slots=True)
 class Fact:
     """A predicate of the ground truth, taken apart.
@@ -104,7 +111,12 @@ class Phrasings:
         path = Path(name_or_path)
         if not path.suffix:
             path = shipped(f'config/phrasings/{name_or_path}.yaml')
-        loaded = yaml.safe_load(path.read_text())
+        try:
+            loaded = yaml.safe_load(path.read_text())
+        except yaml.YAMLError as error:
+            raise ValueError(f'{path}: {" ".join(str(error).split())}') from error
+        if not isinstance(loaded, dict) or not isinstance(loaded.get('relations'), dict):
+            raise ValueError(f'{path}: expected a mapping with the key `relations`')
         relations = {
             str(name): _wording(entry, f'{path}: relation {name!r}')
             for name, entry in loaded['relations'].items()
@@ -115,7 +127,10 @@ class Phrasings:
 
     def knows(self, predicate: str) -> bool:
         """Whether there are sentences for this predicate."""
-        return self._relation_key(Fact.parse(predicate)) is not None
+        try:
+            return self._relation_key(Fact.parse(predicate)) is not None
+        except ValueError:
+            return False
 
     def sentences(self, predicate: str, *, synonyms: int = 0) -> Sentences:
         """Sentences for and against one predicate.
@@ -125,18 +140,25 @@ class Phrasings:
             synonyms: How many other names of each argument to use besides its own.
 
         Raises:
-            KeyError: No relation of this file fits.
+            ValueError: The predicate is of no known form, or no relation of this file fits it
+                (`WordingError`).
         """
         fact = Fact.parse(predicate)
         key = self._relation_key(fact)
         if key is None:
-            raise KeyError(f'no phrasings for {predicate!r}')
+            known = ', '.join(sorted(self.relations))
+            raise WordingError(
+                f'no phrasings for {predicate!r}, expected RELATION(ARGUMENT) with one of {known}'
+            )
         first = fact.arguments[0] if fact.arguments else ''
         wording = self.relations[key].for_argument(first)
         fillings = self._fillings(fact, synonyms)
-        return Sentences(
-            _fill_all(wording.positive, fillings), _fill_all(wording.negative, fillings)
-        )
+        try:
+            return Sentences(
+                _fill_all(wording.positive, fillings), _fill_all(wording.negative, fillings)
+            )
+        except KeyError:
+            raise WordingError(f'{predicate!r} has too few arguments for {key!r}') from None
 
     def named(self, name: str) -> tuple[str, ...]:
         """What a thing of that name is called, one text per pattern."""
@@ -165,13 +187,16 @@ def _noun(argument: str) -> str:
     return re.sub(r'^(?:the|an?) ', '', argument.replace('_', ' ').strip(), flags=re.I)
 
 
-def _wording(entry: Mapping[str, object], where: str) -> Wording:
+def _wording(entry: object, where: str) -> Wording:
+    if not isinstance(entry, Mapping):
+        raise ValueError(f'{where}: expected lists of positive and negative patterns')
     unknown = set(entry) - {'positive', 'negative', 'kinds'}
     if unknown:
         raise ValueError(f'{where}: unknown key {sorted(unknown)[0]!r}')
     positive, negative = (_patterns(entry.get(side), side, where) for side in SIDES)
     kinds = entry.get('kinds') or {}
-    assert isinstance(kinds, Mapping)
+    if not isinstance(kinds, Mapping):
+        raise ValueError(f'{where}: kinds must map a word to patterns')
     return Wording(
         positive,
         negative,

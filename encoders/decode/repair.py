@@ -94,7 +94,8 @@ def depth_unit(array: Array, notes: list[str]) -> Array:
     notes.append(
         f'float depth in whole numbers (median {median:.0f}) is millimetres; read as such'
     )
-    return array * array.dtype.type(1e-3)
+    metres: Array = array * array.dtype.type(1e-3)
+    return metres
 
 
 def to_bytes(array: Array, notes: list[str]) -> NDArray[np.uint8]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,41 +10,13 @@ from encoders import Binder, load_predicates
 from lb_ros.dashboard.recorded import load_bag
 from lb_ros.dashboard.session import Session
 from lb_ros.demo.run import DemoError, predicates_of
+from tests.field.bags import good, write
 from tests.field.cases import Case, Ran, check_refused, check_usable, run
+from tests.field.commands import COMMANDS
 from tests.field.containers import REFUSED, USABLE
+from train.bags.reader import read_bag
 
-ROOT = Path(__file__).resolve().parents[2]
-Words = Callable[[Path, Path, Path, Path], list[object]]
-
-COMMANDS: dict[str, Words] = {
-    'score': lambda bag, out, model, predicates: [
-        'score', bag, '--model', model, '--predicates', predicates, '-o', out, '--no-timeline',
-        '--modality', 'image,depth', '--precision', 'fp32', '--threads', '1',
-    ],
-    'index': lambda bag, out, model, predicates: [
-        'index', bag, '--model', model, '-o', out, '--modality', 'image,depth', '--threads', '1',
-    ],
-    'pairs': lambda bag, out, model, predicates: [
-        'train', 'pairs', '--data', bag, '--out', out, '--modalities', 'image', 'depth',
-    ],
-    'calibrate': lambda bag, out, model, predicates: [
-        'calibrate', '--model', model, '--data', bag, '--out', out / 'p.yaml',
-        '--workers', '1', '--threads', '1', '--cache', out / 'cache',
-    ],
-    'eval': lambda bag, out, model, predicates: [
-        'eval', '--model', model, '--data', bag, '--report', out / 'r.json',
-        '--workers', '1', '--threads', '1', '--cache', out / 'cache',
-    ],
-    'bind': lambda bag, out, model, predicates: [
-        'train', 'bind', '--config', ROOT / 'config/recipes/lb-mini.yaml', '--data', bag,
-        '--out', out, '--workers', '1', '--threads', '1', '--cache', out / 'cache',
-    ],
-    'contrast': lambda bag, out, model, predicates: [
-        'train', 'contrast', '--config', ROOT / 'config/recipes/languagebind-depth.yaml',
-        '--data', bag, '--out', out,
-    ],
-}  # fmt: skip
-# These only have to read the bag; what they do with a good one is tested elsewhere.
+# Those that have something to do with any good bag.
 READING = ('score', 'index', 'pairs')
 
 
@@ -126,4 +97,23 @@ def _made(case: Case, folder: Path) -> tuple[Path, Path]:
 def _ran(command: str, bag: Path, out: Path, model: Path, predicates: Path) -> Ran:
     if command in ('calibrate', 'eval'):
         out.mkdir()
-    return run(*COMMANDS[command](bag, out, model, predicates))  # type: ignore[arg-type]
+    return run(*COMMANDS[command](bag, out, model, predicates))
+
+
+@pytest.mark.parametrize(
+    'name', ['lost_power', 'messages_zstd_alone', 'file_zstd', 'one_part_missing', 'one_moment']
+)
+def test_timeline_and_copy_are_made_of_unusual_bags(
+    name: str, tmp_path: Path, tiny_model_set: Path, two_predicates: Path
+) -> None:
+    (tmp_path / 'in').mkdir()
+    cases = {case.name: case for case in USABLE}
+    cases['one_moment'] = Case(name, lambda folder: write(folder / 'one', good(1)))
+    bag = cases[name].make(tmp_path / 'in')
+    words = COMMANDS['score'](bag, tmp_path / 'out', tiny_model_set, two_predicates)
+    words.remove('--no-timeline')
+    check_usable(run(*words, '--mcap'), *cases[name].expects)
+    (copy,) = (tmp_path / 'out').glob('*/scores.mcap')
+    assert (copy.with_name('scores.png')).stat().st_size > 1000
+    topics = {message.topic for message in read_bag(copy)}
+    assert {'camera/image', 'depth/image', 'predicates/scores'} <= topics

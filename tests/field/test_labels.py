@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tests.field.bags import START_NS, good, write
+from tests.field.bags import START_NS, TYPES, good, write
 from tests.field.cases import check_refused, check_usable, run
+from tests.field.commands import COMMANDS
 from train.phrasings import Phrasings
 
 START_S = START_NS // 10**9
@@ -131,3 +134,60 @@ def test_no_caption_is_ungrammatical(wordings: str, argument: str) -> None:
             followers = {words[k + 1] for k in articles}
             assert not followers & {'something', 'a', 'an', 'the'}, sentence
             assert '_' not in sentence
+
+
+ODD_TRUTHS = {
+    'unknown_relation': ['spinning(top)', 'hot(stove)'],
+    'no_relation': ['drawer_open', 'hot(stove)'],
+    'too_few_arguments': ['in(bowl)', 'hot(stove)'],
+    'empty_name': ['', 'hot(stove)'],
+}
+
+
+@pytest.mark.parametrize('command', ['score', 'pairs', 'calibrate', 'eval', 'bind'])
+@pytest.mark.parametrize('name', ODD_TRUTHS)
+def test_truths_without_wordings_are_named(
+    command: str, name: str, tmp_path: Path, tiny_model_set: Path, two_predicates: Path
+) -> None:
+    """What needs sentences for them says which; what does not goes on without them."""
+    kind = TYPES['lb_ros/msg/PredicateTruth']
+    values = np.array([True, False])
+    sent = [
+        replace(one, message=kind(one.message.header, ODD_TRUTHS[name], values))
+        if one.topic == 'ground_truth/predicates'
+        else one
+        for one in good()
+    ]
+    bag, out = write(tmp_path / 'bag', sent), tmp_path / 'out'
+    out.mkdir()
+    ran = run(*COMMANDS[command](bag, out / 'made', tiny_model_set, two_predicates))
+    if command in ('score', 'pairs'):
+        check_usable(ran, *([rf'fact {ODD_TRUTHS[name][0]!r} has no'] * (command == 'pairs')))
+    else:
+        check_refused(ran, ODD_TRUTHS[name][0].replace('(', r'\(') or "''")
+
+
+@pytest.mark.parametrize('command', ['score', 'pairs', 'eval'])
+def test_a_truth_topic_of_another_type_is_skipped(
+    command: str, tmp_path: Path, tiny_model_set: Path, two_predicates: Path
+) -> None:
+    said = TYPES['std_msgs/msg/String']('the drawer is open')
+    sent = [
+        replace(one, message=said) if one.topic == 'ground_truth/predicates' else one
+        for one in good()
+    ]
+    bag, out = write(tmp_path / 'bag', sent), tmp_path / 'out'
+    out.mkdir()
+    ran = run(*COMMANDS[command](bag, out / 'made', tiny_model_set, two_predicates))
+    if command == 'score':
+        check_usable(ran)
+    else:
+        check_refused(ran, 'std_msgs/msg/String holds no truths, expected lb_ros/msg/Predicate')
+
+
+@pytest.mark.parametrize('content', ['', '[1]', 'relations: [1]', 'relations: {open: x}', '{[: '])
+def test_wordings_that_are_no_wordings_are_named(bag: Path, tmp_path: Path, content: str) -> None:
+    path = tmp_path / 'words.yaml'
+    path.write_text(content)
+    out, words = pairs(bag, tmp_path, 'a.csv', f'{HEAD}0,2,{SAID}\n', '--phrasings', str(path))
+    check_refused(run(*words), r'words\.yaml', written=out)

@@ -53,7 +53,7 @@ def bag_files(path: Path, problem: Problem = _ignore) -> list[Path]:
     if not path.exists():
         raise MissingBagError(f'{path}: no such bag')
     found = [path] if path.is_file() else _parts(path, problem)
-    faults = {file: contents_of(file).fault for file in found}
+    faults = {file: _fault(file) for file in found}
     lines = [f'{file}: {fault}' for file, fault in faults.items() if fault]
     if len(lines) == len(found):
         others = f' (and {len(lines) - 1} other files)' if len(lines) > 1 else ''
@@ -61,6 +61,13 @@ def bag_files(path: Path, problem: Problem = _ignore) -> list[Path]:
     for line in lines:
         problem(f'{line}; the rest of the bag is read')
     return [file for file in found if not faults[file]]
+
+
+def _fault(file: Path) -> str:
+    try:
+        return contents_of(file).fault
+    except OSError as error:
+        return f'cannot be read ({error.strerror})'
 
 
 def _parts(folder: Path, problem: Problem) -> list[Path]:
