@@ -97,11 +97,10 @@ def read_raw(file: Path, problem: Problem) -> Iterator[RawMessage]:
     elif contents.compression:
         with _decompressed(file, contents.compression, problem) as plain:
             inside = contents_of(plain)
-            fault = inside.fault or (
-                f'compressed twice ({inside.compression})' * (not inside.storage)
-            )
-            if fault:
-                problem(f'{file}: once decompressed: {fault}')
+            if inside.compression:
+                inside = Contents(fault=f'compressed again, by {inside.compression}')
+            if inside.fault:
+                problem(f'{file}: once decompressed: {inside.fault}')
             else:
                 yield from _read_plain(plain, file, inside, problem)
     else:

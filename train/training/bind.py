@@ -68,8 +68,7 @@ def bind(
 
     Raises what `train.training.loop.train` raises.
     """
-    targets = make_targets(recipe, data)
-    recipe, targets = _with_facts(recipe, data, targets)
+    recipe, targets = _with_facts(recipe, data, make_targets(recipe, data))
     torch.manual_seed(recipe.seed)
     tower = text_tower(recipe.text_tower)
     manifest = recipe.manifest(space=tower.space, provenance={})
