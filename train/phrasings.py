@@ -128,7 +128,7 @@ class Phrasings:
     def knows(self, predicate: str) -> bool:
         """Whether there are sentences for this predicate."""
         try:
-            return self._relation_key(Fact.parse(predicate)) is not None
+            return bool(self.sentences(predicate).positive)
         except ValueError:
             return False
 

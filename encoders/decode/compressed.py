@@ -77,6 +77,7 @@ def _colour(data: NDArray[np.uint8], description: str, notes: list[str]) -> Arra
         # Its publisher compressed the mosaic as it was, unless it made colours of it before.
         mosaic = _picture(data, cv2.IMREAD_UNCHANGED, description)
         if mosaic.ndim == 2:
+            notes.append(f'a mosaic {pattern} compressed as grey; debayered')
             array = cv2.cvtColor(mosaic, TO_RGB[pattern])
             return to_bytes(array, notes) if array.dtype == np.uint16 else array
     array = _picture(data, COLOUR | cv2.IMREAD_ANYDEPTH, description)

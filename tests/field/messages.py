@@ -128,6 +128,9 @@ REPAIRED = [
         GREY.astype(np.uint16) << 4)), 'of 12 bits', np.repeat(GREY[..., None], 3, 2)),
     Odd('mosaic_12_bits', 'image', raw('bayer_rggb16', mosaic(COLOUR).astype(np.uint16) << 4),
         'of 12 bits', COLOUR, 12),
+    Odd('mosaic_as_jpeg_with_its_name', 'image',
+        compressed('bayer_rggb8; jpeg compressed ', jpeg(mosaic(COLOUR))),
+        'mosaic bayer_rggb8 compressed as grey; debayered', COLOUR, 90),
     Odd('wav_in_a_chunk', 'audio', samples(shorts(wav(TONE)), rate_hz=44_100),
         'a WAV file instead of samples; read at its 16000 Hz', TONE),
     Odd('wav_of_8_bits', 'audio', samples(shorts(wav(TONE, width=1))), 'a WAV file', TONE, 256),
@@ -177,8 +180,6 @@ GOOD = [
     Odd('grey_16_bits', 'image', raw('mono16', GREY.astype(np.uint16) << 8), '',
         np.repeat(GREY[..., None], 3, 2)),
     Odd('named_mosaic', 'image', raw('bayer_rggb8', mosaic(COLOUR)), '', COLOUR, 12),
-    Odd('named_mosaic_as_jpeg', 'image',
-        compressed('bayer_rggb8; jpeg compressed ', jpeg(mosaic(COLOUR))), '', COLOUR, 40),
     Odd('thermal', 'infrared', raw('mono16', KELVIN_100), '', KELVIN_100),
     Odd('sound', 'audio', samples(TONE), '', TONE),
 ]  # fmt: skip
