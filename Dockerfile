@@ -6,8 +6,8 @@
 #   docker buildx build --platform linux/arm64 -t lb_ros .
 #   docker build -t lb_ros_camera --target camera .       the driver of RealSense cameras
 #
-# Not run so far: there was no Docker engine where this was written. hadolint has checked it, and these commands ran
-# outside of a container on x86-64: rosdep install, robot.sh cpu and colcon build (see docs/robot.md).
+# Not tested: no Docker engine was available. hadolint checks this file, and these commands were run outside of a
+# container on x86-64: rosdep install, robot.sh cpu and colcon build (see docs/robot.md).
 
 ARG ROS=ros:jazzy-ros-base
 
@@ -26,14 +26,14 @@ CMD ["ros2", "launch", "realsense2_camera", "rs_launch.py"]
 # hadolint ignore=DL3006
 FROM ${ROS} AS nodes
 ARG TORCH=cpu
-# Outside of the workspace, so that it stays when the sources change; robot.sh and colcon build both read it.
+# Outside of the workspace, so that changes of the sources keep it. Read by robot.sh and colcon build.
 ENV LB_ROS_VENV=/opt/lb_ros \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 WORKDIR /ws
 
-# Large and seldom changed: what apt provides, then PyTorch.
+# Layers that are large and rarely change: packages of apt, then PyTorch.
 COPY package.xml src/lb_ros/
 # hadolint ignore=DL3008,SC1091
 RUN apt-get update \

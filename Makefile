@@ -1,4 +1,4 @@
-# `make demo` and `make test` do all set-up by themselves; `make help` lists the rest.
+# `make demo` and `make test` include the set-up; `make help` lists all targets.
 BIN := .venv/bin
 
 .PHONY: help setup robot sim demo test test-unit test-ros test-slow coverage audit lint format clean
@@ -11,7 +11,7 @@ setup:  ## environment, packages, messages (only what changed)
 
 # `make robot TORCH=cuda` for NVIDIA GPUs
 TORCH ?= cpu
-robot:  ## packages of the nodes beside a sourced ROS 2 from apt (TORCH=cpu or cuda); then colcon build
+robot:  ## packages of the nodes next to a sourced ROS 2 from apt (TORCH=cpu or cuda); then colcon build
 	@scripts/robot.sh $(TORCH)
 
 sim:  ## the same with the simulator
@@ -26,31 +26,31 @@ lint: setup  ## ruff, mypy and hadolint
 	$(BIN)/mypy
 	$(BIN)/hadolint Dockerfile
 
-format: setup  ## let ruff format
+format: setup  ## format with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: sim lint  ## the whole suite but slow tests
+test: sim lint  ## all tests except slow ones
 	$(BIN)/python -m pytest -m 'not slow'
 
 test-unit: setup  ## tests without ROS nodes, simulator or long runs
 	$(BIN)/python -m pytest -m 'not ros and not sim and not slow'
 
-test-ros: setup  ## tests that start ROS nodes, but no slow ones
+test-ros: setup  ## tests that start ROS nodes, except slow ones
 	$(BIN)/python -m pytest -m 'ros and not slow'
 
-coverage: sim  ## what `make test` covers; nodes in processes of their own are not counted
+coverage: sim  ## coverage of `make test`, without nodes in other processes
 	$(BIN)/python -m pytest -m 'not slow' --cov --cov-report=term
 
-# A mirror may answer without advisories, and then all would pass: pip 9.0.1 is known to have some.
+# A mirror may serve no advisories, and the audit would always pass: pip 9.0.1 is known to have some.
 ADVISORIES := import json, urllib.request as u; \
   json.load(u.urlopen("https://pypi.org/pypi/pip/9.0.1/json", timeout=5))["vulnerabilities"][0]
 
-audit: setup  ## known vulnerabilities of the locked packages (asks the network; never fails offline)
+audit: setup  ## known vulnerabilities of the locked packages (uses the network; never fails offline)
 	@if $(BIN)/python -c '$(ADVISORIES)' 2> /dev/null \
 	  && $(BIN)/python -m pip install --quiet 'pip-audit==2.10.1'; \
 	then $(BIN)/pip-audit --strict --no-deps --disable-pip -r requirements/base.txt; \
-	else echo 'audit: skipped, pypi.org tells no advisories here'; fi
+	else echo 'audit: skipped, pypi.org serves no advisories here'; fi
 
 test-slow: sim  ## slow tests
 	$(BIN)/python -m pytest -m slow

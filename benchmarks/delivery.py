@@ -115,7 +115,7 @@ def receive() -> None:
 
 def publish(seconds: float) -> None:
     """Be the publisher: wait for the subscriber, send at 30 Hz, print what was sent as JSON."""
-    use_dds_profile()
+    use_dds_profile(sends_images=True)
     rclpy.init()
     node = rclpy.create_node('cameras')
     publishers, messages = {}, {}

@@ -189,7 +189,7 @@ def main() -> None:
         print(f'{json.dumps(result, indent=2)}\nwritten to {write_result("thermal", result)}')
     if args.only == 'thermal':
         return
-    use_dds_profile()
+    use_dds_profile(sends_images=True)
     trees = {'after': ROOT} | ({'before': args.before.resolve()} if args.before else {})
     transport: dict[str, list[Any]] = {name: [] for name in trees}
     for _ in range(args.turns):

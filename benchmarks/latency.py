@@ -60,7 +60,7 @@ def main() -> None:
 
 def measure(seconds: float) -> dict[str, Any]:
     """Publish sensors and collect the latency of every frame that was used."""
-    use_dds_profile()
+    use_dds_profile(sends_images=True)
     rclpy.init()
     robot = Robot()
     limit_s = time.monotonic() + START_S

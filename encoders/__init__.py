@@ -1,7 +1,7 @@
-"""Between a raw sensor array and a unit vector: preprocessing, encoders, text tower, predicates.
+"""Sensor arrays and sentences to embeddings, scores and states, without ROS.
 
-Nothing here knows ROS. Names are imported on first use: launch files and `--help` need the table
-of modalities only, in an interpreter that may have neither PyTorch nor OpenCV.
+Names are imported on first use, because launch files and `--help` need only the table of
+modalities, in an interpreter that may have neither PyTorch nor OpenCV.
 """
 
 from __future__ import annotations
@@ -85,5 +85,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """The exported names, also those not imported yet."""
+    """The exported names, including those not imported yet."""
     return sorted({*globals(), *__all__})

@@ -1,11 +1,11 @@
-"""Errors that several rooms raise."""
+"""Errors that several packages of `encoders` raise."""
 
 from __future__ import annotations
 
 
 class ModelSetError(ValueError):
-    """A model set is missing or damaged; the text names the file and what is wrong."""
+    """A model set is missing or damaged; the message names the file and the problem."""
 
 
 class SpaceError(ValueError):
-    """Vectors of two different language spaces were about to be compared."""
+    """An attempt to compare vectors of different language spaces."""

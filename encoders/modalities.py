@@ -1,4 +1,4 @@
-"""The one table of modalities. Adding one means one record here and one module in `preprocess`."""
+"""The table of modalities. A new one needs a record here and a module in `preprocess`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ class Modality:
     """A kind of sensor.
 
     Attributes:
-        name: As used in every API, topic and file.
-        kind: `image` (an array of pixels per sample), `clip` (the pictures of some seconds) or
+        name: Name in every API, topic and file.
+        kind: `image` (an array of pixels per sample), `clip` (the images of some seconds) or
             `sound` (a wave per sample).
-        sensor: What a robot calls it; the node is `<sensor>_encoder`. Empty where no node feeds
-            it, only arrays.
-        topic: Relative name of its input topic; empty as well.
-        pixels: What its pictures hold: `colour`, `depth` or `infrared`; empty for sound.
-        standard: Whether nodes run it unless told otherwise; the others are asked for by name.
+        sensor: Name of the sensor; the node is `<sensor>_encoder`. Empty if no node feeds it.
+        topic: Relative name of its input topic; empty if `sensor` is.
+        pixels: Content of its images: `colour`, `depth` or `infrared`; empty for audio.
+        standard: Whether nodes run it by default; others must be named.
     """
 
     name: str
@@ -29,7 +28,7 @@ class Modality:
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """Names under which logs hold it: as it is and in its compressed forms."""
+        """Topics in logs: the raw topic and its compressed forms."""
         if not self.topic or self.kind == 'sound':
             return (self.topic,) if self.topic else ()
         forms = ('compressed', 'compressedDepth') if self.pixels == 'depth' else ('compressed',)
@@ -48,8 +47,8 @@ MODALITIES: dict[str, Modality] = {
     )
 }
 
-# Those that nodes feed from topics; those of them that run unless others are named; and those that
-# are read from bags message by message.
+# Modalities that nodes feed from topics; those that run by default; and those that are read from
+# bags message by message.
 LIVE: tuple[str, ...] = tuple(m.name for m in MODALITIES.values() if m.sensor)
 STANDARD: tuple[str, ...] = tuple(name for name in LIVE if MODALITIES[name].standard)
 SENSED: tuple[str, ...] = tuple(name for name in LIVE if MODALITIES[name].kind != 'clip')
@@ -59,7 +58,7 @@ def modality(name: str) -> Modality:
     """Look a modality up.
 
     Raises:
-        KeyError: There is no such modality; the message lists those there are.
+        KeyError: The modality is unknown; the message lists all.
     """
     if name not in MODALITIES:
         raise KeyError(f'unknown modality {name!r}, expected one of {", ".join(MODALITIES)}')

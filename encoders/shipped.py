@@ -1,4 +1,4 @@
-"""Where shipped files lie: beside the sources, or in the share folder of an installation."""
+"""Location of shipped files: next to the sources, or in the share folder of an installation."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ def shipped(relative: str) -> Path:
     """Path of a shipped file, for example `config/predicates.yaml`.
 
     Raises:
-        FileNotFoundError: It is in none of the places it could be.
+        FileNotFoundError: It is in none of the possible locations.
     """
     root = Path(__file__).resolve().parent.parent
-    # Installed: PREFIX/lib/pythonX.Y/site-packages/lb_ros beside PREFIX/share/lb_ros.
+    # Installed: PREFIX/lib/pythonX.Y/site-packages/lb_ros and PREFIX/share/lb_ros.
     prefixes = [parent / 'share' / 'lb_ros' for parent in root.parents]
     for folder in (root, *prefixes, Path(sys.prefix) / 'share' / 'lb_ros'):
         if (folder / relative).exists():

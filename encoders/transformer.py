@@ -1,4 +1,4 @@
-"""What vision and text transformers share: checked shapes, and modules without values."""
+"""Helpers for vision and text transformers: shape checks, and modules without values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ACTIVATIONS = ('gelu', 'quick_gelu')
 
 
 def check_transformer(width: int, heads: int, activation: str) -> None:
-    """Raise ValueError if no transformer has this shape."""
+    """Raise ValueError if a transformer cannot have this shape."""
     if heads < 1 or width % heads:
         raise ValueError(f'width {width} is not divisible by {heads} heads')
     if activation not in ACTIVATIONS:

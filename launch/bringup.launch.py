@@ -1,4 +1,4 @@
-"""Start encoders and predicates: one process on one trunk, or one process each.
+"""Start encoders and predicates, in one process on one trunk or in one process each.
 
 ros2 launch lb_ros bringup.launch.py
 ros2 launch lb_ros bringup.launch.py camera:=realsense infrared:=boson device:=cuda:0
@@ -16,7 +16,7 @@ RESPAWN_DELAY_S = 2.0
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Arguments: those of `lb_ros.launching.ARGUMENTS`."""
+    """Declare the arguments in `lb_ros.launching.ARGUMENTS` and start the nodes."""
     declared = [
         DeclareLaunchArgument(
             argument.name,
@@ -30,7 +30,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def start(context: LaunchContext) -> list[SetEnvironmentVariable | Node]:
-    """The environment and the nodes that the arguments ask for."""
+    """The environment and the nodes for the given arguments."""
     values = {
         argument.name: context.launch_configurations[argument.name] for argument in ARGUMENTS
     }

@@ -1,8 +1,8 @@
-"""Play the bundled bag into the nodes, again and again, to try them without sensors.
+"""Play the bundled bag into the nodes in a loop, to try them without sensors.
 
 ros2 launch lb_ros demo.launch.py
 
-The arguments are those of replay.launch.py; loop is true.
+The arguments are those of replay.launch.py, with loop:=true.
 """
 
 from pathlib import Path
@@ -19,15 +19,15 @@ NEXT = (
 
 def generate_launch_description() -> LaunchDescription:
     """`replay.launch.py` with its default bag, in a loop."""
-    # A plain path, so that its arguments are listed by --show-args.
+    # A plain path, so that --show-args lists its arguments.
     replay = str(Path(__file__).with_name('replay.launch.py'))
     return LaunchDescription(
         [
-            # Declared before it is declared there with another default, so this one counts.
+            # The first declaration counts: replay.launch.py declares it with another default.
             DeclareLaunchArgument(
                 'loop',
                 default_value='true',
-                description='begin again at the end',
+                description='start the bag again at its end',
                 choices=['true', 'false'],
             ),
             LogInfo(msg=NEXT),

@@ -1,9 +1,9 @@
-"""Play a bag into the nodes, at a rate and looped, with simulated time.
+"""Play a bag into the nodes with simulated time, at any rate, once or in a loop.
 
 ros2 launch lb_ros replay.launch.py bag:=my_bag rate:=0.5 loop:=true
 
-Without `bag` it plays the bundled one. The other arguments are those of bringup.launch.py;
-use_sim_time is true.
+Without `bag` it plays the bundled bag. The other arguments are those of bringup.launch.py, with
+use_sim_time:=true.
 """
 
 from pathlib import Path
@@ -25,21 +25,23 @@ from lb_ros.launching import ARGUMENTS, plan
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Arguments: bag, rate, loop, and those of bringup.launch.py."""
-    # A plain path, so that its arguments are listed by --show-args.
+    """Declare bag, rate and loop, include bringup.launch.py, and play the bag."""
+    # A plain path, so that --show-args lists its arguments.
     bringup = str(Path(__file__).with_name('bringup.launch.py'))
     return LaunchDescription(
         [
             DeclareLaunchArgument(
                 'bag',
                 default_value=str(shipped('lb_ros/data/demo_bag')),
-                description='bag folder or file; the bundled one',
+                description='bag folder or file; default: the bundled bag',
             ),
-            DeclareLaunchArgument('rate', default_value='1.0', description='1.0 for real time'),
+            DeclareLaunchArgument(
+                'rate', default_value='1.0', description='playback rate; 1.0 is real time'
+            ),
             DeclareLaunchArgument(
                 'loop',
                 default_value='false',
-                description='begin again at the end',
+                description='start the bag again at its end',
                 choices=['true', 'false'],
             ),
             IncludeLaunchDescription(bringup, launch_arguments={'use_sim_time': 'true'}.items()),
@@ -49,10 +51,10 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def play(context: LaunchContext) -> list[Node | RegisterEventHandler]:
-    """The player; everything ends with it."""
+    """The player. The launch ends when it ends."""
     values = context.launch_configurations
     loop = ['--loop'] if values['loop'] == 'true' else []
-    # Nodes subscribe before they listen; the bag begins when they do.
+    # Nodes subscribe before they are active; the bag starts when they are active.
     known = {argument.name for argument in ARGUMENTS}
     nodes = plan({name: value for name, value in values.items() if name in known})
     listeners = [process.executable for process in nodes if process.executable != 'microphone']

@@ -1,18 +1,1 @@
-"""Start `touch_encoder` alone; the arguments are those of bringup.launch.py.
-
-ros2 launch lb_ros touch_encoder.launch.py model:=runs/touch/lb-touch
-"""
-
-from pathlib import Path
-
-from launch.actions import IncludeLaunchDescription
-
-from launch import LaunchDescription
-
-
-def generate_launch_description() -> LaunchDescription:
-    """One node of bringup.launch.py."""
-    # A plain path, so that its arguments are listed by --show-args.
-    bringup = str(Path(__file__).with_name('bringup.launch.py'))
-    nodes = {'nodes': 'touch_encoder'}
-    return LaunchDescription([IncludeLaunchDescription(bringup, launch_arguments=nodes.items())])
+camera_encoder.launch.py

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from encoders.shipped import shipped
 
+# Memory that a process shares its messages in, 64 or 16 MiB, is taken in full when it starts.
+FOR_IMAGES, FOR_THE_REST = 'config/dds_profile.xml', 'config/dds_profile_nodes.xml'
+
 # The first is read by Fast DDS 2 (Jazzy), the second by Fast DDS 3.
 VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 # What Fast DDS reads besides: a profile replaces the former, and the latter lies where it runs.
@@ -15,11 +18,16 @@ TRANSPORTS = 'FASTDDS_BUILTIN_TRANSPORTS'
 LOCAL_FILES = ('DEFAULT_FASTRTPS_PROFILES.xml', 'DEFAULT_FASTDDS_PROFILES.xml')
 
 
-def use_dds_profile() -> None:
-    """Point Fast DDS at the shipped profile; call it before `rclpy.init`."""
+def use_dds_profile(*, sends_images: bool = False) -> None:
+    """Point Fast DDS at a shipped profile; call it before `rclpy.init`.
+
+    Args:
+        sends_images: Whether the process publishes whole images. To receive them takes no room,
+            since they stay in the memory of their publisher.
+    """
     if is_fast_dds(os.environ) and not has_own_transports(os.environ):
-        for name in VARIABLES:
-            os.environ[name] = str(shipped('config/dds_profile.xml'))
+        profile = str(shipped(FOR_IMAGES if sends_images else FOR_THE_REST))
+        os.environ |= dict.fromkeys(VARIABLES, profile)
 
 
 def is_fast_dds(environment: Mapping[str, str]) -> bool:
@@ -28,7 +36,12 @@ def is_fast_dds(environment: Mapping[str, str]) -> bool:
 
 
 def has_own_transports(environment: Mapping[str, str]) -> bool:
-    """Whether the user has chosen profiles or transports of Fast DDS, which ours would replace."""
-    return any(environment.get(name) for name in (*VARIABLES, TRANSPORTS)) or any(
+    """Whether the user has chosen profiles or transports of Fast DDS, which ours would replace.
+
+    A shipped profile, which camera drivers are given by launch files or the shell, is no choice.
+    """
+    ours = {'', *(str(shipped(name)) for name in (FOR_IMAGES, FOR_THE_REST))}
+    chosen = {environment.get(name, '') for name in VARIABLES} - ours
+    return bool(chosen or environment.get(TRANSPORTS)) or any(
         Path(name).is_file() for name in LOCAL_FILES
     )

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from encoders.modalities import LIVE, MODALITIES, STANDARD
 from encoders.shipped import shipped
 from lb_ros.dds_profile import has_own_transports, is_fast_dds
 from lb_ros.parameter_file import listed, read_parameter_file
+from lb_ros.parameter_table import RECORDS
 
+Value = bool | int | float | str | list[str]
 TRUTHS = ('true', 'false')
-TRANSPORTS = ('auto', 'raw', 'compressed')
 SEVERITIES = ('debug', 'info', 'warn', 'error', 'fatal')
 ENCODERS = tuple(f'{MODALITIES[name].sensor}_encoder' for name in LIVE)
 NODES = ('bringup', *ENCODERS, 'predicates', 'microphone')
@@ -44,25 +44,17 @@ INFRAREDS: dict[str, dict[str, str]] = {
     'realsense_nir': {'infrared': 'camera/camera/infra1/image_rect_raw'},
 }
 # What the counts of a driver mean, where it is not centikelvin.
-INFRARED_SETTINGS: dict[str, dict[str, Any]] = {
+INFRARED_SETTINGS: dict[str, dict[str, Value]] = {
     'optris': {'infrared_kelvin_per_count': 0.1, 'infrared_kelvin_at_zero': 173.15},
     'realsense_nir': {'infrared_kind': 'near_infrared'},
 }
-# Arguments that replace parameters of the same name, and their types.
-INPUT_SETTINGS: dict[str, type] = {
-    'infrared_kind': str,
-    'infrared_kelvin_per_count': float,
-    'infrared_kelvin_at_zero': float,
-    'infrared_low_count': int,
-    'infrared_high_count': int,
-    'infrared_telemetry_rows': int,
-    'transport': str,
-}
+# Arguments that replace parameters of the same name.
+REPLACING = {name: record for name, record in RECORDS.items() if record.is_argument}
 
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """An argument of `bringup.launch.py`; its default may be empty for `as in params_file`."""
+    """An argument of `bringup.launch.py`; an empty default is for `as in params_file`."""
 
     name: str
     default: str
@@ -71,40 +63,25 @@ class Argument:
 
 
 ARGUMENTS: tuple[Argument, ...] = (
-    Argument('modalities', '', 'encoders to run, for example depth,audio; as in params_file'),
-    Argument('model', '', 'model set, a name or a folder; as in params_file'),
+    *(
+        Argument(
+            name,
+            '',
+            record.about,
+            ('', *record.choices) if record.choices and type(record.default) is str else (),
+        )
+        for name, record in REPLACING.items()
+    ),
     Argument('params_file', '', 'YAML file with parameters of all nodes; the shipped one'),
-    Argument('predicates', '', 'YAML file with predicates; the shipped one'),
     Argument('composed', 'true', 'one process on one trunk, or one process each', TRUTHS),
     Argument('nodes', '', f'only these of {", ".join(NODES)}; by composed and modalities'),
     Argument('namespace', '', 'of all nodes and their relative topics'),
     Argument('use_sim_time', 'false', 'take the time from /clock', TRUTHS),
-    Argument('device', '', 'torch device of the encoders, for example cuda:0; as in params_file'),
     Argument('log_level', 'info', 'severity from which nodes log', SEVERITIES),
     Argument('respawn', 'false', 'start a node again that has ended', TRUTHS),
     Argument('autostart', 'true', 'configure and activate; else a lifecycle manager does', TRUTHS),
     Argument('camera', '', 'topics of a camera driver', ('', *CAMERAS)),
     Argument('infrared', '', 'topics of an infrared driver', ('', *INFRAREDS)),
-    *(
-        Argument(
-            f'{MODALITIES[name].sensor}_inputs',
-            '',
-            f'topics of {name}, separated by commas; instead of a preset',
-        )
-        for name in LIVE
-    ),
-    Argument('infrared_kind', '', 'thermal or near_infrared; by the preset, else params_file'),
-    Argument('infrared_kelvin_per_count', '', 'kelvin per 16-bit count; 0: no temperature'),
-    Argument('infrared_kelvin_at_zero', '', 'kelvin at count 0'),
-    Argument('infrared_low_count', '', 'count that is black where counts are no temperature'),
-    Argument('infrared_high_count', '', 'count that is white where counts are no temperature'),
-    Argument('infrared_telemetry_rows', '', 'rows at the bottom that hold no picture'),
-    Argument(
-        'transport',
-        '',
-        'raw, compressed, or auto: compressed only while the raw topic has no publisher',
-        ('', *TRANSPORTS),
-    ),
     Argument('microphone', 'false', 'record from a sound device of this machine', TRUTHS),
     Argument(
         'dds_profile',
@@ -124,7 +101,7 @@ class Process:
     """
 
     executable: str
-    parameters: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Value] = field(default_factory=dict)
 
 
 def plan(given: Mapping[str, str]) -> list[Process]:
@@ -149,7 +126,7 @@ def plan(given: Mapping[str, str]) -> list[Process]:
             )
     params_file(values)
     modalities = _names('modalities', values['modalities'], LIVE)
-    parameters = _parameters(values, modalities)
+    parameters = _parameters(values)
     return [
         Process(name, parameters if name != 'microphone' else _own(parameters))
         for name in _nodes(values, modalities)
@@ -170,43 +147,36 @@ def params_file(values: Mapping[str, str]) -> Path:
     return path
 
 
-def _parameters(values: Mapping[str, str], modalities: tuple[str, ...]) -> dict[str, Any]:
-    parameters: dict[str, Any] = {
+def _parameters(values: Mapping[str, str]) -> dict[str, Value]:
+    parameters: dict[str, Value] = {
         'use_sim_time': values['use_sim_time'] == 'true',
         'autostart': values['autostart'] == 'true',
     }
-    for name in ('model', 'predicates', 'device'):
-        if values[name]:
-            parameters[name] = values[name]
-    if modalities:
-        parameters['modalities'] = list(modalities)
     parameters |= INFRARED_SETTINGS.get(values['infrared'], {})
-    parameters |= _input_settings(values)
     topics = CAMERAS.get(values['camera'], {}) | INFRAREDS.get(values['infrared'], {})
     for modality in LIVE:
         sensor = MODALITIES[modality].sensor
         driver = 'camera' if MODALITIES[modality].kind == 'clip' else sensor
-        listed = _split(values[f'{sensor}_inputs']) or _split(topics.get(driver, ''))
-        if listed:
-            parameters[f'{sensor}_inputs'] = list(listed)
+        if driver in topics:
+            parameters[f'{sensor}_inputs'] = [topics[driver]]
+    for name, record in REPLACING.items():
+        if _split(values[name]):
+            parameters[name] = _typed(name, values[name], type(record.default))
     return parameters
 
 
-def _input_settings(values: Mapping[str, str]) -> dict[str, Any]:
-    """The given settings of inputs in the types of their parameters."""
-    found: dict[str, Any] = {}
-    for name, kind in INPUT_SETTINGS.items():
-        if not values[name]:
-            continue
-        try:
-            found[name] = kind(values[name])
-        except ValueError:
-            wanted = 'a whole number' if kind is int else 'a number'
-            raise ValueError(f'argument {name}: {values[name]!r} is not {wanted}') from None
-    return found
+def _typed(name: str, text: str, kind: type) -> Value:
+    """The value of an argument in the type of its parameter."""
+    if kind is tuple:
+        return list(_split(text))
+    try:
+        return int(text) if kind is int else float(text) if kind is float else text
+    except ValueError:
+        wanted = 'a whole number' if kind is int else 'a number'
+        raise ValueError(f'argument {name}: {text!r} is not {wanted}') from None
 
 
-def _own(parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _own(parameters: Mapping[str, Value]) -> dict[str, Value]:
     # `device` is a sound device there.
     return {name: parameters[name] for name in ('use_sim_time', 'autostart')}
 

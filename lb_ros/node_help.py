@@ -5,34 +5,21 @@ Importing this module is quick and needs no ROS.
 
 from __future__ import annotations
 
-import re
 import textwrap
 from dataclasses import dataclass
-from functools import cache
 
 from encoders.modalities import LIVE, MODALITIES, STANDARD, Modality
-from encoders.shipped import shipped
-from lb_ros.parameter_file import VALUES
+from lb_ros.parameter_table import (
+    ENCODERS,
+    MICROPHONE_RECORDS,
+    PREDICATES,
+    RECORDS,
+    Record,
+    explained,
+    written,
+)
 
 WIDTH = 96
-SENSORS = tuple(MODALITIES[name].sensor for name in LIVE)
-# Parameters of one sensor's node alone, besides those that begin with its name and an underscore.
-OWN = {'microphone': ('audio_', 'capture'), 'video': ('video_',)}
-OF_BRINGUP = ('modalities',)
-OF_PREDICATES = ('predicates', 'evaluate_period_ms', 'history_s')
-OF_ENCODERS = (
-    'max_rate_hz',
-    'max_age_ms',
-    'max_batch',
-    'expected_rate_hz',
-    'rate_tolerance',
-    'silent_after_s',
-    'latency_budget_ms',
-    'max_future_ms',
-    'compilation',
-    'precision',
-    'worker_timeout_s',
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,45 +109,19 @@ def offered(executable: str) -> tuple[str, ...]:
 
 def parameters_of(executable: str) -> dict[str, tuple[str, str]]:
     """Default, as it is written, and description of each parameter that matters to a process."""
-    common, microphone = _documented()
-    if executable == 'microphone':
-        return {
-            name: (default, common[name][1] if text == 'As above.' else text)
-            for name, (default, text) in microphone.items()
-        }
-    return {name: found for name, found in common.items() if _matters(name, executable)}
+    records = MICROPHONE_RECORDS if executable == 'microphone' else RECORDS
+    return {
+        name: (written(record.default), explained(record))
+        for name, record in records.items()
+        if executable in ('microphone', 'bringup') or _matters(record, executable)
+    }
 
 
-def _matters(name: str, executable: str) -> bool:
-    if executable == 'bringup':
-        return True
-    sensor = executable.removesuffix('_encoder')
-    for other in SENSORS:
-        if name.startswith((f'{other}_', *OWN.get(other, ()))):
-            return other == sensor
-    return name not in OF_BRINGUP + (OF_ENCODERS if executable == 'predicates' else OF_PREDICATES)
-
-
-@cache
-def _documented() -> tuple[dict[str, tuple[str, str]], dict[str, tuple[str, str]]]:
-    """Default and comment of each parameter in config/parameters.yaml, by its two sections."""
-    sections: list[dict[str, tuple[str, str]]] = []
-    comment: list[str] = []
-    is_new = True
-    for line in shipped('config/parameters.yaml').read_text().splitlines():
-        text = line.strip()
-        if text == f'{VALUES}:':
-            sections.append({})
-            comment = []
-        elif text.startswith('#'):
-            comment = [] if is_new else comment  # parameters of one kind share theirs
-            comment.append(text.lstrip('# '))
-            is_new = False
-        elif sections and (found := re.fullmatch(r'(\w+): (.*)', text)):
-            sections[-1][found[1]] = (found[2], ' '.join(comment))
-            is_new = True
-    common, microphone = sections
-    return common, microphone
+def _matters(record: Record, executable: str) -> bool:
+    if executable == 'predicates':
+        return PREDICATES in record.processes
+    sensors = [MODALITIES[name].sensor for name in record.modalities]
+    return ENCODERS in record.processes and executable.removesuffix('_encoder') in sensors
 
 
 def _encoder(modality: Modality) -> Interface:

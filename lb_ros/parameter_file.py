@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 from yaml import MappingNode, Node, ScalarNode, SequenceNode
 
-from encoders.shipped import shipped
+from lb_ros.parameter_table import MICROPHONE_RECORDS, RECORDS
 
 VALUES = 'ros__parameters'
 EXPECTED = 'expected sections such as "/**: {ros__parameters: {model: lb-mini}}"'
@@ -129,19 +129,18 @@ def typed_node(name: str, node: Node, text: str) -> str:
             return f'{written}.0'
         if kind is str:
             return _string(node, written)
-        if kind is list:
+        if kind is tuple:
             names = [part.strip() for part in node.value.split(',')]
             return f'[{", ".join(_quoted(part) for part in names if part)}]'
-    if kind is list and isinstance(node, SequenceNode) and node.flow_style:
+    if kind is tuple and isinstance(node, SequenceNode) and node.flow_style:
         return f'[{", ".join(_quoted(str(each.value)) for each in node.value)}]'
     return written
 
 
 @cache
 def parameter_types() -> dict[str, type]:
-    """Type of every parameter, by name: bool, int, float, str, or list (of str)."""
-    sections = yaml.safe_load(shipped('config/parameters.yaml').read_text()).values()
-    return {name: type(value) for each in sections for name, value in each[VALUES].items()}
+    """Type of every parameter, by name: bool, int, float, str, or tuple (of str)."""
+    return {name: type(r.default) for name, r in (MICROPHONE_RECORDS | RECORDS).items()}
 
 
 def _sections(path: Path, pattern: str, node: Node) -> Iterator[Section]:

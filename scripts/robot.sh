@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The Python packages that the nodes need beside a ROS 2 from apt, in a virtual environment of their own.
-# Safe to repeat. Source ROS 2 first; before or after `colcon build`.
+# Installs the Python packages of the nodes, next to a ROS 2 from apt, in a separate virtual environment.
+# Source ROS 2 first. Run it before or after `colcon build`; it can be repeated.
 #
 #   scripts/robot.sh cpu      PyTorch for the processor
 #   scripts/robot.sh cuda     PyTorch for NVIDIA GPUs
 #
-# The environment is .venv-robot beside package.xml, or LB_ROS_VENV (set it for `colcon build` as well). It uses
-# apt's NumPy and is on no PYTHONPATH: only the programs of lb_ros run in it.
+# The environment is .venv-robot next to package.xml, or LB_ROS_VENV (set it for `colcon build` as well). It uses
+# apt's NumPy and is not on PYTHONPATH: only the programs of lb_ros run in it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from encoders.errors import ModelSetError, SpaceError
-from encoders.model_sets.encoder import EncoderSet
-from encoders.model_sets.sources import find_set, load_encoders, parse_source
-from train.bags.find import EvaluationDataError, find_bags, refuse_evaluation_bags
-from train.bags.samples import LoadReport, Samples, load_samples
+from encoders.model_sets.sources import find_set, load_encoders
+from train.bags.find import find_bags, refuse_evaluation_bags
+from train.bags.load import load_samples
+from train.bags.samples import Samples
 from train.calibration import cli as calibration_cli
-from train.evaluation import cli as evaluation_cli
-from train.evaluation.evaluate import Vectors, embed_bags
+from train.evaluation import cli as evaluation
 from train.pairs import cli as pairs
-from train.pairs.shards import is_pair_set
 from train.phrasings import Phrasings
 from train.training import cli as contrast
-from train.training.recipe import RecipeError, load_recipe
-
-DEFAULT_CACHE = Path('runs/cache')
+from train.training.recipe import load_recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +52,11 @@ def _add_bind(parser: argparse.ArgumentParser) -> None:
         'example: lb-ros train bind --config config/recipes/lb-mini.yaml '
         '--data bags/ --out runs/mine'
     )
-    parser.add_argument('--config', type=Path, required=True, help='recipe file')
-    parser.add_argument(
-        '--data', type=Path, nargs='+', required=True, help='bags or folders of bags'
-    )
-    parser.add_argument('--val', type=Path, nargs='*', default=[], help='bags to report AUROC on')
-    parser.add_argument('--out', type=Path, required=True, help='folder of checkpoint and result')
-    parser.add_argument(
-        '--start', help='model set to start from, instead of the one in the recipe'
+    contrast.add_run_arguments(
+        parser, data='bags or folders of bags', val='bags to report AUROC on'
     )
     parser.add_argument('--max-minutes', type=float, help='instead of the one in the recipe')
-    parser.add_argument('--resume', action='store_true', help='go on from the checkpoint in --out')
-    parser.add_argument('--tensorboard', action='store_true', help='write event files as well')
-    _add_common(parser)
+    evaluation.add_reading_arguments(parser)
 
 
 def _run_train(args: argparse.Namespace) -> int:
@@ -83,9 +69,7 @@ def _run_bind(args: argparse.Namespace) -> int:
     from train.training.checkpoint import CheckpointError, DivergedError
 
     try:
-        recipe = load_recipe(args.config)
-        changes = {'start': args.start, 'max_minutes': args.max_minutes}
-        recipe = replace(recipe, **{k: v for k, v in changes.items() if v is not None})
+        recipe = load_recipe(args.config, start=args.start, max_minutes=args.max_minutes)
         bags = find_bags(args.data)
         refuse_evaluation_bags(bags)
         data = _load(bags, recipe.modalities, args)
@@ -100,7 +84,7 @@ def _run_bind(args: argparse.Namespace) -> int:
             tensorboard=args.tensorboard,
             provenance=provenance,
         )
-    except (RecipeError, EvaluationDataError, ModelSetError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         return _fail('train', error)
     except (CheckpointError, DivergedError) as error:
         return _fail('train', error, code=1)
@@ -119,7 +103,7 @@ def _add_calibrate(parser: argparse.ArgumentParser) -> None:
         '--data', type=Path, nargs='+', required=True, help='bags with ground truth'
     )
     calibration_cli.add_arguments(parser)
-    _add_common(parser)
+    evaluation.add_reading_arguments(parser)
 
 
 def _run_calibrate(args: argparse.Namespace) -> int:
@@ -130,7 +114,7 @@ def _run_calibrate(args: argparse.Namespace) -> int:
         bags = find_bags(args.data)
         refuse_evaluation_bags(bags)
         encoders = load_encoders(folder)
-        vectors, samples = _embed(encoders, bags, args)
+        vectors, samples = evaluation.embedded(encoders, bags, args)
         phrasings = Phrasings.load('trained')
         embed, space = encoders.text.embed, encoders.text.space
         scores = scores_to_fit(vectors, samples, embed=embed, phrasings=phrasings)
@@ -140,82 +124,17 @@ def _run_calibrate(args: argparse.Namespace) -> int:
             calibration_cli.decide(
                 args, scores, samples, fitted, vectors=vectors, model=folder.name
             )
-    except (EvaluationDataError, ModelSetError, SpaceError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         return _fail('calibrate', error)
     print(f'{len(fitted.names)} predicates calibrated on {len(samples)} moments, in {folder}')
     return 0
 
 
-def _add_eval(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = 'example: lb-ros eval --model lb-mini --data bags/eval --report report.json'
-    parser.add_argument(
-        '--model',
-        default='lb-mini',
-        help='model set, folder of a released checkpoint, or MODALITY=FOLDER,MODALITY=FOLDER',
-    )
-    parser.add_argument(
-        '--data',
-        type=Path,
-        nargs='+',
-        required=True,
-        help='bags with ground truth, a folder of pairs, or the data of --suite',
-    )
-    parser.add_argument('--report', type=Path, help='write all results as JSON')
-    parser.add_argument('--json', action='store_true', help='print them as JSON')
-    evaluation_cli.add_arguments(parser)
-    _add_common(parser)
-
-
-def _run_eval(args: argparse.Namespace) -> int:
-    if args.suite or is_pair_set(args.data[0]):
-        return evaluation_cli.run(args)
-    from train.evaluation.report import evaluate_model_set, print_evaluation
-
-    try:
-        encoders = load_encoders(parse_source(args.model))
-        vectors, samples = _embed(encoders, find_bags(args.data), args)
-        evaluation = evaluate_model_set(encoders, vectors, samples)
-    except (ModelSetError, SpaceError, OSError, ValueError) as error:
-        return _fail('eval', error)
-    described = json.dumps(asdict(evaluation), indent=2)
-    if args.report:
-        args.report.write_text(described + '\n')
-    print(described) if args.json else print_evaluation(evaluation)
-    return 0
-
-
-def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--workers', type=int, default=2, help='processes that read bags')
-    parser.add_argument('--threads', type=int, default=2, help='threads that compute')
-    parser.add_argument('--cache', type=Path, default=DEFAULT_CACHE, help='extracted inputs')
-
-
 def _load(bags: list[Path], configs: dict[str, Any], args: argparse.Namespace) -> Samples:
     torch.set_num_threads(args.threads)
     samples, report = load_samples(bags, configs, cache=args.cache, workers=args.workers)
-    _print_report(report)
-    if not len(samples):
-        raise ValueError('no bag holds ground truth')
+    evaluation.print_load_report(report)
     return samples
-
-
-def _embed(
-    encoders: EncoderSet, bags: list[Path], args: argparse.Namespace
-) -> tuple[Vectors, Samples]:
-    torch.set_num_threads(args.threads)
-    vectors, samples, report = embed_bags(
-        encoders.encoders, bags, cache=args.cache, workers=args.workers
-    )
-    _print_report(report)
-    if not len(samples):
-        raise ValueError('no bag holds ground truth')
-    return vectors, samples
-
-
-def _print_report(report: LoadReport) -> None:
-    for line in report.problems:
-        print(line, file=sys.stderr)
-    print(f'{report.moments} moments from {report.bags} bags', file=sys.stderr)
 
 
 def _fail(command: str, error: Exception, *, code: int = 2) -> int:
@@ -226,7 +145,9 @@ def _fail(command: str, error: Exception, *, code: int = 2) -> int:
 COMMANDS: dict[str, Command] = {
     'train': Command('train encoders from bags', _add_train, _run_train),
     'calibrate': Command('fit probabilities from labelled bags', _add_calibrate, _run_calibrate),
-    'eval': Command('measure a model set on labelled bags', _add_eval, _run_eval),
+    'eval': Command(
+        'measure a model set on labelled bags', evaluation.add_arguments, evaluation.run
+    ),
 }
 
 

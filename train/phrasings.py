@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-import yaml
+from pydantic import AfterValidator, Field
+from pydantic.dataclasses import dataclass
 
 from encoders.shipped import shipped
+from train.validated import STRICT, read_record
 
 FACT = re.compile(r'^\s*(?P<relation>[\w ]+?)\s*\((?P<arguments>[^()]*)\)\s*$')
 SLOTS = ('x', 'y')
@@ -53,7 +55,19 @@ class Fact:
         return cls(found['relation'], arguments)
 
 
-@dataclass(frozen=True, slots=True)
+def _with_known_slots(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    if not patterns:
+        raise ValueError('must have at least one pattern')
+    for pattern in patterns:
+        if not set(re.findall(r'\{(\w*)\}', pattern)) <= set(SLOTS):
+            raise ValueError(f'unknown slot in {pattern!r}, expected {{x}} or {{y}}')
+    return patterns
+
+
+Patterns = Annotated[tuple[str, ...], AfterValidator(_with_known_slots)]
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Wording:
     """Sentence patterns of one relation.
 
@@ -63,9 +77,9 @@ class Wording:
         kinds: Further patterns that apply when the first argument contains the key as a word.
     """
 
-    positive: tuple[str, ...]
-    negative: tuple[str, ...]
-    kinds: Mapping[str, Wording] = field(default_factory=dict)
+    positive: Patterns
+    negative: Patterns
+    kinds: Mapping[str, Wording] = Field(default_factory=dict)
 
     def for_argument(self, argument: str) -> Wording:
         """All patterns that fit an argument, those of its kinds included."""
@@ -85,7 +99,7 @@ class Sentences:
     negative: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Phrasings:
     """All wordings of one file.
 
@@ -96,8 +110,8 @@ class Phrasings:
     """
 
     relations: Mapping[str, Wording]
-    objects: Mapping[str, tuple[str, ...]]
-    names: tuple[str, ...] = ('a {x}',)
+    objects: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    names: Patterns = ('a {x}',)
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> Phrasings:
@@ -105,25 +119,13 @@ class Phrasings:
 
         Raises:
             FileNotFoundError: There is no such file.
-            ValueError: A relation lacks positive or negative patterns, or has an unknown key or
-            slot.
+            InvalidRecordError: A relation lacks positive or negative patterns, or has an unknown
+                key or slot: a line for each, with file, line and key.
         """
         path = Path(name_or_path)
         if not path.suffix:
             path = shipped(f'config/phrasings/{name_or_path}.yaml')
-        try:
-            loaded = yaml.safe_load(path.read_text())
-        except yaml.YAMLError as error:
-            raise ValueError(f'{path}: {" ".join(str(error).split())}') from error
-        if not isinstance(loaded, dict) or not isinstance(loaded.get('relations'), dict):
-            raise ValueError(f'{path}: expected a mapping with the key `relations`')
-        relations = {
-            str(name): _wording(entry, f'{path}: relation {name!r}')
-            for name, entry in loaded['relations'].items()
-        }
-        objects = {str(k): tuple(v) for k, v in (loaded.get('objects') or {}).items()}
-        names = _patterns(loaded.get('names') or ['a {x}'], 'name', str(path))
-        return cls(relations, objects, names)
+        return read_record(path, cls)
 
     def knows(self, predicate: str) -> bool:
         """Whether there are sentences for this predicate."""
@@ -185,36 +187,6 @@ class Phrasings:
 def _noun(argument: str) -> str:
     """The noun phrase of an argument: programs write `the_top_drawer`, and patterns an article."""
     return re.sub(r'^(?:the|an?) ', '', argument.replace('_', ' ').strip(), flags=re.I)
-
-
-def _wording(entry: object, where: str) -> Wording:
-    if not isinstance(entry, Mapping):
-        raise ValueError(f'{where}: expected lists of positive and negative patterns')
-    unknown = set(entry) - {'positive', 'negative', 'kinds'}
-    if unknown:
-        raise ValueError(f'{where}: unknown key {sorted(unknown)[0]!r}')
-    positive, negative = (_patterns(entry.get(side), side, where) for side in SIDES)
-    kinds = entry.get('kinds') or {}
-    if not isinstance(kinds, Mapping):
-        raise ValueError(f'{where}: kinds must map a word to patterns')
-    return Wording(
-        positive,
-        negative,
-        {str(kind): _wording(extra, f'{where}, kind {kind!r}') for kind, extra in kinds.items()},
-    )
-
-
-SIDES = ('positive', 'negative')
-
-
-def _patterns(patterns: object, side: str, where: str) -> tuple[str, ...]:
-    if not isinstance(patterns, list) or not patterns:
-        raise ValueError(f'{where}: needs a list of {side} patterns')
-    for pattern in patterns:
-        slots = set(re.findall(r'\{(\w*)\}', str(pattern)))
-        if not slots <= set(SLOTS):
-            raise ValueError(f'{where}: unknown slot in {pattern!r}, expected {{x}} or {{y}}')
-    return tuple(str(pattern) for pattern in patterns)
 
 
 def _fill_all(patterns: tuple[str, ...], fillings: list[dict[str, str]]) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
-"""From messages to arrays, without ROS: any object with a message's fields will do.
+"""Messages to arrays, without ROS: any object with the fields of a message is accepted.
 
-The same functions serve live nodes (rclpy messages) and bags (rosbags messages).
+Live nodes (rclpy messages) and bag readers (rosbags messages) use the same functions.
 """
 
 from encoders.decode.audio import AudioOptions, DecodedAudio, decode_audio

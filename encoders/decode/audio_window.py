@@ -1,4 +1,4 @@
-"""The last seconds of sound, put together from chunks by their stamps."""
+"""The last seconds of audio, assembled from chunks by their stamps."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_GAP_S = 0.05
-# Arrival times of chunks without stamps jitter with the load of the machine.
+# Arrival times of chunks without stamps vary with the load of the machine.
 MAX_UNSTAMPED_GAP_S = 0.5
-# The device's clock is not the computer's: follow the stamps slowly, so that drift is no gap.
+# The clock of the device is not that of the computer: follow the stamps slowly, so that drift
+# does not appear as a gap.
 FOLLOW_SHARE = 0.05
-# What a sound encoder is given at most; longer than the stretch any of them uses.
+# Longest window for an audio encoder; longer than any encoder uses.
 WINDOW_S = 2.5
-# Windows end on this grid of their stream, at most so much before its newest sample: every sound
-# encoder hears in steps of it, and a step that two windows have in common is computed once.
+# Windows end on this grid of their stream, at most one step before its newest sample. Audio
+# encoders have this hop, so that frames common to two windows are computed once.
 GRID_MS = 10
 
 
@@ -24,8 +25,8 @@ GRID_MS = 10
 class Window:
     """`wave` `[channels, samples]`; `start_ns` is the time of its first sample.
 
-    `first` is the number of that sample in its stream. Numbers go on where the stream starts anew:
-    none is used twice.
+    `first` is the number of that sample in its stream. Numbers continue when the stream restarts,
+    so none is used twice.
     """
 
     wave: NDArray[Any]
@@ -45,7 +46,7 @@ class Window:
         return self.first + int(self.wave.shape[1])
 
     def part(self, start: int, stop: int) -> Window:
-        """Its samples from number `start` to before `stop`, as far as it has them; a view."""
+        """The samples from number `start` to before `stop`, as far as available; a view."""
         skipped = max(0, start - self.first)
         wave = self.wave[:, skipped : stop - self.first]
         start_ns = self.start_ns + round(skipped * 1e9 / self.rate_hz)
@@ -55,13 +56,13 @@ class Window:
 class AudioWindow:
     """Keeps the newest `length_s` of a stream of chunks.
 
-    A chunk that does not follow on the last one (a gap, a jump back in time, another rate, kind of
-    sample or number of channels) starts anew: sound from two sides of a gap must not be heard as
-    one.
+    A chunk that does not continue the last one (a gap, a jump back in time, another rate, sample
+    type or number of channels) starts a new window, because audio from both sides of a gap must
+    not be combined.
 
     Attributes:
-        restarts: How often that happened.
-        why: The reason of the last time.
+        restarts: Number of new windows.
+        why: Reason of the last one.
     """
 
     def __init__(self, length_s: float) -> None:
@@ -76,7 +77,7 @@ class AudioWindow:
     def add(
         self, wave: NDArray[Any], *, rate_hz: int, start_ns: int, stamped: bool = True
     ) -> Window:
-        """Add a chunk `[channels, samples]` from `start_ns` on; returns the window so far."""
+        """Add a chunk `[channels, samples]` that starts at `start_ns`; returns the window."""
         heard, step = self._heard, _grid(rate_hz)
         why = '' if heard is None else _why_not(heard, wave, rate_hz, start_ns, stamped)
         first = -(-self._unused // step) * step
@@ -91,19 +92,19 @@ class AudioWindow:
         self._unused = heard.end
         stop = heard.end - heard.end % step
         kept = heard.part(stop - round(self._length_s * rate_hz), heard.end)
-        # A copy: a view would keep the longer wave alive.
+        # A copy, because a view would keep the longer wave in memory.
         self._heard = kept if kept.first == first else replace(kept, wave=kept.wave.copy())
         return self._heard.part(kept.first, stop) if stop > kept.first else self._heard
 
     def until(self, end_ns: int, *, length_s: float | None = None) -> Window | None:
-        """The window that `add` would have returned at a moment of the sound that is kept.
+        """The window that `add` would have returned at an earlier time.
 
         Args:
-            end_ns: The moment.
-            length_s: Of the window; the usual one where None.
+            end_ns: End of the window.
+            length_s: Length of the window; None for the usual one.
 
         Returns:
-            None where no sound is kept from before that moment.
+            The window, or None if no audio from before that time is kept.
         """
         heard = self._heard
         if heard is None:
@@ -117,12 +118,12 @@ class AudioWindow:
         return heard.part(stop - length, stop)
 
     def forget(self) -> None:
-        """Begin anew with the next chunk, without calling it a gap."""
+        """Start a new window with the next chunk, without counting a restart."""
         self._heard = None
 
 
 def _grid(rate_hz: int) -> int:
-    """Samples of `GRID_MS`; 1 where that is no whole number."""
+    """Samples in `GRID_MS`; 1 if that is not an integer."""
     samples, rest = divmod(rate_hz * GRID_MS, 1000)
     return samples if samples and not rest else 1
 
@@ -130,7 +131,7 @@ def _grid(rate_hz: int) -> int:
 def _why_not(
     window: Window, wave: NDArray[Any], rate_hz: int, start_ns: int, stamped: bool
 ) -> str:
-    """Why a chunk does not follow; empty where it does."""
+    """Why a chunk does not continue the window; empty if it does."""
     if window.rate_hz != rate_hz:
         return f'the rate changed from {window.rate_hz} to {rate_hz} Hz'
     if len(window.wave) != len(wave):

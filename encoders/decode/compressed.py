@@ -58,9 +58,10 @@ def decode_compressed(
     if is_colour:
         return _colour(data, description, notes)
     array = _picture(data, cv2.IMREAD_UNCHANGED, description)
-    if modality == 'infrared' and array.ndim == 3 and _is_grey(array):
+    pixels = MODALITIES[modality].pixels
+    if pixels == 'infrared' and array.ndim == 3 and _is_grey(array):
         array = np.ascontiguousarray(array[..., 0])
-    wanted = (np.uint16,) if modality == 'depth' else (np.uint8, np.uint16)
+    wanted = (np.uint16,) if pixels == 'depth' else (np.uint8, np.uint16)
     if array.ndim != 2 or array.dtype not in wanted:
         names = ' or '.join(np.dtype(kind).name for kind in wanted)
         raise DecodeError(

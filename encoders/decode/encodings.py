@@ -1,4 +1,4 @@
-"""The table of raw image encodings, named as in sensor_msgs/image_encodings.hpp and by drivers."""
+"""Table of raw image encodings, with the names of sensor_msgs/image_encodings.hpp and drivers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ RAW_ENCODINGS: dict[str, tuple[str, int]] = {
     'bayer_gbrg16': ('u2', 1), 'bayer_grbg16': ('u2', 1),
     'nv12': ('u1', 1), 'nv21': ('u1', 1),
 }  # fmt: skip
-# Half as many rows again follow, of both colours at a quarter of the resolution.
+# Followed by half as many rows with both chroma planes at a quarter of the resolution.
 PLANAR = ('nv12', 'nv21')
-# 8UC3 and 8UC4 carry OpenCV's order, which is BGR.
+# 8UC3 and 8UC4 have OpenCV's channel order, BGR.
 TO_RGB: dict[str, int] = {
     'bgr8': cv2.COLOR_BGR2RGB, '8UC3': cv2.COLOR_BGR2RGB, 'bgr16': cv2.COLOR_BGR2RGB,
     'rgba8': cv2.COLOR_RGBA2RGB, 'bgra8': cv2.COLOR_BGRA2RGB, '8UC4': cv2.COLOR_BGRA2RGB,
@@ -27,14 +27,14 @@ TO_RGB: dict[str, int] = {
     'mono8': cv2.COLOR_GRAY2RGB, '8UC1': cv2.COLOR_GRAY2RGB, 'mono16': cv2.COLOR_GRAY2RGB,
     'yuv422': cv2.COLOR_YUV2RGB_UYVY, 'uyvy': cv2.COLOR_YUV2RGB_UYVY,
     'yuv422_yuy2': cv2.COLOR_YUV2RGB_YUY2, 'yuyv': cv2.COLOR_YUV2RGB_YUY2,
-    # OpenCV names a Bayer pattern by its second row, ROS by its first.
+    # OpenCV names a Bayer pattern by its second row, ROS by its first row.
     'bayer_rggb8': cv2.COLOR_BayerBG2RGB, 'bayer_bggr8': cv2.COLOR_BayerRG2RGB,
     'bayer_gbrg8': cv2.COLOR_BayerGR2RGB, 'bayer_grbg8': cv2.COLOR_BayerGB2RGB,
     'bayer_rggb16': cv2.COLOR_BayerBG2RGB, 'bayer_bggr16': cv2.COLOR_BayerRG2RGB,
     'bayer_gbrg16': cv2.COLOR_BayerGR2RGB, 'bayer_grbg16': cv2.COLOR_BayerGB2RGB,
     'nv12': cv2.COLOR_YUV2RGB_NV12, 'nv21': cv2.COLOR_YUV2RGB_NV21,
 }  # fmt: skip
-# By what a modality's pictures hold.
+# By the content of a modality's images.
 ACCEPTED: dict[str, tuple[str, ...]] = {
     'colour': ('rgb8', 'rgb16', *TO_RGB),
     'depth': ('16UC1', '32FC1', '64FC1'),

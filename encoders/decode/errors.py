@@ -1,14 +1,14 @@
-"""What goes wrong when a message is not what it says."""
+"""The error for messages that cannot be decoded."""
 
 from __future__ import annotations
 
 
 class DecodeError(ValueError):
-    """A message cannot be turned into an array; the text says what was found and what would do.
+    """A message cannot be decoded; the text names what was found and what is expected.
 
     Attributes:
-        fault: In one word: `encoding` (unknown, or of another sensor), `size` (the bytes do not
-            fit what the message says) or `content` (damaged, or without a single valid value).
+        fault: `encoding` (unknown, or of another sensor), `size` (the bytes do not match the
+            fields of the message) or `content` (damaged, or without a valid value).
     """
 
     def __init__(self, text: str, *, fault: str = 'content') -> None:

@@ -62,7 +62,7 @@ def decode_image(message: Any, *, modality: str, options: ImageOptions = PLAIN) 
     else:
         kind = type(message).__name__
         raise DecodeError(f'{kind} is neither an Image nor a CompressedImage', fault='encoding')
-    if modality == 'infrared':
+    if MODALITIES[modality].pixels == 'infrared':
         array = as_infrared(array, options)
     if modality == 'depth':
         array = depth_unit(array, notes)
@@ -73,7 +73,7 @@ def _raw(message: Any, modality: str, options: ImageOptions, notes: list[str]) -
     encoding = str(message.encoding)
     pixels = MODALITIES[modality].pixels
     accepted = ACCEPTED[pixels]
-    if modality == 'depth' and options.mono16_is_depth:
+    if pixels == 'depth' and options.mono16_is_depth:
         accepted = (*accepted, 'mono16')
     if encoding not in accepted:
         hint = '; mono16_is_depth allows mono16' if (modality, encoding) == HINTED else ''

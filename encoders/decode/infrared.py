@@ -1,4 +1,4 @@
-"""Infrared counts of any camera to the two forms that encoders take."""
+"""Infrared counts of any camera to the two forms that encoders accept."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from encoders.decode.options import CENTIKELVIN, NEAR, ImageOptions
 
 
 def as_infrared(array: NDArray[Any], options: ImageOptions) -> NDArray[Any]:
-    """uint16 centikelvin where the counts are temperatures, else uint8 grey; `[H, W]`.
+    """uint16 centikelvin if the counts are temperatures, else uint8 grey; `[H, W]`.
 
     Args:
         array: `[H, W]`: uint8 grey (no temperature), uint16 counts, or float kelvin.
-        options: What the counts mean.
+        options: Meaning of the counts.
 
     Returns:
-        A view of `array` where nothing has to be converted. In centikelvin, 0 is a dead pixel.
+        A view of `array` if no conversion is needed. In centikelvin, 0 is a dead pixel.
 
     Raises:
-        DecodeError: Nothing is left beside the telemetry, or float pixels in near infrared.
+        DecodeError: There are only telemetry rows, or float pixels in near infrared.
     """
     if options.telemetry_rows:
         if options.telemetry_rows >= len(array):

@@ -1,4 +1,4 @@
-"""Tell mp3 from PCM: drivers send either in the same message type, and mp3 by default."""
+"""Distinguishes mp3 from PCM: drivers send both in the same message type, mp3 by default."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ RATES_HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000
 
 
 def is_mp3(raw: bytes) -> bool:
-    """Whether these bytes are whole mp3 frames, or begin with their tag."""
+    """Whether these bytes are complete mp3 frames, or start with an ID3 tag."""
     if raw.startswith(b'ID3'):
         return True
     at = 0
@@ -23,7 +23,7 @@ def is_mp3(raw: bytes) -> bool:
 
 
 def _frame_bytes(header: bytes) -> int:
-    """Length of the frame with this header (ISO 11172-3, 2.4.2.3); 0 where it is none."""
+    """Length of the frame with this header (ISO 11172-3, 2.4.2.3); 0 if it is invalid."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE6 != 0xE2:
         return 0
     version, rate, speed = (header[1] >> 3) & 3, (header[2] >> 2) & 3, header[2] >> 4

@@ -1,4 +1,4 @@
-"""What a message cannot say about itself and a person must."""
+"""Properties of images that messages do not contain and users must set."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ CENTIKELVIN = 0.01
 
 @dataclass(frozen=True, slots=True)
 class ImageOptions:
-    """How to read images whose encoding leaves something open.
+    """Interpretation of images whose encoding is ambiguous.
 
     Attributes:
-        mono16_is_depth: Take `mono16` as depth in millimetres; it is also what grey cameras send.
-        infrared_kind: `thermal` (heat, long wave) or `near_infrared` (light that the sensor's own
-            lamp throws, like a grey photograph; it knows nothing of heat).
-        kelvin_per_count: Of 16-bit thermal counts, 0 where they are no temperature. FLIR Lepton
-            and Boson with TLinear: 0.01 in high gain, 0.1 in low gain. Optris: 0.1.
-        kelvin_at_zero: Temperature of count 0. Optris, which counts from -100 degrees: 173.15.
-        low_count, high_count: Become black and white where 16-bit counts are no temperature.
-        telemetry_rows: Rows at the bottom of an infrared image that hold no picture.
+        mono16_is_depth: Interpret `mono16` as depth in millimetres; grey cameras also use it.
+        infrared_kind: `thermal` (heat, long wave) or `near_infrared` (reflected light, as in a
+            grey photograph; does not show heat).
+        kelvin_per_count: Kelvin per 16-bit thermal count; 0 if counts are not temperatures. FLIR
+            Lepton and Boson with TLinear: 0.01 in high gain, 0.1 in low gain. Optris: 0.1.
+        kelvin_at_zero: Temperature of count 0, kelvin. Optris, which starts at -100 degrees:
+            173.15.
+        low_count, high_count: Counts that become black and white if 16-bit counts are not
+            temperatures.
+        telemetry_rows: Rows with telemetry at the bottom of an infrared image.
 
     Raises:
         ValueError: A value is out of range.

@@ -1,4 +1,4 @@
-"""The bytes of a message field, wherever the message keeps them."""
+"""The bytes of a message field, in host or device memory."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from encoders.decode.errors import DecodeError
 
 
 def bytes_of(field: Any) -> NDArray[np.uint8]:
-    """View a `uint8[]` field, or copy it to the host where its memory is on a device.
+    """View a `uint8[]` field, or copy it to the host if its memory is on a device.
 
-    Since ROS 2 Lyrical such a field may be a `rosidl_buffer.Buffer`, which has no buffer protocol:
-    its `to_bytes()` copies from whatever memory its `backend_type` names.
+    Since ROS 2 Lyrical such a field may be a `rosidl_buffer.Buffer`, which does not implement the
+    buffer protocol; its `to_bytes()` copies from the memory that `backend_type` names.
 
     Returns:
         uint8 `[n]`.
 
     Raises:
-        DecodeError: The field cannot be read on the host; the text names its kind and a remedy.
+        DecodeError: The field cannot be read on the host; the text names its type and a remedy.
     """
     try:
         view = memoryview(field)
@@ -37,7 +37,7 @@ def _host_copy(field: Any) -> bytes:
         raise DecodeError(f'the data are a {where}, expected bytes or a rosidl_buffer.Buffer')
     try:
         return bytes(field.to_bytes())
-    except Exception as error:  # a backend may raise anything; the node goes on with the next one
+    except Exception as error:  # a backend may raise any error; the node continues
         raise DecodeError(
             f'the data are a {where} and cannot be copied to the host ({error}): let the driver '
             f'publish from CPU memory'

@@ -1,7 +1,8 @@
-"""RVL, the lossless code of depth images (Wilson 2017, "Fast lossless depth image compression").
+"""RVL, lossless compression of depth images.
 
-Numbers are written in nibbles of three bits and a continuation bit, eight to a 32-bit word. The
-picture is runs of zeros and runs of differences to the value before.
+Wilson 2017, "Fast lossless depth image compression". Numbers are coded in nibbles of three bits
+and a continuation bit, eight per 32-bit word. An image consists of runs of zeros and runs of
+differences to the previous value.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from numpy.typing import NDArray
 
 from encoders.decode.errors import DecodeError
 
-# A zigzag coded difference of 16-bit values and a run of the largest picture both fit into these.
+# Enough for a zigzag-coded difference of 16-bit values and for a run of the largest image.
 MAX_NIBBLES = 10
 
 
 def decode_rvl(raw: bytes, *, max_pixels: int) -> NDArray[np.uint16]:
-    """uint16 `[rows, columns]` from the size (two uint32) and the code.
+    """Decode uint16 `[rows, columns]` from the size (two uint32) and the code.
 
     Raises:
         DecodeError: The size is impossible, or the code ends early or overflows.
@@ -29,7 +30,7 @@ def decode_rvl(raw: bytes, *, max_pixels: int) -> NDArray[np.uint16]:
     if not 0 < columns * rows <= max_pixels:
         raise DecodeError(f'rvl: impossible size {columns}x{rows}', fault='size')
     words = np.frombuffer(raw[8 : 8 + (len(raw) - 8) // 4 * 4], '<u4')
-    # A pixel takes at most six nibbles and a run of one two more; the rest is not looked at.
+    # A pixel takes at most six nibbles, and a run of one two more; the rest is ignored.
     words = words[: columns * rows + 2]
     shifts = np.arange(28, -4, -4, dtype=np.uint32)
     nibbles = ((words[:, None] >> shifts) & 0xF).astype(np.uint8).ravel()
@@ -44,7 +45,7 @@ def _numbers(nibbles: NDArray[np.uint8]) -> NDArray[np.int64]:
         return np.zeros(0, np.int64)
     starts = np.concatenate([[0], ends[:-1] + 1])
     lengths = ends - starts + 1
-    # Overlong numbers are damage; they become -1 and are refused where they are used.
+    # Overlong numbers are damaged; they become -1 and are refused when used.
     place = np.minimum(np.arange(ends[-1] + 1) - np.repeat(starts, lengths), MAX_NIBBLES)
     parts = (nibbles[: ends[-1] + 1] & 7).astype(np.int64) << (3 * place)
     numbers = np.add.reduceat(parts, starts)
@@ -70,6 +71,6 @@ def _pixels(numbers: NDArray[np.int64], count: int) -> NDArray[np.uint16]:
             previous = int(run[-1]) & 0xFFFF
             at += values
             cursor += values
-        elif not zeros:  # no coder writes it, and it could go on for as long as the message is
+        elif not zeros:  # no encoder writes it, and a message could consist of many
             raise DecodeError('rvl: an empty run', fault='size')
     return pixels

@@ -221,9 +221,12 @@ class AudioStream:
         self._window = AudioWindow(length_s)
         self._kept_ns = round((length_s + SPARE_S) * 1e9)
         self._pending: deque[_Chunk] = deque()
-        self._count = 0
         self._encoded_ns = -ENCODED_PAUSE_NS
         self._repaired = ''
+        # Numbers of chunks: of the newest, of the last one to be decoded, and of the newest one
+        # before time jumped.
+        self._count = self._decoded = self._forgotten = 0
+        # Nothing is decoded under it: `add` is called on the thread that serves all sensors.
         self._lock = threading.Lock()
 
     def add(self, message: Any, *, stamp_ns: int, stamped: bool = True) -> Cut:
@@ -233,7 +236,6 @@ class AudioStream:
             self._pending.append(_Chunk(self._count, message, stamp_ns, stamped))
             while self._pending[0].stamp_ns < stamp_ns - self._kept_ns:
                 self._pending.popleft()
-                self._window.forget()  # what follows is no gap
             return Cut(stamp_ns, self._count)
 
     def window(self, cut: Cut, *, frames: int = 1, known: Container[int] = ()) -> Window:
@@ -241,20 +243,20 @@ class AudioStream:
 
         An earlier chunk that cannot be decoded is a gap, which `fault` reports.
         """
-        with self._lock:
-            before, fault = self._window.restarts, None
-            self._repaired = ''
-            while self._pending and self._pending[0].number < cut.content:
-                try:
-                    self._join(self._pending.popleft())
-                except DecodeError as error:
-                    fault = (error.fault, str(error))
-            if not self._pending or self._pending[0].number != cut.content:
-                raise DecodeError('was decoded before, or its stream began again', fault='order')
-            sound = self._join(self._pending.popleft())
-            if fault is None and self._window.restarts > before:
-                fault = ('gap', f'{self._window.why}; the window begins again')
-            fault = fault or _repaired(self._repaired)
+        chunks = self._until(cut.content)
+        if not chunks:
+            raise _out_of_order()
+        before, fault = self._window.restarts, None
+        self._repaired = ''
+        for chunk in chunks[:-1]:
+            try:
+                self._join(chunk)
+            except DecodeError as error:
+                fault = (error.fault, str(error))
+        sound = self._join(chunks[-1])
+        if fault is None and self._window.restarts > before:
+            fault = ('gap', f'{self._window.why}; the window begins again')
+        fault = fault or _repaired(self._repaired)
         return _sound_window(sound, fault)
 
     def until(self, end_ns: int, *, length_s: float | None = None) -> Window | None:
@@ -275,8 +277,18 @@ class AudioStream:
         with self._lock:
             self._window.forget()
             self._pending.clear()
+            self._forgotten = self._count
+
+    def _until(self, number: int) -> list[_Chunk]:
+        """Take the chunks up to a number."""
+        chunks = []
+        with self._lock:
+            while self._pending and self._pending[0].number <= number:
+                chunks.append(self._pending.popleft())
+        return chunks
 
     def _join(self, chunk: _Chunk) -> Sound:
+        before, self._decoded = self._decoded, chunk.number
         try:
             decoded = decode_audio(
                 chunk.message,
@@ -295,9 +307,18 @@ class AudioStream:
         # Without a stamp, a chunk ends when it arrives.
         length_ns = round(decoded.wave.shape[1] * 1e9 / decoded.rate_hz)
         start_ns = chunk.stamp_ns if chunk.stamped else chunk.stamp_ns - length_ns
-        return self._window.add(
-            decoded.wave, rate_hz=decoded.rate_hz, start_ns=start_ns, stamped=chunk.stamped
-        )
+        with self._lock:
+            if chunk.number <= self._forgotten:
+                raise _out_of_order()
+            if chunk.number > before + 1:  # those between were too old to wait, which is no gap
+                self._window.forget()
+            return self._window.add(
+                decoded.wave, rate_hz=decoded.rate_hz, start_ns=start_ns, stamped=chunk.stamped
+            )
+
+
+def _out_of_order() -> DecodeError:
+    return DecodeError('was decoded before, or its stream began again', fault='order')
 
 
 def _repaired(line: str) -> tuple[str, str] | None:

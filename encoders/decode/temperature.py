@@ -1,9 +1,9 @@
-"""Whether an infrared picture shows temperatures: 8 bits, automatic gain, implausible counts.
+"""Detects infrared images without temperatures: 8 bits, automatic gain, implausible counts.
 
-A calibrated "the stove is hot" needs the same count for the same temperature in every picture. An
-8-bit picture, and one that the camera stretches to its own coldest and hottest pixel, has no such
-scale: the wall gets brighter when the stove is switched off. Such pictures still decode well, so
-that only their values show what they are.
+A calibrated "the stove is hot" needs the same count for the same temperature in every image.
+8-bit images, and images that the camera stretches to their coldest and hottest pixel, have no such
+scale: the wall gets brighter when the stove is switched off. Such images decode without errors;
+only their values reveal them.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from numpy.typing import NDArray
 
 from encoders.decode.options import CENTIKELVIN, NEAR, ImageOptions
 
-# The median of what a robot looks at. Raw counts of a Lepton (14 bits, below 164 K), degrees
-# Celsius or Fahrenheit and tenths of a kelvin are far below, a factor of ten too much is above.
+# Range of the median temperature of an image. Raw counts of a Lepton (14 bits, below 164 K),
+# degrees Celsius or Fahrenheit and tenths of a kelvin are far below; a factor of 10 too much is
+# above.
 MIN_MEDIAN_K, MAX_MEDIAN_K = 233.15, 423.15
-# Nothing that a robot meets is colder than this, not even the clear sky; a picture that is
-# stretched to 16 bits has its darker quarter below.
+# Nothing around a robot is colder than this, not even the clear sky. In an image stretched to 16
+# bits, the darker quarter is below.
 COLDEST_K, COLD_SHARE = 173.15, 0.005
 TOP = 65535
-# As many pixels at either end define a stretched scale; a hot object beyond the scale has more.
+# A stretched image has few pixels at either end of the scale; a hot object beyond it has more.
 FEW_PIXELS = 3
-SAMPLE_STEP = 4  # every fourth row and column are enough for statistics of large pictures
+SAMPLE_STEP = 4  # use every fourth row and column for statistics of large images
 LARGE = 1 << 14  # pixels
-# Ambient temperature, for guesses at a unit.
+# Range of ambient temperatures, to guess the unit.
 MIN_AMBIENT_K, MAX_AMBIENT_K = 263.15, 323.15
 # Unit -> kelvin per count and kelvin at count 0.
 UNITS: dict[str, tuple[float, float]] = {
@@ -45,12 +46,12 @@ PLAIN = ImageOptions()
 
 @dataclass(frozen=True, slots=True)
 class Objection:
-    """Why a sample is no evidence for predicates although it can be encoded.
+    """Why a sample does not count as evidence although it can be encoded.
 
     Attributes:
-        fault: Kind, for counters.
-        reason: For the reasons of a score; a few words that name what is wrong.
-        remedy: What to change, as a clause.
+        fault: Kind of fault, for counters.
+        reason: The problem in a few words, for the reasons of a score.
+        remedy: The remedy, as a clause.
     """
 
     fault: str
@@ -59,21 +60,20 @@ class Objection:
 
     @property
     def line(self) -> str:
-        """For logs and reports."""
+        """One line for logs and reports."""
         return f'{self.reason}: predicates do not count it; {self.remedy}'
 
 
 def temperature_objection(raw: NDArray[Any], options: ImageOptions = PLAIN) -> Objection | None:
-    """Why a decoded infrared picture shows no temperatures, or None where it may.
+    """Why a decoded infrared image shows no temperatures; None if it may show them.
 
-    Each picture is judged by itself, so that live nodes and offline programs agree. What cannot be
-    seen in a single picture is not detected: raw counts that happen to be plausible as
-    temperatures.
+    Each image is judged separately, so that live nodes and offline programs agree. Raw counts that
+    are plausible as temperatures cannot be detected in a single image.
 
     Args:
-        raw: `[H, W]` as `decode_image` returns it: uint8 grey, or uint16 centikelvin in which 0 is
-            a dead pixel.
-        options: With which it was decoded.
+        raw: `[H, W]` as returned by `decode_image`: uint8 grey, or uint16 centikelvin, in which 0
+            is a dead pixel.
+        options: Options with which it was decoded.
     """
     if raw.dtype == np.uint8:
         return _grey_objection(options)
@@ -83,7 +83,7 @@ def temperature_objection(raw: NDArray[Any], options: ImageOptions = PLAIN) -> O
     some = raw[::step, ::step]
     alive = some[some > 0]
     if not alive.size:
-        return None  # without a valid pixel it does not become an embedding at all
+        return None  # images without a valid pixel are not encoded
     if _is_stretched(raw, some, alive):
         return Objection(
             'temperature',
@@ -106,7 +106,7 @@ def _grey_objection(options: ImageOptions) -> Objection:
 
 
 def _is_stretched(raw: NDArray[Any], some: NDArray[Any], alive: NDArray[Any]) -> bool:
-    """Whether the values are those of a picture that was stretched to 16 bits."""
+    """Whether the values are those of an image that was stretched to 16 bits."""
     span = int(some.max()) - int(some.min())
     if span >= 512 and not ((some & 0xFF).any() and (some % 257).any()):
         return True  # 8 bits, shifted or repeated
@@ -119,10 +119,10 @@ def _is_stretched(raw: NDArray[Any], some: NDArray[Any], alive: NDArray[Any]) ->
 
 
 def _implausible(alive: NDArray[Any], options: ImageOptions) -> Objection | None:
-    """An objection to counts that cannot be temperatures. Saturated pixels are left out."""
+    """An objection to counts that cannot be temperatures. Saturated pixels are ignored."""
     measured = alive[alive < TOP]
     if not measured.size:
-        # Everything beyond the scale: a factor too large, or nothing but a very hot surface.
+        # All pixels are beyond the scale: the factor is too large, or the surface is very hot.
         median_k = TOP * CENTIKELVIN
     else:
         median_k = float(np.median(measured)) * CENTIKELVIN
@@ -144,7 +144,7 @@ def _implausible(alive: NDArray[Any], options: ImageOptions) -> Objection | None
 
 
 def _unit_remedy(median_k: float, options: ImageOptions) -> str:
-    """What to set, with the units in which the median would be an ambient temperature."""
+    """The settings to change, and units in which the median would be an ambient temperature."""
     wanted = 'set infrared_kelvin_per_count and infrared_kelvin_at_zero'
     if (options.kelvin_per_count, options.kelvin_at_zero) != (CENTIKELVIN, 0.0):
         given = f'{options.kelvin_per_count} and {options.kelvin_at_zero}'

@@ -1,7 +1,7 @@
-"""Tensors of a checkpoint in any layout that LanguageBind's releases and training write.
+"""Reads checkpoints in all layouts of LanguageBind's releases and training.
 
-Names become those of the plain, released state dictionary: LoRA matrices are `...lora_A` and
-`...lora_B`, wrappers of peft and of distributed training are gone.
+Tensors get their names in the plain, released state dictionary: LoRA matrices are `...lora_A` and
+`...lora_B`, without the prefixes of peft and distributed training.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _LAYER = re.compile(r'\.layers\.(\d+)\.')
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Tensors under their plain names.
+    """Tensors with their plain names.
 
     Attributes:
         path: The file, for messages.
-        tensors: By plain name.
+        tensors: Tensors by plain name.
         original: Plain name to the name in the file.
     """
 
@@ -44,11 +44,11 @@ class Checkpoint:
     original: dict[str, str]
 
     def lora_rank(self, stated: int) -> int:
-        """Rank of its low-rank updates; 0 where there are none, or they are merged.
+        """Rank of the low-rank updates; 0 if there are none or they are merged.
 
         Args:
-            stated: The configuration's; the tensors decide, it settles which one is odd where
-                they differ among each other.
+            stated: Rank in the configuration. It is used if any tensor has it; otherwise the
+                tensors decide.
         """
         ranks = [len(t) for name, t in self.tensors.items() if name.endswith('.lora_A')]
         return stated if stated in ranks else (ranks[0] if ranks else 0)
@@ -57,7 +57,7 @@ class Checkpoint:
         """The tensors of these names.
 
         Raises:
-            ModelSetError: One is missing or has another shape.
+            ModelSetError: A tensor is missing or has another shape.
         """
         for name, shape in wanted.items():
             if name not in self.tensors:
@@ -70,7 +70,7 @@ class Checkpoint:
         return {name: self.tensors[name] for name in wanted}
 
     def refuse_others(self, known: set[str]) -> None:
-        """Check that there is nothing else.
+        """Check that there are no other tensors.
 
         Raises:
             ModelSetError: There is an unexpected tensor.
@@ -80,7 +80,7 @@ class Checkpoint:
                 raise ModelSetError(f'{self.path}: unexpected tensor {self.original[name]}')
 
     def name_in_file(self, name: str) -> str:
-        """What a missing tensor would be called there, judging by the same one in other layers."""
+        """The name that a missing tensor would have in the file, derived from other layers."""
         for other in self.tensors:
             if other != name and _LAYER.sub('.layers.N.', other) == _LAYER.sub('.layers.N.', name):
                 number = _LAYER.search(name)
@@ -90,17 +90,17 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a folder or a file of weights.
+    """Read a file of weights, or a folder with one.
 
     Raises:
-        ModelSetError: There is no such file, it is damaged, or two of its names mean the same.
+        ModelSetError: The file is missing or damaged, or two names mean the same tensor.
     """
     found = _find(path)
     tensors: dict[str, Tensor] = {}
     original: dict[str, str] = {}
     for name, tensor in _read(found).items():
         plain = plain_name(name)
-        if plain.endswith('.position_ids'):  # a buffer that only counts
+        if plain.endswith('.position_ids'):  # a buffer of indices
             continue
         if plain in tensors:
             raise ModelSetError(f'{found}: {original[plain]} and {name} are the same tensor')
@@ -111,21 +111,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def plain_name(name: str) -> str:
-    """The name without what peft (old and new) and distributed training add to it."""
+    """The name without the prefixes of peft (old and new) and distributed training."""
     name = name.removeprefix('module.')
     name = name.replace('.base_model.model.', '.').replace('.base_layer.', '.')
     return _LORA.sub(r'.lora_\1', name)
-
-
-def merge_lora(tensors: Mapping[str, Tensor], *, alpha: float) -> dict[str, Tensor]:
-    """Plain tensors with the low-rank updates added to the weights: `W + alpha / r * B A`."""
-    merged = {k: v for k, v in tensors.items() if not k.endswith(('.lora_A', '.lora_B'))}
-    for name, down in tensors.items():
-        if name.endswith('.lora_A'):
-            stem = name.removesuffix('.lora_A')
-            update = tensors[f'{stem}.lora_B'] @ down
-            merged[f'{stem}.weight'] = tensors[f'{stem}.weight'] + alpha / len(down) * update
-    return merged
 
 
 def _find(path: Path) -> Path:
@@ -173,7 +162,7 @@ def _load_pickle(path: Path) -> Any:
 
 
 def _plain_dictionary(loaded: Any) -> dict[str, Tensor]:
-    """The state dictionary itself, out of what training saves around it."""
+    """The state dictionary in a training checkpoint."""
     if isinstance(loaded, Mapping) and isinstance(loaded.get('state_dict'), Mapping):
         loaded = loaded['state_dict']
     if not isinstance(loaded, Mapping):

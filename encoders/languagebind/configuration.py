@@ -1,4 +1,4 @@
-"""What config.json of a released checkpoint says, as far as the numbers depend on it."""
+"""Reads the config.json of a released checkpoint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from encoders.text.clip import TextConfig
 from encoders.vision.config import LORA_ALPHA, VisionConfig
 
 CONFIG = 'config.json'
-# Image, depth and infrared are one network; which of them a folder is does not change its shape.
+# Image, depth and infrared have networks of the same shape.
 MODEL_TYPES = {
     'LanguageBindImage': 'image',
     'LanguageBindDepth': 'depth',
@@ -28,9 +28,9 @@ class ReleasedConfig:
     """A config.json.
 
     Attributes:
-        modality: As `model_type` names it, or None where it does not say.
+        modality: Modality of `model_type`, or None if that names none.
         vision, text: Shapes of the towers.
-        constants: Those entries of vision_config that preprocessing depends on, as they are.
+        constants: The entries of vision_config, for preprocessing.
     """
 
     modality: str | None
@@ -43,7 +43,8 @@ def read_config(folder: Path) -> ReleasedConfig:
     """Read a released config.json.
 
     Raises:
-        ModelSetError: It is missing, no JSON, or lacks or misstates something; it is named.
+        ModelSetError: The file is missing or not JSON, or an entry is missing or wrong; the
+            message names it.
     """
     path = folder / CONFIG
     try:
@@ -68,7 +69,7 @@ def _vision(values: Mapping[str, Any], projection: int, *, video: bool) -> Visio
     per_frame = values.get('clip_type') == 'vl_new'
     tube = int(values.get('tube_size') or 1)
     if per_frame and tube != 1:
-        # Its authors' own class divides by the number of frames whatever the tube size.
+        # The reference implementation divides by the number of frames, whatever the tube size.
         raise ValueError(f'tube_size {tube} is not defined, only 1')
     temporal = bool(values.get('add_time_attn', False))
     clips = video or temporal or per_frame
@@ -108,7 +109,7 @@ def _transformer(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _image_size(values: Mapping[str, Any]) -> tuple[int, int]:
-    """(rows, columns): of the spectrogram where there is one, else `image_size`, int or list."""
+    """(rows, columns) of the spectrogram, if there is one, else of `image_size`, int or list."""
     mel, frames = int(values.get('num_mel_bins') or 0), int(values.get('target_length') or 0)
     if mel and frames:
         return mel, frames

@@ -1,4 +1,4 @@
-"""The table of released checkpoints on the hub, without what pulls them; needs no PyTorch."""
+"""Table of the released checkpoints on the hub; does not import PyTorch."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class HubSet:
     """A model set that can be pulled.
 
     Attributes:
-        repositories: By modality.
-        gigabytes: About how much is downloaded, by parameter count.
-        about: One line.
+        repositories: Repository of each modality.
+        gigabytes: Approximate download size, from the parameter count.
+        about: One-line description.
     """
 
     repositories: Mapping[str, str]

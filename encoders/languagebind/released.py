@@ -1,4 +1,4 @@
-"""Released checkpoints to encoders: strictly, with one copy of what they share."""
+"""Reads and checks released checkpoints."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from encoders.vision.config import VisionConfig
 from encoders.vision.vit import vision_shapes
 
 Options = Mapping[str, Mapping[str, Any]]
-# These two lie beside the vision model in a checkpoint, not in it.
+# In checkpoints, these two are next to the vision model, not in it.
 OUTSIDE = ('visual_projection.weight', 'logit_scale')
 
 
 @dataclass(frozen=True, slots=True)
 class ReleasedTensors:
-    """One checkpoint, checked, still apart from others.
+    """One checked checkpoint.
 
     Attributes:
-        config: Its shapes, with the rank its tensors really have.
-        vision: By name in `VisionTower`.
-        text: By released name.
+        path: The file of weights.
+        config: Its shapes, with the actual rank of its tensors.
+        vision: Tensors by their name in `VisionTower`.
+        text: Tensors by released name.
         space: Identity of its language space.
     """
 
@@ -45,7 +46,7 @@ def read_released(path: Path) -> ReleasedTensors:
     """Read and check one checkpoint.
 
     Raises:
-        ModelSetError: Something is missing, unexpected or misshapen; the message names it.
+        ModelSetError: A file or tensor is missing, unexpected or misshapen; the message names it.
     """
     folder = path.parent if path.is_file() else path
     if not folder.is_dir():
@@ -62,10 +63,10 @@ def read_released(path: Path) -> ReleasedTensors:
 def preprocessing(
     modality: str, found: ReleasedTensors, options: Mapping[str, Any] | None = None
 ) -> Config:
-    """How raw arrays of a modality become inputs of a checkpoint's tower.
+    """The preprocessing configuration of a checkpoint for a modality.
 
     Raises:
-        ModelSetError: The checkpoint is of another kind of modality, or an option is unusable.
+        ModelSetError: The checkpoint is for another modality, or an option is invalid.
     """
     path = found.path.parent / CONFIG
     kind = found.config.modality or modality
@@ -81,15 +82,15 @@ def preprocessing(
 def released_config(
     modality: str, vision: VisionConfig, constants: dict[str, Any]
 ) -> languagebind.Config:
-    """The configuration that belongs to a released checkpoint.
+    """The preprocessing configuration of a released checkpoint.
 
     Args:
-        modality: Name.
-        vision: Shape of its tower.
-        constants: Its vision_config.
+        modality: Name of the modality.
+        vision: Shape of the vision tower.
+        constants: The checkpoint's vision_config.
 
     Raises:
-        ValueError: There is no such modality, or a value is out of range.
+        ValueError: The modality is unknown, or a value is out of range.
     """
     if modality not in languagebind.MODALITIES:
         raise ValueError(
@@ -118,7 +119,7 @@ def released_config(
 
 
 def released_name(name: str) -> str:
-    """A vision tower's name of a tensor to the plain name in checkpoints."""
+    """The plain name in checkpoints of a tensor of `VisionTower`."""
     return name if name in OUTSIDE else f'vision_model.{name}'
 
 

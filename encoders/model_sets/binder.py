@@ -1,4 +1,4 @@
-"""The public face: raw sensor arrays and sentences to unit vectors of one language space."""
+"""`Binder`, the public class: sensor arrays and sentences to vectors of one language space."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ Together = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 
 
 class Embedded(dict[str, Vectors]):
-    """Unit vectors float32 `[B, D]` by modality, and which of them are no evidence.
+    """Unit vectors float32 `[B, D]` by modality, and which of them do not count as evidence.
 
     Attributes:
-        invalid: Modality to a reason for each of its samples, empty where it is evidence; holds
-            only modalities with a reason. `PredicateBank.score` respects it.
+        invalid: Modality to one reason per sample, empty if the sample counts as evidence. Only
+            modalities with a reason. `PredicateBank.score` respects it.
     """
 
     def __init__(
@@ -43,20 +43,20 @@ class Embedded(dict[str, Vectors]):
 
 
 class Binder:
-    """Encoders of several modalities and the text tower they are bound to.
+    """Encoders of several modalities and their text tower.
 
     Attributes:
         model: Name of the model set.
-        space: Identity of the language space; only vectors with equal spaces may be compared.
+        space: Identity of the language space; only vectors of equal spaces may be compared.
         modalities: Names of the modalities that can be embedded.
-        calibration: From cosines to probabilities, or None where the set has not been calibrated.
-        preprocessing: Its constants by modality.
-        logit_scales: By modality, the factor its cosines were trained with. Cosines of two sensors
-            carry none: only a sensor and a sentence were compared in training.
-        precision: Number format of the weights at work: `fp32`, `bf16` or `fp16`.
-        is_compiled: Whether `prepare` makes calls ready.
-        held_bytes: Memory of all parameters.
-        saved_bytes: What one model per modality would take more.
+        calibration: Cosines to probabilities; None if the set is not calibrated.
+        preprocessing: Preprocessing constants by modality.
+        logit_scales: By modality, the factor of its cosines in training. It applies to a sensor
+            and a sentence, not to two sensors, which were never compared in training.
+        precision: Number format of the weights: `fp32`, `bf16` or `fp16`.
+        is_compiled: Whether `prepare` compiles calls.
+        held_bytes: Memory of all parameters, bytes.
+        saved_bytes: Additional memory that one model per modality would take, bytes.
     """
 
     def __init__(
@@ -90,27 +90,27 @@ class Binder:
             source: Name of a shipped or pulled set (`lb-mini`, `languagebind-large`), a folder,
                 `openclip:<arch>/<tag>`, or modality to the folder of a LanguageBind checkpoint in
                 its released layout: `{'depth': DIR, 'infrared': DIR}`.
-            modalities: Load only these encoders; all where None.
-            options: LanguageBind's preprocessing by modality, where it should differ from the
-                released one: `{'depth': {'holes': 'filled'}}`.
+            modalities: Load only these encoders; None loads all.
+            options: By modality, preprocessing values that replace those of LanguageBind:
+                `{'depth': {'holes': 'filled'}}`.
             device: A torch device.
-            dtype: Of the weights at work; also `fp32`, `bf16`, `fp16`, or `auto`: bfloat16 where
-                the hardware multiplies it, which costs a little exactness, else float32.
-            compilation: Whether `prepare` makes calls ready: `always`, `never`, or `auto`: on a
-                GPU (see `encoders.vision.compiled`).
+            dtype: dtype of the weights; also `fp32`, `bf16`, `fp16`, or `auto`: bfloat16 if the
+                hardware supports it, which is slightly less exact, else float32.
+            compilation: Whether `prepare` compiles calls: `always`, `never`, or `auto`, which
+                compiles on a GPU (see `encoders.vision.compiled`).
 
         Raises:
-            ModelSetError: There is no such set, or it is damaged.
-            SpaceError: Its encoders lie in different language spaces.
+            ModelSetError: The set is missing or damaged.
+            SpaceError: The encoders have different language spaces.
             KeyError: The set has no encoder for one of `modalities`.
-            ValueError: There is no such precision or choice of compilation.
+            ValueError: `dtype` or `compilation` is invalid.
         """
         compiles = is_compiled(compilation, device=device)
         chosen = dtype_of(dtype, device=device) if isinstance(dtype, str) else dtype
         encoder_set = load_encoders(
             source, modalities=modalities, options=options, device=device, dtype=chosen
         )
-        if not compiles:  # a compiler cannot read rearranged weights
+        if not compiles:  # compilers cannot handle rearranged weights
             prepack(towers_of(encoder_set.encoders).values())
         return cls(encoder_set, precision=name_of(chosen), is_compiled=compiles)
 
@@ -121,12 +121,12 @@ class Binder:
         log: Callable[[str], object] = print,
         progress: Callable[[str], object] = lambda text: None,
     ) -> None:
-        """Make the usual calls of `encode` ready, where it `is_compiled`; takes its time.
+        """Compile the frequent calls of `encode` if `is_compiled`; may take minutes.
 
         Args:
-            counts: Samples of each modality that may come together.
-            log: Takes a line, once, for what runs as it is, and why.
-            progress: Told what is being done.
+            counts: Largest number of samples of each modality in a call.
+            log: Receives a line, once, for calls that run uncompiled, with the reason.
+            progress: Receives a description of each step.
         """
         if self.is_compiled and any(counts.values()):
             calls = ReadyCalls(self._towers, log=log)
@@ -134,25 +134,23 @@ class Binder:
             self._together = calls
 
     def preprocess(self, modality: str, raw: Any) -> Tensor:
-        """The network's input for one raw sample: float32 `[1, 3, H, W]`, a clip with its frames.
+        """The network's input for one raw sample, float32 `[1, 3, H, W]`.
 
-        A clip is `[1, 3, T, H, W]`.
-
-        Raises what `preprocess_with_validity` raises.
+        For a video clip, `[1, 3, T, H, W]`. Raises the errors of `preprocess_with_validity`.
         """
         return self.preprocess_with_validity(modality, raw)[0]
 
     def preprocess_with_validity(
         self, modality: str, raw: Any, *, columns: Columns | None = None
     ) -> tuple[Tensor, float]:
-        """As `preprocess`, with the valid share of the sample, 0..1.
+        """As `preprocess`, also returns the valid share of the sample, 0..1.
 
-        Of a window of a stream of sound, `columns` may know what earlier ones had in common with
-        it (see `encoders.preprocess.columns`).
+        For a window of an audio stream, `columns` may reuse spectrogram frames of earlier windows
+        (see `encoders.preprocess.columns`).
 
         Raises:
             KeyError: The set has no encoder for this modality.
-            ValueError: The array has a shape or dtype that this modality does not take.
+            ValueError: The shape or dtype of the array is not supported for this modality.
         """
         if modality not in self._encoders:
             raise no_encoder(modality, self.model, self._encoders)
@@ -160,11 +158,11 @@ class Binder:
         return inputs.unsqueeze(0), valid
 
     def preprocess_picture(self, modality: str, raw: Any) -> Tensor:
-        """One picture of a clip, float32 `[3, H, W]`; a clip is a stack of them (`frames`).
+        """Preprocess one image of a video clip, float32 `[3, H, W]`; a clip is a stack of them.
 
         Raises:
             KeyError: The set has no encoder for this modality.
-            ValueError: The array is not uint8 `[H, W, 3]`, or the modality has no clips.
+            ValueError: The array is not uint8 `[H, W, 3]`, or the modality is not video.
         """
         if modality not in self._encoders:
             raise no_encoder(modality, self.model, self._encoders)
@@ -175,7 +173,7 @@ class Binder:
     def encode(self, inputs: dict[str, Tensor]) -> dict[str, Vectors]:
         """Unit vectors float32 `[B, D]` per modality, from preprocessed inputs `[B, ...]`.
 
-        Several modalities are run in one pass (see `encoders.vision.packed`).
+        Several modalities run in one pass (see `encoders.vision.packed`).
         """
         for name in inputs:
             if name not in self._encoders:
@@ -189,12 +187,12 @@ class Binder:
     def objection(
         self, modality: str, raw: Any, *, options: ImageOptions = PLAIN
     ) -> Objection | None:
-        """Why an embedding of a raw sample is no evidence for predicates; None where it is.
+        """Why an embedding of a raw sample does not count as evidence; None if it counts.
 
         Args:
-            modality: Of the set.
-            raw: The sample, as `preprocess` takes it.
-            options: With which it was decoded.
+            modality: A modality of the set.
+            raw: The raw sample, as for `preprocess`.
+            options: Options with which it was decoded.
 
         Raises:
             KeyError: The set has no encoder for this modality.
@@ -207,16 +205,17 @@ class Binder:
         """Unit vectors float32 `[B, D]` per modality, from raw samples.
 
         Args:
-            raw: Modality to one raw sample, or to a list of samples. `image`: uint8 `[H, W, 3]`
-                RGB; `video`: uint8 `[T, H, W, 3]`; `depth`: uint16 millimetres or float metres
-                `[H, W]`; `infrared`: uint8 or uint16 `[H, W]`; `audio`: (wave, rate in hertz).
+            raw: Modality to one raw sample, or to a list of samples. `image`, `touch`: uint8
+                `[H, W, 3]` RGB; `video`: uint8 `[T, H, W, 3]`; `depth`: uint16 millimetres or
+                float metres `[H, W]`; `infrared`: uint8 or uint16 `[H, W]`; `audio`: (wave, rate
+                in hertz).
 
         Returns:
-            A dictionary that also says which samples are no evidence, see `Embedded`.
+            Vectors by modality, and the samples that do not count as evidence; see `Embedded`.
 
         Raises:
             KeyError: The set has no encoder for a modality.
-            ValueError: A sample has a shape or dtype that its modality does not take.
+            ValueError: The shape or dtype of a sample is not supported for its modality.
         """
         inputs, invalid = {}, {}
         for name, samples in raw.items():
@@ -235,5 +234,5 @@ class Binder:
         return self._text.embed(texts)
 
     def unread(self, text: str) -> int:
-        """How many tokens at the end of a sentence `embed_text` leaves out: it is too long."""
+        """Number of tokens that `embed_text` truncates at the end of a sentence."""
         return self._text.unread(text)

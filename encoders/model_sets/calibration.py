@@ -1,10 +1,10 @@
-"""From cosines to probabilities: fitted for known predicates, interpolated for new sentences.
+"""Cosines to probabilities: fitted for known predicates, interpolated for new sentences.
 
-A cosine of two embeddings is not a probability, and a modality that cannot tell must not vote.
-Both are learned from labelled bags, per predicate and modality. A new sentence takes the values
-of the fitted facts, or of their opposites, that say nearly the same, and is read along their
-contrasts for the most part: encoders learned those directions, and the text tower puts another
-wording of the same fact beside them.
+A cosine of two embeddings is not a probability, and a modality that is not informative must not
+count. Both are learned from labelled bags, per predicate and modality. A new sentence takes the
+values of the most similar fitted facts (calibrated prototypes) or of their opposites, and its
+contrast is smoothed towards theirs: encoders learned these directions, and the text tower places
+other wordings of the same fact at some distance from them.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from scipy.sparse import csr_array
 from encoders.model_sets.manifest import share_with_readers
 
 FILE = 'calibration.safetensors'
-# Sharp, or the hundred predicates of one relation would outvote the one that is nearest.
+# Small, so that the many predicates of one relation do not outweigh the nearest one.
 SIMILARITY_SCALE = 0.025
 MIN_SIMILARITY = 0.45
-# How far a contrast is moved towards those of the nearest fitted facts: not at all up to the first
-# similarity to the nearest, in full from the second on. Then how sharply they are chosen, and how
-# many.
+# Share by which a contrast is moved towards the prototypes: nothing below a similarity to the
+# nearest of ANCHOR_FROM, all of ANCHOR_SHARE from ANCHOR_FULL on. ANCHOR_SCALE is the temperature
+# of their weights, ANCHORS their number.
 ANCHOR_SHARE = 0.8
 ANCHOR_FROM, ANCHOR_FULL = 0.5, 0.65
 ANCHOR_SCALE = 0.02
@@ -41,13 +41,13 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How one predicate reads in each modality.
+    """Calibration of one predicate in each modality.
 
-    A modality's log-odds are `slope * cosine + offset`; the fused log-odds are the sum of those
-    times `weight`, which is 0 for a modality that cannot tell.
+    The log-odds of a modality are `slope * cosine + offset`; the fused log-odds are their sum,
+    weighted by `weight`, which is 0 for a modality that is not informative.
 
     Attributes:
-        slope, offset, weight: By modality.
+        slope, offset, weight: Values by modality.
         similarity: Cosine to the nearest fitted predicate; 1 for a fitted one.
     """
 
@@ -59,12 +59,12 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a calibration knows: its `N` facts, then their `N` opposites.
+    """The prototypes of a calibration: its `N` facts, then their `N` opposites.
 
     Attributes:
-        said: float32 `[2N, D]`, unit rows: the mean sentence of each.
-        contrasts: float32 `[2N, D]`, unit rows: what each is read along; of an opposite, the
-            contrast of its fact turned round.
+        said: float32 `[2N, D]`, unit rows: prompt embeddings, the mean sentence of each.
+        contrasts: float32 `[2N, D]`, unit rows; that of an opposite is the negated contrast of its
+            fact.
     """
 
     said: Floats
@@ -72,21 +72,21 @@ class Facts:
 
     @classmethod
     def of(cls, positives: Floats, negatives: Floats, contrasts: Floats) -> Facts:
-        """From the mean positive and negative sentences and the contrasts, `[N, D]` each."""
+        """Build from mean positive and negative sentences and contrasts, `[N, D]` each."""
         both = np.concatenate([positives, negatives])
         return cls(both, np.concatenate([contrasts, -contrasts]))
 
 
 @dataclass(frozen=True, slots=True)
 class Anchors:
-    """What `P` text contrasts are read along: themselves and up to `K` known ones each.
+    """Smoothing of `P` text contrasts towards up to `K` prototypes each.
 
-    The anchored contrast of a row is `own * contrast + share @ facts.contrasts[nearest]`, of unit
+    The smoothed contrast of a row is `own * contrast + share @ facts.contrasts[nearest]`, of unit
     length.
 
     Attributes:
-        own: float32 `[P]`; 1 where nothing known is near.
-        share: float32 `[P, K]`.
+        own: Weight of the contrast itself, float32 `[P]`; 1 if no prototype is similar.
+        share: Weights of the prototypes, float32 `[P, K]`.
         nearest: Rows of `Facts`, int64 `[P, K]`.
     """
 
@@ -106,7 +106,7 @@ class Calibration:
         contrasts: float32 `[N, D]`, unit length: mean positive minus mean negative sentence.
         slopes, offsets, weights: float32 `[N, M]`.
         positives, negatives: float32 `[N, D]`, unit length: the mean positive and the mean
-            negative sentence. Where they are not known, facts are compared by their contrasts.
+            negative sentence. If they are None, facts are compared by their contrasts.
     """
 
     space: str
@@ -121,18 +121,18 @@ class Calibration:
 
     @cached_property
     def facts(self) -> Facts:
-        """Its facts and their opposites."""
+        """The facts of the calibration and their opposites."""
         if self.positives is None or self.negatives is None:
             return Facts.of(self.contrasts, -self.contrasts, self.contrasts)
         return Facts.of(self.positives, self.negatives, self.contrasts)
 
     def compared(self, said: Floats, contrasts: Floats) -> Floats:
-        """What of a text is compared with `facts.said`: its sentence, or its contrast."""
+        """The vectors to compare with `facts.said`: sentences, or contrasts if those are all."""
         return contrasts if self.positives is None else said
 
     @classmethod
     def load_if_present(cls, folder: Path) -> Calibration | None:
-        """The calibration of a model set, or None where it has none."""
+        """The calibration of a model set, or None."""
         path = folder / FILE
         if not path.is_file():
             return None
@@ -147,7 +147,7 @@ class Calibration:
         )
 
     def save(self, folder: Path) -> None:
-        """Write the calibration into a model set."""
+        """Write the calibration into the folder of a model set."""
         arrays: dict[str, NDArray[Any]] = {
             'contrasts': self.contrasts.astype(np.float16),
             'slopes': self.slopes.astype(np.float32),
@@ -162,14 +162,14 @@ class Calibration:
         share_with_readers(folder / FILE)
 
     def fit_for(self, said: Floats, contrast: Floats) -> Fit | None:
-        """Values for a text, averaged over the facts, or opposites of facts, that say the same.
+        """Calibration for a text, averaged over the most similar prototypes.
 
         Args:
-            said: Its mean positive sentence, `[D]`, unit length.
-            contrast: Its contrast, likewise.
+            said: Mean positive sentence, `[D]`, unit length.
+            contrast: Contrast, `[D]`, unit length.
 
         Returns:
-            None where nothing known is near enough to say anything.
+            The calibration, or None if no prototype is similar enough.
         """
         similarity = self.facts.said @ self.compared(said, contrast)
         nearest = float(similarity.max(initial=-1.0))
@@ -177,7 +177,7 @@ class Calibration:
             return None
         share = np.exp((similarity - nearest) / SIMILARITY_SCALE)
         as_fact, as_opposite = np.split(share / share.sum(), 2)
-        # An opposite is read the other way round: -(slope * cosine + offset).
+        # The log-odds of an opposite are negated: -(slope * cosine + offset).
         rows = (
             (as_fact + as_opposite) @ self.slopes,
             (as_fact - as_opposite) @ self.offsets,
@@ -189,16 +189,16 @@ class Calibration:
         return Fit(slope, offset, weight, similarity=nearest)
 
     def anchors_for(self, said: Floats, contrasts: Floats) -> Anchors:
-        """What texts are read along; sentences and contrasts `[P, D]`, unit rows."""
+        """Smoothing of texts, given their sentences and contrasts, `[P, D]`, unit rows."""
         return anchors_of(self.compared(said, contrasts), contrasts, self.facts)
 
     def anchored(self, said: Floats, contrasts: Floats) -> Floats:
-        """Contrasts `[P, D]` as they are read; see `anchors_for`."""
+        """Contrasts `[P, D]` smoothed towards prototypes; see `anchors_for`."""
         return anchored(self.compared(said, contrasts), contrasts, self.facts)
 
 
 def anchors_of(said: Floats, contrasts: Floats, facts: Facts) -> Anchors:
-    """What texts are read along, by what they say and their contrasts, `[P, D]`, unit rows."""
+    """Smoothing of texts, given their sentences and contrasts, `[P, D]`, unit rows."""
     similarity = said @ facts.said.T
     count = min(ANCHORS, len(facts.said))
     nearest = np.argsort(-similarity, axis=1, kind='stable')[:, :count].astype(np.int64)
@@ -215,14 +215,14 @@ def anchors_of(said: Floats, contrasts: Floats, facts: Facts) -> Anchors:
 
 
 def anchored(said: Floats, contrasts: Floats, facts: Facts) -> Floats:
-    """Text contrasts `[P, D]` as they are read, unit length; see `anchors_of`."""
+    """Text contrasts `[P, D]` smoothed towards prototypes, unit length; see `anchors_of`."""
     anchors = anchors_of(said, contrasts, facts)
     known = np.einsum('pk,pkd->pd', anchors.share, facts.contrasts[anchors.nearest])
     return np.asarray(anchors.own[:, None] * contrasts + known, np.float32)
 
 
 def sparse_shares(anchors: Sequence[Anchors]) -> tuple[NDArray[np.int64], csr_array]:
-    """Those rows of `Facts` that anything is read along, `[U]`, and the shares, `[P, U]`."""
+    """The used rows of `Facts`, `[U]`, and their weights, `[P, U]`."""
     share = np.concatenate([one.share for one in anchors])
     nearest = np.concatenate([one.nearest for one in anchors])
     used, columns = np.unique(nearest, return_inverse=True)

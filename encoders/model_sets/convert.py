@@ -1,4 +1,4 @@
-"""Released checkpoints to one model set."""
+"""Converts released checkpoints to one model set."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def convert(
     """Write released checkpoints as one set; returns its folder.
 
     Args:
-        folders: Modality to the folder of its checkpoint.
-        out: Where to.
-        name: Of the set.
-        options: Modality to preprocessing values that replace the released ones.
-        licence: Of the weights.
-        provenance: Facts for the manifest.
+        folders: Folder of the checkpoint by modality.
+        out: Folder of the set.
+        name: Name of the set.
+        options: By modality, preprocessing values that replace the released ones.
+        licence: Licence of the weights.
+        provenance: Origin of the weights, for the manifest.
 
     Raises:
-        ModelSetError: A checkpoint is damaged, or `out` already holds a set.
-        SpaceError: The checkpoints lie in different language spaces.
+        ModelSetError: A checkpoint is damaged, or `out` already contains a set.
+        SpaceError: The checkpoints have different language spaces.
     """
     if (out / MANIFEST).exists():
         raise ModelSetError(f'{out}: already holds a set')

@@ -1,4 +1,4 @@
-"""What Binder needs of encoders and of a text tower, whatever family they are of."""
+"""Interfaces of encoders and text towers, as `Binder` uses them."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from encoders.preprocess.columns import Columns
 
 
 class Encoder(Protocol):
-    """One modality's way from a raw sample to a unit vector."""
+    """Maps raw samples of one modality to unit vectors."""
 
     @property
     def config(self) -> Config:
-        """Constants of its preprocessing."""
+        """Preprocessing constants."""
         ...
 
     @property
     def device(self) -> torch.device:
-        """Where its inputs lie."""
+        """Device of its inputs."""
         ...
 
     @property
     def logit_scale(self) -> float:
-        """The factor that its cosines with sentences were trained with."""
+        """Factor of its cosines with sentences in training."""
         ...
 
     def preprocess(self, raw: Any, *, columns: Columns | None = None) -> tuple[Tensor, float]:
         """The network's input for one sample, without batch dimension, and its valid share, 0..1.
 
-        Of a sound, `columns` may know columns of its spectrogram already.
+        For audio, `columns` may reuse known spectrogram frames.
 
         Raises:
-            ValueError: The array has a shape or dtype that this modality does not take.
+            ValueError: The shape or dtype of the array is not supported for this modality.
         """
         ...
 
@@ -50,7 +50,7 @@ class Encoder(Protocol):
 
 
 class TextTower(Protocol):
-    """Sentences to unit vectors, with the identity of the space they lie in."""
+    """Maps sentences to unit vectors of a language space."""
 
     @property
     def space(self) -> str:
@@ -59,7 +59,7 @@ class TextTower(Protocol):
 
     @property
     def nbytes(self) -> int:
-        """Memory of its parameters."""
+        """Memory of its parameters, bytes."""
         ...
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -71,7 +71,7 @@ class TextTower(Protocol):
         ...
 
     def unread(self, text: str) -> int:
-        """How many tokens at the end of a sentence are beyond what it reads."""
+        """Number of tokens that are truncated at the end of a sentence."""
         ...
 
 
@@ -80,12 +80,12 @@ class EncoderSet:
     """Encoders that share a language space.
 
     Attributes:
-        name: For people.
-        encoders: By modality.
+        name: Name of the set.
+        encoders: Encoders by modality.
         text: Their text tower.
-        held_bytes: Memory of all parameters; `saved_bytes` is what one model per modality, each
-            with its own text tower, would take more.
-        calibration: From cosines to probabilities, where it has been fitted.
+        held_bytes: Memory of all parameters, bytes. `saved_bytes` is the additional memory that
+            one model per modality, each with its own text tower, would take.
+        calibration: Cosines to probabilities; None if the set is not calibrated.
     """
 
     name: str
@@ -97,5 +97,5 @@ class EncoderSet:
 
 
 def no_encoder(name: str, model: str, known: Mapping[str, object]) -> KeyError:
-    """The error for a modality that a set has no encoder for."""
+    """The error for a modality without an encoder."""
     return KeyError(f'model set {model} has no encoder for {name!r}, only for {", ".join(known)}')

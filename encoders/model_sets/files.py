@@ -1,4 +1,4 @@
-"""Model sets written and read: one file of tensors, each kept once, beside the manifest."""
+"""Writes and reads model sets: a manifest and one file that stores each tensor once."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ TEXT = 'text'
 
 @dataclass(frozen=True, slots=True)
 class ModelSet:
-    """A manifest with its towers, which hold equal parameters together."""
+    """A manifest with its towers, which share equal parameters."""
 
     manifest: Manifest
     towers: dict[str, VisionTower]
 
     def encoders(self) -> dict[str, TowerEncoder]:
-        """Its encoders, by modality."""
+        """The encoders by modality."""
         return {
             name: TowerEncoder(tower, self.manifest.modalities[name].preprocess)
             for name, tower in self.towers.items()
@@ -61,13 +61,13 @@ def write_set(
     *,
     text: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write a set with the vectors of its golden inputs.
+    """Write a set, including the vectors of its golden inputs.
 
     Args:
-        folder: Where to; what is there of a set is replaced.
-        manifest: What it is.
-        vision: By modality, tensors by name in its tower.
-        text: Those of a CLIP text tower by released name, where the manifest states its shape.
+        folder: Target folder; an existing set is replaced.
+        manifest: Description of the set.
+        vision: By modality, tensors by their name in the tower.
+        text: Tensors of a CLIP text tower by released name, if the manifest has its shape.
     """
     file = {f'{TEXT}/{k}': v.contiguous() for k, v in (text or {}).items()}
     places = _place(vision, file)
@@ -82,7 +82,7 @@ def write_set(
 def save_model_set(
     folder: Path, model_set: ModelSet, *, dtype: torch.dtype = torch.float16
 ) -> None:
-    """Write a trained set; `dtype` is that of the stored weights."""
+    """Write a trained set; `dtype` is the dtype of the stored weights."""
     vision = {
         modality: {k: v.detach().to(dtype) for k, v in tower.state_dict().items()}
         for modality, tower in model_set.towers.items()
@@ -91,10 +91,10 @@ def save_model_set(
 
 
 def load_model_set(folder: Path) -> ModelSet:
-    """Read towers to train on or to look into, float32 on the CPU, without the text tower.
+    """Read the towers of a set, float32 on the CPU, without the text tower, for training.
 
     Raises:
-        ModelSetError: The manifest or a tensor is missing or does not fit; it is named.
+        ModelSetError: The manifest or a tensor is missing or invalid; the message names it.
     """
     stored = _intact(folder)
     pool = TensorPool(torch.device('cpu'))
@@ -102,10 +102,10 @@ def load_model_set(folder: Path) -> ModelSet:
 
 
 def read_tensors(folder: Path) -> tuple[Manifest, dict[str, dict[str, Tensor]], dict[str, Tensor]]:
-    """What a set holds, as it is stored: by modality and name in its tower, and of a text tower.
+    """The stored tensors of a set, by modality and name in the tower, and of a text tower.
 
     Raises:
-        ModelSetError: The manifest or a tensor is missing or does not fit; it is named.
+        ModelSetError: The manifest or a tensor is missing or invalid; the message names it.
     """
     stored = _intact(folder)
     with _opened(stored.weights) as file:
@@ -123,11 +123,11 @@ def load_set(
     device: str | torch.device = 'cpu',
     dtype: torch.dtype = torch.float32,
 ) -> EncoderSet:
-    """Load the encoders of a set strictly.
+    """Load the encoders of a set.
 
     Raises:
-        ModelSetError: The manifest or a tensor is missing or does not fit; it is named.
-        SpaceError: The text tower is not the one the manifest names.
+        ModelSetError: The manifest or a tensor is missing or invalid; the message names it.
+        SpaceError: The text tower is not that of the manifest.
         KeyError: The set has no encoder for one of `modalities`.
     """
     stored = _intact(folder)
@@ -166,10 +166,10 @@ def verify(folder: Path) -> dict[str, float]:
     """Recompute the hash of the weights and the vectors of the golden inputs.
 
     Returns:
-        Largest deviation by modality (and `text`).
+        Largest deviation by modality, and of `text`.
 
     Raises:
-        ModelSetError: Something differs; the message says what.
+        ModelSetError: A hash or vector differs; the message names it.
     """
     wanted, found = read_manifest(folder).golden, _golden(load_set(folder))
     if not isinstance(wanted, dict) or wanted.keys() != found.keys():
@@ -198,7 +198,7 @@ def _intact(folder: Path) -> Stored:
 def _place(
     vision: Mapping[str, Mapping[str, Tensor]], file: dict[str, Tensor]
 ) -> dict[str, dict[str, str]]:
-    """Put every tensor into `file` once; see `Stored.places`."""
+    """Add every distinct tensor to `file` once; see `Stored.places`."""
     known: dict[bytes, str] = {}
     places: dict[str, dict[str, str]] = {}
     for modality, tensors in vision.items():
@@ -225,7 +225,7 @@ def _towers(stored: Stored, modalities: Iterable[str], pool: TensorPool) -> dict
 
 
 def _vision(file: Any, stored: Stored, modalities: Iterable[str]) -> dict[str, dict[str, Tensor]]:
-    """Tensors of some towers by name, in a file that holds nothing but what the manifest tells."""
+    """Tensors of some towers by name; the file must hold only tensors of the manifest."""
     specs = stored.manifest.modalities
     shapes = {name: vision_shapes(spec.vision) for name, spec in specs.items()}
     places = {m: {name: stored.place(m, name) for name in names} for m, names in shapes.items()}
@@ -249,7 +249,7 @@ def _text(stored: Stored, *, device: str | torch.device, dtype: torch.dtype) -> 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    """The file of tensors; whatever is wrong with it becomes a ModelSetError that names it."""
+    """Open the file of tensors; errors become a ModelSetError that names the file."""
     try:
         with safe_open(path, 'pt') as file:
             yield file

@@ -1,4 +1,4 @@
-"""Released checkpoints on the hub: which there are, and pulling them when asked to."""
+"""Downloads released checkpoints from the hub, on request only."""
 
 from __future__ import annotations
 
@@ -26,18 +26,17 @@ def pull(
 ) -> Path:
     """Download the checkpoints of a set, check them, and convert them; returns its folder.
 
-    Interrupted downloads go on where they stopped. Every file is compared with the hash that the
-    hub states for it.
+    Interrupted downloads resume. Every file is compared with its hash on the hub.
 
     Args:
         name: One of `HUB_SETS`.
         out: Folder of the converted set.
-        modalities: Only these; all of the set where empty.
-        revision: Branch, tag or commit of all repositories; their main branch where None.
-        cache: Folder for the downloads; the hub's own cache where None.
+        modalities: Only these; empty for all of the set.
+        revision: Branch, tag or commit of all repositories; None for the main branch.
+        cache: Folder for the downloads; None for the hub's own cache.
 
     Raises:
-        ModelSetError: There is no such set or modality, a download failed, or a file is damaged.
+        ModelSetError: The set or modality is unknown, a download failed, or a file is damaged.
         ModuleNotFoundError: huggingface_hub is not installed.
     """
     if name not in HUB_SETS:
@@ -78,12 +77,12 @@ def _download(repository: str, *, revision: str | None, cache: Path | None) -> t
 
 
 def open_hub() -> tuple[Any, tuple[type[Exception], ...]]:
-    """The hub's library, allowed to use the network, and what it raises when that fails.
+    """The hub's library with network access enabled, and the errors it may raise.
 
     Raises:
-        ModuleNotFoundError: It is not installed.
+        ModuleNotFoundError: The library is not installed.
     """
-    # The text tower of lb-mini keeps this library from the network; pulling is asked for.
+    # The text tower of lb-mini disables network access of this library.
     os.environ['HF_HUB_OFFLINE'] = '0'
     try:
         import huggingface_hub
@@ -93,7 +92,7 @@ def open_hub() -> tuple[Any, tuple[type[Exception], ...]]:
             'pulling needs huggingface_hub: pip install huggingface_hub'
         ) from error
     constants.HF_HUB_OFFLINE = False
-    # Its releases differ in which of these they have.
+    # Not every release of the library has all of these.
     kinds = [getattr(errors, name, OSError) for name in NETWORK_ERRORS]
     return huggingface_hub, (OSError, ValueError, RuntimeError, *kinds)
 

@@ -1,4 +1,4 @@
-"""Several model sets as one: each modality from the last set that has it."""
+"""Joins several model sets: each modality comes from the last set that has it."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from encoders.model_sets.manifest import Manifest
 
 
 def join(folders: Sequence[Path], out: Path, *, name: str) -> Manifest:
-    """Write one set of the encoders of several, which must be bound to one language space.
+    """Write one set with the encoders of several sets of the same language space.
 
-    Tensors that sets have in common, as the trunk that another sensor was trained on, are stored
-    once. The set has no calibration: that of a part does not know how sensors weigh together.
+    Tensors that several sets contain, such as a common trunk, are stored once. The set has no
+    calibration, because the weights of the sensors relative to each other are unknown.
 
     Args:
-        folders: Of the sets; a modality that several have is taken from the last of them.
-        out: Where to; must not be one of them.
-        name: Of the set.
+        folders: Folders of the sets; the last one with a modality provides it.
+        out: Folder of the new set; must not be one of `folders`.
+        name: Name of the new set.
 
     Raises:
         ModelSetError: A set is damaged, `out` is one of the sets, or their licences differ.
-        SpaceError: They are bound to different language spaces.
+        SpaceError: The sets have different language spaces.
     """
     if out.resolve() in [folder.resolve() for folder in folders]:
         raise ModelSetError(f'{out} is one of the sets to join; write to another folder')

@@ -1,4 +1,4 @@
-"""A model set on disk: manifest.json, weights.safetensors and, where fitted, a calibration."""
+"""A model set on disk: manifest.json, weights.safetensors and an optional calibration."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class ModalitySpec:
     """One encoder of a set.
 
     Attributes:
-        vision: Shape of its tower.
-        preprocess: How raw arrays become its inputs.
-        source: Where its weights come from, where that is a file of its own.
+        vision: Shape of the tower.
+        preprocess: Preprocessing constants.
+        source: Origin of the weights, if they come from a separate file.
     """
 
     vision: VisionConfig
@@ -39,16 +39,16 @@ class ModalitySpec:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a model set is.
+    """Description of a model set.
 
     Attributes:
-        name: For people.
-        space: Identity of the language space the encoders were bound to.
+        name: Name of the set.
+        space: Identity of the language space of the encoders.
         text: Name of a frozen text tower, or the shape of a CLIP text tower in the file of
             weights (fields of `TextConfig`).
         modalities: One entry per encoder.
-        licence: Of the weights.
-        provenance: Where the weights come from: data, recipe, steps, seed, repositories.
+        licence: Licence of the weights.
+        provenance: Origin of the weights: data, recipe, steps, seed, repositories.
     """
 
     name: str
@@ -61,15 +61,15 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A manifest with what belongs to the file of weights beside it.
+    """A manifest, and the layout of its file of weights.
 
     Attributes:
-        folder: Of both.
-        manifest: What the set is.
+        folder: Folder of both files.
+        manifest: Description of the set.
         sha256: Of the weights.
-        places: By modality, where in the file its tensors are that are not at `modality/name`:
-            equal tensors are there once.
-        golden: Vectors of golden inputs, by modality and `text`.
+        places: By modality, names in the file of tensors that are not at `modality/name`, because
+            an equal tensor is stored once.
+        golden: Vectors of golden inputs, by modality, and of `text`.
     """
 
     folder: Path
@@ -80,19 +80,19 @@ class Stored:
 
     @property
     def weights(self) -> Path:
-        """The file of weights."""
+        """Path of the file of weights."""
         return self.folder / WEIGHTS
 
     def place(self, modality: str, name: str) -> str:
-        """Name in the file of a tensor of a tower."""
+        """The name in the file of a tensor of a tower."""
         return self.places[modality].get(name, f'{modality}/{name}')
 
 
 def find_model_set(name_or_path: str | Path) -> Path:
-    """The folder of a model set, by the name of a shipped one or by path.
+    """The folder of a model set, by the name of a shipped set or by path.
 
     Raises:
-        ModelSetError: There is none; the message lists the shipped ones.
+        ModelSetError: The set does not exist; the message lists the shipped ones.
     """
     for folder in (SHIPPED / str(name_or_path), Path(name_or_path)):
         if (folder / MANIFEST).is_file():
@@ -108,7 +108,7 @@ def read_manifest(folder: Path) -> Stored:
     """Read a manifest.
 
     Raises:
-        ModelSetError: The file is missing, of another format, or lacks something.
+        ModelSetError: The file is missing, incomplete, or of another format.
     """
     path = folder / MANIFEST
     try:
@@ -135,9 +135,9 @@ def read_manifest(folder: Path) -> Stored:
 
 
 def share_with_readers(path: Path) -> None:
-    """Let those read a file who may read its folder; safetensors lets only the owner.
+    """Make a file readable for all who can read its folder; safetensors permits only the owner.
 
-    A robot's nodes may run as somebody else than the one who trained.
+    The nodes of a robot may run as another user than the training.
     """
     path.chmod(path.parent.stat().st_mode & 0o666)
 

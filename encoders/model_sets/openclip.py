@@ -18,7 +18,7 @@ from encoders.preprocess.languagebind import image
 from encoders.text.clip import ClipText, TextConfig, from_open_clip
 
 PREFIX = 'openclip:'
-# What open_clip stores on the hub, the safer one first.
+# Files of open_clip on the hub, the safer format first.
 FILES = ('open_clip_model.safetensors', 'open_clip_pytorch_model.bin')
 
 
@@ -50,10 +50,10 @@ def load_open_clip(
 ) -> EncoderSet:
     """Load `openclip:<arch>/<tag>`; the tag may also be a file of weights.
 
-    Its language space is that of every LanguageBind set with the same text tower.
+    It has the language space of all LanguageBind sets with the same text tower.
 
     Raises:
-        ModelSetError: open_clip has no such model, it has not been pulled, or it is no plain CLIP.
+        ModelSetError: The model is unknown to open_clip, was not pulled, or is not a plain CLIP.
     """
     import open_clip
 
@@ -86,7 +86,7 @@ def split_name(name: str) -> tuple[str, str]:
     """Architecture and tag of `openclip:<arch>/<tag>`.
 
     Raises:
-        ModelSetError: It has another form, or open_clip does not know the architecture.
+        ModelSetError: The name is malformed, or the architecture is unknown to open_clip.
     """
     import open_clip
 
@@ -99,15 +99,15 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def find_weights(arch: str, tag: str, *, download: bool = False) -> Path:
-    """The file of weights behind a tag, or the file that `tag` is.
+    """The file of weights of a tag, or `tag` itself if it is a file.
 
     Args:
-        arch: open_clip's name.
+        arch: open_clip's name of the architecture.
         tag: open_clip's name of pretrained weights, or a path.
-        download: Get it from the hub where it is not there yet; never done unasked.
+        download: Download missing weights from the hub.
 
     Raises:
-        ModelSetError: There is no such tag, or it has not been pulled.
+        ModelSetError: The tag is unknown, or it was not pulled.
     """
     import open_clip
     from huggingface_hub import hf_hub_download
@@ -151,7 +151,7 @@ def plain_text(name: str, text: Any) -> tuple[TextConfig, dict[str, Tensor]]:
     """Shape and released tensors of open_clip's text transformer.
 
     Raises:
-        ModelSetError: It is none of CLIP's kind: causal, read at the end token.
+        ModelSetError: It is not a transformer like CLIP's: causal, pooled at the end token.
     """
     from open_clip.transformer import QuickGELU, TextTransformer
 
@@ -177,35 +177,6 @@ def plain_text(name: str, text: Any) -> tuple[TextConfig, dict[str, Tensor]]:
         layer_norm_eps=text.ln_final.eps,
     )
     return config, from_open_clip(config, dict(text.named_parameters()))
-
-
-def vision_from_open_clip(tensors: Mapping[str, Tensor], *, layers: int) -> dict[str, Tensor]:
-    """Tensors of open_clip's vision transformer under `VisionTower`'s names.
-
-    What training of a LanguageBind encoder starts from (without `logit_scale`).
-    """
-    named = {
-        'embeddings.class_embedding': tensors['class_embedding'],
-        'embeddings.position_embedding.weight': tensors['positional_embedding'],
-        'embeddings.patch_embedding.weight': tensors['conv1.weight'],
-        'visual_projection.weight': tensors['proj'].T.contiguous(),
-    }
-    for kind in ('weight', 'bias'):
-        named[f'pre_layrnorm.{kind}'] = tensors[f'ln_pre.{kind}']
-        named[f'post_layernorm.{kind}'] = tensors[f'ln_post.{kind}']
-        for layer in range(layers):
-            old, new = f'transformer.resblocks.{layer}', f'encoder.layers.{layer}'
-            parts = tensors[f'{old}.attn.in_proj_{kind}'].chunk(3)
-            for part, tensor in zip('qkv', parts, strict=True):
-                named[f'{new}.self_attn.{part}_proj.{kind}'] = tensor
-            named |= {
-                f'{new}.self_attn.out_proj.{kind}': tensors[f'{old}.attn.out_proj.{kind}'],
-                f'{new}.layer_norm1.{kind}': tensors[f'{old}.ln_1.{kind}'],
-                f'{new}.layer_norm2.{kind}': tensors[f'{old}.ln_2.{kind}'],
-                f'{new}.mlp.fc1.{kind}': tensors[f'{old}.mlp.c_fc.{kind}'],
-                f'{new}.mlp.fc2.{kind}': tensors[f'{old}.mlp.c_proj.{kind}'],
-            }
-    return named
 
 
 def _image_config(

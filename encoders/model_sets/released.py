@@ -1,4 +1,4 @@
-"""LanguageBind checkpoints as encoders, with one copy of the parameters they share."""
+"""Encoders from LanguageBind checkpoints, with one copy of shared parameters."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def load_released(
     """Load LanguageBind checkpoints in any layout (see `checkpoint`).
 
     Args:
-        folders: Modality to the folder of its checkpoint, or to a file of weights beside its
+        folders: By modality, the folder of its checkpoint, or a file of weights next to its
             config.json.
-        options: Modality to preprocessing values that replace the released ones.
-        device: Of the weights at work.
-        dtype: Of the weights at work.
+        options: By modality, preprocessing values that replace the released ones.
+        device: Device of the weights.
+        dtype: dtype of the weights.
 
     Raises:
-        ModelSetError: Something is missing, unexpected or misshapen; the message names it.
+        ModelSetError: A file or tensor is missing, unexpected or misshapen; the message names it.
         SpaceError: Two checkpoints have different text towers.
     """
     if not folders:

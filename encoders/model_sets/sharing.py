@@ -1,4 +1,4 @@
-"""Keep equal tensors of several checkpoints once in memory."""
+"""Holds equal tensors of several checkpoints once in memory."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Key = tuple[tuple[int, ...], torch.dtype, bytes]
 
 @dataclass
 class TensorPool:
-    """Frozen parameters by value: whoever asks for an equal tensor gets the same one.
+    """Frozen parameters by value: equal tensors give the same parameter.
 
-    Which tensors LanguageBind's encoders share is found here by comparison, not assumed.
+    Tensors that encoders share are found by comparison, not assumed.
 
     Attributes:
-        device, dtype: Of the parameters at work.
-        saved_bytes: What separate copies would have taken more.
-        held_bytes: What is held.
+        device, dtype: Device and dtype of the parameters.
+        saved_bytes: Additional memory that separate copies would take, bytes.
+        held_bytes: Memory of the parameters, bytes.
     """
 
     device: torch.device
@@ -30,13 +30,13 @@ class TensorPool:
     _known: dict[Key, nn.Parameter] = field(default_factory=dict, repr=False)
 
     def share(self, tensor: Tensor) -> nn.Parameter:
-        """A frozen parameter that equals `tensor`, the same for all equal ones."""
+        """The frozen parameter for `tensor`, the same one for all equal tensors."""
         key = (tuple(tensor.shape), tensor.dtype, digest(tensor))
         known = self._known.get(key)
         if known is not None:
             self.saved_bytes += known.nbytes
             return known
-        # A copy, so that nothing keeps the file it came from mapped.
+        # A copy, so that the file of the tensor does not stay mapped.
         placed = tensor.detach().to(self.device, self.dtype, copy=True).contiguous()
         parameter = nn.Parameter(placed, requires_grad=False)
         self._known[key] = parameter

@@ -1,4 +1,4 @@
-"""Where model sets come from: a name, a folder, OpenCLIP, or released LanguageBind folders."""
+"""Loads model sets from a name, a folder, OpenCLIP, or released LanguageBind folders."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def load_encoders(
     Args:
         source: Name of a shipped or pulled set, a folder of a set or of one released LanguageBind
             checkpoint, `openclip:<arch>/<tag>`, or modality to the folder of a released one.
-        modalities: Only these; all where None.
-        options: Modality to preprocessing values that replace the set's own.
-        device: Of the weights at work.
-        dtype: Of the weights at work.
+        modalities: Only these; None for all.
+        options: By modality, preprocessing values that replace those of the set.
+        device: Device of the weights.
+        dtype: dtype of the weights.
 
     Raises:
-        ModelSetError: There is no such set, or it is damaged.
-        SpaceError: Its parts lie in different language spaces.
-        KeyError: It has no encoder for one of `modalities`.
+        ModelSetError: The set is missing or damaged.
+        SpaceError: Its encoders have different language spaces.
+        KeyError: The set has no encoder for one of `modalities`.
     """
     if isinstance(source, Mapping):
         folders = {name: source[name] for name in _chosen(source, modalities, 'languagebind')}
@@ -62,7 +62,7 @@ def load_encoders(
 
 
 def parse_source(text: str) -> Source:
-    """What a user names: a set, a folder, or `MODALITY=FOLDER,MODALITY=FOLDER`.
+    """Parse a user's source: a set, a folder, or `MODALITY=FOLDER,MODALITY=FOLDER`.
 
     Raises:
         ModelSetError: A modality is unknown or named twice.
@@ -81,7 +81,7 @@ def parse_source(text: str) -> Source:
 
 
 def store() -> Path:
-    """Where pulled and converted sets lie: `$LB_ROS_MODELS`, or a folder of the user's cache."""
+    """Folder of pulled and converted sets: `$LB_ROS_MODELS`, or a folder in the user's cache."""
     cache = os.environ.get('XDG_CACHE_HOME') or str(Path.home() / '.cache')
     return Path(os.environ.get('LB_ROS_MODELS') or Path(cache) / 'lb_ros' / 'models')
 
@@ -90,7 +90,7 @@ def find_set(name_or_path: str | Path) -> Path:
     """The folder of a set by name or path.
 
     Raises:
-        ModelSetError: There is none; the message says how to get one that can be pulled.
+        ModelSetError: The set does not exist; the message explains how to pull it, if possible.
     """
     pulled = store() / str(name_or_path)
     if (pulled / MANIFEST).is_file():

@@ -1,4 +1,4 @@
-"""Vision towers at work: one encoder per modality, parameters from a pool of shared ones."""
+"""Vision towers as encoders, with parameters from a shared pool."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from encoders.vision.vit import VisionTower
 
 @dataclass(frozen=True, slots=True)
 class TowerEncoder:
-    """One modality (see `encoders.model_sets.encoder.Encoder`).
+    """The encoder of one modality (see `encoders.model_sets.encoder.Encoder`).
 
     Attributes:
-        tower: Frozen, in evaluation mode.
-        config: Constants of preprocessing.
+        tower: Frozen tower in evaluation mode.
+        config: Preprocessing constants.
     """
 
     tower: VisionTower
@@ -31,12 +31,12 @@ class TowerEncoder:
 
     @property
     def device(self) -> torch.device:
-        """Of its parameters."""
+        """Device of its parameters."""
         return self.tower.logit_scale.device
 
     @property
     def logit_scale(self) -> float:
-        """The factor this modality's cosines were trained with: exp of its parameter."""
+        """Factor of this modality's cosines in training: exp of its parameter."""
         return float(self.tower.logit_scale.detach().float().exp())
 
     def preprocess(self, raw: Any, *, columns: Columns | None = None) -> tuple[Tensor, float]:
@@ -52,7 +52,7 @@ class TowerEncoder:
 def build_tower(
     config: VisionConfig, tensors: Mapping[str, Tensor], pool: TensorPool
 ) -> VisionTower:
-    """A frozen tower whose parameters come from the pool."""
+    """Build a frozen tower with parameters from the pool."""
     with unfilled():
         tower = VisionTower(config)
     shared = {name: pool.share(tensor) for name, tensor in tensors.items()}

@@ -1,4 +1,4 @@
-"""Score predicates against embeddings: contrast of sentences, probability, fusion."""
+"""Scores predicates on embeddings: contrasts of sentences, probabilities, fusion."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from encoders.predicates.file import load_predicates
 from encoders.predicates.fusion import NONE_INVALID, Ages, Column, Floats, Scores, Table, fuse
 from encoders.predicates.predicate import Predicate, PredicateError
 
-# Slope of an uncalibrated score: CLIP's largest logit scale.
+# Slope of uncalibrated scores: CLIP's largest logit scale.
 DEFAULT_SLOPE = 100.0
-# Sentences that are embedded in one go, so that other users of the text tower need not wait long.
+# Sentences per call of the text tower, so that its other users do not wait long.
 CHUNK = 32
-# Between two of them, those who wait for the tower come first.
+# Pause between two calls, in which waiting users of the tower take their turn.
 PAUSE_S = 0.002
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A predicate: its text contrast `[D]`, what that is read along, and what calibrates it."""
+    """A predicate with its text contrast `[D]`, smoothing and calibration."""
 
     predicate: Predicate
     contrast: Floats
@@ -37,14 +37,14 @@ class _Entry:
 
 
 class PredicateBank:
-    """A set of predicates with their text contrasts, ready to score embeddings of one space.
+    """A set of predicates with their text contrasts, for embeddings of one language space.
 
     Attributes:
-        predicates: In order of addition.
-        table: What scoring needs to know of them.
+        predicates: The predicates, in order of addition.
+        table: Their parameters for scoring.
 
     Raises:
-        PredicateError: Two predicates share a name, or one is not usable.
+        PredicateError: Two predicates have the same name, or one is invalid.
     """
 
     def __init__(self, predicates: Sequence[Predicate], binder: Binder) -> None:
@@ -57,46 +57,46 @@ class PredicateBank:
 
     @classmethod
     def load(cls, path: str | Path, binder: Binder) -> PredicateBank:
-        """A bank from a predicates.yaml (see `load_predicates`)."""
+        """Make a bank from a YAML file (see `load_predicates`)."""
         return cls(load_predicates(path), binder)
 
     @property
     def space(self) -> str:
-        """Identity of the language space of its contrasts."""
+        """Identity of its language space."""
         return self._binder.space
 
     @property
     def binder(self) -> Binder:
-        """Whose text tower and calibration it uses."""
+        """The binder whose text tower and calibration it uses."""
         return self._binder
 
     def copy(self) -> PredicateBank:
-        """Another bank with the same predicates, which can change by itself."""
+        """An independent bank with the same predicates."""
         other = PredicateBank([], self._binder)
         other._entries = dict(self._entries)
         other._arrange()
         return other
 
     def add(self, predicate: Predicate) -> None:
-        """Add a predicate, or replace the one of the same name.
+        """Add a predicate, or replace the one with the same name.
 
         Raises:
-            PredicateError: Its positive and negative sentences mean the same.
+            PredicateError: Its positive and negative sentences have the same meaning.
         """
         self.extend([predicate])
 
     def extend(self, predicates: Sequence[Predicate]) -> None:
-        """Add predicates, or replace those of the same names; all or none.
+        """Add predicates, or replace those with the same names; all or nothing.
 
         Raises:
-            PredicateError: One is not usable; a line for each.
+            PredicateError: Predicates are invalid; the message has one line per predicate.
         """
         refused = self.try_extend(predicates)
         if refused:
             raise PredicateError('\n'.join(refused.values()))
 
     def try_extend(self, predicates: Sequence[Predicate]) -> dict[str, str]:
-        """As `extend`, but gives name to reason of those refused; then none is added."""
+        """As `extend`, but returns reasons by name of refused predicates; then none is added."""
         embed_ahead(self._binder, predicates)
         made, refused = {}, {}
         for predicate in predicates:
@@ -110,10 +110,10 @@ class PredicateBank:
         return refused
 
     def remove(self, *names: str) -> None:
-        """Remove predicates; all or none.
+        """Remove predicates; all or nothing.
 
         Raises:
-            KeyError: There is none of a name.
+            KeyError: A name is unknown.
         """
         for name in names:
             if name not in self._entries:
@@ -129,19 +129,19 @@ class PredicateBank:
         ages_ms: Mapping[str, Ages] | None = None,
         invalid: Mapping[str, Sequence[str]] | None = None,
     ) -> Scores:
-        """Score all predicates against the newest embedding of each modality.
+        """Score all predicates on the newest embedding of each modality.
 
         Args:
-            embeddings: Modality to a unit vector `[D]` of this bank's language space, or to those
-                of its sensors `[S, D]`, which are averaged.
-            ages_ms: Modality to the age of its evidence, or to one age per sensor. Evidence older
-                than a predicate's `max_age_ms` does not count, and fades in the second half of
-                it. Where None, all evidence is fresh.
-            invalid: Modality to why the evidence of each of its sensors does not count, empty
-                where it does. Where None, what `Binder.embed` found out about its samples.
+            embeddings: By modality, a unit vector `[D]` of this bank's language space, or those of
+                its sensors `[S, D]`, which are averaged.
+            ages_ms: By modality, the age of its evidence, or one age per sensor. Evidence older
+                than a predicate's `max_age_ms` does not count; in the second half of this age it
+                is weighted down. None: all evidence is fresh.
+            invalid: By modality, one reason per sensor why its evidence does not count, empty if
+                it counts. None uses the reasons of `Binder.embed`.
 
         Returns:
-            A sequence with a `PredicateScore` for each, which is made when it is asked for.
+            A sequence with one `PredicateScore` per predicate, created on access.
         """
         rows = {m: self.similarities(v) for m, v in embeddings.items() if m in self.table.columns}
         if invalid is None:
@@ -151,14 +151,14 @@ class PredicateBank:
     def similarities(self, vectors: Floats) -> Floats:
         """Cosines float32 `[S, 2, P]` of unit vectors `[D]` or `[S, D]`.
 
-        The first row is with the text contrasts, the second with what they are read along (see
+        The first row is for the text contrasts, the second for the smoothed contrasts (see
         `encoders.model_sets.calibration.Anchors`).
         """
         rows = np.atleast_2d(np.asarray(vectors, np.float32))
         if not self._entries:
             return np.zeros((len(rows), 2, 0), np.float32)
-        # Of one vector, PyTorch's product is bound by memory and starts no threads; those of
-        # NumPy, and of several vectors, take ten times as long where another process has a core.
+        # PyTorch's product with one vector starts no threads. Products of NumPy, or with several
+        # vectors, do, and are much slower when another process occupies a core.
         parts = [torch.from_numpy(row[None]) @ self._contrasts for row in rows]
         said = np.concatenate([part.numpy() for part in parts])
         if self._shares is None:
@@ -173,7 +173,7 @@ class PredicateBank:
         ages_ms: Mapping[str, Ages] | None = None,
         invalid: Mapping[str, Sequence[str]] = NONE_INVALID,
     ) -> Scores:
-        """As `score`, from what `similarities` gave."""
+        """As `score`, from the results of `similarities`."""
         return fuse(self.table, similarities, ages_ms=ages_ms, invalid=invalid)
 
     def _entry(self, predicate: Predicate) -> _Entry:
@@ -194,9 +194,9 @@ class PredicateBank:
         return _Entry(predicate, contrast, anchors, fit, note)
 
     def _arrange(self) -> None:
-        """Stack what scoring needs."""
+        """Stack the arrays for scoring."""
         entries = list(self._entries.values())
-        # `[D, P]`: a vector times this is a sum of long rows, which is the fast way round.
+        # `[D, P]`: the product of a vector with it sums long rows, which is faster.
         columns = [e.contrast for e in entries] or [np.zeros(0, np.float32)]
         self._contrasts = torch.from_numpy(np.stack(columns, axis=1))
         calibration = self._binder.calibration
@@ -221,9 +221,9 @@ class PredicateBank:
 
 
 def embed_ahead(binder: Binder, predicates: Iterable[Predicate]) -> None:
-    """Embed all sentences in chunks; the text tower keeps them for what follows."""
+    """Embed all sentences in chunks; the text tower caches them."""
     told = {s for p in predicates for side in p.sentences for s in side if s.strip()}
-    sentences = sorted(told, key=len)  # sentences of a length waste no padding on each other
+    sentences = sorted(told, key=len)  # sentences of similar length need less padding
     for start in range(0, len(sentences), CHUNK):
         binder.embed_text(sentences[start : start + CHUNK])
         time.sleep(PAUSE_S)
@@ -241,15 +241,16 @@ def _check_length(binder: Binder, predicate: Predicate) -> None:
 
 
 def text_vectors(binder: Binder, predicate: Predicate) -> tuple[Floats, Floats]:
-    """The mean positive sentence vector, and the contrast: it minus the mean negative one.
+    """The mean positive sentence vector, and its difference to the mean negative one.
 
-    The difference carries the state: in a text tower, "open" and "closed" lie close together.
+    The difference expresses the state, because a text tower places "open" and "closed" close
+    together.
 
     Returns:
-        Both `[D]`, of unit length.
+        Both vectors, `[D]`, unit length.
 
     Raises:
-        PredicateError: Positive and negative sentences mean the same to the text tower.
+        PredicateError: Positive and negative sentences have nearly the same vector.
     """
     yes, no = predicate.sentences
     said = binder.embed_text(yes).mean(axis=0)
@@ -265,7 +266,7 @@ def text_vectors(binder: Binder, predicate: Predicate) -> tuple[Floats, Floats]:
 
 
 def _with_own(fit: Fit | None, predicate: Predicate) -> Fit:
-    """A fit in which the predicate's own calibration replaces the interpolated one."""
+    """The fit with the predicate's own calibration instead of the interpolated one."""
     own = predicate.calibration
     kept = fit if fit is not None else Fit({}, {}, {}, 1.0)
     return Fit(

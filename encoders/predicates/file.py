@@ -1,4 +1,4 @@
-"""Predicates from YAML and from plain values; every error says where it is."""
+"""Reads predicates from YAML and from plain values; errors name their location."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from yaml import MappingNode, Node, SequenceNode
 
 from encoders.predicates.predicate import Line, Predicate, PredicateError, negate
 
-# In a file, the space of a calibration is written inside it.
+# In a file, the language space is part of the calibration.
 FIELDS = tuple(f.name for f in fields(Predicate) if f.name not in ('name', 'calibration_space'))
 LISTS = ('positive', 'negative', 'templates', 'modalities')
 
@@ -20,12 +20,12 @@ LISTS = ('positive', 'negative', 'templates', 'modalities')
 def load_predicates(path: str | Path) -> list[Predicate]:
     """Read predicates from YAML.
 
-    `predicates:` is a mapping of name to fields, to a sentence, or to nothing where the name says
-    it all; or a list of sentences and of mappings with a `name`.
+    `predicates:` is a mapping of names to fields, to a sentence, or to nothing, which uses the
+    name as the sentence; or a list of sentences and of mappings with a `name`.
 
     Raises:
-        PredicateError: The file cannot be read, or entries are wrong: a line for each, with file,
-            line and field.
+        PredicateError: The file cannot be read, or entries are invalid. The message has one line
+            per error, with file, line and field.
     """
     path = Path(path)
     try:
@@ -92,7 +92,7 @@ def _entries(root: Node | None, path: Path) -> list[tuple[str | None, Node | Non
 
 
 def _plain(node: Node, name: str | None) -> Any:
-    """The value of a YAML node; a key that comes twice is an error instead of the last one."""
+    """The value of a YAML node; duplicate keys are an error."""
     if isinstance(node, MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
@@ -123,10 +123,10 @@ def _line_of(entry: Node | None, field: str, default: int) -> int:
 
 
 def predicate_from_entry(name: str, entry: Mapping[str, Any] | str | None) -> Predicate:
-    """One predicate from its YAML value; a name with underscores is read with spaces.
+    """Make one predicate from its YAML value; in sentences, underscores of a name become spaces.
 
     Raises:
-        PredicateError: A key is unknown or a value of the wrong kind.
+        PredicateError: A key is unknown or a value is invalid.
     """
     sentence = ' '.join(name.replace('_', ' ').split())
     if entry is None or isinstance(entry, str):

@@ -1,6 +1,6 @@
-"""From cosines to probabilities of all predicates at once: freshness, calibration, fusion.
+"""Cosines to probabilities of all predicates at once: freshness, calibration, fusion.
 
-Everything stays in arrays; a `PredicateScore` is made only of what is asked for.
+All values stay in arrays; a `PredicateScore` is created on access.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_LOG_ODDS = 12.0
-# A modality with less weight than this cannot tell; interpolation leaves such remainders.
+# A modality with a smaller weight is not informative; interpolation leaves such remainders.
 MIN_WEIGHT = 0.05
-# Until this share of the maximum age evidence counts in full; from there on it fades.
+# Up to this share of the maximum age evidence counts in full; then its weight decreases.
 FRESH_SHARE = 0.5
 
 Floats = NDArray[np.float32]
@@ -26,17 +26,18 @@ NONE_INVALID: Mapping[str, Sequence[str]] = {}
 
 @dataclass(frozen=True, slots=True)
 class PredicateScore:
-    """What the sensors say about one predicate at one moment.
+    """The score of one predicate at one time.
 
     Attributes:
-        name: Of the predicate.
+        name: Name of the predicate.
         similarity: Cosine between embedding and text contrast, by modality with evidence.
-        probability: By modality, from it alone; 0.5 where its evidence is invalid.
-        fused: Probability from all modalities that can tell; 0.5 where none can.
-        calibrated: Whether the probabilities were fitted from labelled data; otherwise only their
-            order means something. False where all evidence is invalid.
-        can_tell: Whether any modality with evidence can tell; otherwise `fused` says nothing.
-        reasons: What makes this less than it could be: `infrared stale 1.8 s`,
+        probability: By modality, from this modality alone; 0.5 if its evidence is invalid.
+        fused: Probability from all informative modalities; 0.5 if there is none.
+        calibrated: Whether the probabilities were fitted on labelled data; otherwise only their
+            order is meaningful. False if all evidence is invalid.
+        can_tell: Whether any modality with evidence is informative; otherwise `fused` is
+            meaningless.
+        reasons: Limits of this score: `infrared stale 1.8 s`,
             `audio cannot tell`, `infrared: 8-bit picture, not a temperature`, `not calibrated`.
     """
 
@@ -51,7 +52,7 @@ class PredicateScore:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One modality's values for all `P` predicates, float32 `[P]` or bool `[P]`."""
+    """Parameters of one modality for all `P` predicates, float32 `[P]` or bool `[P]`."""
 
     asked: Bools
     fitted: Bools
@@ -62,15 +63,15 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What fusing needs to know of `P` predicates.
+    """Parameters of `P` predicates for the fusion.
 
     Attributes:
-        names: Of the predicates.
-        notes: What is wrong with each; empty where nothing is.
+        names: Names of the predicates.
+        notes: A note on the calibration of each; may be empty.
         calibrated: bool `[P]`.
-        limits_ms: The different maximum ages, float64 `[U]`.
-        limit_of: Which of them is a predicate's, int `[P]`.
-        columns: By modality.
+        limits_ms: The distinct maximum ages, float64 `[U]`.
+        limit_of: Index of each predicate's maximum age in `limits_ms`, int `[P]`.
+        columns: Parameters by modality.
     """
 
     names: tuple[str, ...]
@@ -85,10 +86,10 @@ class Table:
 class Reading:
     """One modality's evidence for all `P` predicates, `[P]` each.
 
-    `similarity` is with the contrasts as they were said, `odds` are of what they are read along.
-    `freshness` is 1 for fresh evidence and 0 for none or for evidence that is too old. `invalid`
-    names sensors whose evidence does not count, and why; `counts` is False where that is all of
-    them, and then the odds are 0.
+    `similarity` is the cosine with the text contrasts, `odds` are the log-odds from the smoothed
+    contrasts. `freshness` is 1 for fresh evidence and 0 for none or for evidence that is too old.
+    `invalid` gives the reasons of sensors whose evidence does not count; if that applies to all of
+    them, `counts` is False and the log-odds are 0.
     """
 
     similarity: Floats
@@ -101,13 +102,13 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Scores(Sequence[PredicateScore]):
-    """The scores of all predicates at one moment; entries are made when they are asked for.
+    """The scores of all predicates at one time; entries are created on access.
 
     Attributes:
-        table: Of the predicates.
-        readings: By modality.
-        fused: Probability from all modalities that can tell, float32 `[P]`.
-        can_tell: Whether any can, bool `[P]`.
+        table: Parameters of the predicates.
+        readings: Evidence by modality.
+        fused: Probability from all informative modalities, float32 `[P]`.
+        can_tell: Whether there is an informative modality, bool `[P]`.
     """
 
     table: Table
@@ -145,7 +146,7 @@ class Scores(Sequence[PredicateScore]):
         return (self[index] for index in range(len(self)))
 
     def reasons(self, index: int) -> tuple[str, ...]:
-        """What makes the score of one predicate less than it could be."""
+        """The limits of the score of one predicate."""
         found = []
         for name, column in self.table.columns.items():
             if not column.asked[index]:
@@ -178,18 +179,18 @@ def fuse(
     ages_ms: Mapping[str, Ages] | None = None,
     invalid: Mapping[str, Sequence[str]] = NONE_INVALID,
 ) -> Scores:
-    """Score `P` predicates against what the sensors of each modality resemble.
+    """Score `P` predicates from the cosines of all sensors.
 
     Args:
-        table: Of the predicates.
-        similarities: Modality to the cosines of its sensors with all contrasts, and with what
-            these are read along, `[S, 2, P]`.
-        ages_ms: Modality to the age of its evidence, or to one age per sensor; evidence is fresh
-            where None.
-        invalid: Modality to why the evidence of each of its sensors does not count, empty where
-            it does. Such a sensor has no vote, whatever the predicate: the encoder was trained on
-            other values, so that no calibration holds. Where it is the only one, no sensor can
-            tell.
+        table: Parameters of the predicates.
+        similarities: By modality, the cosines of its sensors with all contrasts and with the
+            smoothed contrasts, `[S, 2, P]`.
+        ages_ms: By modality, the age of its evidence, or one age per sensor; None for fresh
+            evidence.
+        invalid: By modality, one reason per sensor why its evidence does not count, empty if it
+            counts. Such a sensor is not counted for any predicate, because the encoder was trained
+            on other values and no calibration applies. If it is the only sensor, no sensor is
+            informative.
     """
     readings = {
         name: _read_valid(
@@ -212,7 +213,7 @@ def fuse(
         total += column.weight * reading.freshness * reading.odds
         votes += column.weight * counted
         can_tell |= counted & (column.weight >= MIN_WEIGHT)
-    # Fitted weights are for a sum; without a fit the modalities have equal votes.
+    # Fitted weights are for a sum; without a fit, the modalities have equal weights.
     odds = np.where(table.calibrated, total, total / np.maximum(votes, np.float32(1e-9)))
     return Scores(table, readings, probability(odds), can_tell)
 
@@ -220,7 +221,7 @@ def fuse(
 def _read_valid(
     table: Table, modality: str, rows: Floats, ages_ms: Ages | None, invalid: Sequence[str]
 ) -> Reading:
-    """As `_read`, of the sensors whose evidence counts; of all, without odds, where none does."""
+    """As `_read` for sensors whose evidence counts; if none does, for all, with log-odds of 0."""
     if not any(invalid):
         return _read(table, modality, rows, ages_ms)
     if len(invalid) != len(rows):
@@ -242,7 +243,7 @@ def _read(table: Table, modality: str, rows: Floats, ages_ms: Ages | None) -> Re
     ages = np.zeros(len(rows)) if ages_ms is None else np.atleast_1d(np.asarray(ages_ms))
     share = ages[:, None] / table.limits_ms  # [S, U]
     fresh = np.clip((1.0 - share) / (1.0 - FRESH_SHARE), 0.0, 1.0)
-    # At its very last moment evidence still counts, if hardly; afterwards it does not.
+    # At exactly the maximum age evidence still counts, with almost no weight.
     fresh = np.where(share <= 1.0, np.maximum(fresh, 1e-6), 0.0).astype(np.float32)
     if (fresh == 1.0).all():
         fresh = np.broadcast_to(column.asked.astype(np.float32), (len(rows), len(column.asked)))
@@ -264,6 +265,6 @@ def _read(table: Table, modality: str, rows: Floats, ages_ms: Ages | None) -> Re
 
 
 def probability(log_odds: Floats) -> Floats:
-    """Of log-odds `[P]`, kept away from 0 and 1."""
+    """Probabilities of log-odds `[P]`, bounded away from 0 and 1."""
     odds = np.clip(log_odds, -MAX_LOG_ODDS, MAX_LOG_ODDS)
     return np.asarray(1.0 / (1.0 + np.exp(-odds)), np.float32)

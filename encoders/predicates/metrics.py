@@ -1,4 +1,4 @@
-"""How well scores and states match the truth."""
+"""Accuracy of scores and states."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 
 def auroc(truth: ArrayLike, scores: ArrayLike) -> float | None:
-    """Area under the ROC curve; None where only one truth occurs."""
+    """Area under the ROC curve; None without both positives and negatives."""
     labels = np.asarray(truth, bool)
     if labels.all() or not labels.any():
         return None
@@ -18,7 +18,7 @@ def auroc(truth: ArrayLike, scores: ArrayLike) -> float | None:
 
 
 def average_precision(truth: ArrayLike, scores: ArrayLike) -> float | None:
-    """Area under the precision-recall curve; None where only one truth occurs."""
+    """Area under the precision-recall curve; None without both positives and negatives."""
     labels = np.asarray(truth, bool)
     if labels.all() or not labels.any():
         return None
@@ -28,14 +28,14 @@ def average_precision(truth: ArrayLike, scores: ArrayLike) -> float | None:
 def change_delays_s(
     times_s: Sequence[float], truth: Sequence[bool], states: Sequence[bool | None]
 ) -> list[float]:
-    """Seconds from each change of the truth until the state agrees with it.
+    """Seconds from each change of the ground truth until the state agrees with it.
 
-    A change that the state never follows before the truth changes again gives no delay.
+    A change that the state does not follow before the next change has no delay.
 
     Args:
-        times_s: When each sample was taken, ascending.
-        truth: The truth at each.
-        states: The state at each; None for UNKNOWN.
+        times_s: Time of each sample, ascending.
+        truth: Ground truth of each sample.
+        states: State at each sample; None for UNKNOWN.
     """
     delays = []
     for index in range(1, len(times_s)):

@@ -1,4 +1,4 @@
-"""Predicates: a named question with sentences that say yes and sentences that say no."""
+"""Predicates: named yes/no questions with positive and negative sentences."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import NoReturn
 from encoders.modalities import MODALITIES
 
 MAX_SENTENCE = 400  # characters; text towers read about 77 tokens
-MAX_SENTENCES = 1000  # that say the one thing, in all templates
+MAX_SENTENCES = 1000  # per side, in all templates
 
-# Pairs whose swap turns a statement about a state into its opposite; both directions hold.
+# Pairs whose exchange turns a statement about a state into its opposite, in both directions.
 OPPOSITES = (
     ('open', 'closed'), ('opened', 'closed'), ('on', 'off'), ('hot', 'cold'), ('warm', 'cool'),
     ('in', 'outside'), ('inside', 'outside'), ('full', 'empty'), ('holds', 'does not hold'),
@@ -26,10 +26,10 @@ VERBS = ('is', 'are', 'was', 'were', 'has', 'have', 'can', 'does', 'do')
 
 
 class PredicateError(ValueError):
-    """A predicate is not usable; the text names it and what is wrong.
+    """A predicate is invalid; the message names it and the problem.
 
     Attributes:
-        field: Which of its fields is wrong; empty where it is the whole.
+        field: The invalid field; empty if the problem is not in one field.
     """
 
     def __init__(self, message: str, *, field: str = '') -> None:
@@ -39,7 +39,7 @@ class PredicateError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """From a cosine to log-odds: `slope * cosine + offset`."""
+    """Log-odds as a function of a cosine: `slope * cosine + offset`."""
 
     slope: float
     offset: float
@@ -47,22 +47,23 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Predicate:
-    """A question about the world that sensors answer.
+    """A yes/no question about the surroundings.
 
     Attributes:
         name: Unique name, used in topics and services.
-        positive: Sentences that say it holds; at least one.
-        negative: Sentences that say it does not hold; at least one.
-        modalities: Ask only these; all where empty.
-        threshold_on: Probability from which the state becomes TRUE.
-        threshold_off: Probability to which it must fall to become FALSE; at most `threshold_on`.
-        dwell_ms: How long a threshold must stay crossed before the state changes.
-        max_age_ms: Evidence older than this does not count.
-        templates: Patterns that every sentence is put into, at `{}`; the vectors are averaged.
-        weights: By modality, the factor of its log-odds when modalities are fused; those of the
-            model set's calibration where a modality is not named.
-        calibration: By modality, from its cosine to log-odds; the model set's where not named.
-        calibration_space: Language space that `calibration` was fitted in.
+        positive: Sentences that express that it holds; at least one.
+        negative: Sentences that express that it does not hold; at least one.
+        modalities: Use only these; empty for all.
+        threshold_on: The state becomes TRUE at this probability or above.
+        threshold_off: The state becomes FALSE at this probability or below; at most
+            `threshold_on`.
+        dwell_ms: Time for which a threshold must stay crossed before the state changes.
+        max_age_ms: Maximum age of evidence.
+        templates: Patterns into which every sentence is inserted at `{}`; vectors are averaged.
+        weights: By modality, the factor of its log-odds in the fusion; for other modalities, that
+            of the model set's calibration.
+        calibration: By modality, cosine to log-odds; for other modalities, that of the model set.
+        calibration_space: Language space in which `calibration` was fitted.
     """
 
     name: str
@@ -90,7 +91,7 @@ class Predicate:
 
     @property
     def sentences(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Positive and negative sentences, each in every template."""
+        """Positive and negative sentences, inserted into every template."""
 
         def filled(side: tuple[str, ...]) -> tuple[str, ...]:
             return tuple(
@@ -161,11 +162,11 @@ class Predicate:
 
     @classmethod
     def from_sentence(cls, sentence: str, *, name: str | None = None) -> Predicate:
-        """A predicate from one statement; its negative sentences are derived from it.
+        """Make a predicate from one statement; negative sentences are derived from it.
 
         Args:
             sentence: A statement, for example `the drawer is open`.
-            name: Its name; the sentence itself where None.
+            name: Name of the predicate; None uses the sentence.
 
         Raises:
             PredicateError: The sentence is empty.
@@ -178,7 +179,7 @@ class Predicate:
 
 @lru_cache(maxsize=4096)
 def negate(statement: str) -> tuple[str, ...]:
-    """Sentences that say the opposite: by antonym where there is one, and by negation."""
+    """Sentences with the opposite meaning, by antonym, if there is one, and by negation."""
     found = []
     for one, other in OPPOSITES:
         for word, opposite in ((one, other), (other, one)):

@@ -1,4 +1,4 @@
-"""From the newest embeddings to scores and states, without ROS."""
+"""Scores and states from the newest embeddings, without ROS."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from encoders.predicates.fusion import Scores
 from encoders.predicates.tracks import Tracks
 
 Vector = NDArray[np.float32]
-# A stamp this far behind the last one is a source that began anew, not a late message.
+# A stamp this much older than the last one means that the source restarted.
 RESTART_MS = 1000.0
-MAX_KEPT = 100_000  # embeddings per sensor, whatever `history_s` says
+MAX_KEPT = 100_000  # embeddings per sensor, regardless of `history_s`
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """An embedding of a sensor and when it was sensed.
+    """An embedding of a sensor with its stamp.
 
-    `invalid_reason` says why it does not count; empty where it does.
+    `invalid_reason` is the reason why it does not count; empty if it counts.
     """
 
     vector: Vector
@@ -38,13 +38,14 @@ Found = Sequence[tuple[tuple[str, str], Evidence]]
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """The evidence of all sensors at one moment.
+    """The evidence of all sensors at one time.
 
     Attributes:
-        vectors: Modality to the embeddings of its sensors, `[S, D]`.
-        ages_ms: Of each, counted back from the moment.
-        newest_ns: Stamp of the newest evidence of each modality.
-        invalid: Modality to why the evidence of each sensor does not count, empty where it does.
+        vectors: By modality, the embeddings of its sensors, `[S, D]`.
+        ages_ms: By modality, the age of each embedding at that time.
+        newest_ns: By modality, the stamp of the newest evidence.
+        invalid: By modality, one reason per sensor why its evidence does not count, empty if it
+            counts.
     """
 
     vectors: dict[str, Vector]
@@ -55,16 +56,16 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """All scores and states at one moment.
+    """All scores and states at one time.
 
     Attributes:
-        space: Language space of what was compared.
-        scores: One per predicate; each is made when asked for.
-        states: By name; likewise.
-        ages_ms: Of the newest evidence, by modality.
-        newest_ns: Stamp of the newest evidence; 0 without any.
+        space: Language space.
+        scores: One per predicate, created on access.
+        states: By name, created on access.
+        ages_ms: By modality, the age of the newest evidence.
+        newest_ns: Stamp of the newest evidence; 0 without evidence.
         changed: Names of predicates whose state changed.
-        due_ns: When a state may change although nothing new comes; None where none will.
+        due_ns: Time at which a state may change without new evidence; None if none will.
     """
 
     space: str
@@ -77,20 +78,20 @@ class Evaluation:
 
 
 class Scoring:
-    """Predicates, their states and the last seconds of evidence, all of one language space.
+    """Predicates, their states and the recent evidence, all of one language space.
 
-    Safe to feed from another thread.
+    `receive` may be called from another thread.
 
     Args:
         bank: The predicates. It must not be changed afterwards, but can be replaced.
-        history_s: How long evidence is kept for questions about the past.
+        history_s: Time for which evidence is kept for queries about the past.
     """
 
     def __init__(self, bank: PredicateBank, *, history_s: float = 30.0) -> None:
         self.bank, self.history_s = bank, history_s
         self._sensors: dict[tuple[str, str], deque[Evidence]] = {}
         self._states = Tracks.start(bank.predicates)
-        # By sensor: what the newest vector resembles, which lasts longer than one evaluation.
+        # By sensor: cosines of the newest vector, which are reused in later evaluations.
         self._seen: dict[tuple[str, str], tuple[Vector, PredicateBank, Vector]] = {}
         self._lock = threading.Condition()
 
@@ -101,10 +102,10 @@ class Scoring:
             return self._states
 
     def replace(self, bank: PredicateBank) -> None:
-        """Score these predicates from now on; those that stay the same keep their states.
+        """Replace the predicates; unchanged ones keep their states.
 
         Raises:
-            SpaceError: The bank is of another language space.
+            SpaceError: The bank has another language space.
         """
         if bank.space != self.bank.space:
             raise SpaceError(f'predicates of {bank.space!r} for evidence of {self.bank.space!r}')
@@ -113,7 +114,7 @@ class Scoring:
             self._states = Tracks.start(bank.predicates, keep=self._states)
 
     def reset(self) -> None:
-        """Forget all evidence and states: time has jumped."""
+        """Delete all evidence and states, after a jump in time."""
         with self._lock:
             self._sensors.clear()
             self._states = Tracks.start(self.bank.predicates)
@@ -129,19 +130,19 @@ class Scoring:
         source: str = '',
         invalid_reason: str = '',
     ) -> None:
-        """Take an embedding; one that is a little older than the last of its sensor is ignored.
+        """Add an embedding; one slightly older than the last of its sensor is ignored.
 
         Args:
-            modality: Of its encoder.
+            modality: Modality of the sensor.
             vector: Unit vector `[D]`.
-            stamp_ns: When it was sensed.
-            space: Its language space.
-            source: Tells several sensors of one modality apart.
-            invalid_reason: Why it does not count, as `encoders.Objection.reason`; empty where it
-                does.
+            stamp_ns: Stamp of the sensor data.
+            space: Language space of the vector.
+            source: Identifies a sensor if a modality has several.
+            invalid_reason: Why it does not count, as in `encoders.Objection.reason`; empty if it
+                counts.
 
         Raises:
-            SpaceError: It belongs to another language space.
+            SpaceError: The vector has another language space.
         """
         if space != self.bank.space:
             raise SpaceError(
@@ -163,7 +164,7 @@ class Scoring:
     def await_evidence(
         self, modalities: Sequence[str], *, since_ns: int, timeout_s: float
     ) -> None:
-        """Wait until each modality has evidence that is not older, or the time is over."""
+        """Wait until each modality has evidence since `since_ns`, at most `timeout_s`."""
 
         def has_all() -> bool:
             fresh = {k[0] for k, kept in self._sensors.items() if kept[-1].stamp_ns >= since_ns}
@@ -173,7 +174,7 @@ class Scoring:
             self._lock.wait_for(has_all, timeout_s)
 
     def at(self, at_ns: int, *, max_age_ms: float) -> Moment:
-        """What was the newest evidence of every sensor at a moment, where it was not older."""
+        """The newest evidence of every sensor at a time, if it was not older than `max_age_ms`."""
         found = []
         with self._lock:
             for key, kept in self._sensors.items():
@@ -196,7 +197,7 @@ class Scoring:
         scores = bank.weigh(similarities, ages_ms=ages_ms, invalid=_invalid(newest))
         states, changed = before.updated(now_ns * 1e-6, scores)
         with self._lock:
-            if self._states is before:  # neither reset nor replaced meanwhile
+            if self._states is before:  # neither reset nor replaced in the meantime
                 self._states = states
         return Evaluation(
             space=bank.space,
@@ -209,7 +210,7 @@ class Scoring:
         )
 
     def _resembles(self, bank: PredicateBank, key: tuple[str, str], vector: Vector) -> Vector:
-        """Cosines `[P]` with all contrasts, computed once for every vector."""
+        """Cosines `[2, P]` with all contrasts, computed once per vector."""
         seen = self._seen.get(key)
         if seen is None or seen[0] is not vector or seen[1] is not bank:
             seen = (vector, bank, bank.similarities(vector)[0])
@@ -218,7 +219,7 @@ class Scoring:
 
 
 def _ages(found: Found, at_ns: int) -> tuple[dict[str, list[float]], dict[str, int]]:
-    """By modality: age of every sensor's evidence in milliseconds, and stamp of the newest."""
+    """By modality: ages of the evidence of its sensors, and the newest stamp."""
     ages_ms: dict[str, list[float]] = {}
     newest_ns: dict[str, int] = {}
     for (modality, _), evidence in found:
@@ -228,7 +229,7 @@ def _ages(found: Found, at_ns: int) -> tuple[dict[str, list[float]], dict[str, i
 
 
 def _invalid(found: Found) -> dict[str, list[str]]:
-    """By modality: why the evidence of each sensor does not count."""
+    """By modality: reasons why the evidence of its sensors does not count."""
     invalid: dict[str, list[str]] = {}
     for (modality, _), evidence in found:
         invalid.setdefault(modality, []).append(evidence.invalid_reason)
@@ -246,7 +247,7 @@ def _moment(found: Found, at_ns: int) -> Moment:
 def _due_ns(
     bank: PredicateBank, states: Tracks, ages_ms: Mapping[str, Sequence[float]], now_ns: int
 ) -> int | None:
-    """The next end of a dwell time or of the life of evidence."""
+    """The next time at which a dwell time ends or evidence becomes too old."""
     now_ms = now_ns * 1e-6
     due_ms = states.due_ms
     moments = [] if due_ms is None else [due_ms]

@@ -1,4 +1,4 @@
-"""From probabilities over time to a state: TRUE, FALSE or UNKNOWN."""
+"""Probabilities over time to a state: TRUE, FALSE or UNKNOWN."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from encoders.predicates.predicate import Predicate
 
 
 class State(IntEnum):
-    """What is held to be the case; the numbers are those of lb_ros/msg/PredicateState."""
+    """State of a predicate; the numbers are those of lb_ros/msg/PredicateState."""
 
     UNKNOWN = 0
     FALSE = 1
@@ -22,9 +22,9 @@ class TrackedState:
 
     Attributes:
         state: TRUE, FALSE or UNKNOWN.
-        probability: The last one that counted; 0.5 where there is none.
-        since_ms: When the state began.
-        reason: In a few words.
+        probability: The last probability with evidence; 0.5 if there is none.
+        since_ms: Start of the state.
+        reason: Reason in a few words.
     """
 
     state: State
@@ -34,7 +34,7 @@ class TrackedState:
 
 
 def reason_of(state: State, probability: float, note: str) -> str:
-    """Why a predicate with evidence has a state, by the probability that it has now."""
+    """The reason for the state of a predicate with evidence, from its current probability."""
     told = 'not clear enough yet' if state is State.UNKNOWN else f'probability {probability:.2f}'
     return told + (f' ({note})' if note else '')
 
@@ -43,7 +43,7 @@ class PredicateTracker:
     """Hysteresis, dwell time and age limit of one predicate.
 
     A state changes when the probability has stayed past a threshold for `dwell_ms`. Between the
-    thresholds the state stays as it is. Evidence older than `max_age_ms` makes it UNKNOWN at once.
+    thresholds the state is kept. Evidence older than `max_age_ms` makes it UNKNOWN at once.
     """
 
     def __init__(self, predicate: Predicate) -> None:
@@ -53,7 +53,7 @@ class PredicateTracker:
 
     @property
     def due_ms(self) -> float | None:
-        """When the state will change if nothing new comes; None where it will not."""
+        """Time at which the state will change without new evidence; None if it will not."""
         return None if self._candidate is None else self._candidate[1] + self._predicate.dwell_ms
 
     def update(
@@ -64,13 +64,13 @@ class PredicateTracker:
         evidence_ms: float | None = None,
         note: str = '',
     ) -> TrackedState:
-        """Take the newest evidence into account.
+        """Update the state with the newest evidence.
 
         Args:
-            now_ms: The present; must not run backwards.
-            probability: Fused probability; None where no modality has anything to say.
-            evidence_ms: When the newest evidence was sensed; the present where None.
-            note: What the evidence lacks, for the reason of the state.
+            now_ms: Current time; must not decrease.
+            probability: Fused probability; None if no modality is informative.
+            evidence_ms: Stamp of the newest evidence; None for the current time.
+            note: Limits of the evidence, for the reason of the state.
 
         Returns:
             The state after this evidence.

@@ -1,4 +1,4 @@
-"""The states of many predicates at once; each goes as `PredicateTracker` has it."""
+"""The states of many predicates at once, with the rules of `PredicateTracker`."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ UNKNOWN, FALSE, TRUE = int(State.UNKNOWN), int(State.FALSE), int(State.TRUE)
 
 @dataclass(frozen=True, slots=True)
 class Tracks(Mapping[str, TrackedState]):
-    """States of `P` predicates after an evaluation; a `TrackedState` is made when asked for.
+    """States of `P` predicates after an evaluation; a `TrackedState` is created on access.
 
-    Never changed: `updated` gives the next ones.
+    Immutable: `updated` returns the next states.
 
     Attributes:
-        predicates: Whose.
-        index: Name to place, in order.
+        predicates: The predicates.
+        index: Name to position, in order.
         thresholds: On, off and dwell time in milliseconds, float64 `[3, P]`.
         states: `State` values, uint8 `[P]`.
-        since_ms: When each began, float64 `[P]`.
-        candidates: The `State` that a predicate is about to take, 0 for none, uint8 `[P]`.
-        candidate_ms: Since when, float64 `[P]`.
-        scores: Of the last evaluation; None before the first.
+        since_ms: Start of each state, float64 `[P]`.
+        candidates: The next `State` during its dwell time, 0 for none, uint8 `[P]`.
+        candidate_ms: Start of the dwell time, float64 `[P]`.
+        scores: Scores of the last evaluation; None before the first.
     """
 
     predicates: Sequence[Predicate]
@@ -43,7 +43,7 @@ class Tracks(Mapping[str, TrackedState]):
 
     @classmethod
     def start(cls, predicates: Sequence[Predicate], *, keep: Tracks | None = None) -> Tracks:
-        """All UNKNOWN, but for those that `keep` has with the very same definition."""
+        """All UNKNOWN, except predicates that `keep` has with the same definition."""
         count = len(predicates)
         new = cls(
             predicates=predicates,
@@ -75,7 +75,7 @@ class Tracks(Mapping[str, TrackedState]):
 
     @property
     def due_ms(self) -> float | None:
-        """When the first state will change if nothing new comes; None where none will."""
+        """Time at which the first state will change without new evidence; None if none will."""
         if not self.candidates.any():
             return None
         ends_ms = self.candidate_ms + self.thresholds[2]
@@ -84,9 +84,11 @@ class Tracks(Mapping[str, TrackedState]):
     def updated(self, now_ms: float, scores: Scores) -> tuple[Tracks, tuple[str, ...]]:
         """The states after an evaluation, and the names of those that changed.
 
+        An UNKNOWN state also changes when its evidence begins or ceases to be invalid.
+
         Args:
-            now_ms: The present; must not run backwards.
-            scores: Of these predicates, in this order.
+            now_ms: Current time; must not decrease.
+            scores: Scores of these predicates, in this order.
         """
         fused = scores.fused.astype(np.float64)
         on, off, dwell_ms = self.thresholds
@@ -99,7 +101,9 @@ class Tracks(Mapping[str, TrackedState]):
         candidate_ms = np.where(began, now_ms, self.candidate_ms)
         turned = moving & (now_ms - candidate_ms >= dwell_ms)
         lost = ~scores.can_tell & (self.states != UNKNOWN)
-        changed = np.flatnonzero(turned | lost).tolist()
+        is_unknown = (self.states == UNKNOWN) & ~turned
+        explained = is_unknown & _invalid_differs(self.scores, scores)
+        changed = np.flatnonzero(turned | lost | explained).tolist()
         following = replace(
             self,
             states=np.where(turned | lost, wanted, self.states),
@@ -127,7 +131,7 @@ class Tracks(Mapping[str, TrackedState]):
         )
 
     def _reason(self, place: int) -> str:
-        """Why it has its state, by the evidence that its probability is of."""
+        """The reason for the state, from the evidence of its probability."""
         state = State(int(self.states[place]))
         if self.scores is None:
             return 'no evidence yet' if state is State.UNKNOWN else 'not evaluated again yet'
@@ -135,3 +139,16 @@ class Tracks(Mapping[str, TrackedState]):
         if not self.scores.can_tell[place]:
             return note or 'no modality has evidence'
         return reason_of(state, float(self.scores.fused[place]), note)
+
+
+def _invalid_differs(before: Scores | None, now: Scores) -> NDArray[np.bool_]:
+    """Whether why evidence does not count is another than before, of each predicate `[P]`."""
+    readings = {} if before is None else before.readings
+    differs = np.zeros(len(now), np.bool_)
+    for name, column in now.table.columns.items():
+        was, now_is = (
+            found[name].invalid if name in found else '' for found in (readings, now.readings)
+        )
+        if was != now_is:
+            differs |= column.asked
+    return differs

@@ -1,9 +1,9 @@
-"""From raw sensor arrays to network inputs: two families, one module per modality each.
+"""Raw sensor arrays to network inputs: two families with one module per modality each.
 
-`mini` for sets trained by this repository; `languagebind` with the exact constants of the
-released encoders. Every module has a frozen configuration, stored with the model, and a function
+`mini` is for sets trained by this repository, `languagebind` for the released encoders, with their
+exact constants. Every module has a frozen configuration, stored with the model, and a function
 `preprocess` that returns the network's input, float32 without the batch dimension, and the share
-of the raw input that was valid. Nothing is random.
+of the raw input that was valid. Preprocessing is deterministic.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PLAIN = ImageOptions()
 
 @runtime_checkable
 class MiniConfig(Protocol):
-    """A frozen dataclass; every module of a modality of `mini` has one."""
+    """The frozen dataclass in every module of `mini`."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -55,7 +55,7 @@ class _Entry:
 
 
 def _find_mini() -> dict[tuple[str, str], _Entry]:
-    """The modules here that are named as a modality: `touch` has `TouchConfig` and functions."""
+    """The modules that are named after a modality: `touch` has `TouchConfig` and functions."""
     found = {}
     for name in MODALITIES:
         where = f'{__name__}.mini.{name}'
@@ -98,29 +98,29 @@ def preprocess(
     """Preprocess one sample.
 
     Args:
-        raw: As the module of its modality takes it.
-        config: Constants.
-        device: Where the result lies.
-        columns: May know columns of a sound's spectrogram already; of no use to other modalities.
+        raw: Raw sample, as documented in the module of its modality.
+        config: Preprocessing constants.
+        device: Device of the result.
+        columns: Source of spectrogram frames that may reuse known ones; for audio only.
 
     Returns:
         float32 `[3, H, W]` (video: `[3, T, H, W]`) on the device, and the valid share of the
         input, 0..1.
 
     Raises:
-        ValueError: The array has a shape or dtype that this modality does not take.
+        ValueError: The shape or dtype of the array is not supported for this modality.
     """
     known = {} if columns is None else {'columns': columns}
     return _FOUND[type(config)][1].preprocess(raw, config, device=device, **known)
 
 
 def objection(raw: Any, config: Config, options: ImageOptions = PLAIN) -> Objection | None:
-    """Why a sample is no evidence for predicates although it can be encoded; None where it is.
+    """Why a sample does not count as evidence although it can be encoded; None if it counts.
 
     Args:
-        raw: As `preprocess` takes it.
-        config: What the encoder was trained to read.
-        options: With which the sample was decoded.
+        raw: Raw sample, as for `preprocess`.
+        config: Preprocessing constants of the encoder.
+        options: Options with which the sample was decoded.
     """
     judge = _FOUND[type(config)][1].objection
     found = None if judge is None else judge(raw, config, options)
@@ -128,10 +128,10 @@ def objection(raw: Any, config: Config, options: ImageOptions = PLAIN) -> Object
 
 
 def preprocess_picture(raw: Any, config: Config, *, device: str | torch.device = 'cpu') -> Tensor:
-    """One picture of a clip, float32 `[3, H, W]`, as `preprocess` makes it of a whole one.
+    """Preprocess one image of a video clip, float32 `[3, H, W]`, as `preprocess` does.
 
     Raises:
-        ValueError: The array has a shape or dtype that clips do not have, or this is no clip.
+        ValueError: The shape or dtype of the array is not supported, or `config` is not for video.
     """
     if not isinstance(config, languagebind.video.VideoConfig):
         raise ValueError(f'{type(config).__name__} is not the preprocessing of a clip')
@@ -139,10 +139,10 @@ def preprocess_picture(raw: Any, config: Config, *, device: str | torch.device =
 
 
 def to_stored(raw: Any, config: Config) -> NDArray[Any]:
-    """A sample in the form in which it is kept before training, as small as it can be.
+    """A sample in the compact form in which it is stored before training.
 
     Raises:
-        ValueError: The array has a shape or dtype that this modality does not take.
+        ValueError: The shape or dtype of the array is not supported for this modality.
     """
     to_unit = _FOUND[type(config)][1].to_unit
     if to_unit is not None:
@@ -152,7 +152,7 @@ def to_stored(raw: Any, config: Config) -> NDArray[Any]:
 
 
 def stored_form(config: Config) -> tuple[tuple[int, ...], type[np.generic]]:
-    """Shape and dtype of what `to_stored` returns; clips have none."""
+    """Shape and dtype of the result of `to_stored`; not defined for video clips."""
     form = _FOUND[type(config)][1].stored_form
     if form is not None:
         return form(config)
@@ -163,7 +163,7 @@ def stored_form(config: Config) -> tuple[tuple[int, ...], type[np.generic]]:
 
 
 def window_s(config: Config) -> float:
-    """How much sound one sample uses at the most, seconds; 0 for what is no sound."""
+    """Longest window of audio that a sample uses, seconds; 0 for other modalities."""
     if hasattr(config, 'samples') and hasattr(config, 'rate_hz'):
         return float(config.samples / config.rate_hz)
     if isinstance(config, languagebind.audio.AudioConfig):
@@ -172,18 +172,23 @@ def window_s(config: Config) -> float:
 
 
 def from_stored(stored: Tensor, config: Config) -> Tensor:
-    """Network inputs float32 `[..., 3, H, W]` of stored samples `[..., ]`."""
+    """Network inputs float32 `[..., 3, H, W]` of stored samples `[..., *stored shape]`."""
     normalise = _FOUND[type(config)][1].normalise
     if normalise is not None:
         return normalise(stored, config)
     return stored
 
 
+def mini_configs() -> dict[str, type[Config]]:
+    """What configures each modality of `mini`."""
+    return {name: entry.config for (family, name), entry in _ENTRIES.items() if family == MINI}
+
+
 def mini_config(modality: str, values: Mapping[str, Any]) -> MiniConfig:
-    """The configuration of a modality of `mini`; what is not given is as usual.
+    """The configuration of a modality of `mini`; missing values have their defaults.
 
     Raises:
-        ValueError: This family has no such modality.
+        ValueError: `mini` does not have this modality.
         TypeError: A key is unknown.
     """
     if (MINI, modality) not in _ENTRIES:
@@ -199,17 +204,17 @@ def family_of(config: Config) -> str:
 
 
 def config_to_dict(config: Config) -> dict[str, Any]:
-    """For a manifest."""
+    """The configuration as a dictionary for a manifest."""
     return {'family': family_of(config), **asdict(config)}
 
 
 def config_from_dict(modality: str, values: Mapping[str, Any]) -> Config:
     """The configuration of a modality from a manifest.
 
-    A field marked `{'later': True}` came after the first sets, which mean its default.
+    A field marked `{'later': True}` may be missing in older manifests and then has its default.
 
     Raises:
-        ValueError: There is no such family or modality, or a key is unknown or missing.
+        ValueError: The family or modality is unknown, or a key is unknown or missing.
     """
     given = dict(values)
     family = given.pop('family', LANGUAGEBIND)
@@ -225,10 +230,11 @@ def config_from_dict(modality: str, values: Mapping[str, Any]) -> Config:
 
 
 def with_options(modality: str, config: Config, options: Mapping[str, Any]) -> Config:
-    """The configuration with some values replaced, by attribute.
+    """The configuration with some attributes replaced.
 
     Raises:
-        ValueError: An attribute is unknown, a value is out of range, or the family is fixed.
+        ValueError: An attribute is unknown, a value is out of range, or the family is `mini`,
+            whose constants are fixed by training.
     """
     if options and family_of(config) == MINI:
         raise ValueError(f'preprocessing of {modality} is fixed by the training of this set')

@@ -1,8 +1,8 @@
-"""Columns of spectrograms of a stream of sound, each computed once.
+"""Spectrogram frames of an audio stream, each computed once.
 
-The windows of a stream overlap: of a window of two seconds that comes every 100 ms, ten of two
-hundred columns are new. A column depends on the samples below it alone, so the others are those of
-the window before.
+The windows of a stream overlap: if a window of two seconds is encoded every 100 ms, only ten of
+two hundred spectrogram frames are new. A frame depends only on its own samples, so the others are
+taken from the previous window.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ Compute = Callable[[Tensor], Tensor]
 
 
 class Columns(Protocol):
-    """Where columns of the spectrogram of a wave come from."""
+    """Source of the spectrogram frames of a wave."""
 
     def __call__(
         self, wave: Tensor, compute: Compute, *, size: int, hop: int, what: Hashable
     ) -> Tensor:
-        """Columns float32 `[1 + (samples - size) // hop, bands]`.
+        """Spectrogram frames float32 `[1 + (samples - size) // hop, bands]`.
 
         Args:
-            wave: float32 `[samples]`, at least `size` of them, up to the end of the window.
-            compute: Columns of any wave of at least `size` samples.
-            size: Samples below one column.
-            hop: Samples from one column to the next.
-            what: Kind of column: those of another kind are others.
+            wave: float32 `[samples]`, at least `size` samples, up to the end of the window.
+            compute: Computes the frames of any wave of at least `size` samples.
+            size: Samples of one frame.
+            hop: Samples from one frame to the next.
+            what: Identity of the computation; only frames with the same identity are reused.
         """
         ...
 
 
 def computed(wave: Tensor, compute: Compute, *, size: int, hop: int, what: Hashable) -> Tensor:
-    """All of them computed; see `Columns`."""
+    """Compute all spectrogram frames; see `Columns`."""
     return compute(wave)
 
 
 class ColumnStore:
-    """The columns of the last window of one stream.
+    """Cache of the spectrogram frames of the last window of one stream.
 
-    Equal to `computed` but for the order in which sums are rounded. Not for several threads.
+    Results equal those of `computed` up to rounding. Not thread-safe.
     """
 
     def __init__(self) -> None:
@@ -52,9 +52,9 @@ class ColumnStore:
         self._kept = torch.zeros(0, 0)
 
     def until(self, end: int) -> Columns:
-        """For a window that ends before sample number `end` of the stream.
+        """Spectrogram frames of the window that ends before sample number `end` of the stream.
 
-        No two samples of the stream have the same number, also across gaps.
+        Sample numbers are unique in the stream, also across gaps.
         """
         return partial(self._columns, end=end)
 

@@ -1,4 +1,4 @@
-"""Clips of a live camera: stacks of its pictures, each of which is preprocessed once."""
+"""Video clips of a live camera: stacks of images, each of which is preprocessed once."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from torch import Tensor
 
 
 class FrameStore:
-    """Preprocessed pictures of one camera, by their stamp. Not for several threads."""
+    """Preprocessed images of one camera, by stamp. Not thread-safe."""
 
     def __init__(self) -> None:
         self._what: Hashable = None
         self._frames: dict[int, Tensor] = {}
 
-    def __contains__(self, stamp_ns: int) -> bool:
+    def __contains__(self, stamp_ns: object) -> bool:
         return stamp_ns in self._frames
 
     def keep(self, stamps_ns: Iterable[int], *, what: Hashable) -> None:
-        """Forget all but these, and those that were preprocessed in another way than `what`."""
+        """Keep only these images, and only if they were preprocessed in the way `what`."""
         wanted = set(stamps_ns) if what == self._what else set()
         self._what = what
         self._frames = {stamp: frame for stamp, frame in self._frames.items() if stamp in wanted}
 
     def add(self, stamp_ns: int, frame: Tensor) -> None:
-        """Keep a preprocessed picture, float `[3, H, W]`."""
+        """Store a preprocessed image, float `[3, H, W]`."""
         self._frames[stamp_ns] = frame
 
     def clip(self, stamps_ns: Sequence[int]) -> Tensor:
-        """Pictures that are kept as a clip `[3, T, H, W]`; one may be named several times."""
+        """A clip `[3, T, H, W]` of stored images; a stamp may occur several times."""
         return torch.stack([self._frames[stamp] for stamp in stamps_ns], dim=1)

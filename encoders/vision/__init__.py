@@ -1,1 +1,1 @@
-"""The one transformer: shapes, stems, the packed forward pass, compilation and export."""
+"""The vision transformer: shapes, stems, the packed forward pass, compilation and export."""

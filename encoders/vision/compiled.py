@@ -1,9 +1,10 @@
-"""Packed calls of usual shapes, made ready before the first sample: compiled, on a GPU captured.
+"""Packed calls of frequent shapes, compiled before the first sample and on a GPU captured.
 
-A robot's sensors always send the same shapes. For those the layers of a pack are compiled, once
-for all layers of a trunk, and on a GPU the whole call is captured as a CUDA graph, which one
-launch replays: with few samples, launching a thousand kernels takes longer than running them.
-Whatever else comes, or cannot be made ready, runs as `encode_together` does, and the log says why.
+The sensors of a robot always have the same shapes. For these shapes the layers of a pack are
+compiled, once for all layers of a trunk, and on a GPU the whole call is captured as a CUDA graph,
+because with few samples launching a thousand kernels takes longer than running them. All other
+calls, and those that cannot be compiled or captured, run `encode_together`; the log gives the
+reason.
 """
 
 from __future__ import annotations
@@ -23,17 +24,17 @@ from encoders.vision.vit import VisionTower
 
 COMPILATIONS = ('auto', 'never', 'always')
 MAX_READY = 16
-WARM_UP_RUNS = 3  # before a capture: libraries choose their kernels and allocate what they keep
+WARM_UP_RUNS = 3  # before a capture, so that libraries choose kernels and allocate buffers
 
 Call = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 Shapes = tuple[tuple[str, torch.Size], ...]
 
 
 def is_compiled(compilation: str, *, device: str | torch.device) -> bool:
-    """Whether calls are to be made ready: `always`, or `auto` on a GPU.
+    """Whether to compile calls: `always`, or `auto` on a GPU.
 
     Raises:
-        ValueError: There is no such choice.
+        ValueError: `compilation` is not one of `COMPILATIONS`.
     """
     if compilation not in COMPILATIONS:
         expected = ', '.join(COMPILATIONS)
@@ -43,13 +44,13 @@ def is_compiled(compilation: str, *, device: str | torch.device) -> bool:
 
 
 def usual(counts: Mapping[str, int]) -> list[dict[str, int]]:
-    """Samples of each modality in the calls that sensors can ask for, the usual ones first.
+    """The possible calls of a set of sensors, the frequent ones first, as samples per modality.
 
-    Everything at once, then every sensor alone, then the smaller choices before the larger ones;
-    at most `MAX_READY`.
+    First all sensors together, then each sensor alone, then other combinations from small to
+    large; at most `MAX_READY`.
 
     Args:
-        counts: Sensors of each modality, at least one in all.
+        counts: Number of sensors of each modality, at least one in total.
     """
     numbers = itertools.product(*(range(count + 1) for count in counts.values()))
     *others, everything = sorted((n for n in numbers if any(n)), key=sum)
@@ -61,13 +62,13 @@ def usual(counts: Mapping[str, int]) -> list[dict[str, int]]:
 
 
 class ReadyCalls:
-    """`encode_together` of some towers, faster for the shapes that were prepared.
+    """`encode_together` for fixed towers, faster for the shapes that were prepared.
 
-    Results are those of `encode_together` except for rounding.
+    Results equal those of `encode_together` up to rounding.
 
     Args:
-        towers: By modality.
-        log: Takes a line for each call that runs unprepared, with the reason, each once.
+        towers: Towers by modality.
+        log: Receives a line for each kind of call that runs unprepared, with the reason, once.
     """
 
     def __init__(self, towers: Mapping[str, VisionTower], *, log: Callable[[str], object]) -> None:
@@ -79,7 +80,7 @@ class ReadyCalls:
 
     @property
     def ready(self) -> int:
-        """How many calls are ready."""
+        """Number of prepared calls."""
         return len(self._ready)
 
     @torch.inference_mode()
@@ -89,11 +90,11 @@ class ReadyCalls:
         *,
         progress: Callable[[str], object] = lambda text: None,
     ) -> None:
-        """Make calls ready; takes long for each, the first time.
+        """Compile and capture calls. The first time, each call takes seconds to a minute.
 
         Args:
-            calls: Samples of each modality, for every call; see `usual`.
-            progress: Told before every call what it is.
+            calls: Samples per modality of every call; see `usual`.
+            progress: Receives a description before each call is prepared.
         """
         for number, samples in enumerate(calls, start=1):
             progress(f'preparing call {number} of {len(calls)}: {", ".join(samples)}')
@@ -110,7 +111,7 @@ class ReadyCalls:
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Unit vectors float32 `[B, D]` by modality, of preprocessed inputs `[B, ...]`.
 
-        Raises what `encode_together` raises.
+        Raises the errors of `encode_together`.
         """
         ordered = {name: inputs[name] for name in self._towers if name in inputs}
         call = self._ready.get(_shapes(ordered))
@@ -123,14 +124,14 @@ class ReadyCalls:
     def _prepare(self, inputs: Mapping[str, Tensor]) -> None:
         call: Call = partial(encode_together, self._towers)
         if self._compiles:
-            # A cache of its own: nothing that another call does has it compiled again.
+            # A separate cache, so that other calls do not cause a recompilation.
             through = torch.compile(
                 through_layer, fullgraph=True, dynamic=False, isolate_recompiles=True
             )  # type: ignore[call-overload]
             compiled: Call = partial(encode_together, self._towers, through=through)
             try:
                 compiled(inputs)
-            except Exception as error:  # whatever compilers fail with
+            except Exception as error:  # compilers raise errors of many types
                 self._compiles = False
                 self._tell(f'not compiled: {_reason(error)}')
             else:
@@ -150,7 +151,7 @@ class ReadyCalls:
             return CapturedCall(call, inputs, pool=self._pool)
         except RuntimeError as error:
             self._tell(f'{_named(inputs)}: not captured: {_reason(error)}')
-        call(inputs)  # raises where not the capture but the device has failed
+        call(inputs)  # raises if not the capture but the device failed
         return None
 
     def _tell(self, line: str) -> None:
@@ -160,18 +161,18 @@ class ReadyCalls:
 
 
 class CapturedCall:
-    """A call of fixed shapes as a CUDA graph: its inputs are copied in, its results out.
+    """A call of fixed shapes as a CUDA graph. Inputs are copied in and results copied out.
 
-    Safe to use from several threads, one after the other.
+    Thread-safe; calls run one after the other.
 
     Args:
-        call: Must do the same work at every call, without waiting for the device.
-        inputs: Of the shapes to capture.
-        pool: Of memory, from `torch.cuda.graph_pool_handle`; graphs that share one must not run at
-            the same time.
+        call: Does the same work in every call and never waits for the device.
+        inputs: Inputs of the shapes to capture.
+        pool: Memory pool from `torch.cuda.graph_pool_handle`. Graphs that share a pool must not
+            run at the same time.
 
     Raises:
-        RuntimeError: It cannot be captured.
+        RuntimeError: The call cannot be captured.
     """
 
     def __init__(self, call: Call, inputs: Mapping[str, Tensor], *, pool: Any) -> None:
@@ -186,12 +187,12 @@ class CapturedCall:
                     call(self._inputs)
             torch.cuda.current_stream().wait_stream(stream)
             self._graph = torch.cuda.CUDAGraph()
-            # Other threads of the process may use the device meanwhile, with another model set.
+            # Other threads may use the device at the same time, with another model set.
             with torch.cuda.graph(self._graph, pool=pool, capture_error_mode='thread_local'):
                 self._results = call(self._inputs)
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What the captured call returns for these inputs."""
+        """The results of the captured call for these inputs."""
         with self._lock:
             for name, held in self._inputs.items():
                 held.copy_(inputs[name], non_blocking=True)
@@ -213,7 +214,7 @@ def _named(inputs: Mapping[str, Tensor]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of an error; of the one inside, where a compiler wraps another's."""
+    """The first line of an error, or of the error that a compiler wrapped."""
     found = getattr(error, 'inner_exception', None) or error
     lines = [line.strip() for line in str(found).splitlines() if line.strip()]
     return f'{type(found).__name__}: {lines[0] if lines else "without a reason"}'

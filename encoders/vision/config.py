@@ -1,4 +1,4 @@
-"""The one configuration of a vision tower: LanguageBind's whole family and small sets alike."""
+"""The configuration of a vision tower, for LanguageBind's models and for small sets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from encoders.transformer import check_transformer
 
 STEMS = ('patch', 'convolutions')
-LORA_ALPHA = 16.0  # of every released checkpoint
+LORA_ALPHA = 16.0  # as in every released checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,23 +15,23 @@ class VisionConfig:
     """Shape of a vision tower.
 
     Attributes:
-        width, layers, heads, mlp_width: Of the transformer.
+        width, layers, heads, mlp_width: Shape of the transformer.
         patch_size: Side of a square patch, pixels.
-        image_size: Input (rows, columns), pixels; for audio (mel bins, frames).
-        projection: Size of the language space.
-        channels: Of the input.
+        image_size: Input (rows, columns), pixels; for audio (mel bins, spectrogram frames).
+        projection: Number of dimensions of the language space.
+        channels: Channels of the input.
         activation: `gelu` (erf) or `quick_gelu`.
-        layer_norm_eps: Of every LayerNorm.
-        frames: Frames of a clip; 1 for everything but video.
+        layer_norm_eps: Epsilon of every LayerNorm.
+        frames: Frames of a video clip; 1 for all other modalities.
         temporal: Attend across frames before every spatial block.
         per_frame: V1.5's embedding (`clip_type: vl_new`): a three-dimensional patch convolution
-            and a class token of its own for every frame.
+            and a class token per frame.
         stem: How patches become tokens: `patch`, one linear map as in CLIP, which encoders may
-            share, or `convolutions`, a stack of them that every encoder has for itself (see
+            share, or `convolutions`, a convolution stem of each encoder (see
             `encoders.vision.stem`).
         stem_blocks: Residual blocks after each halving of a convolution stem.
         lora_rank, lora_alpha: Low-rank updates of the attention projections; rank 0 for none.
-        patch_dropout: Share of patches left out in training.
+        patch_dropout: Share of patches masked in training.
     """
 
     width: int
@@ -77,10 +77,10 @@ class VisionConfig:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Patches (rows, columns)."""
+        """Number of patches (rows, columns)."""
         return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
 
     @property
     def patches(self) -> int:
-        """Patches of one frame."""
+        """Number of patches of one frame."""
         return self.grid[0] * self.grid[1]

@@ -1,4 +1,4 @@
-"""A tower as an ONNX file, for runtimes other than PyTorch: ONNX Runtime, TensorRT.
+"""Export of a tower to ONNX, for ONNX Runtime, TensorRT and other runtimes.
 
 Needs the extra `export` (onnx, onnxruntime, onnxscript).
 """
@@ -19,11 +19,11 @@ PACKAGES = ('onnx', 'onnxruntime', 'onnxscript')
 
 
 def export_tower(tower: VisionTower, path: Path) -> None:
-    """Write a tower in its own dtype, with a batch of any size.
+    """Write a tower in its own dtype, for any batch size.
 
-    The graph takes what `Encoder.preprocess` gives, `inputs` `[B, 3, H, W]` (of a video
-    `[B, 3, T, H, W]`), and gives `vectors`, float32 `[B, D]`, unit length. Weights lie beside the
-    file in `path` + `.data`.
+    The graph maps the output of `Encoder.preprocess`, `inputs` `[B, 3, H, W]` (for video
+    `[B, 3, T, H, W]`), to `vectors`, float32 `[B, D]`, unit length. Weights are stored in the file
+    `path` + `.data`.
 
     Raises:
         ModuleNotFoundError: The extra is not installed.
@@ -45,11 +45,11 @@ def export_tower(tower: VisionTower, path: Path) -> None:
 
 
 def deviation(tower: VisionTower, path: Path, inputs: Tensor) -> float:
-    """Largest difference between the vectors of ONNX Runtime on the CPU and of the tower itself.
+    """Largest difference between the vectors of ONNX Runtime on the CPU and those of the tower.
 
     Args:
-        tower: On the CPU, float32.
-        path: What `export_tower` wrote.
+        tower: The tower, on the CPU, float32.
+        path: The file that `export_tower` wrote.
         inputs: float32 `[B, ...]`, preprocessed.
 
     Raises:

@@ -1,9 +1,8 @@
 """One forward pass for several modalities: their tokens go through shared layers together.
 
-Towers of one set hold most of their parameters together, so a linear layer that reads its weights
-once serves the tokens of all of them. Which layers those are is not stated anywhere: modules whose
-parameters are the same objects are run together, the others segment by segment. Attention is
-within each sample, low-rank updates within each modality.
+Towers of one set share most of their parameters, so a linear layer can read its weights once for
+the tokens of all of them. Modules whose parameters are the same objects run together, all others
+run per modality. Attention stays within each sample, low-rank updates within each modality.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ Member = TypeVar('Member')
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Tokens of one modality among the rows of a pack.
+    """The rows of one modality in the packed tokens.
 
     Attributes:
-        tower: Of the modality.
-        start, stop: Its rows.
-        count: Tokens of a frame; `stop - start` is a multiple of it.
+        tower: Tower of the modality.
+        start, stop: First row, and the row after the last one.
+        count: Tokens per frame; `stop - start` is a multiple of it.
     """
 
     tower: VisionTower
@@ -38,12 +37,12 @@ class Segment:
     count: int
 
     def of(self, rows: Tensor) -> Tensor:
-        """Its own rows, float `[frames, count, width]`."""
+        """The rows of this segment, float `[frames, count, width]`."""
         return rows[self.start : self.stop].view(-1, self.count, rows.shape[-1])
 
 
 class Through(Protocol):
-    """One layer of all segments, `[rows, width]` to the same; see `through_layer`."""
+    """One layer of all segments, `[rows, width]` to the same shape; see `through_layer`."""
 
     def __call__(
         self,
@@ -53,23 +52,22 @@ class Through(Protocol):
         *,
         only_class: bool = False,
     ) -> Tensor:
-        """Rows after the layer."""
+        """The rows after the layer."""
         ...
 
 
 def through_layer(
     rows: Tensor, segments: Segments, layers: Sequence[Layer], *, only_class: bool = False
 ) -> Tensor:
-    """As `Layer.forward` for the rows of all segments, `[rows, width]` to the same.
-
-    With `only_class`, only the rows of `_class_segments` come out: of the last layer nothing else
-    is read (`VisionTower.pool`), so all but the keys and values is computed for them alone.
+    """As `Layer.forward` for the rows of all segments.
 
     Args:
         rows: float `[rows, width]`.
-        segments: Where the modalities lie.
-        layers: Each modality's.
-        only_class: See above.
+        segments: The rows of each modality.
+        layers: The layer of each modality.
+        only_class: Return only the class tokens (the rows of `_class_segments`). This is enough
+            for the last layer, of which `VisionTower.pool` uses nothing else; everything except
+            keys and values is then computed for the class tokens only.
     """
     asking = _class_segments(segments) if only_class else segments
 
@@ -97,11 +95,11 @@ def encode_together(
 ) -> dict[str, Tensor]:
     """Unit vectors float32 `[B, D]` by modality, of preprocessed inputs `[B, ...]`.
 
-    Equal to a call of each tower, except for rounding in matrix products of other sizes.
-    `through` may be `through_layer` in a faster form.
+    The results equal those of calling each tower, up to rounding in matrix products of other
+    sizes. `through` may be a faster form of `through_layer`.
 
     Raises:
-        ValueError: An input has another shape than its tower is made for.
+        ValueError: An input does not have the shape that its tower expects.
     """
     vectors: dict[str, Tensor] = {}
     packs: dict[Any, dict[str, VisionTower]] = {}
@@ -113,7 +111,7 @@ def encode_together(
 
 
 def _shape(tower: VisionTower) -> tuple[object, ...]:
-    """Towers can be run together if this is equal."""
+    """A key that is equal for towers that can run together."""
     config, scale = tower.config, tower.logit_scale
     shape = (config.width, config.layers, config.heads, config.mlp_width, config.activation)
     return (*shape, config.layer_norm_eps, scale.device, scale.dtype)
@@ -141,7 +139,7 @@ def _encode_pack(
 
 
 def _class_segments(segments: Segments) -> list[Segment]:
-    """Where the class tokens of the segments lie when there are no others."""
+    """The segments after all tokens except the class tokens are removed."""
     found, start = [], 0
     for segment in segments:
         stop = start + (segment.stop - segment.start) // segment.count
@@ -159,13 +157,13 @@ def _layers(tower: VisionTower) -> list[Layer]:
 
 
 def _run(rows: Tensor, segments: Segments, modules: Sequence[nn.Module]) -> Tensor:
-    """Each segment's rows through its module; equal modules once for all neighbours."""
+    """Run each segment through its module; neighbours with the same weights run together."""
     parts = []
     members = zip(segments, modules, strict=True)
     for group in _neighbours(list(members), _weights_are_same):
         start, stop = group[0][0].start, group[-1][0].stop
         inputs, first = rows[start:stop], group[0][1]
-        # Neighbours with the same weights may differ in their low-rank updates, or have none.
+        # Neighbours with the same weights may have different low-rank updates, or none.
         output = first.base(inputs) if isinstance(first, LoraLinear) else first(inputs)
         for segment, module in group:
             if isinstance(module, LoraLinear):
@@ -182,7 +180,7 @@ def _weights_are_same(one: tuple[Segment, nn.Module], other: tuple[Segment, nn.M
 def _neighbours(
     members: Sequence[Member], same: Callable[[Member, Member], bool]
 ) -> list[list[Member]]:
-    """Members beside each other that are the same, as lists."""
+    """Group adjacent members that are the same."""
     groups = [[members[0]]]
     for member in members[1:]:
         if same(groups[-1][-1], member):
@@ -195,9 +193,9 @@ def _neighbours(
 def _attended(
     query: Tensor, key: Tensor, value: Tensor, *, asking: Segments, segments: Segments
 ) -> Tensor:
-    """Attention within each frame of each segment; neighbours of equal length at once.
+    """Attention within each frame; adjacent segments with equally many tokens run together.
 
-    Rows of `query` are those of `asking`, rows of `key` and `value` those of `segments`.
+    `query` has the rows of `asking`, `key` and `value` those of `segments`.
     """
     parts = []
     pairs = list(zip(asking, segments, strict=True))
@@ -215,7 +213,7 @@ def _attended(
 
 
 def _across_frames(rows: Tensor, segments: Segments, layers: Sequence[Layer]) -> Tensor:
-    """What a video's layers do before the spatial block, for the segments that are videos."""
+    """Attention across frames, for the segments of video towers."""
     if not any(segment.tower.config.temporal for segment in segments):
         return rows
     parts = []

@@ -1,4 +1,4 @@
-"""Which number format encoders compute in: what is fast on this machine and exact enough."""
+"""Choice of the number format in which encoders compute."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ PRECISIONS = ('auto', *DTYPES)
 
 
 def dtype_of(precision: str, *, device: str | torch.device = 'cpu') -> torch.dtype:
-    """The dtype of a precision; `auto` is bfloat16 where the hardware multiplies it, else fp32.
+    """The dtype of a precision; `auto` is bfloat16 if the hardware supports it, else float32.
 
-    On a CPU that is AVX512-BF16 or AMX; without them bfloat16 is slower than float32.
+    A CPU needs AVX512-BF16 or AMX; without them bfloat16 is slower than float32.
 
     Raises:
-        ValueError: There is no such precision.
+        ValueError: `precision` is not one of `PRECISIONS`.
     """
     if precision not in PRECISIONS:
         raise ValueError(f'precision must be one of {", ".join(PRECISIONS)}, not {precision!r}')
@@ -25,7 +25,7 @@ def dtype_of(precision: str, *, device: str | torch.device = 'cpu') -> torch.dty
 
 
 def name_of(dtype: torch.dtype) -> str:
-    """The precision of a dtype."""
+    """The name of a dtype's precision."""
     names = {known: name for name, known in DTYPES.items()}
     return names.get(dtype, str(dtype).removeprefix('torch.'))
 

@@ -1,7 +1,7 @@
-"""Weights in the order in which oneDNN reads them, rearranged once instead of at every product.
+"""Weights in oneDNN's block layout, rearranged once instead of in every product.
 
-A plain linear layer has oneDNN copy its weight into blocks at every call, or, in float32, leaves
-the product to MKL, which on AMD processors does without AVX-512 (docs/engine.md, Measured).
+In a plain linear layer, oneDNN copies the weight into blocks in every call, or, in float32, MKL
+computes the product, which does not use AVX-512 on AMD processors.
 """
 
 from __future__ import annotations
@@ -17,25 +17,26 @@ from encoders.vision.vit import Linear, LoraLinear, VisionTower
 
 
 def can_prepack(weight: Tensor) -> bool:
-    """Whether this build of torch and this processor multiply such weights with oneDNN."""
+    """Whether oneDNN multiplies such weights in this build of PyTorch and on this processor."""
     if weight.device.type != 'cpu' or not hasattr(torch.ops.mkldnn, '_reorder_linear_weight'):
         return False
     if torch.backends.cpu.get_cpu_capability() not in ('AVX2', 'AVX512'):
-        return False  # not tried elsewhere
+        return False  # not tested on others
     return weight.dtype == torch.float32 or (weight.dtype == torch.bfloat16 and cpu_has_bf16())
 
 
 def rearranged(weight: Tensor) -> Tensor:
-    """A weight `[out, in]` in blocks: opaque, for `encoders.vision.vit.linear` alone."""
+    """A weight `[out, in]` in block layout; opaque, only for `encoders.vision.vit.linear`."""
     blocks: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.detach())
     return blocks
 
 
 def prepack(towers: Iterable[VisionTower]) -> None:
-    """Rearrange the linear layers of towers in place; weights they share stay shared.
+    """Rearrange the linear layers of towers in place; shared weights stay shared.
 
-    The towers can only be run afterwards: their weights are opaque, and have no gradients. Takes
-    no memory, but for one weight at a time. Does nothing where `can_prepack` says no.
+    Afterwards the weights are opaque and have no gradients, so the towers can only be run. Needs
+    additional memory for one weight at a time. Weights for which `can_prepack` is false are left
+    unchanged.
     """
     users: dict[int, list[Linear | LoraLinear]] = defaultdict(list)
     for tower in towers:

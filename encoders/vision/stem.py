@@ -1,4 +1,4 @@
-"""How frames become tokens: patches, their convolutions, class token and positions."""
+"""Frames to tokens: patch embedding or convolution stem, class token and positions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from encoders.vision.config import VisionConfig
 
 
 class Embeddings(nn.Module):
-    """Patches, class token and positions."""
+    """Patch embedding, class token and positions."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Embeddings(nn.Module):
         nn.init.normal_(self.position_embedding.weight, std=0.02)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Clips `[B, 3, T, H, W]` to tokens `[B * T, 1 + patches, width]`, class token first."""
+        """Frames `[B, 3, T, H, W]` to tokens `[B * T, 1 + patches, width]`, class token first."""
         batch, channels, count, *size = frames.shape
         if isinstance(self.patch_embedding, nn.Conv3d):
             patches = self.patch_embedding(frames).transpose(1, 2).flatten(0, 1)
@@ -48,8 +48,8 @@ class Embeddings(nn.Module):
 class ConvolutionStem(nn.Sequential):
     """Inputs `[B, channels, H, W]` to one token `[B, width, H / patch, W / patch]` per patch.
 
-    Small networks learn with far less data from it than from one linear map of each patch (Xiao
-    et al. 2021, "Early convolutions help transformers see better").
+    With it, small networks need far less data than with one linear map per patch (Xiao et al.
+    2021, "Early convolutions help transformers see better").
     """
 
     def __init__(self, config: VisionConfig) -> None:
@@ -69,7 +69,7 @@ class ConvolutionStem(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a way straight through (He et al. 2016)."""
+    """Two 3x3 convolutions with a skip connection (He et al. 2016)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -79,27 +79,6 @@ class ResidualBlock(nn.Module):
         self.norm2 = nn.GroupNorm(max(1, width // 16), width)
 
     def forward(self, planes: Tensor) -> Tensor:
-        """`[B, width, H, W]` to the same."""
+        """`[B, width, H, W]` to the same shape."""
         hidden = F.relu(self.norm1(self.convolution1(planes)))
         return planes + torch.as_tensor(self.norm2(self.convolution2(hidden)))
-
-
-def resize_positions(table: Tensor, *, before: tuple[int, int], after: tuple[int, int]) -> Tensor:
-    """A position table for another grid, float32 `[1 + rows * columns, width]`.
-
-    How training of the audio encoder began from the image's table: bicubic with antialiasing; the
-    row of the class token stays.
-
-    Args:
-        table: float `[1 + rows * columns, width]` for the grid `before`.
-        before: Its patches (rows, columns).
-        after: Those of the new table.
-
-    Raises:
-        ValueError: The table has another number of rows than `before` needs.
-    """
-    if len(table) != 1 + before[0] * before[1]:
-        raise ValueError(f'{len(table)} positions do not fit a grid of {before}')
-    image = table[1:].T.reshape(1, -1, *before)
-    resized = F.interpolate(image, size=after, mode='bicubic', antialias=True, align_corners=False)
-    return torch.cat([table[:1], resized.flatten(2)[0].T])

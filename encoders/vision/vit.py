@@ -1,9 +1,9 @@
-"""The one vision transformer behind every encoder.
+"""The vision transformer of every encoder.
 
-Pre-LayerNorm blocks as in CLIP. Encoders of different sensors are towers of the same kind that
-hold most of their parameters together (`encoders.model_sets.sharing`) and differ in what `is_own`
-names. Modules carry the names of LanguageBind's released tensors (also the misspelt
-`pre_layrnorm`), so that a checkpoint is read and written without a table of names.
+Pre-LayerNorm blocks as in CLIP. The encoders of different sensors are towers of the same class.
+They share most of their parameters (`encoders.model_sets.sharing`) and differ in those for which
+`is_own` is true. Modules have the names of LanguageBind's released tensors, including the misspelt
+`pre_layrnorm`, so that checkpoints need no table of names.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from encoders.transformer import unfilled
 from encoders.vision.config import VisionConfig
 from encoders.vision.stem import Embeddings
 
-# ln(1 / 0.07), CLIP section 2.5, as the released configurations round it; and its limit there.
+# ln(1 / 0.07) (CLIP, section 2.5), rounded as in the released configurations; and CLIP's limit.
 LOGIT_SCALE_START, LOGIT_SCALE_MAX = 2.6592, math.log(100.0)
 
-# What each encoder of a set has for itself, beside low-rank updates and a stem of convolutions.
+# Tensors that encoders of a set do not share, besides low-rank updates and convolution stems.
 OWN = ('embeddings.class_embedding', 'post_layernorm.', 'visual_projection.', 'logit_scale')
 
 
 def is_own(name: str, config: VisionConfig) -> bool:
-    """Whether a tensor of a tower belongs to one modality even where the trunk is shared."""
+    """Whether a tensor belongs to one modality even if the trunk is shared."""
     stem = config.stem == 'convolutions' and name.startswith('embeddings.patch_embedding.')
     return stem or name.startswith(OWN) or '.lora_' in name
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Softmax attention (Vaswani et al. 2017, eq. 1) of `[B, heads, N, size]`, the same shape."""
+    """Softmax attention (Vaswani et al. 2017, eq. 1), `[B, heads, N, size]` to the same shape."""
     if query.device.type != 'cpu':
         return F.scaled_dot_product_attention(query, key, value)
-    # On CPUs the fused kernel takes five times as long at a few hundred tokens, and rounds more.
+    # On CPUs the fused kernel is slower at a few hundred tokens, and less exact.
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
     mixed: Tensor = scores.softmax(-1) @ value
     return mixed
 
 
 def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`W x + b`, also where `encoders.vision.prepacked` has rearranged the weight."""
+    """`W x + b`, also for a weight rearranged by `encoders.vision.prepacked`."""
     if weight.is_mkldnn:
         product: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, 'none', [], '')
         return product
@@ -59,9 +59,9 @@ class Linear(nn.Linear):
 
 
 class LoraLinear(nn.Module):
-    """A linear layer with a low-rank update beside it: `W x + b + alpha / r * B A x`.
+    """A linear layer with a low-rank update: `W x + b + alpha / r * B A x`.
 
-    Hu et al. 2021, eq. 3. Kept apart from `W`, so that `W` can be shared between modalities.
+    Hu et al. 2021, eq. 3. The update is separate from `W`, so that modalities can share `W`.
     """
 
     def __init__(self, size: int, rank: int, alpha: float) -> None:
@@ -76,20 +76,20 @@ class LoraLinear(nn.Module):
         nn.init.zeros_(self.bias)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """`[..., size]` to the same."""
+        """`[..., size]` to the same shape."""
         return self.base(inputs) + self.update(inputs)
 
     def base(self, inputs: Tensor) -> Tensor:
-        """The linear layer alone."""
+        """The linear layer without the update."""
         return linear(inputs, self.weight, self.bias)
 
     def update(self, inputs: Tensor) -> Tensor:
-        """What is beside it."""
+        """The low-rank update, scaled by alpha / r."""
         return self.scale * F.linear(F.linear(inputs, self.lora_A), self.lora_B)
 
 
 class Attention(nn.Module):
-    """Self-attention with separate projections, low-rank updates where `rank` is not 0."""
+    """Self-attention with separate projections, with low-rank updates if `rank` is not 0."""
 
     def __init__(self, config: VisionConfig, rank: int) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class Attention(nn.Module):
         self.out_proj = _projection(config, rank)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Attend within each row of the batch: `[B, N, width]` to the same."""
+        """Attention within each row of the batch, `[B, N, width]` to the same shape."""
         batch, count, width = tokens.shape
         query, key, value = (
             project(tokens).view(batch, count, self.heads, width // self.heads).transpose(1, 2)
@@ -112,7 +112,7 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two linear layers around the activation."""
+    """Two linear layers with an activation between them."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
@@ -121,17 +121,17 @@ class Mlp(nn.Module):
         self.fc2 = Linear(config.mlp_width, config.width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """`[..., width]` to the same."""
+        """`[..., width]` to the same shape."""
         output: Tensor = self.fc2(self.activate(self.fc1(tokens)))
         return output
 
     def activate(self, hidden: Tensor) -> Tensor:
-        """GELU (Hendrycks and Gimpel 2016) with erf, or CLIP's quick one."""
+        """GELU (Hendrycks and Gimpel 2016) with erf, or CLIP's quick approximation."""
         return hidden * torch.sigmoid(1.702 * hidden) if self.quick else F.gelu(hidden)
 
 
 class Layer(nn.Module):
-    """One pre-LayerNorm block; of a video tower also the attention across frames before it."""
+    """One pre-LayerNorm block, in video towers preceded by attention across frames."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
@@ -143,14 +143,14 @@ class Layer(nn.Module):
             nn.init.normal_(self.temporal_embedding, std=config.width**-0.5)
             self.temporal_attn = Attention(config, rank)
             self.temporal_layer_norm1 = _layer_norm(config)
-        # A video checkpoint adapts its attention across frames alone.
+        # Video checkpoints have low-rank updates only in the attention across frames.
         self.self_attn = Attention(config, 0 if config.temporal else rank)
         self.layer_norm1 = _layer_norm(config)
         self.mlp = Mlp(config)
         self.layer_norm2 = _layer_norm(config)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """`[B * frames, N, width]` to the same."""
+        """`[B * frames, N, width]` to the same shape."""
         if self.temporal:
             tokens = self.across_frames(tokens)
         tokens = tokens + self.self_attn(self.layer_norm1(tokens))
@@ -158,12 +158,12 @@ class Layer(nn.Module):
         return mixed
 
     def across_frames(self, tokens: Tensor) -> Tensor:
-        """Every token attends to the tokens at its place in the other frames of its clip."""
+        """Every token attends to the tokens at its position in the other frames of its clip."""
         _, count, width = tokens.shape
         clips = tokens.view(-1, self.frames, count, width).transpose(1, 2)
         series = clips.reshape(-1, self.frames, width)
         if self.frames > 1:
-            # Added to the residual stream itself, not only to the input of the attention.
+            # Added to the residual stream, not only to the input of the attention.
             series = series + self.temporal_embedding
         attended: Tensor = self.temporal_attn(self.temporal_layer_norm1(series))
         series = series + attended
@@ -171,21 +171,21 @@ class Layer(nn.Module):
 
 
 class Layers(nn.Module):
-    """The blocks, under the name they have in checkpoints."""
+    """The blocks, under their name in checkpoints."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """`[B * frames, N, width]` to the same."""
+        """`[B * frames, N, width]` to the same shape."""
         for layer in self.layers:
             tokens = layer(tokens)
         return tokens
 
 
 class VisionTower(nn.Module):
-    """Preprocessed inputs of one modality to unit vectors: embeddings, blocks, pooling."""
+    """Embeds preprocessed inputs of one modality: patch embedding, blocks, pooling."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
@@ -201,34 +201,36 @@ class VisionTower(nn.Module):
         """Embed preprocessed inputs.
 
         Args:
-            inputs: float `[B, 3, H, W]`, or `[B, 3, T, H, W]` with the frames of a video, or as
-                loaders of clips in pairs stack them `[b, pair, T, bs, 3, H, W]`, where `B` is
+            inputs: float `[B, 3, H, W]`, or `[B, 3, T, H, W]` for video clips, or
+                `[b, pair, T, bs, 3, H, W]` as loaders of clip pairs stack them, where `B` is
                 `b * pair * bs`.
-            kept: int64 `[B, K]`, the patches to keep in training, 0-based without the class token
-                (see `draw_kept_patches`); all frames of a clip keep the same. None for all.
+            kept: int64 `[B, K]`, indices of the patches to keep in training, 0-based without the
+                class token (see `draw_kept_patches`); the same in all frames of a clip. None
+                keeps all.
 
         Returns:
             float32 `[B, projection]`, unit length.
 
         Raises:
-            ValueError: The input has another shape than the tower is made for.
+            ValueError: The input does not have the shape that the tower expects.
         """
         return F.normalize(self.project(inputs, kept=kept).float(), dim=-1)
 
     def project(self, inputs: Tensor, *, kept: Tensor | None = None) -> Tensor:
-        """As `forward`, before the vectors get unit length."""
+        """As `forward`, without the normalisation to unit length."""
         return self.pool(self.tokens(inputs, kept=kept))
 
     def tokens(self, inputs: Tensor, *, kept: Tensor | None = None) -> Tensor:
         """Tokens of the last block, float `[B * T, 1 + patches, width]`; arguments as `forward`.
 
-        The class token, then the patches row by row (in the order of `kept`).
+        The class token comes first, then the patches in row-major order (or in the order of
+        `kept`).
         """
         tokens: Tensor = self.encoder(self.embed(inputs, kept=kept))
         return tokens
 
     def embed(self, inputs: Tensor, *, kept: Tensor | None = None) -> Tensor:
-        """What goes into the first block; shapes as `tokens`."""
+        """The input of the first block; shapes as `tokens`."""
         frames = self._as_frames(inputs)
         tokens = self.embeddings(frames)
         if kept is not None:
@@ -237,10 +239,10 @@ class VisionTower(nn.Module):
         return normed
 
     def pool(self, tokens: Tensor) -> Tensor:
-        """From tokens of the last block to vectors `[B, projection]` without unit length.
+        """Tokens of the last block to vectors `[B, projection]` that are not normalised.
 
-        The only way from tokens to the vector. The order matters: LayerNorm of every frame's
-        class token, then their mean, then the projection.
+        The order matters: LayerNorm of every frame's class token, then their mean, then the
+        projection.
         """
         states = self.post_layernorm(tokens[:, 0])
         pooled = states.view(-1, self.config.frames, states.shape[-1]).mean(dim=1)
@@ -248,9 +250,9 @@ class VisionTower(nn.Module):
         return projected
 
     def read(self, states: Tensor) -> Tensor:
-        """Any states `[..., width]` of the last block as unit vectors float32 `[..., projection]`.
+        """States `[..., width]` of the last block as unit vectors float32 `[..., projection]`.
 
-        What training on parts of a picture compares with their names.
+        Used in training to compare parts of an image with their names.
         """
         return F.normalize(self.visual_projection(self.post_layernorm(states)).float(), dim=-1)
 
@@ -260,7 +262,7 @@ class VisionTower(nn.Module):
         if inputs.ndim == 4 and config.frames == 1:
             frames = inputs.unsqueeze(2)
         elif inputs.ndim == 7:
-            # The reference reads the frames in the order they lie in memory, also across `bs`.
+            # The reference reads the frames in memory order, also across `bs`.
             clips = inputs.reshape(-1, inputs.shape[2], *inputs.shape[4:])
             frames = clips.transpose(1, 2)
         wanted = (config.channels, config.frames, *config.image_size)
@@ -277,10 +279,11 @@ class VisionTower(nn.Module):
 def draw_kept_patches(
     batch: int, patches: int, dropout: float, *, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Which patches a training step keeps, int64 `[batch, K]`.
+    """Indices of the patches that a training step keeps, int64 `[batch, K]`.
 
-    FLIP's (Li et al. 2023) masking as LanguageBind draws it: the largest of normal random numbers
-    from the CPU, `K = max(1, int(patches * (1 - dropout)))`, in their order.
+    FLIP's masking (Li et al. 2023) as in LanguageBind: the positions of the
+    `K = max(1, int(patches * (1 - dropout)))` largest of normal random numbers drawn on the CPU,
+    largest first.
     """
     count = max(1, int(patches * (1 - dropout)))
     return torch.randn(batch, patches, generator=generator).topk(count, dim=-1).indices
@@ -302,9 +305,9 @@ def _layer_norm(config: VisionConfig) -> nn.LayerNorm:
 
 
 def tie(towers: Mapping[str, VisionTower]) -> None:
-    """Let towers of one set hold one parameter wherever they have one of the same name and shape.
+    """Make towers share parameters of the same name and shape, except those of `is_own`.
 
-    Except what is a modality's own (`is_own`); what the first tower holds is what all hold.
+    The values are those of the first tower.
     """
     held: dict[tuple[str, torch.Size], nn.Parameter] = {}
     for tower in towers.values():
@@ -316,6 +319,6 @@ def tie(towers: Mapping[str, VisionTower]) -> None:
 
 
 def vision_shapes(config: VisionConfig) -> dict[str, torch.Size]:
-    """Names and shapes of a vision tower's tensors."""
+    """Names and shapes of the tensors of a vision tower."""
     with unfilled():
         return {name: tensor.shape for name, tensor in VisionTower(config).state_dict().items()}

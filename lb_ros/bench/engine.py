@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -81,10 +82,11 @@ def _on_cpu(vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _plain_cases(encoders: Mapping[str, Encoder], inputs: Inputs) -> Cases:
-    cases: Cases = {
-        f'{m} fp32 plain': lambda m=m: encoders[m].encode(inputs[m]).cpu() for m in encoders
-    }
-    cases['all fp32 plain'] = lambda: [encoders[m].encode(inputs[m]).cpu() for m in encoders]
+    def plain(modality: str) -> Tensor:
+        return encoders[modality].encode(inputs[modality]).cpu()
+
+    cases: Cases = {f'{m} fp32 plain': partial(plain, m) for m in encoders}
+    cases['all fp32 plain'] = lambda: [plain(m) for m in encoders]
     return cases
 
 
@@ -92,7 +94,7 @@ def _engine_cases(name: str, encoders: Mapping[str, Encoder], inputs: Inputs) ->
     def alone(modality: str) -> object:
         return _encode(encoders, {modality: inputs[modality]})
 
-    cases: Cases = {f'{m} {name}': lambda m=m: alone(m) for m in encoders}
+    cases: Cases = {f'{m} {name}': partial(alone, m) for m in encoders}
     cases[f'all {name} one by one'] = lambda: [alone(m) for m in encoders]
     cases[f'all {name} packed'] = lambda: _encode(encoders, inputs)
     return cases

@@ -37,7 +37,16 @@ def memory(model: str, precision: str, repeats: int) -> list[Measurement]:
         facts = json.loads(done.stdout.splitlines()[-1])
         took_ms = facts.pop('call_ms')
         found.append(
-            Measurement('memory', f'all {name} packed', *[took_ms] * 4, repeats=1, facts=facts)
+            Measurement(
+                'memory',
+                f'all {name} packed',
+                median_ms=took_ms,
+                p95_ms=took_ms,
+                min_ms=took_ms,
+                cpu_ms=took_ms,
+                repeats=1,
+                facts=facts,
+            )
         )
     return found
 

@@ -27,10 +27,11 @@ def main() -> None:
     parser.add_argument('--seconds', type=float, required=True)
     parser.add_argument('--size', type=int, nargs=2, default=(640, 480), metavar=('W', 'H'))
     args = parser.parse_args()
-    use_dds_profile()
+    width, height = args.size
+    use_dds_profile(sends_images=True)
     rclpy.init()
     node = rclpy.create_node('bench_sender')
-    frames = {topic: _frame(topic, *args.size, args.rate_hz) for topic in args.topics}
+    frames = {topic: _frame(topic, width, height, args.rate_hz) for topic in args.topics}
     publishers = {
         topic: node.create_publisher(type(frame), topic, qos_profile_sensor_data)
         for topic, frame in frames.items()

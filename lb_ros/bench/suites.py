@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ def preprocessing(model: str, precision: str, repeats: int) -> list[Measurement]
     }
     encoders, _ = open_encoders(model, torch.float32)
     cases: dict[str, Callable[[], object]]
-    cases = {m: lambda m=m: encoders[m].preprocess(raw[m]) for m in encoders if m in raw}
+    cases = {m: partial(encoders[m].preprocess, raw[m]) for m in encoders if m in raw}
     if 'audio' in encoders:
         cases |= {
             'audio window, alone': _Heard(encoders['audio'], rng, keeps=False).run,

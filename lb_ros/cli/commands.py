@@ -222,7 +222,7 @@ def _query() -> tuple[Callable[[Arguments], None], Runner]:
         parser.add_argument('--json', action='store_true')
 
     def run(args: argparse.Namespace) -> int:
-        from lb_ros.client.client import LanguageClient, NotAnsweredError
+        from lb_ros.client import LanguageClient, NotAnsweredError
 
         try:
             with LanguageClient(namespace=args.namespace, timeout_s=args.timeout) as client:

@@ -12,8 +12,8 @@ from encoders import MODALITIES, Binder, ModelSetError, SpaceError
 from encoders.languagebind.hub_sets import HUB_SETS
 from encoders.languagebind.released import read_released
 from encoders.model_sets.convert import convert
-from encoders.model_sets.files import TOLERANCE, verify
-from encoders.model_sets.golden import golden_input
+from encoders.model_sets.files import verify
+from encoders.model_sets.golden import TOLERANCE, golden_input
 from encoders.model_sets.hub import pull
 from encoders.model_sets.join import join
 from encoders.model_sets.manifest import MANIFEST, SHIPPED, read_manifest
@@ -66,9 +66,9 @@ def _list(args: argparse.Namespace) -> int:
         return 0
     for one in here:
         print(f'{one["name"]}  {one["folder"]}')
-    for entry in known:
-        names = ', '.join(entry['modalities'])
-        print(f'{entry["name"]}  to pull, {entry["gigabytes"]} GB: {names}. {entry["about"]}')
+    for name, s in HUB_SETS.items():
+        names = ', '.join(s.repositories)
+        print(f'{name}  to pull, {s.gigabytes} GB: {names}. {s.about}')
     print(f'{PREFIX}<arch>/<tag>  to pull: OpenCLIP, image only')
     return 0
 

@@ -147,7 +147,7 @@ def _plain(predicate: Predicate, status: Any) -> dict[str, Any]:
 
 
 def _with_client(command: str, namespace: str, work: Callable[[Any], int]) -> int:
-    from lb_ros.client.client import LanguageClient, NotAnsweredError
+    from lb_ros.client import LanguageClient, NotAnsweredError
 
     try:
         with LanguageClient(namespace=namespace, timeout_s=NODES_S) as client:

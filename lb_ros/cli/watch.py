@@ -189,7 +189,7 @@ def screen(seen: Seen, width: int, height: int) -> RenderableType:
         return found
     if 'sensors' not in layout.columns:
         hidden = f'not shown in {width} columns: {", ".join(_modalities(seen))}'
-        found.caption = '; '.join(filter(None, (found.caption, hidden)))
+        found.caption = f'{found.caption}; {hidden}' if found.caption else hidden
     return Group(found, *reasons_below(seen, max(3, limit // 2)))
 
 

@@ -9,14 +9,13 @@ from typing import Any
 
 from encoders import Predicate, State
 from lb_ros.client.answers import (
-    GoneError,
     NotAnsweredError,
     PredicateStatus,
     TextAnswer,
     answers_from_message,
 )
 from lb_ros.client.asking import Asking
-from lb_ros.client.guard import Guard, NotHeldError, Watch
+from lb_ros.client.guard import Guard, Watch
 from lb_ros.client.heard import Ear, States
 from lb_ros.client.requests import query_request, wait_goal
 from lb_ros.ros.messages import predicate_from_message, predicate_message
@@ -30,17 +29,6 @@ from lb_ros.srv import (
     RemovePredicates,
     SetPredicates,
 )
-
-__all__ = [
-    'GoneError',
-    'Guard',
-    'LanguageClient',
-    'NotAnsweredError',
-    'NotHeldError',
-    'PredicateStatus',
-    'TextAnswer',
-    'Watch',
-]
 
 # What embedding a predicate's sentences may take while busy sensors load a busy machine.
 PREDICATE_S = 0.1

@@ -294,7 +294,7 @@ def _lines(events: Sequence[Event]) -> dict[str, dict[str, Any]]:
                 series = line(name)['series'].setdefault(key, {'t': [], 'p': []})
                 series['t'].append(event.time_s)
                 series['p'].append(None if value is None else round(value, 3))
-        for kind, values in (('states', event.states), ('truth', event.truth)):
-            for name, value in values.items():
-                line(name)[kind].append((event.time_s, value))
+        for kind, words in (('states', event.states), ('truth', event.truth)):
+            for name, word in words.items():
+                line(name)[kind].append((event.time_s, word))
     return lines

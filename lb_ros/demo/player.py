@@ -228,7 +228,7 @@ def run(args: argparse.Namespace, ros: RosArguments) -> int:
     Raises:
         KeyboardInterrupt: The process was stopped.
     """
-    use_dds_profile()
+    use_dds_profile(sends_images=True)
     with typed_arguments(ros) as words:
         rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
     try:

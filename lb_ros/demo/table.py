@@ -44,7 +44,7 @@ def live_table(
         return table
     narrow = _live_table(recording, (), limit=limit, holding_first=holding_first)
     hidden = f'not shown in {width} columns: {", ".join(modalities)}'
-    narrow.caption = '; '.join(filter(None, (narrow.caption, hidden)))
+    narrow.caption = f'{narrow.caption}; {hidden}' if narrow.caption else hidden
     return narrow
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from encoders.decode.streams import Cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,18 +15,32 @@ class Arrival:
     """A sensor message with the times that matter.
 
     Attributes:
-        message: As it came; once its worker has it, the `Cut` of its stream.
+        message: As it came.
         stamp_ns: When it was sensed (for sound: its first sample).
         frame_id: Of its header.
         arrived_s: Monotonic time of arrival.
         stamped: False where `stamp_ns` is only the time of arrival.
     """
 
-    message: Any
+    message: object
     stamp_ns: int
     frame_id: str
     arrived_s: float
     stamped: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A message that has joined its stream and waits to be encoded.
+
+    Attributes:
+        cut: The end of its window.
+        frame_id, arrived_s: Of its `Arrival`.
+    """
+
+    cut: Cut
+    frame_id: str
+    arrived_s: float
 
 
 @dataclass(frozen=True, slots=True)

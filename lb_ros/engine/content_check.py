@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.modalities import MODALITIES
+
 FROZEN_AFTER = 10  # identical pictures in a row; a thermal camera's shutter hides fewer
 SATURATED_SHARE = 0.5
 CLIPPING_SHARE = 0.01
@@ -32,16 +34,16 @@ class ContentCheck:
     """Checks what one sensor sends, in order. One per sensor: it remembers the last picture."""
 
     def __init__(self, modality: str) -> None:
-        self._modality = modality
+        self._modality = MODALITIES[modality]
         self._last_hash = 0
         self._repeats = 0
 
     def check(self, raw: Any) -> list[Finding]:
         """Findings in a decoded sample; see `encoders.Binder.embed` for its form."""
-        if self._modality == 'audio':
+        if self._modality.kind == 'sound':
             return _sound_findings(raw[0])
-        findings = _depth_findings(raw) if self._modality == 'depth' else []
-        if self._modality == 'infrared':
+        findings = _depth_findings(raw) if self._modality.pixels == 'depth' else []
+        if self._modality.pixels == 'infrared':
             findings += _infrared_findings(raw)
         if self._is_frozen(raw):
             findings.append(
@@ -50,9 +52,9 @@ class ContentCheck:
         return findings
 
     def _is_frozen(self, raw: NDArray[Any]) -> bool:
-        if self._modality == 'infrared' and not raw.any():
+        if self._modality.pixels == 'infrared' and not raw.any():
             return False
-        found = zlib.crc32(np.ascontiguousarray(raw))
+        found = zlib.crc32(np.ascontiguousarray(raw).data)
         self._repeats = self._repeats + 1 if found == self._last_hash else 0
         self._last_hash = found
         return self._repeats + 1 >= FROZEN_AFTER

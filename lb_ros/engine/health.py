@@ -35,6 +35,7 @@ FAULTS: dict[str, str] = {
     'frozen': 'the same picture again and again',
     'clipping': 'sound at full scale',
     'gap': 'missing sound',
+    'order': 'its stream began again before it was decoded',
     'qos': 'a publisher with incompatible quality of service',
     'type': 'a publisher with another message type',
     'not_finite': 'the embedding is not finite',

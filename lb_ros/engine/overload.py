@@ -45,6 +45,13 @@ def fatal_line(error: BaseException) -> str:
     return f'the device failed for good: {error}'.splitlines()[0]
 
 
+def free_memory() -> None:
+    """Return what nothing refers to any more to the device."""
+    gc.collect()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # of PyTorch
+        torch.cuda.empty_cache()
+
+
 class MemoryPolicy:
     """Encodes batches so that running out of memory costs quality of service, never the service.
 
@@ -129,9 +136,7 @@ class MemoryPolicy:
         self._on_trial = False
         self._measure_s = self._clock()
         error.__traceback__ = None  # its frames hold the tensors that did not fit
-        gc.collect()
-        if torch.cuda.is_initialized():
-            torch.cuda.empty_cache()
+        free_memory()
 
     def _halve(self, size: int) -> None:
         self.batch = max(1, size // 2)

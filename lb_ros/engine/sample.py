@@ -1,7 +1,8 @@
-"""From a sensor's message to a unit vector: what the worker knows of both, and the two steps."""
+"""From a sensor's message to an embedding: what the worker knows of both, and the steps."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders import MODALITIES, Binder, ImageOptions, Objection
-from encoders.decode.streams import Clip, ClipStream, Stream, Window
+from encoders import MODALITIES, Binder, DecodeError, ImageOptions, Objection
+from encoders.decode.streams import Clip, ClipStream, Cut, Stream, Window
 from encoders.preprocess.columns import ColumnStore
 from encoders.preprocess.frames import FrameStore
-from lb_ros.engine.arrival import Arrival
+from lb_ros.engine.arrival import Encoded, Pending
 from lb_ros.engine.content_check import ContentCheck, Finding
 from lb_ros.engine.health import InputHealth
 from lb_ros.engine.slot import NewestSlot
@@ -27,7 +28,7 @@ class Sensor:
 
     modality: str
     source: str
-    slot: NewestSlot[Arrival]
+    slot: NewestSlot[Pending]
     health: InputHealth
     content: ContentCheck
     stream: Stream
@@ -45,7 +46,9 @@ class Ready:
 
     sensor: str
     modality: str
-    arrival: Arrival
+    source: str
+    frame_id: str
+    arrived_s: float
     inputs: Tensor
     valid: float
     start_ns: int
@@ -56,7 +59,53 @@ class Ready:
     invalid_reason: str = ''
 
 
-def decode(binder: Binder, sensor: Sensor, arrival: Arrival) -> Window:
+def prepare(
+    binder: Binder, name: str, sensor: Sensor, pending: Pending, *, started_s: float
+) -> Ready:
+    """Decode, check and preprocess the window that ends with a message; notes what is odd in it.
+
+    Args:
+        binder: Whose encoder it is for.
+        name: Of the sensor.
+        sensor: Its stream and checks.
+        pending: The message.
+        started_s: When the message was taken, monotonic.
+
+    Raises:
+        DecodeError: A message cannot be decoded, or holds nothing to encode.
+        KeyError: The model set has no encoder for it.
+        ValueError: The encoder cannot take it.
+    """
+    window = decode(binder, sensor, pending.cut)
+    if window.fault:
+        sensor.health.note(*window.fault)
+    decoded_s = time.monotonic()
+    for finding in findings(sensor, window.raw):
+        if not finding.usable:
+            raise DecodeError(finding.line, fault=finding.fault)
+        sensor.health.note(finding.fault, finding.line)
+    objected = objection(binder, sensor, window.raw)
+    if objected is not None:
+        sensor.health.note(objected.fault, objected.line)
+    inputs, valid = preprocess(binder, sensor, window)
+    return Ready(
+        sensor=name,
+        modality=sensor.modality,
+        source=sensor.source,
+        frame_id=pending.frame_id,
+        arrived_s=pending.arrived_s,
+        inputs=inputs,
+        valid=valid,
+        start_ns=window.start_ns,
+        stamp_ns=window.stamp_ns,
+        wait_ms=(started_s - pending.arrived_s) * 1e3,
+        decode_ms=(decoded_s - started_s) * 1e3,
+        preprocess_ms=(time.monotonic() - decoded_s) * 1e3,
+        invalid_reason='' if objected is None else objected.reason,
+    )
+
+
+def decode(binder: Binder, sensor: Sensor, cut: Cut) -> Window:
     """The window that ends with a message.
 
     Raises:
@@ -64,11 +113,11 @@ def decode(binder: Binder, sensor: Sensor, arrival: Arrival) -> Window:
         KeyError: The model set has no encoder for it.
     """
     if MODALITIES[sensor.modality].kind != 'clip':
-        return sensor.stream.window(arrival.message)
+        return sensor.stream.window(cut)
     config: Any = binder.preprocessing[sensor.modality]
-    stamps_ns = [picture.stamp_ns for picture in arrival.message.content]
+    stamps_ns = [picture.stamp_ns for picture in cut.content]
     sensor.frames.keep(stamps_ns, what=config)
-    return sensor.stream.window(arrival.message, frames=config.frames, known=sensor.frames)
+    return sensor.stream.window(cut, frames=config.frames, known=sensor.frames)
 
 
 def findings(sensor: Sensor, raw: Any) -> list[Finding]:
@@ -114,3 +163,25 @@ def encode(binder: Binder, samples: Sequence[Ready]) -> list[NDArray[np.float32]
     vectors = binder.encode({name: torch.cat(inputs) for name, inputs in together.items()})
     rows = {name: iter(found) for name, found in vectors.items()}
     return [next(rows[sample.modality]) for sample in samples]
+
+
+def embedding(
+    binder: Binder, sample: Ready, vector: NDArray[np.float32], *, encode_ms: float
+) -> Encoded:
+    """A sample's unit vector with its origin."""
+    return Encoded(
+        modality=sample.modality,
+        source=sample.source,
+        model=binder.model,
+        space=binder.space,
+        vector=vector,
+        stamp_ns=sample.stamp_ns,
+        window_start_ns=sample.start_ns,
+        frame_id=sample.frame_id,
+        valid_fraction=sample.valid,
+        wait_ms=sample.wait_ms,
+        decode_ms=sample.decode_ms,
+        preprocess_ms=sample.preprocess_ms,
+        encode_ms=encode_ms,
+        invalid_reason=sample.invalid_reason,
+    )

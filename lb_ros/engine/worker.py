@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Container, Iterable, Mapping
 from functools import partial
 
 import numpy as np
@@ -19,20 +18,13 @@ from encoders.decode.streams import (
     AudioStream,
     stream_of,
 )
-from lb_ros.engine.arrival import Arrival, Encoded
+from lb_ros.engine.arrival import Arrival, Pending
 from lb_ros.engine.content_check import ContentCheck
 from lb_ros.engine.health import Expectation, InputHealth, Log
 from lb_ros.engine.limits import Limits
 from lb_ros.engine.overload import MemoryPolicy, fatal_line, is_fatal
-from lb_ros.engine.sample import (
-    Ready,
-    Sensor,
-    decode,
-    encode,
-    findings,
-    objection,
-    preprocess,
-)
+from lb_ros.engine.sample import Ready, Sensor, embedding, encode, prepare
+from lb_ros.engine.sink import Sink
 from lb_ros.engine.slot import Counters, NewestSlot
 from lb_ros.engine.stage_times import StageTimes
 from lb_ros.engine.watchdog import EXIT_DEVICE, leave
@@ -49,15 +41,13 @@ class EncodingWorker:
 
     Args:
         binder: The encoders.
-        publish: Called from the worker's thread with every embedding.
-        served: Called from there after those of all that were encoded together.
+        sink: Receives every embedding. Messages of a modality that it does not want stay in their
+            slot until a newer one replaces them; call `look` after it has changed its mind.
         log: Takes warnings, at most one per sensor and kind of fault every few seconds.
         limits: Of rate and age, and priorities.
         max_batch: Samples that are encoded in one call.
         on_fatal: Called with an exit status and a line when the device has failed for good; ends
             the process.
-        wanted: Asked whether anybody listens to a modality; what nobody does waits, and is dropped
-            when a newer message comes. After a change of mind call `look`.
 
     Attributes:
         memory: What was done about lack of memory.
@@ -68,18 +58,15 @@ class EncodingWorker:
     def __init__(
         self,
         binder: Binder,
+        sink: Sink,
         *,
-        publish: Callable[[Encoded], None],
-        served: Callable[[], None] = lambda: None,
         log: Log,
         limits: Limits = UNLIMITED,
         max_batch: int = MAX_BATCH,
         on_fatal: Callable[[int, str], object] = leave,
-        wanted: Callable[[str], bool] = lambda modality: True,
     ) -> None:
         self.binder, self.stages = binder, StageTimes()
-        self._publish, self._served = publish, served
-        self._log, self._on_fatal, self._wanted = log, on_fatal, wanted
+        self._sink, self._log, self._on_fatal = sink, log, on_fatal
         self.limits = limits
         self.memory = MemoryPolicy(max_batch=max_batch, log=log)
         self._wake = threading.Condition()
@@ -89,6 +76,7 @@ class EncodingWorker:
         self._encoding: tuple[str, ...] = ()
         self._busy_since_s = 0.0
         self._running, self._left_behind = True, False
+        self._is_outdated = False  # the sink must be asked again what it wants
         self._thread = threading.Thread(target=self._work, name='encoding', daemon=True)
         self._thread.start()
 
@@ -132,9 +120,10 @@ class EncodingWorker:
         with self._wake:
             if name in self._sensors:
                 return name
-            slot: NewestSlot[Arrival] = NewestSlot(self._wake)
+            slot: NewestSlot[Pending] = NewestSlot(self._wake)
             stream = stream_of(modality, images=images, sound=sound, clip_s=video_window_s)
             content = ContentCheck(modality)
+            self._is_outdated = True
             self._next_s[name] = self._served_s[name] = 0.0
             self._sensors[name] = Sensor(modality, source, slot, health, content, stream, images)
             self.memory.priorities = sorted(self._sensors, key=self._rank)
@@ -196,9 +185,9 @@ class EncodingWorker:
         """
         entry = self._sensors[sensor]
         cut = entry.stream.add(arrival.message, stamp_ns=arrival.stamp_ns, stamped=arrival.stamped)
-        arrival = replace(arrival, message=cut)
+        pending = Pending(cut, arrival.frame_id, arrival.arrived_s)
         is_capped = time.monotonic() < self._next_s[sensor]
-        entry.slot.put(arrival, replaced='capped' if is_capped else 'dropped')
+        entry.slot.put(pending, replaced='capped' if is_capped else 'dropped')
 
     def forget_past(self, sensor: str) -> None:
         """Begin anew with a sensor whose time has jumped."""
@@ -213,11 +202,13 @@ class EncodingWorker:
     def look(self) -> None:
         """See at once whether what waits is wanted by now."""
         with self._wake:
+            self._is_outdated = True
             self._wake.notify_all()
 
     def unheard(self) -> list[str]:
         """Sensors that nobody listens to."""
-        return [n for n, sensor in self._sensors.items() if not self._wanted(sensor.modality)]
+        wanted = self._wanted()
+        return [n for n, sensor in self._sensors.items() if sensor.modality not in wanted]
 
     @property
     def is_alive(self) -> bool:
@@ -241,25 +232,36 @@ class EncodingWorker:
         self._left_behind = self._thread.is_alive()
 
     def _work(self) -> None:
-        while True:
-            with self._wake:
-                due = self._due()
-                while self._running and not due:
-                    self._wake.wait(timeout=self._pause_s())
-                    due = self._due()
-                if not self._running:
-                    return
-                self._encoding, self._busy_since_s = tuple(due), time.monotonic()
+        while self._running:
+            due = self._take()
+            if not due:
+                continue
             try:
                 self._serve(due)
             except Exception as error:
                 self._not_expected(due, error)
-            self._served()
             with self._wake:
                 self._encoding = ()
                 self._wake.notify_all()
 
-    def _not_expected(self, due: Mapping[str, Arrival], error: Exception) -> None:
+    def _take(self) -> dict[str, Pending]:
+        """What is due; where nothing is, wait until that may have changed."""
+        wanted = self._wanted()
+        with self._wake:
+            due = self._due(wanted) if self._running else {}
+            if due:
+                self._encoding, self._busy_since_s = tuple(due), time.monotonic()
+            elif self._running and not self._is_outdated:
+                self._wake.wait(timeout=self._pause_s(wanted))
+            self._is_outdated = False
+            return due
+
+    def _wanted(self) -> set[str]:
+        """Modalities that the sink wants, which asks the middleware: call it without the lock."""
+        modalities = {sensor.modality for sensor in tuple(self._sensors.values())}
+        return {modality for modality in modalities if self._sink.wants(modality)}
+
+    def _not_expected(self, due: Mapping[str, Pending], error: Exception) -> None:
         """Go on after an error that no one foresaw, unless the device is lost for good."""
         if is_fatal(error):
             self._on_fatal(EXIT_DEVICE, fatal_line(error))
@@ -270,43 +272,43 @@ class EncodingWorker:
         self._sensors[sensor].slot.count('failed')
         self._sensors[sensor].health.note(fault, line)
 
-    def _waiting(self) -> list[str]:
-        """Sensors with a message that somebody wants."""
+    def _waiting(self, wanted: Container[str]) -> list[str]:
+        """Sensors with a message of a wanted modality."""
         return [
             name
             for name, sensor in self._sensors.items()
-            if sensor.slot.waiting is not None and self._wanted(sensor.modality)
+            if sensor.slot.waiting is not None and sensor.modality in wanted
         ]
 
-    def _due(self) -> dict[str, Arrival]:
+    def _due(self, wanted: Container[str]) -> dict[str, Pending]:
         """Take a message of every sensor that may go.
 
         Those of the highest priority first, and of these the one served longest ago.
         """
         now_s = time.monotonic()
-        waiting = [name for name in self._waiting() if self._next_s[name] <= now_s]
+        waiting = [name for name in self._waiting(wanted) if self._next_s[name] <= now_s]
         waiting.sort(key=lambda name: (self._rank(name), self._served_s[name]))
-        due: dict[str, Arrival] = {}
+        due: dict[str, Pending] = {}
         for name in waiting[: self.memory.batch]:
             self._served_s[name] = now_s
-            arrival = self._sensors[name].slot.take()
+            pending = self._sensors[name].slot.take()
             period_s = self.limits.period_s(self._sensors[name].modality)
             self._next_s[name] = max(self._next_s[name] + period_s, now_s - period_s)
-            if arrival is not None:
-                due[name] = arrival
+            if pending is not None:
+                due[name] = pending
         return due
 
-    def _pause_s(self) -> float | None:
+    def _pause_s(self, wanted: Container[str]) -> float | None:
         """Until the next sensor with a message may go; None to wait for a message."""
         now_s = time.monotonic()
-        later = [self._next_s[name] - now_s for name in self._waiting()]
+        later = [self._next_s[name] - now_s for name in self._waiting(wanted)]
         return max(min(later), 0.001) if later else None
 
-    def _serve(self, due: Mapping[str, Arrival]) -> None:
+    def _serve(self, due: Mapping[str, Pending]) -> None:
         binder = self.binder  # it may be replaced meanwhile, and its vectors say whose they are
         ready = []
-        for name, arrival in due.items():
-            sample = self._prepare(binder, name, arrival)
+        for name, pending in due.items():
+            sample = self._prepare(binder, name, pending)
             if sample is not None:
                 ready.append(sample)
         if not ready:
@@ -316,19 +318,40 @@ class EncodingWorker:
             [sample.sensor for sample in ready], ready, partial(encode, binder)
         )
         encode_ms = (time.monotonic() - started_s) * 1e3
-        if self._left_behind:
-            return
-        for sample, vector in zip(ready, vectors, strict=True):
+        if not self._left_behind:
+            self._deliver(binder, zip(ready, vectors, strict=True), encode_ms)
+
+    def _deliver(
+        self,
+        binder: Binder,
+        encoded: Iterable[tuple[Ready, NDArray[np.float32] | None]],
+        encode_ms: float,
+    ) -> None:
+        batch = []
+        for sample, vector in encoded:
             if vector is None:
                 self._lack_memory(sample.sensor)
             elif not np.isfinite(vector).all():
                 self._fail(sample.sensor, 'not_finite', 'the embedding is not finite')
             else:
-                self._deliver(binder, sample, vector, encode_ms)
+                sensor = self._sensors[sample.sensor]
+                sensor.slot.count('encoded')
+                sensor.health.delivered((time.monotonic() - sample.arrived_s) * 1e3)
+                self.stages.add(
+                    wait=sample.wait_ms,
+                    decode=sample.decode_ms,
+                    preprocess=sample.preprocess_ms,
+                    encode=encode_ms,
+                )
+                batch.append(embedding(binder, sample, vector, encode_ms=encode_ms))
+        if batch:
+            started_s = time.monotonic()
+            self._sink.receive(batch)
+            self.stages.add(publish=(time.monotonic() - started_s) * 1e3)
 
-    def _prepare(self, binder: Binder, name: str, arrival: Arrival) -> Ready | None:
+    def _prepare(self, binder: Binder, name: str, pending: Pending) -> Ready | None:
         sensor, started_s = self._sensors[name], time.monotonic()
-        wait_ms = (started_s - arrival.arrived_s) * 1e3
+        wait_ms = (started_s - pending.arrived_s) * 1e3
         if wait_ms > self.limits.max_age_ms:
             sensor.slot.count('stale')
             sensor.health.note('stale', f'a message waited {wait_ms:.0f} ms: the machine is busy')
@@ -337,72 +360,15 @@ class EncodingWorker:
             self._lack_memory(name)
             return None
         try:
-            window = decode(binder, sensor, arrival)
-            if window.fault:
-                sensor.health.note(*window.fault)
-            decoded_s = time.monotonic()
-            for finding in findings(sensor, window.raw):
-                if not finding.usable:
-                    raise DecodeError(finding.line, fault=finding.fault)
-                sensor.health.note(finding.fault, finding.line)
-            objected = objection(binder, sensor, window.raw)
-            if objected is not None:
-                sensor.health.note(objected.fault, objected.line)
-            inputs, valid = preprocess(binder, sensor, window)
+            return prepare(binder, name, sensor, pending, started_s=started_s)
         except DecodeError as error:
             self._fail(name, error.fault, str(error))
-            return None
         except (ValueError, KeyError) as error:
             self._fail(name, 'content', str(error.args[0] if error.args else error))
-            return None
-        return Ready(
-            sensor=name,
-            modality=sensor.modality,
-            arrival=arrival,
-            inputs=inputs,
-            valid=valid,
-            start_ns=window.start_ns,
-            stamp_ns=window.stamp_ns,
-            wait_ms=wait_ms,
-            decode_ms=(decoded_s - started_s) * 1e3,
-            preprocess_ms=(time.monotonic() - decoded_s) * 1e3,
-            invalid_reason='' if objected is None else objected.reason,
-        )
+        return None
 
     def _lack_memory(self, name: str) -> None:
         if self.memory.admits(name):
             self._fail(name, 'memory', 'the device has no memory for a single sample')
         else:
             self._fail(name, 'shed', 'not encoded: the device is out of memory')
-
-    def _deliver(
-        self, binder: Binder, sample: Ready, vector: NDArray[np.float32], encode_ms: float
-    ) -> None:
-        sensor = self._sensors[sample.sensor]
-        sensor.slot.count('encoded')
-        sensor.health.delivered((time.monotonic() - sample.arrival.arrived_s) * 1e3)
-        encoded = Encoded(
-            modality=sample.modality,
-            source=sensor.source,
-            model=binder.model,
-            space=binder.space,
-            vector=vector,
-            stamp_ns=sample.stamp_ns,
-            window_start_ns=sample.start_ns,
-            frame_id=sample.arrival.frame_id,
-            valid_fraction=sample.valid,
-            wait_ms=sample.wait_ms,
-            decode_ms=sample.decode_ms,
-            preprocess_ms=sample.preprocess_ms,
-            encode_ms=encode_ms,
-            invalid_reason=sample.invalid_reason,
-        )
-        started_s = time.monotonic()
-        self._publish(encoded)
-        self.stages.add(
-            wait=encoded.wait_ms,
-            decode=encoded.decode_ms,
-            preprocess=encoded.preprocess_ms,
-            encode=encode_ms,
-            publish=(time.monotonic() - started_s) * 1e3,
-        )

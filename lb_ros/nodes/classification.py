@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from rclpy.lifecycle import LifecycleNode
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 
 from encoders.predicates.scoring import Evaluation
 from lb_ros.ros.stamps import to_stamp
@@ -20,7 +18,7 @@ class Classifications:
     """
 
     def __init__(self, node: LifecycleNode) -> None:
-        self._publisher: Any = None
+        self._publisher: LifecyclePublisher | None = None
         try:
             from vision_msgs.msg import Classification, ObjectHypothesis
         except ModuleNotFoundError:

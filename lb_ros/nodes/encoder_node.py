@@ -22,6 +22,7 @@ from lb_ros.ros.diagnostics import publish_diagnostics
 from lb_ros.ros.input_parameters import declare_input_parameters
 from lb_ros.ros.lifecycle import FAILURE, SUCCESS, Transitions, attempt
 from lb_ros.ros.parameters import Settings
+from lb_ros.ros.picture_topics import PictureMessage
 from lb_ros.ros.qos import ALIVE, LIVELINESS_S
 from lb_ros.ros.stamps import to_stamp
 from lb_ros.ros.timers import every
@@ -82,7 +83,7 @@ class EncoderNode(LifecycleNode):
         if self.modality.kind == 'sound':
             self._microphone = OwnMicrophone(self, self._sensor_inputs[0].store)
 
-    def _overlay(self, topic: str) -> Callable[[Any], None]:
+    def _overlay(self, topic: str) -> Callable[[PictureMessage], None]:
         if self.modality.kind != 'image':  # of a camera's pictures its own node draws
             return lambda message: None
         options = self._input_parameters.images
@@ -173,7 +174,7 @@ class EncoderNode(LifecycleNode):
     @property
     def is_heard(self) -> bool:
         """Whether anybody subscribes to its embeddings."""
-        return self._publisher.get_subscription_count() > 0
+        return bool(self._publisher.get_subscription_count())
 
     def statuses(self) -> list[Status | None]:
         """What `/diagnostics` says of the inputs; nothing while the node is not active."""

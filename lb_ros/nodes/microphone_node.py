@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 
 from lb_ros.engine.capture import Capture
 from lb_ros.msg import AudioChunk
+from lb_ros.parameter_table import MicrophoneParameters
 from lb_ros.ros.lifecycle import Transitions, attempt
-from lb_ros.ros.parameters import declare_parameter
+from lb_ros.ros.parameters import declare_parameters
 from lb_ros.ros.qos import CHUNKS
 from lb_ros.ros.stamps import to_stamp
-
-
-@dataclass(frozen=True, slots=True)
-class MicrophoneParameters:
-    """Values of the node's parameters.
-
-    Attributes:
-        device: Part of the name of an input device; the system's default where empty.
-        sample_rate_hz: Samples per second and channel.
-        channels: 1 or more.
-        chunk_ms: Length of a message.
-        frame_id: Of the microphone.
-        autostart: Configure and activate at the start; False leaves it to a lifecycle manager.
-    """
-
-    device: str = ''
-    sample_rate_hz: int = 16_000
-    channels: int = 1
-    chunk_ms: int = 100
-    frame_id: str = 'microphone'
-    autostart: bool = True
 
 
 class MicrophoneNode(LifecycleNode):
@@ -51,7 +29,7 @@ class MicrophoneNode(LifecycleNode):
         # Before anything can fail: from Kilted on, rclpy also destroys nodes that were half made.
         self._capture: Capture | None = None
         super().__init__('microphone', **node_options)
-        self.parameters = self._declare()
+        self.parameters = declare_parameters(self, MicrophoneParameters)
         self.transitions = Transitions(self, answer_within_s=lambda: 0.0)
         self._publisher = self.create_lifecycle_publisher(AudioChunk, 'microphone/audio', CHUNKS)
         self._told = 0
@@ -95,15 +73,6 @@ class MicrophoneNode(LifecycleNode):
         if self._capture is not None:
             self._capture.close()
         super().destroy_node()
-
-    def _declare(self) -> MicrophoneParameters:
-        values = {
-            field.name: declare_parameter(
-                self, field.name, field.default, ParameterDescriptor(read_only=True)
-            )
-            for field in fields(MicrophoneParameters)
-        }
-        return MicrophoneParameters(**values)
 
     def _publish(self) -> None:
         if self._capture is None:

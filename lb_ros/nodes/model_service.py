@@ -5,36 +5,40 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Sequence
-from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.node import Node
 from rclpy.task import Future
 
 from lb_ros.engine.background import background_pool
+from lb_ros.nodes.confinement import check_confined
 from lb_ros.nodes.encoder_node import LOAD_ERRORS, EncoderNode
 from lb_ros.nodes.shared_model import SharedModel
 from lb_ros.ros.lifecycle import elsewhere
+from lb_ros.ros.parameters import Settings
 from lb_ros.srv import LoadModel
 
 FOLLOW_S = 110.0  # less than a client waits for `load_model`
 TYPE = 'lb_ros/srv/LoadModel'
 
 
-def offer_load_model(node: EncoderNode, model: SharedModel) -> None:
+def offer_load_model(node: EncoderNode, model: SharedModel, settings: Settings) -> None:
     """Offer `<node>/load_model` for an encoder that has a process of its own."""
     pool = background_pool(f'{node.get_name()} load_model')
 
     async def load(request: LoadModel.Request, response: LoadModel.Response) -> LoadModel.Response:
         await node.transitions.settled()
-        if not model.is_loaded:
+        if not model.is_loaded():
             response.message = f'{node.get_name()} is not configured'
             return response
+        values = settings.values
         try:
+            check_confined(request.model, configured=values.model, root=values.model_root)
             binder = await elsewhere(node, pool, lambda: model.load(request.model))
         except LOAD_ERRORS as error:
             response.message = str(error.args[0] if error.args else error)
             return response
-        if not model.is_loaded:
+        if not model.is_loaded():
             response.message = f'{node.get_name()} was cleaned up meanwhile'
             return response
         model.use(binder)
@@ -56,7 +60,7 @@ class Followers:
         node: Node `predicates`, in a process of its own.
     """
 
-    def __init__(self, node: Any) -> None:
+    def __init__(self, node: Node) -> None:
         self._node = node
         self._group = ReentrantCallbackGroup()
         # Of this namespace alone: the robots of other ones have models of their own.
@@ -108,7 +112,7 @@ class Followers:
                     ended.set_result(None)
             self._node.executor.wake()
 
-        def answered(name: str, future: Any) -> None:
+        def answered(name: str, future: Future) -> None:
             answers[name] = future.result()
             if all(answer is not None for answer in answers.values()):
                 end()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage
 
 from encoders import State
@@ -17,7 +17,8 @@ from encoders.decode import DecodeError, ImageOptions, decode_image
 from lb_ros.engine.background import background_pool
 from lb_ros.msg import PredicateScores, PredicateStates
 from lb_ros.nodes.overlay_picture import Row, draw_overlay, jpeg_of
-from lb_ros.ros.qos import LATCHED
+from lb_ros.ros.picture_topics import PictureMessage
+from lb_ros.ros.qos import LATCHED, Matched
 
 MAX_RATE_HZ = 15.0
 
@@ -42,7 +43,7 @@ class Overlay:
         self._next_s = 0.0
         self._scores: dict[str, float] = {}
         self._states: dict[str, State] = {}
-        self._subscriptions: list[Any] = []
+        self._subscriptions: list[Subscription] = []
         self._pool: ThreadPoolExecutor | None = None
         self._publisher = node.create_publisher(
             CompressedImage,
@@ -51,7 +52,7 @@ class Overlay:
             event_callbacks=PublisherEventCallbacks(matched=self._matched),
         )
 
-    def look(self, message: Any) -> None:
+    def look(self, message: PictureMessage) -> None:
         """Take a message of the sensor; returns at once."""
         if not self._is_watched or self._is_drawing or self._pool is None:
             return
@@ -67,7 +68,7 @@ class Overlay:
         if self._pool is not None:
             self._pool.shutdown()
 
-    def _matched(self, event: Any) -> None:
+    def _matched(self, event: Matched) -> None:
         watched = event.current_count > 0
         if watched and not self._subscriptions:
             self._pool = self._pool or background_pool('overlay')
@@ -88,7 +89,7 @@ class Overlay:
     def _state(self, message: PredicateStates) -> None:
         self._states = {state.name: State(state.state) for state in message.states}
 
-    def _draw(self, message: Any) -> None:
+    def _draw(self, message: PictureMessage) -> None:
         from train.score.thumbnail import picture_of
 
         try:

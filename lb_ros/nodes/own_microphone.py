@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 
 from lb_ros.engine.capture import Capture
 from lb_ros.msg import AudioChunk
-from lb_ros.nodes.microphone_node import MicrophoneParameters, chunk_message, open_capture
+from lb_ros.nodes.microphone_node import chunk_message, open_capture
+from lb_ros.parameter_table import RECORDS, MicrophoneParameters
 from lb_ros.ros.parameters import declare_parameter
 
 SWITCH = 'capture'
-DEVICE = 'capture_device'
 POLL_S = 0.02
 
 
@@ -35,15 +35,14 @@ class OwnMicrophone:
         self._capture: Capture | None = None
         self._is_open = False
         self._parameters = MicrophoneParameters(
-            device=declare_parameter(node, DEVICE, '', ParameterDescriptor(read_only=True)),
+            device=declare_parameter(node, RECORDS['capture_device']),
             sample_rate_hz=node.get_parameter('audio_rate_hz').value,
             channels=node.get_parameter('audio_channels').value,
         )
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(POLL_S, self._poll, clock=steady, autostart=False)
         node.add_on_set_parameters_callback(self._switch)
-        description = 'Record from a device of this machine; false closes it'
-        declare_parameter(node, SWITCH, False, ParameterDescriptor(description=description))
+        declare_parameter(node, RECORDS[SWITCH])
 
     @property
     def gaps(self) -> int:
@@ -77,7 +76,7 @@ class OwnMicrophone:
         if self._node.executor is not None:
             self._node.executor.wake()
 
-    def _switch(self, changed: list[Any]) -> SetParametersResult:
+    def _switch(self, changed: Sequence[Parameter]) -> SetParametersResult:
         for parameter in changed:
             if parameter.name != SWITCH:
                 continue

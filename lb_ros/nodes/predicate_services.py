@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from rclpy.callback_groups import CallbackGroup
 
@@ -18,7 +18,11 @@ from lb_ros.ros.qos import MANY
 from lb_ros.ros.refusals import Serve
 from lb_ros.srv import AddPredicates, ListPredicates, RemovePredicates, SetPredicates
 
+if TYPE_CHECKING:
+    from lb_ros.nodes.predicates_node import PredicatesNode
+
 MAX_PREDICATES = 10_000
+Reply: TypeAlias = SetPredicates.Response | AddPredicates.Response | RemovePredicates.Response
 
 
 class PredicateServices:
@@ -36,7 +40,7 @@ class PredicateServices:
 
     def __init__(
         self,
-        node: Any,
+        node: PredicatesNode,
         *,
         watched: Callable[[str, Serve], Serve],
         scoring: Callable[[], Scoring | None],
@@ -57,7 +61,7 @@ class PredicateServices:
                 kind, f'predicates/{name}', serve, callback_group=group, qos_profile=MANY
             )
 
-    async def _configured(self, response: Any) -> Scoring | None:
+    async def _configured(self, response: Reply | ListPredicates.Response) -> Scoring | None:
         """What is scored, after a transition under way; where nothing is, the response says so."""
         await self._node.transitions.settled()
         scoring = self._scoring()
@@ -67,7 +71,7 @@ class PredicateServices:
 
     async def _list(
         self, request: ListPredicates.Request, response: ListPredicates.Response
-    ) -> Any:
+    ) -> ListPredicates.Response:
         scoring = await self._configured(response)
         if scoring is None:
             return response
@@ -75,16 +79,22 @@ class PredicateServices:
         response.predicates = [predicate_message(p) for p in scoring.bank.predicates]
         return response
 
-    async def _set(self, request: SetPredicates.Request, response: SetPredicates.Response) -> Any:
+    async def _set(
+        self, request: SetPredicates.Request, response: SetPredicates.Response
+    ) -> Reply:
         return await self._change(response, request.predicates, keep=False)
 
-    async def _add(self, request: AddPredicates.Request, response: AddPredicates.Response) -> Any:
+    async def _add(
+        self, request: AddPredicates.Request, response: AddPredicates.Response
+    ) -> Reply:
         if not request.predicates:
             response.message = 'there are no predicates'
             return self._conclude(response, {})
         return await self._change(response, request.predicates, keep=True)
 
-    async def _change(self, response: Any, messages: Sequence[PredicateMsg], *, keep: bool) -> Any:
+    async def _change(
+        self, response: Reply, messages: Sequence[PredicateMsg], *, keep: bool
+    ) -> Reply:
         """Score these predicates as well, or (`keep` False) alone; all of them or none."""
         scoring = await self._configured(response)
         if scoring is None:
@@ -112,7 +122,7 @@ class PredicateServices:
 
     async def _remove(
         self, request: RemovePredicates.Request, response: RemovePredicates.Response
-    ) -> Any:
+    ) -> Reply:
         scoring = await self._configured(response)
         if scoring is None:
             return response
@@ -127,7 +137,7 @@ class PredicateServices:
             self._changed()
         return self._conclude(response, refused)
 
-    def _conclude(self, response: Any, refused: dict[str, str]) -> Any:
+    def _conclude(self, response: Reply, refused: dict[str, str]) -> Reply:
         scoring = self._scoring()
         response.message = response.message or '; '.join(refused.values())
         response.success = not response.message

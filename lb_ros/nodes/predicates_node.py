@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
-from rclpy.clock import JumpThreshold
+from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -29,10 +31,11 @@ from lb_ros.nodes.pacing import Deadlines, Pacing
 from lb_ros.nodes.predicate_services import PredicateServices
 from lb_ros.nodes.shared_model import SharedModel
 from lb_ros.nodes.waiting import Waiting
+from lb_ros.parameter_table import Parameters
 from lb_ros.ros.executor import AtOnce
 from lb_ros.ros.lifecycle import FAILURE, SUCCESS, Transitions, attempt, elsewhere
 from lb_ros.ros.messages import scores_message, states_message, unknown_states
-from lb_ros.ros.parameters import Parameters, Settings, predicates_file
+from lb_ros.ros.parameters import Settings, predicates_file
 from lb_ros.ros.qos import MANY, NEWEST, STATES
 from lb_ros.ros.refusals import Refusals
 from lb_ros.ros.stamps import to_ns
@@ -197,31 +200,29 @@ class PredicatesNode(LifecycleNode):
         scoring = self._scoring
         return None if scoring is None or not self._is_open else scoring.states
 
-    def _jumped(self, jump: Any) -> None:
+    def _jumped(self, jump: TimeJump) -> None:
         self._waiting.shift(jump.delta.nanoseconds)
         if self._scoring is not None:
             self._scoring.reset()
         self._pacing.ask()
 
-    def receive(self, encoded: Encoded) -> None:
-        """Take an embedding from the same process; from the worker's thread.
+    def receive(self, batch: Sequence[Encoded]) -> None:
+        """Take embeddings from the same process, and evaluate soon; from any thread."""
+        for each in batch:
+            scoring = self._scoring
+            if scoring is None or each.space != scoring.bank.space:
+                continue  # the model set has just been replaced, and the old one made this
+            self._take(
+                each.modality,
+                each.vector,
+                stamp_ns=each.stamp_ns,
+                space=each.space,
+                source=each.source,
+                invalid_reason=each.invalid_reason,
+            )
+        self._evaluate_news()
 
-        Call `evaluate_news` after all that were encoded together.
-        """
-        scoring = self._scoring
-        if scoring is None or encoded.space != scoring.bank.space:
-            return  # the model set has just been replaced, and this was still made by the old one
-        self._take(
-            encoded.modality,
-            encoded.vector,
-            stamp_ns=encoded.stamp_ns,
-            space=encoded.space,
-            source=encoded.source,
-            invalid_reason=encoded.invalid_reason,
-        )
-
-    def evaluate_news(self) -> None:
-        """Evaluate soon, where `receive` took anything; from any thread."""
+    def _evaluate_news(self) -> None:
         if self._has_news:
             self._has_news = False
             self._pacing.ask()
@@ -251,14 +252,30 @@ class PredicatesNode(LifecycleNode):
             source=message.source,
             invalid_reason=message.invalid_reason,
         )
-        self.evaluate_news()
+        self._evaluate_news()
 
-    def _take(self, modality: str, vector: Any, **origin: Any) -> None:
+    def _take(
+        self,
+        modality: str,
+        vector: NDArray[np.float32],
+        *,
+        stamp_ns: int,
+        space: str,
+        source: str,
+        invalid_reason: str,
+    ) -> None:
         scoring = self._scoring
         if scoring is None or not self._is_open:
             return
         try:
-            scoring.receive(modality, vector, **origin)
+            scoring.receive(
+                modality,
+                vector,
+                stamp_ns=stamp_ns,
+                space=space,
+                source=source,
+                invalid_reason=invalid_reason,
+            )
         except SpaceError as error:
             # While a model is being loaded, the other processes change one after the other.
             if not self._is_loading and str(error) not in self._told:
@@ -274,8 +291,9 @@ class PredicatesNode(LifecycleNode):
         started_s = time.perf_counter()
         evaluation = scoring.evaluate(now_ns)
         score_ms = (time.perf_counter() - started_s) * 1e3
-        if self._model is not None:
-            self._model.scored(score_ms)
+        worker = None if self._model is None else self._model.worker
+        if worker is not None:
+            worker.stages.add(score=score_ms)
         self._announce(evaluation, now_ns)
         self._waiting.serve(evaluation.states)
         is_heard = evaluation.newest_ns > 0 and self._scores.get_subscription_count() > 0
@@ -308,8 +326,9 @@ class PredicatesNode(LifecycleNode):
         asked = list(request.modalities) or list(scoring.bank.binder.modalities)
         new = [modality for modality in asked if not self.needs(modality)]
         self._recently_asked.add(asked)
-        if new and self._model is not None:
-            self._model.look()
+        worker = None if self._model is None else self._model.worker
+        if new and worker is not None:
+            worker.look()
 
         def reply() -> QueryText.Response:
             if new and not to_ns(request.at) and not request.ago_s:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import rclpy
@@ -24,19 +25,19 @@ from lb_ros.nodes.microphone_node import MicrophoneNode
 from lb_ros.nodes.model_service import offer_load_model
 from lb_ros.nodes.predicates_node import PredicatesNode
 from lb_ros.nodes.shared_model import SharedModel
+from lb_ros.parameter_table import Parameters
 from lb_ros.ros.dead_segments import remove_dead_segments
-from lb_ros.ros.diagnostics import publish_diagnostics
+from lb_ros.ros.diagnostics import engine_status, publish_diagnostics
 from lb_ros.ros.executor import SensorsFirstExecutor
-from lb_ros.ros.parameters import Parameters, Settings, inputs_of, unknown_parameters
+from lb_ros.ros.parameters import (
+    Settings,
+    inputs_of,
+    limits_of,
+    unknown_parameters,
+)
 from lb_ros.ros_arguments import doubts, read_arguments, typed_arguments
 from lb_ros.stopping import interrupt_on_stop
 
-NODES = (
-    'bringup',
-    'predicates',
-    'microphone',
-    *(f'{MODALITIES[name].sensor}_encoder' for name in LIVE),
-)
 WAKE_S = 0.5
 
 
@@ -57,6 +58,37 @@ class Started:
     model: SharedModel | None
 
 
+@dataclass(frozen=True, slots=True)
+class NodeSink:
+    """The nodes of a process as the `lb_ros.engine.sink.Sink` of its worker.
+
+    Attributes:
+        encoders: Publish the embeddings of their modality, by its name.
+        predicates: Scores all of them; None where another process does.
+    """
+
+    encoders: Mapping[str, EncoderNode]
+    predicates: PredicatesNode | None
+
+    def wants(self, modality: str) -> bool:
+        """Whether a predicate or a question asks a modality, or its embeddings have readers."""
+        asked = self.predicates is not None and self.predicates.needs(modality)
+        return asked or self.encoders[modality].is_heard
+
+    def receive(self, batch: Sequence[Encoded]) -> None:
+        """Publish embeddings, then evaluate the predicates once for all of them."""
+        for encoded in batch:
+            self.encoders[encoded.modality].publish(encoded)
+        if self.predicates is not None:
+            self.predicates.receive(batch)
+
+    def fail(self, status: int, line: str) -> None:
+        """End the process after a failure of the device; states become UNKNOWN first."""
+        if self.predicates is not None:
+            self.predicates.give_up(line)
+        leave(status, line)
+
+
 class StartError(RuntimeError):
     """A node that should have started by itself could not; the text says why."""
 
@@ -65,7 +97,7 @@ def main(name: str, args: list[str] | None = None) -> None:
     """Run the node `name` until it is interrupted; exits 1 with one line if it cannot start.
 
     Args:
-        name: One of `NODES`.
+        name: One of `lb_ros.launching.NODES`.
         args: ROS arguments; the command line where None.
 
     Raises:
@@ -173,7 +205,7 @@ def _build(name: str) -> Started:
 def _predicates_alone() -> Started:
     node = PredicatesNode()
     settings = Settings(node)
-    model = SharedModel(lambda: settings.values, modalities=None)
+    model = _model(node, settings, NodeSink({}, node), modalities=None)
     node.connect(model, settings)
     _follow(settings, model, node)
     settings.unconfigured = lambda: node.transitions.state == 'unconfigured'
@@ -183,14 +215,12 @@ def _predicates_alone() -> Started:
 def _encoder_alone(modality: str) -> Started:
     node = EncoderNode(modality)
     settings = Settings(node)
-    model = SharedModel(lambda: settings.values, modalities=(modality,))
-    model.on_encoded, model.on_failure = node.publish, node.get_logger().warning
-    model.wanted = lambda modality: node.is_heard
+    model = _model(node, settings, NodeSink({modality: node}, None), modalities=(modality,))
     node.connect(model, settings, inputs=inputs_of(settings.values, modality))
     _follow(settings, model, None)
     settings.unconfigured = lambda: node.transitions.state == 'unconfigured'
-    offer_load_model(node, model)
-    publish_diagnostics(node, lambda: [model.status()])
+    offer_load_model(node, model, settings)
+    publish_diagnostics(node, lambda: [engine_status(model.worker)])
     return Started((node,), node, settings.values.autostart, model)
 
 
@@ -198,35 +228,34 @@ def _bringup() -> Started:
     leader = BringupNode()
     settings = leader.settings
     values = settings.values
-    model = SharedModel(lambda: settings.values, modalities=values.modalities)
     encoders = {name: EncoderNode(name) for name in values.modalities}
     predicates = PredicatesNode()
-
-    def publish(encoded: Encoded) -> None:
-        predicates.receive(encoded)
-        encoders[encoded.modality].publish(encoded)
-
-    def fatal(status: int, line: str) -> None:
-        predicates.give_up(line)
-        leave(status, line)
-
-    model.on_encoded, model.on_failure = publish, leader.get_logger().warning
-    model.on_served = predicates.evaluate_news
-    model.on_fatal = fatal
-    model.wanted = lambda m: predicates.needs(m) or encoders[m].is_heard
-    publish_diagnostics(leader, lambda: [model.status()])
+    sink = NodeSink(encoders, predicates)
+    model = _model(leader, settings, sink, modalities=values.modalities)
+    publish_diagnostics(leader, lambda: [engine_status(model.worker)])
     predicates.connect(model, settings, listen=False)
     for name, encoder in encoders.items():
         encoder.connect(model, settings, inputs=inputs_of(values, name))
-    members = (*encoders.values(), predicates)
+    members: list[EncoderNode | PredicatesNode] = [*encoders.values(), predicates]
     leader.lead(members)
     _follow(settings, model, predicates)
     return Started((*members, leader), leader, values.autostart, model)
 
 
+def _model(
+    node: LifecycleNode, settings: Settings, sink: NodeSink, *, modalities: Sequence[str] | None
+) -> SharedModel:
+    log = node.get_logger().warning
+    return SharedModel(
+        lambda: settings.values, sink, modalities=modalities, log=log, on_fatal=sink.fail
+    )
+
+
 def _follow(settings: Settings, model: SharedModel, predicates: PredicatesNode | None) -> None:
     def take(values: Parameters) -> None:
-        model.limit(values)
+        worker = model.worker
+        if worker is not None:
+            worker.limit(limits_of(values))
         if predicates is not None:
             predicates.changed(values)
 

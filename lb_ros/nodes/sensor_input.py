@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from rclpy.node import Node
+from rclpy.subscription import Subscription
 
 from encoders import MODALITIES
 from lb_ros.engine.arrival import Arrival
@@ -17,7 +18,7 @@ from lb_ros.engine.stamp_check import StampCheck
 from lb_ros.engine.worker import EncodingWorker
 from lb_ros.msg import AudioChunk
 from lb_ros.ros.input_parameters import InputParameters
-from lb_ros.ros.picture_topics import PictureTopics
+from lb_ros.ros.picture_topics import PictureMessage, PictureTopics
 from lb_ros.ros.qos import CHUNKS, mismatch_line, publishers_line, subscribe
 from lb_ros.ros.stamps import to_ns
 from lb_ros.ros.timers import every
@@ -55,7 +56,7 @@ class SensorInput:
         topic: str,
         parameters: InputParameters,
         source: str = '',
-        look: Callable[[Any], None] = lambda message: None,
+        look: Callable[[PictureMessage], None] = lambda message: None,
     ) -> None:
         self._node, self._modality, self._source = node, modality, source
         self.topic = self._topic = topic
@@ -67,8 +68,8 @@ class SensorInput:
         self.is_open = False
         self._mismatches: dict[str, tuple[str, float]] = {}
         self._untyped: set[str] = set()
-        self._sound: dict[str, Any] = {}
-        self._info: Any = None
+        self._sound: dict[str, Subscription] = {}
+        self._info: Subscription | None = None
         self._pictures: PictureTopics | None = None
         if MODALITIES[modality].kind == 'sound':
             self._subscribe(topic, AudioChunk)
@@ -122,7 +123,7 @@ class SensorInput:
             more['radiometric'] = str(images.radiometric)
         return replace(status, values={**status.values, **more})
 
-    def store(self, message: Any) -> None:
+    def store(self, message: PictureMessage | AudioChunk) -> None:
         """Take a message; returns at once."""
         worker = self._worker
         if worker is None or not self.is_open:
@@ -153,7 +154,7 @@ class SensorInput:
         worker.put(self._sensor, arrival)
 
     @property
-    def _subscriptions(self) -> dict[str, Any]:
+    def _subscriptions(self) -> dict[str, Subscription]:
         return self._sound if self._pictures is None else self._pictures.subscriptions
 
     def _tell_form(self, form: str) -> None:
@@ -241,13 +242,13 @@ class SensorInput:
             self._worker.describe_sound(self._sensor, sound)
 
 
-def type_name(kind: Any) -> str:
+def type_name(kind: type) -> str:
     """`package/msg/Name` of a message class."""
     package, _, _ = kind.__module__.partition('.')
     return f'{package}/msg/{kind.__name__}'
 
 
-def import_type(name: str) -> Any | None:
+def import_type(name: str) -> type | None:
     """The class of a message type, or None where its package is not installed."""
     package, _, kind = name.split('/')
     try:

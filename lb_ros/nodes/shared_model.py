@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -12,13 +11,13 @@ import torch
 
 from encoders import LIVE, MODALITIES, Binder
 from encoders.text.minilm import text_tower
-from lb_ros.engine.arrival import Encoded
-from lb_ros.engine.health import Log, Status
-from lb_ros.engine.overload import fatal_line, is_fatal
+from lb_ros.engine.health import Log
+from lb_ros.engine.overload import fatal_line, free_memory, is_fatal
+from lb_ros.engine.sink import Sink
 from lb_ros.engine.watchdog import EXIT_DEVICE, Watchdog, leave
 from lb_ros.engine.worker import EncodingWorker
-from lb_ros.ros.diagnostics import engine_status
-from lb_ros.ros.parameters import Parameters, batch_limit, inputs_of, limits_of, thread_count
+from lb_ros.parameter_table import Parameters
+from lb_ros.ros.parameters import batch_limit, inputs_of, limits_of, thread_count
 
 WARM_UP_RUNS = 2
 Progress = Callable[[str], object]
@@ -29,42 +28,42 @@ class SharedModel:
 
     Args:
         parameters: Asked at every load.
+        sink: Receives the embeddings of the worker.
         modalities: Encoders to load; None for all of the set.
+        log: Takes warnings about what sensors send.
+        on_fatal: Called when the device has failed for good, with an exit status and a line.
 
     Attributes:
-        on_encoded: Called from the worker's thread with every embedding; set before the first use.
-        on_served: Called from there after the embeddings of all that were encoded together.
-        on_failure: Takes warnings about what sensors send.
-        wanted: Asked from the worker's thread whether anybody listens to a modality.
-        on_fatal: Called when the device has failed for good, with an exit status and a line.
+        worker: Encodes for the users; None while no user has asked for it.
     """
 
     def __init__(
-        self, parameters: Callable[[], Parameters], *, modalities: Sequence[str] | None
+        self,
+        parameters: Callable[[], Parameters],
+        sink: Sink,
+        *,
+        modalities: Sequence[str] | None,
+        log: Log,
+        on_fatal: Callable[[int, str], object] = leave,
     ) -> None:
-        self._parameters, self._modalities = parameters, modalities
-        self.on_encoded: Callable[[Encoded], None] = lambda encoded: None
-        self.on_served: Callable[[], None] = lambda: None
-        self.on_failure: Log = print
-        self.wanted: Callable[[str], bool] = lambda modality: True
-        self.on_fatal: Callable[[int, str], object] = leave
+        self._parameters, self._sink, self._modalities = parameters, sink, modalities
+        self._log, self._on_fatal = log, on_fatal
+        self.worker: EncodingWorker | None = None
         self._watchdog: Watchdog | None = None
         self._users: set[str] = set()
         self._lock = threading.Lock()
         self._binder: Binder | None = None
-        self._worker: EncodingWorker | None = None
         self._ended: dict[str, dict[str, int]] = {}
 
     def counters(self) -> dict[str, dict[str, int]]:
         """What became of the messages so far, by sensor, also of workers that have ended."""
         totals = {sensor: dict(counts) for sensor, counts in self._ended.items()}
-        running = {} if self._worker is None else self._worker.counters()
+        running = {} if self.worker is None else self.worker.counters()
         for sensor, counters in running.items():
             before = totals.get(sensor, {})
             totals[sensor] = {k: v + before.get(k, 0) for k, v in asdict(counters).items()}
         return totals
 
-    @property
     def is_loaded(self) -> bool:
         """Whether it has a user, and so a model set."""
         return self._binder is not None
@@ -90,22 +89,20 @@ class SharedModel:
         """The worker, started where this is its first user; call `acquire` before."""
         with self._lock:
             assert self._binder is not None and user in self._users
-            if self._worker is None:
+            if self.worker is None:
                 parameters = self._parameters()
-                self._worker = EncodingWorker(
+                self.worker = EncodingWorker(
                     self._binder,
-                    publish=self.on_encoded,
-                    served=self.on_served,
-                    log=self.on_failure,
+                    self._sink,
+                    log=self._log,
                     limits=limits_of(parameters),
                     max_batch=batch_limit(parameters),
-                    on_fatal=self.on_fatal,
-                    wanted=self.wanted,
+                    on_fatal=self._on_fatal,
                 )
                 if parameters.worker_timeout_s:
-                    busy_with, limit_s = self._worker.busy_with, parameters.worker_timeout_s
+                    busy_with, limit_s = self.worker.busy_with, parameters.worker_timeout_s
                     self._watchdog = Watchdog(busy_with, limit_s=limit_s)
-            return self._worker
+            return self.worker
 
     def release(self, user: str) -> None:
         """One user less; frees everything after the last."""
@@ -113,20 +110,18 @@ class SharedModel:
             self._users.discard(user)
             if self._users:
                 return
-            if self._worker is not None:
-                self._worker.close()
+            if self.worker is not None:
+                self.worker.close()
                 self._ended = self.counters()
-            self._worker = self._binder = None
+            self.worker = self._binder = None
             self._stop_watchdog()
         text_tower.cache_clear()  # it is kept for the life of the process otherwise
-        gc.collect()
-        if torch.cuda.is_initialized():
-            torch.cuda.empty_cache()
+        free_memory()
 
     def load(self, model: str, *, progress: Progress = lambda activity: None) -> Binder:
         """A model set on this process's device, warmed up; what is at work is not touched.
 
-        Calls `on_fatal` where the device fails for good meanwhile.
+        Where the device fails for good meanwhile, `on_fatal` is called.
 
         Raises what `acquire` raises.
         """
@@ -149,10 +144,10 @@ class SharedModel:
             warm_up(binder)
             encoded = self._modalities or ()  # none where another process encodes
             counts = {name: len(inputs_of(parameters, name)) for name in encoded}
-            binder.prepare(counts, log=self.on_failure, progress=progress)
+            binder.prepare(counts, log=self._log, progress=progress)
         except Exception as error:
             if is_fatal(error):
-                self.on_fatal(EXIT_DEVICE, fatal_line(error))
+                self._on_fatal(EXIT_DEVICE, fatal_line(error))
             raise
         return binder
 
@@ -160,42 +155,19 @@ class SharedModel:
         """Encode with another model set from the next message on."""
         with self._lock:
             self._binder = binder
-            if self._worker is not None:
-                self._worker.use(binder)
-
-    def look(self) -> None:
-        """Encode what waits and is wanted by now."""
-        worker = self._worker
-        if worker is not None:
-            worker.look()
-
-    def scored(self, took_ms: float) -> None:
-        """Note for `/diagnostics` how long an evaluation took."""
-        worker = self._worker
-        if worker is not None:
-            worker.stages.add(score=took_ms)
+            if self.worker is not None:
+                self.worker.use(binder)
 
     def close(self) -> None:
         """Stop the worker, when the process ends."""
-        worker = self._worker
-        if worker is not None:
-            worker.close()
+        if self.worker is not None:
+            self.worker.close()
         self._stop_watchdog()
-
-    def status(self) -> Status | None:
-        """The entry of `/diagnostics` for the engine; None while nothing is encoded."""
-        worker = self._worker
-        return None if worker is None else engine_status(worker)
 
     def _stop_watchdog(self) -> None:
         if self._watchdog is not None:
             self._watchdog.close()
         self._watchdog = None
-
-    def limit(self, parameters: Parameters) -> None:
-        """Take over limits that have changed."""
-        if self._worker is not None:
-            self._worker.limit(limits_of(parameters))
 
 
 def warm_up(binder: Binder) -> None:

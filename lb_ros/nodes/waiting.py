@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
@@ -22,7 +23,7 @@ from lb_ros.ros.stamps import to_ns
 
 FEEDBACK_PERIOD_S = 0.1
 States = Mapping[str, TrackedState]
-Result = WaitForPredicate.Result
+Result: TypeAlias = WaitForPredicate.Result
 
 
 @dataclass

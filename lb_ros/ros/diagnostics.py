@@ -7,15 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 
 from lb_ros.engine.health import Level, Status
 from lb_ros.engine.worker import EncodingWorker
+from lb_ros.parameter_table import RECORDS
+from lb_ros.ros.parameters import declare_parameter
 from lb_ros.ros.timers import every
 
-PERIOD = 'diagnostics_period_s'
-READ_ONLY = ParameterDescriptor(read_only=True, description='Seconds between entries')
 ENGINE = 'lb_ros/engine'
 
 
@@ -36,11 +35,9 @@ def publish_diagnostics(node: Node, collect: Callable[[], Sequence[Status | None
         if message.status:
             publisher.publish(message)
 
-    if not node.has_parameter(PERIOD):
-        node.declare_parameter(PERIOD, 1.0, READ_ONLY)
-    period_s = node.get_parameter(PERIOD).value
-    if not isinstance(period_s, float) or period_s <= 0:
-        raise ValueError(f'parameter {PERIOD}: must be a positive number, not {period_s!r}')
+    period_s = declare_parameter(node, RECORDS['diagnostics_period_s'])
+    if period_s <= 0:
+        raise ValueError(f'parameter diagnostics_period_s: must be positive, not {period_s}')
     every(node, period_s, publish)
 
 
@@ -55,8 +52,10 @@ def status_message(status: Status, owner: str) -> DiagnosticStatus:
     )
 
 
-def engine_status(worker: EncodingWorker) -> Status:
+def engine_status(worker: EncodingWorker | None) -> Status | None:
     """The entry of the worker: what it runs, what it gave up, and whether it moves."""
+    if worker is None:
+        return None
     memory, busy = worker.memory, worker.busy_with()
     level, message = Level.OK, 'ok'
     if not worker.is_alive:

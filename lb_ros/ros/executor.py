@@ -42,7 +42,7 @@ class SensorsFirstExecutor(SingleThreadedExecutor):
             and not isinstance(entity.callback_group, AtOnce)
         ):
             return False
-        return super().can_execute(entity)
+        return bool(super().can_execute(entity))
 
     def _wait_for_ready_callbacks(
         self, timeout_sec: float | None = None, *args: Any, **kwargs: Any

@@ -1,36 +1,15 @@
-"""Parameters of one sensor's node about its input; config/parameters.yaml lists them."""
+"""What the parameters of one sensor's node say about its input."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
-from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
 from rclpy.node import Node
 
-from encoders import MODALITIES, AudioOptions, ImageOptions
-from encoders.decode.streams import DEFAULT_CLIP_S
+from encoders import AudioOptions, ImageOptions
 from lb_ros.engine.health import Expectation
-from lb_ros.ros.parameters import declare_parameter
-from lb_ros.ros.picture_topics import AUTO, TRANSPORTS
-
-# Parameter -> field of ImageOptions; the names say whose they are in a file for all nodes.
-OF_DEPTH = {'depth_mono16': 'mono16_is_depth'}
-OF_INFRARED = {
-    'infrared_kind': 'infrared_kind',
-    'infrared_kelvin_per_count': 'kelvin_per_count',
-    'infrared_kelvin_at_zero': 'kelvin_at_zero',
-    'infrared_low_count': 'low_count',
-    'infrared_high_count': 'high_count',
-    'infrared_telemetry_rows': 'telemetry_rows',
-}
-OF_AUDIO = {
-    'audio_rate_hz': 'rate_hz',
-    'audio_channels': 'channels',
-    'audio_sample_format': 'sample_format',
-}
-DEFAULT_MAX_FUTURE_MS = 250.0
-WINDOW_RANGE_S = FloatingPointRange(from_value=0.1, to_value=60.0)
+from lb_ros.parameter_table import SensorParameters
+from lb_ros.ros.parameters import declare_parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,60 +29,50 @@ class InputParameters:
     sound: AudioOptions
     expectation: Expectation
     max_future_ms: float
-    video_window_s: float = DEFAULT_CLIP_S
-    transport: str = AUTO
+    video_window_s: float
+    transport: str
 
 
 def declare_input_parameters(node: Node, modality: str) -> InputParameters:
-    """Declare those that concern a modality, read-only, and read them.
+    """Declare those that concern a modality and read them.
 
     Raises:
         ValueError: A value is of the wrong type or out of range.
     """
-
-    def declared(names: dict[str, str], defaults: Any) -> dict[str, Any]:
-        values = asdict(defaults)
-        return {
-            field: declare_parameter(
-                node, name, values[field], ParameterDescriptor(read_only=True)
-            )
-            for name, field in names.items()
-        }
-
-    image_names = {'depth': OF_DEPTH, 'infrared': OF_INFRARED}.get(modality, {})
-    sound_names = OF_AUDIO if modality == 'audio' else {}
-    expectation_names = {
-        'expected_rate_hz': 'rate_hz',
-        'rate_tolerance': 'tolerance',
-        **{
-            field.name: field.name
-            for field in fields(Expectation)
-            if field.name not in ('rate_hz', 'tolerance')
-        },
-    }
-    future_ms = declare_parameter(
-        node, 'max_future_ms', DEFAULT_MAX_FUTURE_MS, ParameterDescriptor(read_only=True)
-    )
-    transport = AUTO
-    if MODALITIES[modality].kind != 'sound':
-        transport = declare_parameter(node, 'transport', AUTO, ParameterDescriptor(read_only=True))
-    window_s = DEFAULT_CLIP_S
-    if MODALITIES[modality].kind == 'clip':
-        descriptor = ParameterDescriptor(read_only=True, floating_point_range=[WINDOW_RANGE_S])
-        window_s = declare_parameter(node, 'video_window_s', DEFAULT_CLIP_S, descriptor)
-    if transport not in TRANSPORTS:
-        raise ValueError(
-            f'{node.get_name()}: parameter transport must be one of {", ".join(TRANSPORTS)}, '
-            f'not {transport!r}'
-        )
     try:
-        return InputParameters(
-            images=ImageOptions(**declared(image_names, ImageOptions())),
-            sound=AudioOptions(**declared(sound_names, AudioOptions())),
-            expectation=Expectation(**declared(expectation_names, Expectation())),
-            max_future_ms=future_ms,
-            video_window_s=window_s,
-            transport=transport,
-        )
+        return input_parameters(declare_parameters(node, SensorParameters, modality=modality))
     except ValueError as error:
         raise ValueError(f'{node.get_name()}: {error}') from error
+
+
+def input_parameters(values: SensorParameters) -> InputParameters:
+    """The records that streams and health take.
+
+    Raises:
+        ValueError: A value is out of range.
+    """
+    return InputParameters(
+        images=ImageOptions(
+            mono16_is_depth=values.depth_mono16,
+            infrared_kind=values.infrared_kind,
+            kelvin_per_count=values.infrared_kelvin_per_count,
+            kelvin_at_zero=values.infrared_kelvin_at_zero,
+            low_count=values.infrared_low_count,
+            high_count=values.infrared_high_count,
+            telemetry_rows=values.infrared_telemetry_rows,
+        ),
+        sound=AudioOptions(
+            rate_hz=values.audio_rate_hz,
+            channels=values.audio_channels,
+            sample_format=values.audio_sample_format,
+        ),
+        expectation=Expectation(
+            rate_hz=values.expected_rate_hz,
+            tolerance=values.rate_tolerance,
+            silent_after_s=values.silent_after_s,
+            latency_budget_ms=values.latency_budget_ms,
+        ),
+        max_future_ms=values.max_future_ms,
+        video_window_s=values.video_window_s,
+        transport=values.transport,
+    )

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from lifecycle_msgs.msg import Transition
@@ -227,7 +227,10 @@ class _Turn:
 
 
 def attempt(
-    node: LifecycleNode, transitions: Transitions, work: Callable[[], None], *errors: type
+    node: LifecycleNode,
+    transitions: Transitions,
+    work: Callable[[], None],
+    *errors: type[Exception],
 ) -> TransitionCallbackReturn:
     """Outcome of a transition's work: FAILURE, with the reason told, for one of `errors`."""
     # A leader calls without going through `Transitions`.
@@ -245,7 +248,7 @@ def attempt(
     return SUCCESS
 
 
-async def in_time(node: LifecycleNode, work: ThreadFuture[Any], *, limit_s: float) -> bool:
+async def in_time(node: LifecycleNode, work: ThreadFuture[Result], *, limit_s: float) -> bool:
     """Wait for work on another thread; False where it takes longer than `limit_s` (0: waits)."""
     ended = Future()
     once = threading.Lock()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TypeAlias
 
 from rclpy.node import Node
 from rclpy.subscription import Subscription
@@ -17,14 +17,14 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from encoders import MODALITIES
 from lb_ros.engine.throttle import Clock
+from lb_ros.parameter_table import AUTO, COMPRESSED, RAW
 from lb_ros.ros.qos import NEWEST, subscribe
 from lb_ros.ros.stamps import to_ns
 
-AUTO, RAW, COMPRESSED = 'auto', 'raw', 'compressed'
-TRANSPORTS = (AUTO, RAW, COMPRESSED)
 # A driver announces its topics one after the other, in any order: a compressed form is taken when
 # the raw one has been missing for this long.
 SETTLE_S = 0.4
+PictureMessage: TypeAlias = Image | CompressedImage
 COMPRESSED_TYPE = 'sensor_msgs/msg/CompressedImage'
 
 
@@ -42,7 +42,7 @@ def wanted_forms(
     The raw form is kept while it has no publisher, so that one that appears is noticed at once.
 
     Args:
-        transport: One of `TRANSPORTS`.
+        transport: One of `lb_ros.parameter_table.TRANSPORTS`.
         forms: Compressed forms, the best one first.
         publishers: Publishers of each form and of `raw`.
     """
@@ -76,7 +76,7 @@ class PictureTopics:
         topic: str,
         *,
         transport: str = AUTO,
-        store: Callable[[Any], None],
+        store: Callable[[PictureMessage], None],
         on_mismatch: Callable[[str, str], None] = lambda topic, policy: None,
         on_change: Callable[[str], None] = lambda form: None,
         clock: Clock = time.monotonic,
@@ -154,7 +154,7 @@ class PictureTopics:
         return sum(info.topic_type == COMPRESSED_TYPE for info in infos)
 
     def _subscribe(self, form: str) -> None:
-        def take(message: Any) -> None:
+        def take(message: PictureMessage) -> None:
             self._take(form, message)
 
         self._open[form] = subscribe(
@@ -171,7 +171,7 @@ class PictureTopics:
         self._raw_publishers = publishers
         self.look()
 
-    def _take(self, form: str, message: Any) -> None:
+    def _take(self, form: str, message: PictureMessage) -> None:
         """Hand a message on, unless the same frame came in the other form while they changed."""
         stamp_ns = to_ns(message.header.stamp)
         before, before_ns = self._taken
@@ -188,7 +188,7 @@ def _compressed_name(node: Node, topic: str, form: str) -> str:
     name it is remapped to, as image_transport does.
     """
     name = f'{topic}/{form}'
-    remapped = node.resolve_topic_name(name)
+    remapped: str = node.resolve_topic_name(name)
     if remapped != node.resolve_topic_name(name, only_expand=True):
         return remapped
     return f'{node.resolve_topic_name(topic)}/{form}'

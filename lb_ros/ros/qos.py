@@ -8,7 +8,7 @@ can a publisher be incompatible.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Protocol, TypeVar
 
 from rclpy.duration import Duration
 from rclpy.event_handler import SubscriptionEventCallbacks
@@ -23,6 +23,7 @@ from rclpy.qos import (
     qos_policy_name_from_kind,
 )
 from rclpy.qos_overriding_options import QoSOverridingOptions, QoSPolicyKind
+from rclpy.subscription import Subscription
 
 NEWEST = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT
@@ -66,16 +67,31 @@ OVERRIDES = QoSOverridingOptions(
 )
 
 
+Message = TypeVar('Message')
+
+
+class Matched(Protocol):
+    """rclpy's event when publishers or subscriptions of a topic come or go."""
+
+    current_count: int
+
+
+class Incompatible(Protocol):
+    """rclpy's event when a publisher or subscription does not fit."""
+
+    last_policy_kind: int
+
+
 def subscribe(
     node: Node,
-    kind: type,
+    kind: type[Message],
     topic: str,
-    callback: Callable[[Any], None],
+    callback: Callable[[Message], None],
     *,
     qos: QoSProfile,
     on_mismatch: Callable[[str, str], None],
     on_matched: Callable[[int], None] | None = None,
-) -> Any:
+) -> Subscription:
     """Subscribe with overrides by parameters; a publisher that does not fit is named.
 
     Args:
@@ -89,10 +105,10 @@ def subscribe(
         on_matched: Called with the number of publishers that fit, whenever it changes.
     """
 
-    def incompatible(event: Any) -> None:
+    def incompatible(event: Incompatible) -> None:
         on_mismatch(topic, qos_policy_name_from_kind(event.last_policy_kind))
 
-    def matched(event: Any) -> None:
+    def matched(event: Matched) -> None:
         if on_matched is not None:
             on_matched(event.current_count)
 

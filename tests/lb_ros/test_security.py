@@ -17,7 +17,8 @@ from rclpy.action import (
 )
 from rclpy.node import Node
 
-from lb_ros.nodes.process import NODES, _build
+from lb_ros.launching import NODES
+from lb_ros.nodes.process import _build
 
 pytestmark = pytest.mark.ros
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,12 +5,10 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from encoders import LIVE, MODALITIES, STANDARD
 from encoders.shipped import shipped
@@ -19,11 +17,12 @@ from lb_ros.launching import (
     CAMERAS,
     ENCODERS,
     INFRAREDS,
-    INPUT_SETTINGS,
-    TRANSPORTS,
+    REPLACING,
     plan,
     profile_to_set,
 )
+from lb_ros.parameter_table import RECORDS, SensorParameters
+from scripts.write_parameters import files
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / 'launch').glob('*.launch.py'))
@@ -91,7 +90,8 @@ def test_presets_name_topics_and_lists_replace_them() -> None:
 
 
 def test_what_counts_mean_follows_the_preset_and_the_arguments() -> None:
-    assert not set(plan({'infrared': 'boson'})[0].parameters) & set(INPUT_SETTINGS)
+    settings = {name for name in REPLACING if not name.endswith('_inputs')}
+    assert not set(plan({'infrared': 'boson'})[0].parameters) & settings
     optris = plan({'infrared': 'optris'})[0].parameters
     assert (optris['infrared_kelvin_per_count'], optris['infrared_kelvin_at_zero']) == (
         0.1,
@@ -110,16 +110,6 @@ def test_what_counts_mean_follows_the_preset_and_the_arguments() -> None:
         assert process.parameters['infrared_kelvin_at_zero'] == 173.15
         assert process.parameters['infrared_telemetry_rows'] == 2
         assert process.parameters['transport'] == 'raw'
-
-
-def test_the_settings_of_inputs_are_parameters_of_the_same_type() -> None:
-    pytest.importorskip('rclpy')
-    from lb_ros.ros.picture_topics import TRANSPORTS as KNOWN
-
-    written = yaml.safe_load(PARAMETERS.read_text())['/**']['ros__parameters']
-    for name, kind in INPUT_SETTINGS.items():
-        assert type(written[name]) is kind, name
-    assert KNOWN == TRANSPORTS
 
 
 @pytest.mark.parametrize(
@@ -175,21 +165,27 @@ def test_the_dds_profile_of_the_user_is_kept() -> None:
         profile_to_set('/nowhere.xml', {})
 
 
-def test_the_parameters_of_the_process_come_first_in_their_order() -> None:
-    pytest.importorskip('rclpy')
-    from lb_ros.ros.parameters import DESCRIPTIONS, PER_SENSOR, Parameters, sensor_parameter
+def test_the_files_that_follow_from_the_table_are_up_to_date() -> None:
+    for path, text in files().items():
+        assert path.read_text() == text, 'run scripts/write_parameters.py'
 
-    names = []
-    for field in fields(Parameters):
-        if field.name in PER_SENSOR:
-            names += [sensor_parameter(field.name, name) for name in LIVE]
-        elif field.name == 'inputs':
-            names += [f'{MODALITIES[name].sensor}_inputs' for name in LIVE]
-        else:
-            names.append(field.name)
-    written = yaml.safe_load(PARAMETERS.read_text())['/**']['ros__parameters']
-    assert list(written)[: len(names)] == names
-    assert set(DESCRIPTIONS) == {name for name in names if not name.endswith('_inputs')}
+
+def test_the_table_has_the_defaults_and_choices_of_what_reads_them() -> None:
+    pytest.importorskip('rclpy')
+    from encoders import AudioOptions, ImageOptions
+    from encoders.decode.options import INFRARED_KINDS
+    from encoders.decode.streams import DEFAULT_CLIP_S
+    from encoders.vision.compiled import COMPILATIONS
+    from encoders.vision.precision import PRECISIONS
+    from lb_ros.engine.health import Expectation
+    from lb_ros.ros.input_parameters import input_parameters
+
+    found = input_parameters(SensorParameters())
+    assert (found.images, found.sound) == (ImageOptions(), AudioOptions())
+    assert (found.expectation, found.video_window_s) == (Expectation(), DEFAULT_CLIP_S)
+    assert set(RECORDS['precision'].choices) == set(PRECISIONS)
+    assert set(RECORDS['compilation'].choices) == set(COMPILATIONS)
+    assert set(RECORDS['infrared_kind'].choices) == set(INFRARED_KINDS)
 
 
 def comments() -> dict[str, str]:
@@ -210,15 +206,14 @@ def test_every_parameter_is_commented() -> None:
 
 
 def test_ranges_and_moments_in_the_file_are_those_of_the_code() -> None:
-    pytest.importorskip('rclpy')
-    from lb_ros.ros.parameters import AT_CONFIGURE, AT_ONCE, RANGES
-
     found = comments()
+    assert list(found) == list(RECORDS)
     for name, text in found.items():
-        assert ('[live]' in text) == (name in AT_ONCE), name
-        assert ('[configure]' in text) == (name in AT_CONFIGURE), name
-        if name in RANGES:
-            low, high = RANGES[name]
+        record = RECORDS[name]
+        assert ('[live]' in text) == (record.changes == 'live'), name
+        assert ('[configure]' in text) == (record.changes == 'configure'), name
+        if record.limits is not None:
+            low, high = record.limits
             assert f'{low:g}..{high:g}' in text, name
 
 
@@ -246,6 +241,18 @@ def declared(path: Path) -> dict[str, Any]:
 def test_the_real_launch_finds_every_argument(path: Path) -> None:
     assert set(declared(path)) >= NEEDED
     assert len(LIVE) == len(ENCODERS)
+
+
+@NEEDS_LAUNCH
+@pytest.mark.parametrize('encoder', ENCODERS)
+def test_a_file_of_an_encoder_starts_its_node(encoder: str) -> None:
+    from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+    from launch import LaunchContext
+
+    source = PythonLaunchDescriptionSource(str(ROOT / 'launch' / f'{encoder}.launch.py'))
+    (include,) = source.get_launch_description(LaunchContext()).entities
+    assert dict(include.launch_arguments) == {'nodes': encoder}
 
 
 @NEEDS_LAUNCH

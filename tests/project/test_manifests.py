@@ -10,6 +10,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from lb_ros.launching import NODES
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -37,6 +39,11 @@ def test_both_manifests_have_the_same_version_and_licence() -> None:
     package = (ROOT / 'package.xml').read_text()
     assert f'<version>{project["version"]}</version>' in package
     assert f'<license>{project["license"]}</license>' in package
+
+
+def test_every_node_is_a_program_of_its_name() -> None:
+    for name in NODES:
+        assert (ROOT / 'bin' / name).resolve() == ROOT / 'bin' / 'bringup'
 
 
 def test_every_node_is_installed() -> None:
@@ -94,6 +101,7 @@ FROM_PIP = {
     'sounddevice': 'sounddevice',
     'huggingface_hub': 'huggingface-hub',
     'mcap': 'mcap',
+    'pydantic': 'pydantic',
     'rosbags': 'rosbags',
     'zstandard': 'zstandard',
 }

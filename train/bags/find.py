@@ -1,4 +1,4 @@
-"""The bags that a command line names, and which of them may be learned from."""
+"""Where bags are, and which of them are kept for evaluation."""
 
 from __future__ import annotations
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from train.bags.reader import BagMessage, BagReport
 
-TRUTH_TOPIC = 'ground_truth/predicates'
-
 
 def facts_of(message: BagMessage, report: BagReport) -> dict[str, bool] | None:
     """Predicates and whether they hold; None, reported, where the message does not say.

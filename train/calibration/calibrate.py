@@ -68,7 +68,8 @@ def scores_to_fit(
     along = None
     if names:
         along = partial(anchored, facts=fact_vectors(names, phrasings, embed).facts())
-    return contrast_scores(vectors, samples.predicates, embed, phrasings, read_along=along)
+    asked = fact_vectors(samples.predicates, phrasings, embed)
+    return contrast_scores(vectors, asked, read_along=along)
 
 
 @dataclass(frozen=True, slots=True)

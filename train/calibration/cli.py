@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,6 @@ from train.calibration.thresholds import (
     METHODS,
     Costs,
     ThresholdFit,
-    described,
     fit_thresholds,
     write_predicates,
 )
@@ -90,7 +90,7 @@ def decide(
         )
         load_predicates(args.out)
     if args.report:
-        args.report.write_text(json.dumps(described(fits), indent=2) + '\n')
+        args.report.write_text(json.dumps([asdict(fit) for fit in fits], indent=2) + '\n')
 
 
 def _read_entries(predicates: Path) -> dict[str, dict[str, Any]]:

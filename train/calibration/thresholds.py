@@ -11,7 +11,7 @@ the cost ratio.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
 from encoders.model_sets.calibration import Calibration
 from encoders.predicates.metrics import auroc
@@ -176,12 +177,11 @@ def probe_auroc(
     vectors: NDArray[np.float32], truth: NDArray[np.bool_], parts: NDArray[np.int64]
 ) -> float | None:
     """Held-out AUROC of logistic regression on the vectors: what a sentence leaves unused."""
-    scores = np.zeros(len(truth))
-    for part in np.unique(parts):
-        rest, inside = parts != part, parts == part
-        probe = LogisticRegression(C=10.0, class_weight='balanced', max_iter=500)
-        scores[inside] = probe.fit(vectors[rest], truth[rest]).decision_function(vectors[inside])
-    return auroc(truth, scores)
+    probe = LogisticRegression(C=10.0, class_weight='balanced', max_iter=500)
+    split = PredefinedSplit(parts)
+    return auroc(
+        truth, cross_val_predict(probe, vectors, truth, cv=split, method='decision_function')
+    )
 
 
 def _decided(
@@ -229,25 +229,25 @@ def _decided(
 def _held_out_isotonic(
     probability: Floats, truth: NDArray[np.bool_], weights: Floats, parts: NDArray[np.int64]
 ) -> Floats:
-    found = np.zeros(len(truth))
-    for part in np.unique(parts):
-        rest, inside = parts != part, parts == part
-        found[inside] = _isotonic(probability[rest], truth[rest], weights[rest]).predict(
-            probability[inside]
-        )
+    found: Floats = cross_val_predict(
+        _isotonic(),
+        probability,
+        truth.astype(float),
+        cv=PredefinedSplit(parts),
+        params={'sample_weight': weights},
+    )
     return found
 
 
-def _isotonic(probability: Floats, truth: NDArray[np.bool_], weights: Floats) -> Any:
-    curve = IsotonicRegression(y_min=LOWEST / 2, y_max=1 - LOWEST / 2, out_of_bounds='clip')
-    return curve.fit(probability, truth.astype(float), sample_weight=weights)
+def _isotonic() -> IsotonicRegression:
+    return IsotonicRegression(y_min=LOWEST / 2, y_max=1 - LOWEST / 2, out_of_bounds='clip')
 
 
 def _crossing(
     probability: Floats, truth: NDArray[np.bool_], weights: Floats, ratio: float
 ) -> float:
     """Smallest probability at which the isotonic curve reaches the ratio."""
-    curve = _isotonic(probability, truth, weights)
+    curve = _isotonic().fit(probability, truth.astype(float), sample_weight=weights)
     grid = np.linspace(0, 1, 1001)
     reached = grid[curve.predict(grid) >= ratio]
     return float(reached[0]) if len(reached) else 1.0
@@ -311,8 +311,3 @@ def _lines(calibration: Calibration, fit: ThresholdFit) -> dict[str, Any]:
     }
     weights = {m: round(float(calibration.weights[row, k]), 4) for m, k in columns.items()}
     return {'weights': weights, 'calibration': {'space': calibration.space, **lines}}
-
-
-def described(fits: Sequence[ThresholdFit]) -> list[dict[str, Any]]:
-    """As JSON takes it."""
-    return [asdict(fit) for fit in fits]

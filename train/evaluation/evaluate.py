@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -12,11 +13,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from encoders import Binder
 from encoders.model_sets.calibration import Calibration, Floats
 from encoders.model_sets.encoder import Encoder
 from encoders.predicates.metrics import auroc, average_precision
 from encoders.preprocess import MINI, Config, family_of, from_stored
-from train.bags.samples import TOPICS, LoadReport, Samples, load_samples, stored_tensor
+from train.bags.extract import TOPICS
+from train.bags.load import LoadReport, load_samples
+from train.bags.samples import Samples, stored_tensor
 from train.evaluation.intervals import Interval, Resampled
 from train.language import Embed, FactVectors, fact_vectors
 from train.phrasings import Phrasings, relation_of
@@ -37,6 +41,7 @@ GROUPS = {
     'relations': ('in', 'on'),
 }
 BATCH = 64
+MIN_COUNT = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,11 @@ class PredicateResult:
     negatives: int
     interval: Interval | None = None
 
+    @property
+    def is_solid(self) -> bool:
+        """Whether there are `MIN_COUNT` samples of either truth; others count in no median."""
+        return min(self.positives, self.negatives) >= MIN_COUNT
+
 
 def embed_samples(
     encoders: Mapping[str, Encoder], samples: Samples
@@ -70,6 +80,25 @@ def embed_stored(encoder: Encoder, stored: NDArray[Any]) -> NDArray[np.float32]:
         inputs = from_stored(stored_tensor(stored[start : start + BATCH]), encoder.config)
         parts.append(encoder.encode(inputs).float().cpu().numpy())
     return np.concatenate(parts)
+
+
+def embed_raw(
+    binder: Binder, samples: Iterable[Mapping[str, Any]], *, batch: int
+) -> dict[str, NDArray[np.float32]]:
+    """Unit vectors float32 `[N, D]` by modality of raw samples, read and embedded in batches.
+
+    Args:
+        binder: The model set.
+        samples: Modality to sample as `Binder.embed` takes it; all have the same modalities.
+        batch: Samples that are held in memory at once.
+    """
+    parts: dict[str, list[NDArray[np.float32]]] = {}
+    unread = iter(samples)
+    while several := list(islice(unread, batch)):
+        for name in several[0]:
+            found = binder.embed(**{name: [sample[name] for sample in several]})[name]
+            parts.setdefault(name, []).append(found)
+    return {name: np.concatenate(found) for name, found in parts.items()}
 
 
 def embed_bags(
@@ -102,9 +131,7 @@ def embed_bags(
 
 def contrast_scores(
     vectors: Vectors,
-    predicates: Sequence[str],
-    embed: Embed,
-    phrasings: Phrasings,
+    asked: FactVectors,
     *,
     read_along: Callable[[Floats, Floats], Floats] | None = None,
 ) -> dict[str, NDArray[np.float32]]:
@@ -112,13 +139,10 @@ def contrast_scores(
 
     Args:
         vectors: Of the samples, by modality.
-        predicates: `relation(argument, ...)`.
-        embed: Sentences to unit vectors.
-        phrasings: Where the sentences come from.
+        asked: What the predicates say.
         read_along: From mean sentences and contrasts `[P, D]` to what they are read along, as on
             the robot (`Calibration.anchored`); the contrasts themselves where None.
     """
-    asked = fact_vectors(predicates, phrasings, embed, synonyms=0)
     contrasts = asked.contrasts().numpy()
     if read_along is not None:
         contrasts = read_along(asked.means()[0].numpy(), contrasts)
@@ -129,8 +153,8 @@ def score_predicates(
     vectors: Vectors, samples: Samples, embed: Embed, phrasings: Phrasings
 ) -> list[PredicateResult]:
     """Zero-shot AUROC and average precision of every predicate with both truths."""
-    scores = contrast_scores(vectors, samples.predicates, embed, phrasings)
-    return results_of(scores, samples)
+    asked = fact_vectors(samples.predicates, phrasings, embed)
+    return results_of(contrast_scores(vectors, asked), samples)
 
 
 def results_of(
@@ -173,7 +197,6 @@ def group_members(
     results: Sequence[PredicateResult],
     *,
     best: Mapping[str, str] | None = None,
-    min_count: int = 5,
 ) -> dict[str, list[PredicateResult]]:
     """Results per group, each predicate in the modality that can tell; empty groups are left out.
 
@@ -181,9 +204,8 @@ def group_members(
         results: Of one data set.
         best: Predicate or relation to its modality, chosen on other data; where None, the best
             modality of each relation on this very data (for looking at while training only).
-        min_count: Predicates with fewer positives or negatives do not count.
     """
-    solid = [r for r in results if min(r.positives, r.negatives) >= min_count]
+    solid = [r for r in results if r.is_solid]
     chosen = best or best_modalities(solid)
     members = {
         group: [

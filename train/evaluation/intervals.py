@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.bags.samples import Samples
-from train.evaluation.metrics import RESAMPLES
+from train.evaluation.metrics import LEVELS, RESAMPLES
 
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
-LEVELS = (0.025, 0.975)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix
 
 Floats = NDArray[Any]
 RECALLS = (1, 5, 10)
 RESAMPLES = 1000
+LEVELS = (0.025, 0.975)  # of a 95 % percentile interval
 ECE_BINS = 15
 
 
@@ -100,10 +102,8 @@ def top1(scores: Floats, labels: NDArray[np.int64], *, seed: int = 0) -> Measure
 
 def confusion(scores: Floats, labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """Counts `[C, C]`: row the label, column the largest score."""
-    classes = scores.shape[1]
-    table = np.zeros((classes, classes), np.int64)
-    np.add.at(table, (labels, scores.argmax(axis=1)), 1)
-    return table
+    found = confusion_matrix(labels, scores.argmax(axis=1), labels=range(scores.shape[1]))
+    return np.asarray(found, np.int64)
 
 
 def bootstrap(
@@ -134,7 +134,7 @@ def bootstrap(
         return np.asarray(cases[np.concatenate(chosen)])
 
     values = [float(measure(draw())) for _ in range(resamples)]
-    low, high = np.quantile(values, [0.025, 0.975])
+    low, high = np.quantile(values, LEVELS)
     return Measured(float(measure(cases)), float(low), float(high), len(cases))
 
 

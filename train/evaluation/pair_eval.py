@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import Binder
+from train.evaluation.evaluate import embed_raw
 from train.evaluation.metrics import Retrieval, retrieval
 from train.pairs.data import PairData
 from train.pairs.record import Pair, decode
@@ -60,7 +61,10 @@ def embed_pairs(
         there[rows] = True
         present[name] = there
         if rows:
-            vectors[name] = _embedded(binder, pairs, rows, name)
+            samples = ({name: decode(name, pairs[row].files)} for row in rows)
+            found = embed_raw(binder, samples, batch=BATCH)[name]
+            vectors[name] = np.zeros((len(pairs), found.shape[1]), np.float32)
+            vectors[name][rows] = found
     sentences = [data.sentences(pair) for pair in pairs]
     texts = list(dict.fromkeys(text for own in sentences for text in own))
     column = {text: k for k, text in enumerate(texts)}
@@ -68,19 +72,6 @@ def embed_pairs(
     for row, own in enumerate(sentences):
         says[row, [column[text] for text in own]] = True
     return EmbeddedPairs(pairs, vectors, present, texts, binder.embed_text(texts), says)
-
-
-def _embedded(binder: Binder, pairs: Sequence[Pair], rows: Sequence[int], name: str) -> Vectors:
-    whole: Vectors | None = None
-    for start in range(0, len(rows), BATCH):
-        some = rows[start : start + BATCH]
-        samples = [decode(name, pairs[k].files) for k in some]
-        found = binder.embed(**{name: samples})[name]
-        if whole is None:
-            whole = np.zeros((len(pairs), found.shape[1]), np.float32)
-        whole[some] = found
-    assert whole is not None
-    return whole
 
 
 def retrieval_tables(found: EmbeddedPairs) -> dict[str, Retrieval]:

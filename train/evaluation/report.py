@@ -18,6 +18,7 @@ from encoders.model_sets.encoder import EncoderSet
 from train.bags.samples import Samples
 from train.evaluation.calibration_error import CalibrationError, Predictions, calibration_error
 from train.evaluation.evaluate import (
+    MIN_COUNT,
     PredicateResult,
     Vectors,
     best_modalities,
@@ -35,7 +36,6 @@ from train.language import fact_vectors
 from train.phrasings import Phrasings, relation_of
 
 WORDINGS = ('trained', 'unseen')
-MIN_COUNT = 5
 FUSION_MARGIN = 0.02
 EMERGENT_MOMENTS = 1000
 
@@ -108,16 +108,15 @@ def evaluate_model_set(
     The modality that can tell is the one with the largest fusion weight in the calibration, so
     that it is never chosen on the data it is judged on.
     """
-    embed, calibration = encoders.text.embed, encoders.calibration
+    calibration = encoders.calibration
     results: dict[str, list[PredicateResult]] = {}
     resampled: dict[str, Resampled] = {}
     errors: dict[str, CalibrationError] = {}
     for wording in WORDINGS:
-        phrasings = Phrasings.load(wording)
+        asked = fact_vectors(samples.predicates, Phrasings.load(wording), encoders.text.embed)
         along = None if calibration is None or not anchor else calibration.anchored
-        scores = contrast_scores(vectors, samples.predicates, embed, phrasings, read_along=along)
+        scores = contrast_scores(vectors, asked, read_along=along)
         if calibration is not None:
-            asked = fact_vectors(samples.predicates, phrasings, embed)
             scores = {**scores, 'fused': fused_scores(scores, asked, calibration)}
             errors[wording] = _calibration_error(scores['fused'], samples)
         resampled[wording] = resample(scores, samples)
@@ -196,7 +195,7 @@ def _group_intervals(
 def _relations(
     results: list[PredicateResult], best: Mapping[str, str], resampled: Resampled
 ) -> list[RelationResult]:
-    solid = [r for r in results if min(r.positives, r.negatives) >= MIN_COUNT]
+    solid = [r for r in results if r.is_solid]
     lines = []
     for relation in sorted({relation_of(r.name) for r in solid} & set(best)):
         own, fused = (
@@ -228,14 +227,12 @@ def _reversed(results: list[PredicateResult], best: Mapping[str, str]) -> list[s
     return [
         r.name
         for r in results
-        if r.modality == best.get(relation_of(r.name))
-        and r.auroc < 0.5
-        and min(r.positives, r.negatives) >= MIN_COUNT
+        if r.modality == best.get(relation_of(r.name)) and r.auroc < 0.5 and r.is_solid
     ]
 
 
 def _fused_worse(results: list[PredicateResult], best: Mapping[str, str]) -> list[str]:
-    solid = [r for r in results if min(r.positives, r.negatives) >= MIN_COUNT]
+    solid = [r for r in results if r.is_solid]
     fused = {r.name: r.auroc for r in solid if r.modality == 'fused'}
     return [
         r.name

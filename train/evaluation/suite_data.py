@@ -16,7 +16,7 @@ import csv
 import random
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,10 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from encoders.modalities import MODALITIES
 from encoders.shipped import shipped
 from train.pairs.record import decode
+from train.validated import InvalidRecordError, Template, read_record
 
 FOLDERS = {
     'infrared': ('infrared', 'thermal', 'ir'),
@@ -71,7 +73,7 @@ class Suite:
     modalities: tuple[str, ...]
     templates: str = ''
     classes: tuple[str, ...] = ()
-    aliases: Mapping[str, str] | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     def label(self, name: str) -> int:
         """Number of a class by what a folder or annotation calls it.
@@ -80,7 +82,7 @@ class Suite:
             SuiteError: There is no such class.
         """
         plain = name.lower().replace('_', ' ').strip()
-        plain = (self.aliases or {}).get(plain, plain)
+        plain = self.aliases.get(plain, plain)
         if plain not in self.classes:
             raise SuiteError(
                 f'{self.name}: unknown class {name!r}, expected {", ".join(self.classes)}'
@@ -111,12 +113,11 @@ def load_templates(suite: Suite, path: Path | None = None) -> tuple[str, ...]:
     """
     file = path or shipped('config/suites/templates.yaml')
     try:
-        found = yaml.safe_load(file.read_text())[suite.templates]
-    except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise SuiteError(f'{file}: no templates {suite.templates!r} ({error})') from error
-    if not isinstance(found, list) or not all(str(t).count('{}') == 1 for t in found):
-        raise SuiteError(f'{file}: {suite.templates} must be sentences with one {{}} each')
-    return tuple(str(template) for template in found)
+        return read_record(file, dict[str, tuple[Template, ...]])[suite.templates]
+    except KeyError as error:
+        raise SuiteError(f'{file}: no templates {suite.templates!r}') from error
+    except (OSError, InvalidRecordError) as error:
+        raise SuiteError(str(error)) from error
 
 
 def find_cases(suite: Suite, folder: Path) -> list[Case]:
@@ -148,10 +149,10 @@ def read_case(case: Case, modality: str) -> Any:
     Raises:
         ValueError: The file is damaged.
     """
-    path = case.files[modality]
-    if modality == 'audio':
-        return decode('audio', {'audio.wav': path.read_bytes()})
-    if modality == 'video':
+    path, known = case.files[modality], MODALITIES[modality]
+    if known.kind == 'sound':
+        return decode(modality, {f'{modality}.wav': path.read_bytes()})
+    if known.kind == 'clip':
         return _clip(path)
     array = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if array is None:
@@ -159,12 +160,12 @@ def read_case(case: Case, modality: str) -> Any:
     if case.box is not None:
         left, top, right, bottom = case.box
         array = array[top:bottom, left:right]
-    if modality == 'image':
+    if known.pixels == 'colour':
         colour = cv2.COLOR_GRAY2RGB if array.ndim == 2 else cv2.COLOR_BGR2RGB
         return cv2.cvtColor(array[..., :3] if array.ndim == 3 else array, colour)
     if array.ndim == 3:
         array = cv2.cvtColor(array[..., :3], cv2.COLOR_BGR2GRAY)
-    if modality == 'depth' and array.dtype != np.uint16:
+    if known.pixels == 'depth' and array.dtype != np.uint16:
         raise ValueError(f'{path}: depth must be 16-bit millimetres, not {array.dtype}')
     return np.ascontiguousarray(array)
 
@@ -184,7 +185,7 @@ def _class_root(suite: Suite, folder: Path, modality: str) -> Path | None:
     places += [folder / name / split for name in FOLDERS[modality] for split in SPLITS]
     if modality == suite.modalities[0]:
         places += [folder / split for split in SPLITS]
-    names = {*suite.classes, *(suite.aliases or {})}
+    names = {*suite.classes, *suite.aliases}
     for place in places:
         if place.is_dir() and any(
             child.is_dir() and child.name.lower().replace('_', ' ') in names

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from encoders import Binder
+from train.evaluation.evaluate import embed_raw
 from train.evaluation.metrics import Measured, Retrieval, confusion, retrieval, top1
 from train.evaluation.pair_eval import unit
 from train.evaluation.suite_data import (
@@ -104,30 +105,20 @@ def embed_cases(
     ]
     problems: list[str] = []
     kept: list[Case] = []
-    parts: dict[str, list[NDArray[np.float32]]] = {m: [] for m in shared}
-    waiting: dict[str, list[Any]] = {m: [] for m in shared}
 
-    def flush() -> None:
-        for modality, samples in waiting.items():
-            if samples:
-                parts[modality].append(binder.embed(**{modality: samples})[modality])
-                waiting[modality] = []
+    def samples() -> Iterator[dict[str, Any]]:
+        for case in track(cases, suite.name, console=Console(stderr=True)):
+            try:
+                yield {m: read_case(case, m) for m in shared}
+            except (OSError, ValueError) as error:
+                problems.append(str(error))
+            else:
+                kept.append(case)
 
-    for case in track(cases, suite.name, console=Console(stderr=True)):
-        try:
-            samples = {m: read_case(case, m) for m in shared}
-        except (OSError, ValueError) as error:
-            problems.append(str(error))
-            continue
-        kept.append(case)
-        for modality, sample in samples.items():
-            waiting[modality].append(sample)
-        if len(waiting[shared[0]]) == BATCH:
-            flush()
-    flush()
+    vectors = embed_raw(binder, samples(), batch=BATCH)
     if not kept:
         raise SuiteError(f'no case of {suite.name} could be read: {problems[0]}')
-    return kept, {m: np.concatenate(rows) for m, rows in parts.items()}, problems
+    return kept, vectors, problems
 
 
 def _with_classes(
@@ -145,13 +136,13 @@ def _with_classes(
         # The authors' way to combine modalities: the mean of their logits.
         scores['+'.join(scores)] = np.mean(list(scores.values()), axis=0)
     counts = np.bincount(labels, minlength=len(suite.classes))
-    return SuiteResult(
-        result.suite, result.model, result.space, result.cases, result.problems,
+    return replace(
+        result,
         top1={m: top1(table, labels) for m, table in scores.items()},
         chance=float(counts.max() / counts.sum()),
         classes=suite.classes,
         confusion={m: confusion(table, labels).tolist() for m, table in scores.items()},
-    )  # fmt: skip
+    )
 
 
 def _with_retrieval(
@@ -170,7 +161,4 @@ def _with_retrieval(
         cosines = z @ texts.T
         tables[f'text -> {modality}'] = retrieval(cosines.T, belongs.T)
         tables[f'{modality} -> text'] = retrieval(cosines, belongs)
-    return SuiteResult(
-        result.suite, result.model, result.space, result.cases, result.problems,
-        retrieval=tables,
-    )  # fmt: skip
+    return replace(result, retrieval=tables)

@@ -7,6 +7,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from itertools import chain
 from pathlib import Path
 
@@ -14,22 +15,39 @@ from rich.console import Console
 from rich.progress import track
 
 from encoders.modalities import MODALITIES
-from train.bags.find import EvaluationDataError, find_bags, refuse_evaluation_bags
-from train.bags.truth import TRUTH_TOPIC
+from train.bags.find import find_bags, refuse_evaluation_bags
 from train.cluster import Spread, add_ray_argument, ray_cluster
 from train.pairs.make import PairPlan, manifest_of, plan_pairs, spread_pairs, stream_pairs
-from train.pairs.options import (
-    ANNOTATION_TOPICS,
-    NOTE_TOPICS,
-    TASK_TOPICS,
-    PairOptions,
-    PairsReport,
-)
+from train.pairs.options import PairOptions, PairsReport
 from train.pairs.shards import DEFAULT_PAIRS, MANIFEST, write_manifest, write_shards
 from train.pairs.sidecar import read_sidecar
-from train.pairs.views import Views, load_callable, read_paraphrases, read_templates
+from train.pairs.views import Views, load_callable
+from train.validated import Template, read_record, record
 
 STDERR = Console(stderr=True)
+# Fields of `PairOptions` by the group of their options.
+GROUPS = {
+    'sensors': ('modalities', 'topics', 'types_folder', 'clock'),
+    'windows': ('windows_at', 'every_s', 'window_s', 'max_offset_s', 'clip_frames'),
+    'sentences': (
+        'truth_topic',
+        'task_topics',
+        'annotation_topics',
+        'note_topics',
+        'phrasings',
+        'sentences_per_fact',
+        'max_texts',
+    ),
+}
+METAVARS = {
+    'modalities': 'NAME',
+    'topics': 'MODALITY=TOPIC[,TOPIC]',
+    'types_folder': 'DIR',
+    'clock': '{header,log}',
+    'windows_at': 'TOPIC',
+    'phrasings': 'NAME',
+}
+ENDINGS = {'_s': 'S', '_topic': 'TOPIC', '_topics': 'TOPIC', '': 'N'}
 EPILOG = """example: lb-ros train pairs --data bags/ --out pairs/ --modalities depth audio
 
 Sentences come from the ground truth, task text, annotation and note topics, and sidecar files with
@@ -55,61 +73,49 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--pairs-per-shard', type=int, default=DEFAULT_PAIRS, metavar='N')
     parser.add_argument('--json', action='store_true', help='print the report as JSON')
     add_ray_argument(parser)
-    add_pair_arguments(parser)
+    groups = {name: parser.add_argument_group(name) for name in (*GROUPS, 'balance')}
+    for name, options in GROUPS.items():
+        for option in options:
+            _add_option(groups[name], option)
+    _add_views(groups['sentences'])
+    balance = groups['balance']
+    balance.add_argument(
+        '--max-per-entry',
+        type=int,
+        metavar='N',
+        help='keep about N windows per entry of the vocabulary',
+    )
+    balance.add_argument(
+        '--vocabulary',
+        type=Path,
+        metavar='FILE',
+        help='words or phrases, one a line; every sentence where not given',
+    )
+    _add_option(parser, 'seed')
 
 
-def add_pair_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare how bags become pairs."""
-    sensors = parser.add_argument_group('sensors')
-    sensors.add_argument(
-        '--modalities',
-        nargs='+',
-        choices=tuple(MODALITIES),
-        metavar='NAME',
-        default=('image', 'depth', 'infrared', 'audio'),
-        help=f'some of {", ".join(MODALITIES)}',
+def _flag(field: str) -> str:
+    """The option of a field of `PairOptions`: without its unit, `--window` of `window_s`."""
+    return '--' + field.removesuffix('_s').removesuffix('_folder').replace('_', '-')
+
+
+def _add_option(group: argparse._ActionsContainer, field: str) -> None:
+    """Declare a field of `PairOptions`, which has its default and checks the text."""
+    about = PairOptions.__pydantic_fields__[field]  # type: ignore[attr-defined]
+    default = about.get_default(call_default_factory=True)
+    is_list = isinstance(default, (tuple, dict))
+    shown = ' '.join(default) if is_list else default
+    group.add_argument(
+        _flag(field),
+        dest=field,
+        default=argparse.SUPPRESS,
+        nargs='*' if is_list else None,
+        metavar=METAVARS.get(field) or next(v for k, v in ENDINGS.items() if field.endswith(k)),
+        help=about.description + (f' (default: {shown})' if shown not in (None, '') else ''),
     )
-    sensors.add_argument(
-        '--topics',
-        nargs='+',
-        default=[],
-        metavar='MODALITY=TOPIC[,TOPIC]',
-        help='where a modality comes from, if not from the usual topic',
-    )
-    sensors.add_argument(
-        '--types', type=Path, metavar='DIR', help='PACKAGE/msg/*.msg, for bags that embed no types'
-    )
-    sensors.add_argument(
-        '--clock',
-        choices=('header', 'log'),
-        default='header',
-        help='stamps of messages, or times of recording',
-    )
-    windows = parser.add_argument_group('windows')
-    windows.add_argument(
-        '--windows-at',
-        default='',
-        metavar='TOPIC',
-        help='end a window at every message of this topic; `texts`: one window '
-        'per stretch of time with a text; default: at the ground truth, or every '
-        'second',
-    )
-    windows.add_argument('--every', type=float, metavar='S', help='end a window every S seconds')
-    windows.add_argument('--window', type=float, default=2.0, metavar='S', help='length')
-    windows.add_argument(
-        '--max-offset',
-        type=float,
-        default=0.1,
-        metavar='S',
-        help='largest distance of a picture from its window',
-    )
-    texts = parser.add_argument_group('sentences')
-    texts.add_argument('--truth-topic', default=TRUTH_TOPIC, metavar='TOPIC')
-    texts.add_argument('--task-topics', nargs='*', default=TASK_TOPICS, metavar='TOPIC')
-    texts.add_argument(
-        '--annotation-topics', nargs='*', default=ANNOTATION_TOPICS, metavar='TOPIC'
-    )
-    texts.add_argument('--note-topics', nargs='*', default=NOTE_TOPICS, metavar='TOPIC')
+
+
+def _add_views(texts: argparse._ArgumentGroup) -> None:
     texts.add_argument(
         '--sidecar',
         type=Path,
@@ -118,9 +124,6 @@ def add_pair_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='FILE',
         help='.csv, .yaml or .json: start, end, text[, bag, kind]',
     )
-    texts.add_argument('--phrasings', default='trained', help='wordings of predicates')
-    texts.add_argument('--sentences-per-fact', type=int, default=2, metavar='N')
-    texts.add_argument('--max-texts', type=int, default=24, metavar='N', help='per window')
     texts.add_argument('--templates', type=Path, help='YAML list of sentences with a {}')
     texts.add_argument('--paraphrases', type=Path, help='YAML: sentence to other sentences')
     texts.add_argument(
@@ -144,20 +147,6 @@ def add_pair_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='MODALITY=MODULE:NAME',
         help='predict a modality that no sensor measured; marked as generated',
     )
-    balance = parser.add_argument_group('balance')
-    balance.add_argument(
-        '--max-per-entry',
-        type=int,
-        metavar='N',
-        help='keep about N windows per entry of the vocabulary',
-    )
-    balance.add_argument(
-        '--vocabulary',
-        type=Path,
-        metavar='FILE',
-        help='words or phrases, one a line; every sentence where not given',
-    )
-    parser.add_argument('--seed', type=int, default=0)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -171,7 +160,7 @@ def run(args: argparse.Namespace) -> int:
         with contextlib.ExitStack() as stack:
             spread = stack.enter_context(ray_cluster(args.ray)) if args.ray else None
             _make(args, report, spread)
-    except (EvaluationDataError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         print(f'lb-ros train pairs: {error}', file=sys.stderr)
         return 2
     for line in report.problems:
@@ -187,7 +176,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _make(args: argparse.Namespace, report: PairsReport, spread: Spread | None) -> None:
-    plan = plan_from_arguments(args, report=report, spread=spread or map)
+    plan = _plan(args, report=report, spread=spread or map)
     split = 'evaluation' if args.evaluation else 'train'
     if spread is None:
         pairs = stream_pairs(plan, report=report)
@@ -203,36 +192,20 @@ def _make(args: argparse.Namespace, report: PairsReport, spread: Spread | None) 
     write_manifest(args.out, shards, manifest_of(plan, report, split=split))
 
 
-def plan_from_arguments(
-    args: argparse.Namespace, *, report: PairsReport, spread: Spread = map
-) -> PairPlan:
+def _plan(args: argparse.Namespace, *, report: PairsReport, spread: Spread) -> PairPlan:
     """Read what the options ask for.
 
     Raises:
         EvaluationDataError: A bag is kept for evaluation and `--evaluation` is not given.
         OSError, ValueError: A file or an option is unusable.
     """
+    given = {f.name: getattr(args, f.name) for f in fields(PairOptions) if f.name in args}
+    if 'topics' in given:
+        given['topics'] = _topics(given['topics'])
+    options = record(PairOptions, given, named=lambda where: _flag(str(where[0])))
     bags = find_bags(args.data)
-    if not getattr(args, 'evaluation', False):
+    if not args.evaluation:
         refuse_evaluation_bags(bags)
-    options = PairOptions(
-        modalities=tuple(args.modalities),
-        topics=_topics(args.topics),
-        truth_topic=args.truth_topic.lstrip('/'),
-        task_topics=tuple(args.task_topics),
-        annotation_topics=tuple(args.annotation_topics),
-        note_topics=tuple(args.note_topics),
-        windows_at=args.windows_at.lstrip('/'),
-        every_s=args.every,
-        window_s=args.window,
-        max_offset_s=args.max_offset,
-        clock=args.clock,
-        phrasings=args.phrasings,
-        sentences_per_fact=args.sentences_per_fact,
-        max_texts=args.max_texts,
-        types_folder=args.types,
-        seed=args.seed,
-    )
     return plan_pairs(
         bags,
         options,
@@ -254,7 +227,7 @@ def _topics(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
         name, equals, topics = word.partition('=')
         if not equals or not topics:
             raise ValueError(f'--topics {word!r}: expected MODALITY=TOPIC')
-        found[name] = tuple(topic.lstrip('/') for topic in topics.split(','))
+        found[name] = tuple(topics.split(','))
     return found
 
 
@@ -273,9 +246,12 @@ def _views(args: argparse.Namespace) -> Views:
         if getattr(made, 'source', None) not in MODALITIES:
             raise ValueError(f'--generator {name}: its attribute `source` must be a modality')
         generators[modality] = (name, made)
+    paraphrases: dict[str, tuple[str, ...]] = {}
+    if args.paraphrases:
+        paraphrases = read_record(args.paraphrases, dict[str, tuple[str, ...]])
     return Views(
-        templates=read_templates(args.templates) if args.templates else (),
-        paraphrases=read_paraphrases(args.paraphrases) if args.paraphrases else {},
+        templates=read_record(args.templates, tuple[Template, ...]) if args.templates else (),
+        paraphrases={said.lower(): others for said, others in paraphrases.items()},
         captioners={name: load_callable(name) for name in args.captioner},
         refiners={name: load_callable(name) for name in args.refiner},
         generators=generators,

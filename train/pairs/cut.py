@@ -24,7 +24,6 @@ from train.pairs.record import Pair, encode, key_of
 MAX_LATENESS_NS = 5_000_000_000
 # Sound must fill at least this share of its window.
 MIN_SOUND = 0.5
-PASSED_ON = ('jpeg', 'jpg', 'png')
 
 
 @dataclass
@@ -123,7 +122,7 @@ def _take(
             else:
                 rank = topics.index(message.topic)
                 _take_picture(name, message, rank, segment, waiting, options, report)
-        except (DecodeError, ValueError) as error:
+        except ValueError as error:
             report.dropped[f'undecodable messages on {message.topic}'] += 1
             report.message(f'topic {message.topic}: {error}; skipped')
 

@@ -15,6 +15,7 @@ from train.pairs.make import StreamedPairs, plan_pairs
 from train.pairs.options import PairOptions, PairsReport
 from train.pairs.record import Pair
 from train.pairs.shards import data_identity, is_pair_set, open_pair_set
+from train.validated import plain
 
 
 class PairSource(Protocol):
@@ -127,6 +128,6 @@ def open_pair_data(
     identity = {
         'bags': [bag.name for bag in streamed.plan.bags],
         'pairs': len(streamed),
-        'options': options.described(),
+        'options': plain(options),
     }
     return PairData(streamed, identity, tuple(text_sources), report)

@@ -18,6 +18,7 @@ from train.pairs.plan import Window, plan_bag
 from train.pairs.record import Pair
 from train.pairs.sidecar import SidecarRow
 from train.pairs.views import Views, with_views
+from train.validated import plain
 
 HELD_BAGS = 4
 # Of one bag: its windows, the sidecar rows that lie within it, and what was dropped.
@@ -257,7 +258,7 @@ def manifest_of(plan: PairPlan, report: PairsReport, **more: Any) -> dict[str, A
         'bags': [bag.name for bag in plan.bags],
         'modalities': dict(sorted(report.samples.items())),
         'generated': dict(sorted(report.generated.items())),
-        'options': plan.options.described(),
+        'options': plain(plan.options),
         'entries': dict(sorted(plan.entries.items())),
         'report': report.described(),
         **more,

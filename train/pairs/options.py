@@ -2,91 +2,103 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic.dataclasses import dataclass
 
 from encoders.modalities import MODALITIES
+from train.bags.extract import TOPICS, TRUTH_TOPIC
 from train.bags.problems import Problems
-from train.bags.samples import TOPICS
-from train.bags.truth import TRUTH_TOPIC
+from train.validated import STRICT, ModalityName
 
-TASK_TOPICS = ('task/text',)
-ANNOTATION_TOPICS = ('annotations', 'annotation/text')
-NOTE_TOPICS = ('operator/notes',)
+Topic = Annotated[str, AfterValidator(lambda topic: topic.lstrip('/'))]
 WINDOWS_AT_TEXTS = 'texts'
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class PairOptions:
-    """How windows are cut and where sentences come from. All topics without a leading slash.
+    """How windows are cut and where sentences come from.
 
-    Attributes:
-        modalities: Wanted sensors.
-        topics: Modality to the topics it may come from; others take the usual ones.
-        truth_topic: `lb_ros/msg/PredicateTruth`.
-        task_topics, annotation_topics, note_topics: Any type with a text field; a text holds until
-            the next one of its topic, and an empty one ends it.
-        windows_at: End a window at every message of this topic; `texts` cuts one window for every
-            stretch of time with a text. Empty: at the ground truth, or every second without one.
-        every_s: End a window this often instead.
-        window_s: Length of a window: of its sound and its clip.
-        max_offset_s: A picture further than this from its window's moment is not of it.
-        clip_frames: Frames of a clip.
-        clock: `header` for stamps of messages, `log` for times of recording.
-        phrasings: Name or path of the wordings of predicates.
-        sentences_per_fact: Different sentences for one fact.
-        max_texts: At most this many sentences a window.
-        types_folder: `.msg` files for bags that embed no types.
-        seed: Of every choice between sentences and windows.
+    Topics have no leading slash. Those of tasks, annotations and notes have any type with a text
+    field; a text holds until the next one of its topic, and an empty one ends it.
     """
 
-    modalities: tuple[str, ...] = ('image', 'depth', 'infrared', 'audio')
-    topics: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    truth_topic: str = TRUTH_TOPIC
-    task_topics: tuple[str, ...] = TASK_TOPICS
-    annotation_topics: tuple[str, ...] = ANNOTATION_TOPICS
-    note_topics: tuple[str, ...] = NOTE_TOPICS
-    windows_at: str = ''
-    every_s: float | None = None
-    window_s: float = 2.0
-    max_offset_s: float = 0.1
-    clip_frames: int = 8
-    clock: str = 'header'
-    phrasings: str = 'trained'
-    sentences_per_fact: int = 2
-    max_texts: int = 24
-    types_folder: Path | None = None
-    seed: int = 0
+    modalities: tuple[ModalityName, ...] = Field(
+        default=('image', 'depth', 'infrared', 'audio'),
+        min_length=1,
+        description=f'some of {", ".join(MODALITIES)}',
+    )
+    topics: Mapping[ModalityName, tuple[Topic, ...]] = Field(
+        default_factory=dict, description='where a modality comes from, if not its usual topics'
+    )
+    types_folder: Path | None = Field(
+        default=None, description='PACKAGE/msg/*.msg, for bags that embed no types'
+    )
+    clock: Literal['header', 'log'] = Field(
+        default='header', description='stamps of messages, or times of recording'
+    )
+    windows_at: Topic = Field(
+        default='',
+        description='end a window at every message of this topic; `texts`: one window per '
+        'stretch of time with a text; default: at the ground truth, or every second',
+    )
+    every_s: PositiveFloat | None = Field(
+        default=None, description='end a window every so many seconds instead'
+    )
+    window_s: PositiveFloat = Field(
+        default=2.0, description='length of a window: of its sound and clip'
+    )
+    max_offset_s: NonNegativeFloat = Field(
+        default=0.1, description='largest distance of a picture from its window'
+    )
+    clip_frames: PositiveInt = Field(default=8, description='frames of a clip')
+    truth_topic: Topic = Field(
+        default=TRUTH_TOPIC, description='of type `lb_ros/msg/PredicateTruth`'
+    )
+    task_topics: tuple[Topic, ...] = Field(
+        default=('task/text',), description='what is to be done'
+    )
+    annotation_topics: tuple[Topic, ...] = Field(
+        default=('annotations', 'annotation/text'), description='what happens'
+    )
+    note_topics: tuple[Topic, ...] = Field(
+        default=('operator/notes',), description='what people noted'
+    )
+    phrasings: str = Field(
+        default='trained', description='name or path of the wordings of predicates'
+    )
+    sentences_per_fact: PositiveInt = Field(
+        default=2, description='different sentences for one fact'
+    )
+    max_texts: PositiveInt = Field(default=24, description='sentences per window')
+    seed: int = Field(default=0, description='of every choice between sentences and windows')
 
-    def __post_init__(self) -> None:
-        checks = {
-            'every_s must be positive': self.every_s is None or self.every_s > 0,
-            'window_s must be positive': self.window_s > 0,
-            'max_offset_s must not be negative': self.max_offset_s >= 0,
-            'clip_frames, sentences_per_fact and max_texts must be at least 1': min(
-                self.clip_frames, self.sentences_per_fact, self.max_texts
-            )
-            >= 1,
-            "clock must be 'header' or 'log'": self.clock in ('header', 'log'),
-            'windows_at and every_s exclude each other': not (self.windows_at and self.every_s),
-        }
-        for message, holds in checks.items():
-            if not holds:
-                raise ValueError(message)
-        for name in (*self.modalities, *self.topics):
-            if name not in MODALITIES:
-                raise ValueError(
-                    f'unknown modality {name!r}, expected some of {", ".join(MODALITIES)}'
-                )
+    @field_validator('every_s')
+    @classmethod
+    def _instead_of_topic(cls, every_s: float | None, info: ValidationInfo) -> float | None:
+        if every_s and info.data.get('windows_at'):
+            raise ValueError('must be left out where windows_at is given')
+        return every_s
 
     def sensor_topics(self, modality: str) -> tuple[str, ...]:
         """The topics that a modality may come from, best first."""
         source = 'image' if MODALITIES[modality].kind == 'clip' else modality
         found = self.topics.get(modality) or self.topics.get(source) or TOPICS.get(source, ())
-        return tuple(topic.lstrip('/') for topic in found)
+        return tuple(found)
 
     def text_topics(self) -> dict[str, str]:
         """Topic to the source of its sentences."""
@@ -95,17 +107,10 @@ class PairOptions:
             'annotation': self.annotation_topics,
             'note': self.note_topics,
         }
-        return {t.lstrip('/'): source for source, topics in by_source.items() for t in topics}
-
-    def described(self) -> dict[str, Any]:
-        """As JSON takes it."""
-        values = asdict(self)
-        values['topics'] = {name: list(topics) for name, topics in self.topics.items()}
-        values['types_folder'] = None if self.types_folder is None else str(self.types_folder)
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+        return {topic: source for source, topics in by_source.items() for topic in topics}
 
 
-@dataclass
+@dataclasses.dataclass
 class PairsReport:
     """What was used and what was dropped, and why.
 
@@ -155,9 +160,9 @@ class PairsReport:
 
     def described(self) -> dict[str, Any]:
         """As JSON takes it."""
-        names = [f.name for f in fields(self) if f.name != 'notes']
-        values = {name: getattr(self, name) for name in [*names, 'problems']}
-        return {k: dict(v) if isinstance(v, Counter) else v for k, v in values.items()}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != 'notes'}
+        counted = {k: dict(v) if isinstance(v, Counter) else v for k, v in values.items()}
+        return {**counted, 'problems': self.problems}
 
     def lines(self) -> list[str]:
         """For people."""

@@ -111,13 +111,13 @@ def encode(modality: str, sample: Any) -> dict[str, bytes]:
     Raises:
         ValueError: The sample does not fit the modality.
     """
-    kind = MODALITIES[modality].kind
-    if kind == 'sound':
+    known = MODALITIES[modality]
+    if known.kind == 'sound':
         return {f'{modality}.wav': _wav(*sample)}
-    if kind == 'clip':
+    if known.kind == 'clip':
         return {f'{modality}.{k}.jpg': _jpeg(frame) for k, frame in enumerate(sample)}
-    if modality == 'depth':
-        return {'depth.png': _png(_millimetres(sample))}
+    if known.pixels == 'depth':
+        return {f'{modality}.png': _png(_millimetres(sample))}
     if sample.ndim == 2:
         return {f'{modality}.png': _png(sample)}
     return {f'{modality}.jpg': _jpeg(sample)}
@@ -140,7 +140,7 @@ def decode(modality: str, files: Mapping[str, bytes]) -> Any:
         return np.stack([_picture(own[name]) for name in ordered])
     name, data = next(iter(own.items()))
     plane = _picture(data)
-    if modality == 'depth' and plane.ndim == 3:
+    if MODALITIES[modality].pixels == 'depth' and plane.ndim == 3:
         raise ValueError(f'{name}: depth must have one channel')
     return plane
 

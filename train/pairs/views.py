@@ -10,10 +10,7 @@ from __future__ import annotations
 import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Protocol
-
-import yaml
 
 from train.pairs.record import Pair, Text, decode, encode
 
@@ -45,10 +42,6 @@ class Generator(Protocol):
     def __call__(self, sample: Any) -> Any:
         """A sample of the new modality, as `Binder.embed` takes it."""
         ...
-
-
-class ViewError(ValueError):
-    """A file of templates or paraphrases, or a named callable, is not usable."""
 
 
 @dataclass(frozen=True)
@@ -105,46 +98,15 @@ def load_callable(name: str) -> Any:
     """What `package.module:name` is; a class is made an object without arguments.
 
     Raises:
-        ViewError: There is no such thing, or it cannot be called.
+        ValueError: There is no such thing, or it cannot be called.
     """
     if ':' not in name:
-        raise ViewError(f'{name!r}: expected package.module:name')
+        raise ValueError(f'{name!r}: expected package.module:name')
     try:
         found = pkgutil.resolve_name(name)
         made = found() if isinstance(found, type) else found
     except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise ViewError(f'{name}: {error}') from error
+        raise ValueError(f'{name}: {error}') from error
     if not callable(made):
-        raise ViewError(f'{name}: is not callable')
+        raise ValueError(f'{name}: is not callable')
     return made
-
-
-def read_templates(path: Path) -> tuple[str, ...]:
-    """A YAML list of sentences with one `{}` each.
-
-    Raises:
-        ViewError: It is something else.
-    """
-    loaded = _yaml(path)
-    if not isinstance(loaded, list) or not all(str(t).count('{}') == 1 for t in loaded):
-        raise ViewError(f'{path}: expected a list of sentences with one {{}} each')
-    return tuple(str(template) for template in loaded)
-
-
-def read_paraphrases(path: Path) -> dict[str, tuple[str, ...]]:
-    """A YAML mapping of a sentence to a list of other ways to say it.
-
-    Raises:
-        ViewError: It is something else.
-    """
-    loaded = _yaml(path)
-    if not isinstance(loaded, dict) or not all(isinstance(v, list) for v in loaded.values()):
-        raise ViewError(f'{path}: expected a mapping of a sentence to a list of sentences')
-    return {str(k).lower(): tuple(str(text) for text in v) for k, v in loaded.items()}
-
-
-def _yaml(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ViewError(f'{path}: {" ".join(str(error).split())}') from error

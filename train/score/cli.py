@@ -24,7 +24,7 @@ from rich.progress import (
     track,
 )
 
-from encoders import SENSED, Binder, ModelSetError, Predicate, PredicateError, load_predicates
+from encoders import SENSED, Binder, Predicate, load_predicates
 from encoders.shipped import shipped
 from encoders.vision.precision import PRECISIONS
 from train.bags.clocks import DAY_NS
@@ -40,14 +40,7 @@ from train.score.score import Outputs, Result, outputs_for, score_bag
 from train.score.windows import DEFAULT_MAX_RATE_HZ, SensorTopics
 
 MAX_SPAN_NS = 30 * DAY_NS  # nobody records one bag for longer
-ERRORS = (
-    ModelSetError,
-    ModuleNotFoundError,
-    PredicateError,
-    OSError,
-    ValueError,
-    KeyError,
-)
+ERRORS = (KeyError, ModuleNotFoundError, OSError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +124,7 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
         '--precision',
         choices=PRECISIONS,
         default='auto',
-        help='of the encoders; auto is bf16 where the hardware multiplies it, else fp32 as live',
+        help='of the encoders; auto (as live): bf16 where the hardware supports it, else fp32',
     )
     parser.add_argument('--threads', type=int, default=0, help='that encode; 0 for one per core')
 

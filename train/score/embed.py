@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders import MODALITIES, Binder
-from encoders.decode import DecodeError
 from encoders.model_sets.golden import golden_input
 from train.atomic import atomic_file
 from train.bags.reader import BagReport
@@ -184,7 +183,7 @@ def _prepare(binder: Binder, windows: Sequence[Window]) -> _Prepared:
         try:
             raw, repaired = window.decoded()
             tensor, share = binder.preprocess_with_validity(window.modality, raw)
-        except (DecodeError, ValueError) as error:
+        except ValueError as error:
             prepared.unusable.append((window.topic, str(error)))
             continue
         prepared.windows.append(window)

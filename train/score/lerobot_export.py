@@ -132,21 +132,22 @@ def _frames(
 
 
 def _value(window: Window, loudness: Loudness) -> Any:
-    if MODALITIES[window.modality].kind == 'sound':
+    modality = MODALITIES[window.modality]
+    if modality.kind == 'sound':
         return np.float32(loudness.of(window))
     message = window.source.content
     sent = bytes(message.data) if hasattr(message, 'format') else b''
-    if MODALITIES[window.modality].pixels == 'colour' and sent.startswith(MAGIC):
+    if modality.pixels == 'colour' and sent.startswith(MAGIC):
         return sent
     raw = np.asarray(window.raw())
     if raw.ndim == 3:
         options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
         bgr = cv2.cvtColor(raw, cv2.COLOR_RGB2BGR)
         return cv2.imencode('.jpg', bgr, options)[1].tobytes()
-    if window.modality == 'depth' and raw.dtype != np.uint16:
+    if modality.pixels == 'depth' and raw.dtype != np.uint16:
         raw = np.nan_to_num(raw * 1000, nan=0, posinf=0, neginf=0)
         raw = np.clip(raw, 0, np.iinfo(np.uint16).max).astype(np.uint16)
-    elif window.modality == 'infrared' and raw.dtype == np.uint16:
+    elif modality.pixels == 'infrared' and raw.dtype == np.uint16:
         # Hundredths of a kelvin overflow in readers that take 16 bits as signed.
         raw = ((raw.astype(np.uint32) + 5) // 10).astype(np.uint16)
     return cv2.imencode('.png', raw)[1].tobytes()
@@ -157,12 +158,13 @@ def _features(
 ) -> dict[str, Feature]:
     found = {}
     for stream in streams.values():
-        if MODALITIES[stream.modality].kind == 'sound':
+        modality = MODALITIES[stream.modality]
+        if modality.kind == 'sound':
             found[stream.feature] = Feature('float32', (1,), ('level_dbfs',))
             continue
         read = decoded(frame[stream.feature])
         info: dict[str, object] | None = None
-        if stream.modality == 'depth':
+        if modality.pixels == 'depth':
             info = {'is_depth_map': True, 'depth_unit': 'mm'}
         elif read.dtype == np.uint16:
             info = {'unit': 'dK'}

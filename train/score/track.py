@@ -10,8 +10,9 @@ import numpy as np
 
 from encoders import Binder, Predicate, PredicateBank
 from encoders.predicates.scoring import Evaluation, Scoring
+from train.bags.extract import TRUTH_TOPIC
 from train.bags.reader import BagReport, read_bag
-from train.bags.truth import TRUTH_TOPIC, facts_of
+from train.bags.truth import facts_of
 from train.phrasings import Phrasings
 from train.score.embed import Embeddings
 

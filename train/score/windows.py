@@ -10,9 +10,9 @@ from typing import Any
 from encoders import MODALITIES, SENSED
 from encoders.decode import DecodeError
 from encoders.decode.streams import Stream, stream_of
+from train.bags.extract import TOPICS
 from train.bags.folder import topics_to_read
 from train.bags.reader import BagMessage, BagReport, read_bag
-from train.bags.samples import TOPICS
 
 # Types that carry a sensor, for the advice given where no topic has a usual name.
 SENSOR_TYPES = ('Image', 'CompressedImage', 'AudioChunk', 'AudioStamped', 'AudioData')

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from encoders import SENSED, Binder, ModelSetError
+from encoders import SENSED, Binder
 from train.bags.find import find_bags
 from train.bags.folder import BagError, bag_span_ns
 from train.bags.reader import BagReport
 from train.score.cli import (
+    ERRORS,
     add_reading_arguments,
     follow,
     load_binder,
@@ -29,8 +30,6 @@ from train.search.find import APART_S, Moment, example_at, find_like, find_sente
 from train.search.index import DEFAULT_MAX_RATE_HZ, IndexedBag, index_bag
 from train.search.page import play_command, replay_command, write_results_page, write_thumbnails
 from train.search.store import About, MomentStore
-
-ERRORS = (ModelSetError, ModuleNotFoundError, OSError, ValueError, KeyError)
 
 
 def add_index_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -104,12 +104,7 @@ class MomentStore:
         self.about = About(**stored)
 
     def _create(self, about: About) -> None:
-        described = {
-            'format': FORMAT,
-            'space': about.space,
-            'model': about.model,
-            'dimensions': about.dimensions,
-        }
+        described = {'format': FORMAT, **asdict(about)}
         text = pa.string()
         moments = [
             ('vector', pa.list_(pa.float16(), about.dimensions + CODE_SIZE)),

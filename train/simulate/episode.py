@@ -20,7 +20,6 @@ from train.simulate.touch import feel, touch_truth
 from train.simulate.truth import evaluate
 from train.simulate.world import World
 
-PROFILES = ('live', 'train')
 TICK_S = 0.1
 
 

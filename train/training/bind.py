@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 import math
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +39,7 @@ from train.training.objective import (
 )
 from train.training.ranks import Ranks
 from train.training.recipe import Recipe
+from train.validated import plain
 
 # What may be different when a run goes on: how long it lasts and what it reports.
 CHANGEABLE = ('max_steps', 'max_minutes', 'validate_every_minutes')
@@ -81,7 +81,7 @@ def bind(
         max_minutes=recipe.max_minutes,
         save_every_minutes=recipe.validate_every_minutes,
         clip_norm=recipe.clip_norm,
-        recipe=_described(recipe),
+        recipe=plain(recipe),
         data=_identity(data),
         changeable=CHANGEABLE,
     )
@@ -94,7 +94,7 @@ def bind(
         **(provenance or {}),
         'steps': run.step,
         'minutes': round(run.elapsed_s / 60, 1),
-        'recipe': _described(recipe),
+        'recipe': plain(recipe),
         'code': code_version(),
     }
     save_model_set(out / recipe.name, _as_model_set(recipe, average, described))
@@ -299,11 +299,6 @@ def _tower(towers: nn.ModuleDict, name: str) -> VisionTower:
 
 def _temperature(tower: VisionTower) -> float:
     return float((-tower.logit_scale.detach().clamp(max=LOGIT_SCALE_MAX)).exp())
-
-
-def _described(recipe: Recipe) -> dict[str, Any]:
-    described: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
-    return described
 
 
 def _identity(data: Samples) -> dict[str, Any]:

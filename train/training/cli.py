@@ -8,12 +8,10 @@ from pathlib import Path
 
 import torch
 
-from encoders.errors import ModelSetError, SpaceError
 from train.pairs.data import PairData, open_pair_data
 from train.training.checkpoint import LOG, CheckpointError, DivergedError
 from train.training.contrast_recipe import ContrastRecipe, load_contrast_recipe
 from train.training.ranks import join_ranks
-from train.training.recipe import RecipeError
 
 EPILOG = """example: lb-ros train contrast --config config/recipes/languagebind-depth.yaml \\
              --data pairs/ --out runs/depth
@@ -24,21 +22,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
+    add_run_arguments(
+        parser, data='a folder of shards, or bags', val='pairs or bags for the report page'
+    )
+    parser.add_argument('--max-steps', type=int, help='instead of the one in the recipe')
+    parser.add_argument('--threads', type=int, help='threads that compute')
+
+
+def add_run_arguments(parser: argparse.ArgumentParser, *, data: str, val: str) -> None:
+    """Declare the options of every training; `data` and `val` describe what it reads."""
     parser.add_argument('--config', type=Path, required=True, help='recipe file')
-    parser.add_argument(
-        '--data', type=Path, nargs='+', required=True, help='a folder of shards, or bags'
-    )
-    parser.add_argument(
-        '--val', type=Path, nargs='*', default=[], help='pairs or bags for the report page'
-    )
+    parser.add_argument('--data', type=Path, nargs='+', required=True, help=data)
+    parser.add_argument('--val', type=Path, nargs='*', default=[], help=val)
     parser.add_argument('--out', type=Path, required=True, help='folder of checkpoint and result')
     parser.add_argument(
         '--start', help='model set to start from, instead of the one in the recipe'
     )
-    parser.add_argument('--max-steps', type=int, help='instead of the one in the recipe')
     parser.add_argument('--resume', action='store_true', help='go on from the checkpoint in --out')
     parser.add_argument('--tensorboard', action='store_true', help='write event files into --out')
-    parser.add_argument('--threads', type=int, help='threads that compute')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     except (CheckpointError, DivergedError) as error:
         print(f'lb-ros train contrast: {error}', file=sys.stderr)
         return 1
-    except (KeyError, ModelSetError, OSError, RecipeError, SpaceError, ValueError) as error:
+    except (KeyError, OSError, ValueError) as error:
         said = error.args[0] if isinstance(error, KeyError) else error
         print(f'lb-ros train contrast: {said}', file=sys.stderr)
         return 2

@@ -7,7 +7,6 @@ and several processes give the gradients of the whole batch (see `train.training
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -111,7 +110,7 @@ def contrast_run(
     plan = Plan(
         max_steps=steps,
         save_every_steps=recipe.save_every_steps,
-        recipe=json.loads(json.dumps(recipe.described())),
+        recipe=recipe.described(),
         data=data.identity,
         changeable=CHANGEABLE,
     )

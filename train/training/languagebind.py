@@ -5,27 +5,30 @@ peft holds the low-rank updates.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 
+from pydantic import PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from encoders.languagebind.released import released_name
 from encoders.vision.config import VisionConfig
 from encoders.vision.vit import OWN, VisionTower
+from train.validated import STRICT, Share
 
 TEMPORAL = ('temporal_embedding', 'temporal_layer_norm1.')
 NEVER_DECAYED = ('class_embedding', 'patch_embedding', 'logit_scale')
 PEFT = 'encoder.base_model.model.'
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Lora:
     """Low-rank updates: published are rank 2 (depth, infrared), 8 or 16 (audio), 16 (video)."""
 
-    rank: int
-    alpha: float = 16.0
-    dropout: float = 0.0
+    rank: PositiveInt
+    alpha: PositiveFloat = 16.0
+    dropout: Share = 0.0
     targets: tuple[str, ...] = ('q_proj', 'k_proj', 'v_proj', 'out_proj')
 
 
@@ -74,23 +77,15 @@ def trainable_tower(
 
 def released_tensors(tower: VisionTower, text: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The state dictionary as LanguageBind releases it, with the frozen text tower."""
-    own = {name: tensor.detach() for name, tensor in _released(tower, tower.state_dict())}
-    return {**own, **text}
-
-
-def released_parameters(tower: VisionTower) -> dict[str, Tensor]:
-    """Parameters that learn, by their released names."""
-    learning = {n: p for n, p in tower.named_parameters() if p.requires_grad}
-    return dict(_released(tower, learning))
-
-
-def _released(tower: VisionTower, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    adapted = any('.lora_A.' in name for name, _ in tower.named_parameters())
+    tensors = tower.state_dict()
+    adapted = any('.lora_A.' in name for name in tensors)
+    own = {}
     for name, tensor in tensors.items():
         plain = name.replace('.base_layer.', '.')
-        if adapted:
-            plain = plain.replace('encoder.', PEFT, 1) if plain.startswith('encoder.') else plain
-        yield released_name(plain), tensor
+        if adapted and plain.startswith('encoder.'):
+            plain = plain.replace('encoder.', PEFT, 1)
+        own[released_name(plain)] = tensor.detach()
+    return {**own, **text}
 
 
 def _add_lora(tower: VisionTower, lora: Lora) -> None:

@@ -6,17 +6,12 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from train.training.checkpoint import LOG
-
-
-class TensorBoardMissingError(ValueError):
-    """TensorBoard was asked for and is not installed."""
 
 
 class TrainingProgress:
@@ -29,7 +24,7 @@ class TrainingProgress:
         tensorboard: Write event files as well.
 
     Raises:
-        TensorBoardMissingError: `tensorboard` without the package.
+        ValueError: `tensorboard` without the package.
     """
 
     def __init__(self, out: Path, *, start: int, shown: bool, tensorboard: bool) -> None:
@@ -51,12 +46,7 @@ class TrainingProgress:
         self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.stop()
         if self._events is not None:
             self._events.close()
@@ -116,7 +106,7 @@ def _summary_writer(out: Path, start: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise TensorBoardMissingError(
+        raise ValueError(
             "TensorBoard is not installed; get it with: pip install 'lb_ros[tensorboard]'"
         ) from error
     return SummaryWriter(str(out / 'tensorboard'), purge_step=start)

@@ -1,28 +1,71 @@
-"""The configuration of a recipe: one YAML file, checked once."""
+"""The recipe of `lb-ros train bind`, and how recipe files are read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
+from pydantic import (
+    BeforeValidator,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    create_model,
+    field_validator,
+)
+from pydantic.dataclasses import dataclass
 
-from encoders.modalities import modality
 from encoders.model_sets.manifest import Manifest, ModalitySpec
-from encoders.preprocess import MiniConfig, mini_config
+from encoders.preprocess import MiniConfig, mini_configs
 from encoders.vision.config import VisionConfig
+from train.validated import STRICT, InvalidRecordError, Share, read_record
 
 # A key that only recipes of that command have.
 MARKS = {'trainable': 'lb-ros train bind', 'tuning': 'lb-ros train contrast'}
+T = TypeVar('T')
 
 
 class RecipeError(ValueError):
-    """A recipe file is not usable; the text names the file and the key."""
+    """A recipe file is not usable; the text names the file, the line and the key."""
 
 
-@dataclass(frozen=True, slots=True)
+def read_recipe(path: Path, kind: type[T], changes: Mapping[str, Any]) -> T:
+    """Read and check a recipe file.
+
+    Args:
+        path: The file.
+        kind: The record of its command.
+        changes: Keys that take other values than in the file, unless None.
+
+    Raises:
+        OSError: The file cannot be read.
+        RecipeError: Keys or values are wrong, or it is a recipe of the other command.
+    """
+    try:
+        return read_record(path, kind, {k: v for k, v in changes.items() if v is not None})
+    except InvalidRecordError as error:
+        for mark in MARKS.keys() - kind.__dataclass_fields__.keys():  # type: ignore[attr-defined]
+            for line in str(error).splitlines():
+                if f'unknown key {mark!r}' in line:
+                    raise RecipeError(f'{line}; a recipe of {MARKS[mark]}') from error
+        raise RecipeError(str(error)) from error
+
+
+def _configs(values: Any) -> Any:
+    """Preprocessing of each modality from its options, null for those of its defaults."""
+    if not isinstance(values, dict):
+        return values
+    known: dict[str, Any] = {name: (kind, None) for name, kind in mini_configs().items()}
+    model = create_model('Modalities', __config__=STRICT, **known)
+    found = model.model_validate({name: options or {} for name, options in values.items()})
+    return {name: getattr(found, name) for name in values}
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
 class VitConfig:
     """Shape of the transformer that all encoders of a set share; see `VisionConfig`.
 
@@ -45,50 +88,66 @@ class VitConfig:
         Raises:
             ValueError: There is no such tower.
         """
-        return VisionConfig(
-            width=self.width,
-            layers=self.layers,
-            heads=self.heads,
-            mlp_width=round(self.width * self.mlp_ratio),
-            patch_size=self.patch_size,
-            image_size=size,
-            projection=self.projection,
-            stem=self.stem,
-            stem_blocks=self.stem_blocks,
-            lora_rank=lora_rank,
-            lora_alpha=lora_alpha,
-        )
+        shape: dict[str, Any] = asdict(self) | {'lora_rank': lora_rank, 'lora_alpha': lora_alpha}
+        mlp_width = round(self.width * shape.pop('mlp_ratio'))
+        return VisionConfig(**shape, mlp_width=mlp_width, image_size=size)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Recipe:
     """See config/recipes/lb-mini.yaml, which explains every key."""
 
     name: str
     text_tower: str
-    trainable: str
+    trainable: Literal['all', 'lora']
     start: str | None
     phrasings: str
     vit: VitConfig
-    modalities: dict[str, MiniConfig]
-    lora_rank: int
-    lora_alpha: float
-    max_steps: int
-    max_minutes: float
-    batch: dict[str, int]
-    patch_dropout: float
-    learning_rate: float
-    weight_decay: float
-    warmup_steps: int
-    clip_norm: float
-    ema: float
-    text_jitter: float
-    contrastive_weight: float
-    region_weight: dict[str, float]
-    precision: str
-    relations: dict[str, dict[str, float]]
-    seed: int
-    validate_every_minutes: float
+    modalities: Annotated[dict[str, MiniConfig], BeforeValidator(_configs)]
+    lora_rank: PositiveInt
+    lora_alpha: PositiveFloat
+    max_steps: PositiveInt
+    max_minutes: PositiveFloat
+    batch: dict[str, PositiveInt]
+    patch_dropout: Share
+    learning_rate: PositiveFloat
+    weight_decay: NonNegativeFloat
+    warmup_steps: PositiveInt
+    clip_norm: PositiveFloat
+    ema: Share
+    text_jitter: NonNegativeFloat
+    contrastive_weight: NonNegativeFloat
+    region_weight: dict[str, NonNegativeFloat]
+    precision: Literal['fp32', 'bf16']
+    relations: dict[str, dict[str, NonNegativeFloat]]
+    seed: NonNegativeInt
+    validate_every_minutes: NonNegativeFloat
+
+    @field_validator('start')
+    @classmethod
+    def _start_of_lora(cls, start: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get('trainable') == 'lora' and not start:
+            raise ValueError('must be given where trainable is lora')
+        return start
+
+    @field_validator('batch', 'relations')
+    @classmethod
+    def _of_every_modality(cls, values: dict[str, Any], info: ValidationInfo) -> Any:
+        if set(values) != set(info.data.get('modalities', values)):
+            raise ValueError('must name the modalities')
+        return values
+
+    @field_validator('region_weight')
+    @classmethod
+    def _of_whole_inputs(cls, weights: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        if not set(weights) <= set(info.data.get('modalities', weights)):
+            raise ValueError('must name modalities of the recipe')
+        if weights and info.data.get('patch_dropout'):
+            raise ValueError('must be {} unless patch_dropout 0: a part may be dropped')
+        return weights
+
+    def __post_init__(self) -> None:
+        self.manifest(space='', provenance={})  # every tower has a possible shape
 
     def manifest(self, *, space: str, provenance: dict[str, Any]) -> Manifest:
         """The model set that this recipe trains."""
@@ -109,66 +168,6 @@ class Recipe:
         )
 
 
-def check_keys(path: Path, values: Mapping[str, Any], recipe: type[Any]) -> None:
-    """Refuse a recipe with other keys than the fields of its dataclass.
-
-    Raises:
-        RecipeError: A key is unknown or missing; where it is the mark of the other kind of recipe,
-            the text says whose it is.
-    """
-    known = {field.name for field in fields(recipe)}
-    for mark, command in MARKS.items():
-        if mark in values and mark not in known:
-            raise RecipeError(f'{path}: unknown key {mark!r}; a recipe of {command}')
-    for key in sorted(known ^ set(values)):
-        raise RecipeError(f'{path}: {"missing" if key in known else "unknown"} key {key!r}')
-
-
-def load_recipe(path: Path) -> Recipe:
-    """Read and check a recipe file.
-
-    Raises:
-        RecipeError: A key is unknown or missing, or a value is out of range.
-    """
-    try:
-        values = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise RecipeError(f'{path}: {error}') from error
-    if not isinstance(values, dict):
-        raise RecipeError(f'{path}: expected a mapping of keys')
-    check_keys(path, values, Recipe)
-    try:
-        values['vit'] = VitConfig(**values['vit'])
-        values['modalities'] = {
-            modality(name).name: mini_config(name, options or {})
-            for name, options in values['modalities'].items()
-        }
-        recipe = Recipe(**values)
-        recipe.manifest(space='', provenance={})  # every tower has a possible shape
-    except (KeyError, TypeError, ValueError) as error:
-        raise RecipeError(f'{path}: {error}') from error
-    _check(recipe, path)
-    return recipe
-
-
-def _check(recipe: Recipe, path: Path) -> None:
-    checks = {
-        "trainable must be 'all' or 'lora'": recipe.trainable in ('all', 'lora'),
-        'start is required when trainable is lora': recipe.trainable == 'all' or recipe.start,
-        'batch must name the modalities': set(recipe.batch) == set(recipe.modalities),
-        'patch_dropout must be in [0, 1)': 0 <= recipe.patch_dropout < 1,
-        'ema must be in [0, 1)': 0 <= recipe.ema < 1,
-        'max_steps and max_minutes must be positive': recipe.max_steps > 0 < recipe.max_minutes,
-        'relations must name the modalities': set(recipe.relations) == set(recipe.modalities),
-        'relations must be names (quote `on`: YAML reads it as true)': all(
-            isinstance(name, str) for shares in recipe.relations.values() for name in shares
-        ),
-        'region_weight must name modalities': set(recipe.region_weight) <= set(recipe.modalities),
-        'region_weight needs patch_dropout 0: a part may be dropped': not recipe.region_weight
-        or recipe.patch_dropout == 0,
-        "precision must be 'fp32' or 'bf16'": recipe.precision in ('fp32', 'bf16'),
-        'learning_rate must be positive': recipe.learning_rate > 0,
-    }
-    for message, holds in checks.items():
-        if not holds:
-            raise RecipeError(f'{path}: {message}')
+def load_recipe(path: Path, **changes: Any) -> Recipe:
+    """Read and check a recipe file, see `read_recipe`."""
+    return read_recipe(path, Recipe, changes)

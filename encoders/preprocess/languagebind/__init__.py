@@ -1,6 +1,6 @@
-"""LanguageBind's preprocessing with its exact constants, one module per modality, torch alone.
+"""LanguageBind's preprocessing with its exact constants, one module per modality.
 
-Everything runs where `device` says.
+Written in PyTorch; everything runs on the given device.
 """
 
 from __future__ import annotations

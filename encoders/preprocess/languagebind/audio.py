@@ -1,4 +1,4 @@
-"""Sound: Kaldi's log-mel spectrogram as a picture of three channels."""
+"""Audio: Kaldi's log-mel spectrogram as an input of three channels."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FRAME_MS, HOP_MS = 25, 10
 PREEMPHASIS = 0.97
 LOW_HZ = 20.0
 FLOOR = 1.1920929e-07  # float32's epsilon
-# Of MKL on Intel processors with AVX-512 (see `rounds_like_reference`).
+# Checksum with MKL on Intel processors with AVX-512 (see `rounds_like_reference`).
 REFERENCE_FFT = 988405166
 SEGMENTS = ('first', 'middle')
 MAX_CHANNELS = 64
@@ -32,17 +32,18 @@ MAX_CHANNELS = 64
 
 @dataclass(frozen=True, slots=True)
 class AudioConfig:
-    """Spectrogram of `frames` columns, one per 10 ms, and how any clip becomes that long.
+    """Constants of the spectrogram, one frame per 10 ms.
 
-    A shorter clip is repeated. A longer one gives three stretches of `frames` columns as three
-    channels, one from each third of the possible starts. LanguageBind draws those at random.
+    Shorter audio is repeated. Longer audio gives three segments of `frames` spectrogram frames as
+    the three channels, one from each third of the possible starts. LanguageBind draws the starts
+    at random.
 
     Attributes:
-        rate_hz: Waves of another rate are resampled to this.
+        rate_hz: Sampling rate; waves of another rate are resampled.
         mel_bins: Rows of the input.
-        frames: Columns of the input.
-        segments: Which start of each third: its `first` or its `middle` one.
-        mean, std: Of the log-mel values; they become `(x - mean) / (2 std)`.
+        frames: Spectrogram frames of the input.
+        segments: Start within each third: `first` or `middle`.
+        mean, std: Statistics of the log-mel values, which become `(x - mean) / (2 std)`.
     """
 
     rate_hz: int = 16_000
@@ -60,12 +61,12 @@ class AudioConfig:
 
     @property
     def window(self) -> int:
-        """Samples of one column."""
+        """Samples of one spectrogram frame."""
         return self.rate_hz * FRAME_MS // 1000
 
     @property
     def hop(self) -> int:
-        """Samples between columns."""
+        """Samples between spectrogram frames."""
         return self.rate_hz * HOP_MS // 1000
 
 
@@ -76,19 +77,19 @@ def preprocess(
     device: str | torch.device = 'cpu',
     columns: Columns = computed,
 ) -> tuple[Tensor, float]:
-    """float32 `[3, mel_bins, frames]`, and the share that is neither repeated nor not finite.
+    """float32 `[3, mel_bins, frames]`, and the share of finite samples that are not repeated.
 
     Args:
         raw: (wave, rate): int16, int32 or float in -1..1, `[samples]` or `[channels, samples]`,
-            and hertz. The mean over all channels is removed, then the first one is used alone, as
-            LanguageBind does. Numbers that are not finite become 0.
-        config: Constants.
-        device: Where to compute.
-        columns: May know columns of the spectrogram already.
+            and hertz. The mean over all channels is subtracted, then only the first channel is
+            used, as in LanguageBind. Values that are not finite become 0.
+        config: Preprocessing constants.
+        device: Device of the computation.
+        columns: Source of spectrogram frames that may reuse known ones.
 
     Raises:
-        ValueError: The wave has another shape or dtype, the rate is not positive, or the clip is
-            shorter than one window of 25 ms.
+        ValueError: The shape or dtype of the wave is not supported, the rate is not positive, or
+            the audio is shorter than 25 ms.
     """
     wave, rate_hz = raw
     samples = as_samples(np.asarray(wave), device=device)
@@ -98,7 +99,7 @@ def preprocess(
     share = float(finite.float().mean()) if samples.numel() else 0.0
     samples = torch.where(finite, samples, samples.new_zeros(()))
     if rate_hz != config.rate_hz:
-        # What is resampled near an end of the window depends on where it ends.
+        # Resampled samples near an end of the window depend on where it ends.
         samples = resample(samples, before_hz=int(rate_hz), after_hz=config.rate_hz)
         columns = computed
     if samples.shape[1] < config.window:
@@ -106,7 +107,7 @@ def preprocess(
             f'a sound must last at least {FRAME_MS} ms, but {samples.shape[1]} samples at '
             f'{config.rate_hz} Hz last {1000 * samples.shape[1] / config.rate_hz:.1f} ms'
         )
-    # The mean of the window changes no column but for rounding: each loses its own as well.
+    # Up to rounding, the mean of the window changes no frame: each frame's own mean is subtracted.
     mel = log_mel((samples - samples.mean())[0], config, columns=columns)
     valid = share * min(1.0, len(mel) / config.frames)
     return audio_inputs(mel, config), valid
@@ -130,13 +131,13 @@ def as_samples(wave: NDArray[Any], *, device: str | torch.device) -> Tensor:
 
 
 def log_mel(wave: Tensor, config: AudioConfig, *, columns: Columns = computed) -> Tensor:
-    """Natural log of mel energies: float32 `[samples]` to `[columns, mel_bins]`.
+    """Natural log of mel energies: float32 `[samples]` to `[frames, mel_bins]`.
 
-    Povey et al. 2011 (Kaldi), compute-fbank-feats without dither, energy and its 16-bit scale.
-    Columns never reach beyond the wave: `1 + (samples - window) // hop` of them. Quiet bands
-    beside loud ones show how the float32 FFT of a processor rounds. Where it rounds as that of
-    the reference did, this is the reference bit by bit; elsewhere it is computed in float64, which
-    is nearer to it than another float32 (docs/models.md).
+    Kaldi's compute-fbank-feats (Povey et al. 2011) without dither, energy and 16-bit scale.
+    Frames never extend beyond the wave, so there are `1 + (samples - window) // hop`. Quiet bands
+    next to loud ones depend on the rounding of the processor's float32 FFT. If it rounds as that
+    of the reference, the result equals the reference bit by bit; otherwise float64 is used, which
+    is closer to it than another float32 FFT (docs/models.md).
     """
 
     def compute(wave: Tensor) -> Tensor:
@@ -157,14 +158,14 @@ def _mel_columns(wave: Tensor, config: AudioConfig) -> Tensor:
         frames = frames.double()
     power = torch.fft.rfft(frames).abs().pow(2.0)
     filters = mel_filters(config.mel_bins, config.rate_hz, transform).to(power)
-    # The filters end below the last bin, half the sampling rate.
+    # The filters end below the last bin, which is half the sampling rate.
     energies: Tensor = power @ F.pad(filters, (0, 1)).T
     return energies.clamp(min=FLOOR).log().float()
 
 
 @lru_cache(maxsize=1)
 def rounds_like_reference() -> bool:
-    """Whether float32 FFTs have, to the last bit, the values of the processor of the reference."""
+    """Whether float32 FFTs equal those of the reference's processor bit by bit."""
     count = torch.arange(4 * 512, dtype=torch.float32).view(4, 512)
     spectrum = torch.view_as_real(torch.fft.rfft((count * count % 997.0) / 997.0 - 0.5))
     return zlib.crc32(spectrum.numpy().tobytes()) == REFERENCE_FFT
@@ -174,8 +175,9 @@ def rounds_like_reference() -> bool:
 def mel_filters(bins: int, rate_hz: int, transform: int) -> Tensor:
     """Kaldi's triangular filters, float32 `[bins, transform // 2]`.
 
-    Triangles are evenly spaced and straight on the scale `1127 ln(1 + f / 700)`, from 20 Hz to
-    half the sampling rate. Rounded to float32 where Kaldi rounds: steep filters show it.
+    Triangles are evenly spaced and linear on the scale `1127 ln(1 + f / 700)`, from 20 Hz to half
+    the sampling rate. Values are rounded to float32 where Kaldi rounds, which matters for steep
+    filters.
     """
     low, high = (1127.0 * math.log(1.0 + f / 700.0) for f in (LOW_HZ, rate_hz / 2))
     step = (high - low) / (bins + 1)
@@ -190,12 +192,12 @@ def mel_filters(bins: int, rate_hz: int, transform: int) -> Tensor:
 def audio_inputs(
     mel: Tensor, config: AudioConfig, *, starts: Sequence[int] | None = None
 ) -> Tensor:
-    """Log-mel `[columns, mel_bins]` to float32 `[3, mel_bins, frames]`.
+    """Log-mel `[any number of frames, mel_bins]` to float32 `[3, mel_bins, frames]`.
 
     Args:
-        mel: At least one column.
-        config: Constants.
-        starts: First columns of the three stretches of a long clip; by `config.segments` if None.
+        mel: At least one spectrogram frame.
+        config: Preprocessing constants.
+        starts: First frames of the three segments of long audio; by `config.segments` if None.
     """
     count = len(mel)
     if count < config.frames:
@@ -208,7 +210,7 @@ def audio_inputs(
 
 
 def segment_starts(count: int, config: AudioConfig) -> list[int]:
-    """Where the three stretches of a clip of `count >= frames` columns start."""
+    """First frames of the three segments of audio with `count >= frames` spectrogram frames."""
     thirds = np.array_split(np.arange(count - config.frames + 1), 3)
     at = {'first': lambda part: part[0], 'middle': lambda part: part[len(part) // 2]}
     return [int(at[config.segments](part)) if len(part) else 0 for part in thirds]

@@ -1,4 +1,4 @@
-"""PIL's bicubic resizing of bytes, in torch: OpenCLIP's own transform is made of it."""
+"""PIL's bicubic resizing of bytes in PyTorch, as used by OpenCLIP's transform."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-A = -0.5  # of the cubic, Keys 1981
+A = -0.5  # parameter of the cubic kernel (Keys 1981)
 SUPPORT = 2.0
-BITS = 22  # of the fixed-point weights
+BITS = 22  # precision of the fixed-point weights
 
 
 def resize_bytes(planes: Tensor, size: tuple[int, int]) -> Tensor:
-    """uint8 `[B, C, H, W]` to uint8 `[B, C, rows, columns]`: columns first, rounded, then rows.
+    """Resize uint8 `[B, C, H, W]` to `[B, C, rows, columns]`: columns, rounding, then rows.
 
-    In float64, which holds the fixed-point sums exactly, so that it runs on any device.
+    Uses float64, which represents the fixed-point sums exactly, so that it runs on any device.
     """
     rows, columns = size
     across = _weights(planes.shape[-1], columns).to(planes.device)
@@ -33,7 +33,7 @@ def _rounded(sums: Tensor) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _weights(before: int, after: int) -> Tensor:
-    """Fixed-point weights, float64 `[after, before]` of whole numbers."""
+    """Fixed-point weights, integers as float64 `[after, before]`."""
     scale = before / after
     wider = max(scale, 1.0)
     reach = SUPPORT * wider

@@ -18,19 +18,20 @@ HOLES = ('near', 'filled')
 
 @dataclass(frozen=True, slots=True)
 class DepthConfig:
-    """Clip to `MIN_DEPTH_M`..`max_depth_m`, divide by the latter, resize, CLIP's statistics.
+    """Clip to `MIN_DEPTH_M`..`max_depth_m`, divide by `max_depth_m`, resize, normalise as CLIP.
 
-    NaN is no measurement and is always filled from the pixels around it (`fill_holes`), with
-    `max_depth_m` where the whole image is NaN. Infinity is what REP 118 says: +inf beyond range,
-    so far, -inf too close, so near.
+    NaN means no measurement and is filled from the pixels around it (`fill_holes`), or with
+    `max_depth_m` if the whole image is NaN. As in REP 118, +inf means out of range (far) and -inf
+    too close (near).
 
     Attributes:
-        size: Side of the network's input, pixels.
+        size: Side of the input, pixels.
         antialias: See `resize_and_crop`.
-        max_depth_m: Metres; 0 divides by the largest depth of each image instead.
-        holes: What a depth of 0 means. `near`: LanguageBind's, which clips it to `MIN_DEPTH_M`;
-            its data have no holes. `filled`: no measurement, as sensors mean it; filled like NaN.
-        mean, std: Of values in 0..1.
+        max_depth_m: Maximum depth, metres; 0 divides by the largest depth of each image instead.
+        holes: Meaning of a depth of 0. `near`: clipped to `MIN_DEPTH_M`, as in LanguageBind,
+            whose data have no holes. `filled`: no measurement, as sensors report it; filled as
+            NaN is.
+        mean, std: Statistics of values in 0..1.
     """
 
     size: int = pixels.SIZE
@@ -55,11 +56,11 @@ def preprocess(
     Args:
         raw: `[H, W]` or `[H, W, 1]`; integers of at least 16 bits are millimetres (ROS `16UC1`),
             floats are metres (`32FC1`).
-        config: Constants.
-        device: Where to compute.
+        config: Preprocessing constants.
+        device: Device of the computation.
 
     Raises:
-        ValueError: The array has another shape or dtype.
+        ValueError: The shape or dtype of the array is not supported.
     """
     metres = as_metres(raw, device=device)
     valid = float(((metres > 0) & ~metres.isnan()).float().mean())
@@ -67,7 +68,7 @@ def preprocess(
 
 
 def as_metres(raw: NDArray[Any], *, device: str | torch.device) -> Tensor:
-    """Metres, float32 `[H, W]`, invalid ones as they are.
+    """Depth in metres, float32 `[H, W]`; invalid values are kept.
 
     Raises:
         ValueError: See `preprocess`.

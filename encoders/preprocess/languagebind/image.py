@@ -17,14 +17,14 @@ from encoders.preprocess.upload import upload
 
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
-    """Resize to a square of `size` pixels, bicubic, then per-channel statistics.
+    """Bicubic resize to a square of `size` pixels, then per-channel normalisation.
 
     Attributes:
-        size: Side of the network's input, pixels.
+        size: Side of the input, pixels.
         antialias: See `resize_and_crop`.
-        round_to_bytes: Resize bytes to bytes and round between the directions, as PIL and so
-            OpenCLIP's own transform do (always with antialias there); LanguageBind does not.
-        mean, std: Of values in 0..1.
+        round_to_bytes: Resize bytes to bytes and round between the two directions, as PIL and
+            OpenCLIP's transform do (always with antialias). LanguageBind does not.
+        mean, std: Statistics of values in 0..1.
     """
 
     size: int = pixels.SIZE
@@ -37,21 +37,21 @@ class ImageConfig:
 def preprocess(
     raw: NDArray[np.uint8], config: ImageConfig, *, device: str | torch.device = 'cpu'
 ) -> tuple[Tensor, float]:
-    """float32 `[3, size, size]`; an image is always wholly valid.
+    """float32 `[3, size, size]`, and 1.0, because all pixels are valid.
 
     Args:
         raw: uint8 `[H, W, 3]` RGB, `[H, W, 4]` RGBA (alpha is dropped) or `[H, W]` grey.
-        config: Constants.
-        device: Where to compute.
+        config: Preprocessing constants.
+        device: Device of the computation.
 
     Raises:
-        ValueError: The array has another shape or dtype.
+        ValueError: The shape or dtype of the array is not supported.
     """
     return image_inputs(as_planes(raw, device=device), config)[0], 1.0
 
 
 def as_planes(raw: NDArray[Any], *, device: str | torch.device) -> Tensor:
-    """A picture as uint8 `[1, 3, H, W]`.
+    """An image as uint8 `[1, 3, H, W]`.
 
     Raises:
         ValueError: See `preprocess`.

@@ -21,20 +21,20 @@ STRETCHES = ('frame', 'fixed')
 
 @dataclass(frozen=True, slots=True)
 class InfraredConfig:
-    """Bytes are taken as they are; everything else becomes 0..1 first, hot is bright.
+    """Bytes are used unchanged; all other types are first scaled to 0..1, where hot is bright.
 
-    LanguageBind learned from grey pictures without a temperature scale that are stretched frame
-    by frame, so that is the default. With `fixed`, the same grey is always the same temperature.
+    LanguageBind was trained on grey images without a temperature scale, stretched per image,
+    which is the default. With `fixed`, the same grey always means the same temperature.
 
     Attributes:
-        size: Side of the network's input, pixels.
+        size: Side of the input, pixels.
         antialias: See `resize_and_crop`.
-        stretch: How counts (mono16) or floats (kelvin, degrees) become 0..1. `frame`: from the
-            lowest to the highest of each frame, but for the share `tails` at either end.
+        stretch: Scaling of counts (mono16) or floats (kelvin, degrees) to 0..1. `frame`: from the
+            lowest to the highest value of each image, without the share `tails` at either end.
             `fixed`: from `low` to `high`.
         tails: Share of the pixels, 0 to below 0.5.
-        low, high: In the units of the array; used by `fixed`. The defaults are centikelvin.
-        mean, std: Of values in 0..1.
+        low, high: Range of `fixed`, in the units of the array. The defaults are centikelvin.
+        mean, std: Statistics of values in 0..1.
     """
 
     size: int = pixels.SIZE
@@ -61,13 +61,13 @@ def preprocess(
     """float32 `[3, size, size]` and the share of live pixels.
 
     Args:
-        raw: uint8 `[H, W]` or `[H, W, 3]`; uint16 counts or float temperatures `[H, W]`, where 0
-            counts and numbers that are not finite are dead pixels, filled from around.
-        config: Constants.
-        device: Where to compute.
+        raw: uint8 `[H, W]` or `[H, W, 3]`; uint16 counts or float temperatures `[H, W]`. Counts of
+            0 and values that are not finite are dead pixels, filled from the pixels around them.
+        config: Preprocessing constants.
+        device: Device of the computation.
 
     Raises:
-        ValueError: The array has another shape or dtype.
+        ValueError: The shape or dtype of the array is not supported.
     """
     if raw.dtype == np.uint8:
         planes, valid = as_planes(raw, device=device).float() / 255, 1.0
@@ -82,24 +82,24 @@ def preprocess(
 def objection(
     raw: NDArray[Any], config: InfraredConfig, options: ImageOptions
 ) -> Objection | None:
-    """Why a picture is no evidence.
+    """Why an image does not count as evidence; None if it counts.
 
-    With `frame`, as LanguageBind was trained, the network never sees a temperature scale, and an
-    8-bit picture is what it knows. With `fixed`, bytes have no place on the scale; what counts
-    mean there is up to whoever set `low` and `high`.
+    With `frame`, as in LanguageBind's training, the network never sees a temperature scale, so
+    8-bit images are valid. With `fixed`, bytes have no place on the scale; the user who sets `low`
+    and `high` is responsible for the meaning of counts.
     """
     is_grey = config.stretch == 'fixed' and raw.dtype == np.uint8
     return temperature_objection(raw, options) if is_grey else None
 
 
 def stretched(counts: Tensor, alive: Tensor, config: InfraredConfig) -> Tensor:
-    """Counts float32 `[B, H, W]`, with bool `alive`, to 0..1."""
+    """Scale counts float32 `[B, H, W]` to 0..1; `alive` is the bool mask of valid pixels."""
     if not bool(alive.all()):
         counts = pixels.fill_holes(counts, alive, otherwise=config.low)
     if config.stretch == 'fixed':
         low, span = counts.new_tensor(config.low), counts.new_tensor(config.high - config.low)
     else:
-        # kthvalue and not quantile, which refuses frames of more than 16 million pixels.
+        # kthvalue, because quantile refuses more than 16 million elements.
         flat, last = counts.flatten(1), counts[0].numel() - 1
         tail = int(config.tails * last)
         low = flat.kthvalue(1 + tail, dim=1).values.view(-1, 1, 1)

@@ -1,4 +1,4 @@
-"""What image, depth, infrared and video share: resize, crop, CLIP's mean and deviation."""
+"""Shared by image, depth, infrared and video: resize, crop, CLIP's mean and deviation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# CLIP's statistics; LanguageBind uses them for every modality but audio.
+# CLIP's statistics; LanguageBind uses them for every modality except audio.
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 SIZE = 224
@@ -15,14 +15,14 @@ SIZE = 224
 def resize_and_crop(
     planes: Tensor, *, size: int, mode: str = 'bicubic', antialias: bool = False
 ) -> Tensor:
-    """The shorter side to `size`, then the centre square: `[B, C, H, W]` to `[B, C, size, size]`.
+    """Resize the shorter side to `size` and crop the centre: `[B, C, size, size]`.
 
     Args:
-        planes: float.
+        planes: float `[B, C, H, W]`.
         size: Side of the square, pixels.
         mode: `bicubic` or `bilinear`.
-        antialias: Widen the filter when shrinking. LanguageBind's published numbers come from a
-            torchvision that did not.
+        antialias: Widen the filter when shrinking. LanguageBind's published numbers were computed
+            with a version of torchvision that did not.
     """
     rows, columns = scaled_size(planes, size)
     if (rows, columns) != tuple(planes.shape[-2:]):
@@ -33,7 +33,7 @@ def resize_and_crop(
 
 
 def scaled_size(planes: Tensor, size: int) -> tuple[int, int]:
-    """(rows, columns) once the shorter side is `size`; the longer one is rounded down."""
+    """(rows, columns) after resizing the shorter side to `size`; the longer is rounded down."""
     height, width = planes.shape[-2:]
     if height <= width:
         return size, int(size * width / height)
@@ -41,7 +41,7 @@ def scaled_size(planes: Tensor, size: int) -> tuple[int, int]:
 
 
 def centre_crop(planes: Tensor, size: int) -> Tensor:
-    """The centre square of `[..., H, W]`; halves go to the even neighbour, as in torchvision."""
+    """The centre square of `[..., H, W]`; halves are rounded to even, as in torchvision."""
     top, left = (round((side - size) / 2) for side in planes.shape[-2:])
     return planes[..., top : top + size, left : left + size]
 
@@ -55,15 +55,15 @@ def normalise(planes: Tensor, *, mean: tuple[float, ...], std: tuple[float, ...]
 
 
 def fill_holes(values: Tensor, valid: Tensor, *, otherwise: float) -> Tensor:
-    """Give every invalid pixel the mean of the valid ones around it: float `[B, H, W]`.
+    """Replace every invalid pixel by the mean of valid pixels around it, float `[B, H, W]`.
 
-    "Around" is the smallest block of 2, 4, 8, ... pixels of side that holds a valid one, so that
-    small holes are filled from near and large ones from farther away.
+    The mean is over the smallest block of 2, 4, 8, ... pixels of side that contains a valid pixel,
+    so that small holes are filled from nearby pixels and large ones from more distant ones.
 
     Args:
-        values: float `[B, H, W]`; what invalid pixels hold does not matter.
+        values: float `[B, H, W]`; values of invalid pixels are ignored.
         valid: bool `[B, H, W]`.
-        otherwise: For images without any valid pixel.
+        otherwise: Value for images without a valid pixel.
     """
     weight = valid.float().unsqueeze(1)
     zero = values.new_zeros(())

@@ -1,4 +1,4 @@
-"""Band-limited resampling between any two rates, as torchaudio's default does it."""
+"""Band-limited resampling between any two rates, equal to torchaudio's default."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 ROLLOFF = 0.99
 ZEROS = 6  # zero crossings of the sinc on either side
-CHUNK = 1 << 18  # outputs at a time, so that long waves need no more memory than short ones
+CHUNK = 1 << 18  # outputs at a time, to bound the memory for long waves
 
 
 def resample(wave: Tensor, *, before_hz: int, after_hz: int) -> Tensor:
@@ -23,8 +23,8 @@ def resample(wave: Tensor, *, before_hz: int, after_hz: int) -> Tensor:
 
     Args:
         wave: float `[channels, samples]`.
-        before_hz: Its rate, positive.
-        after_hz: The wanted rate, positive.
+        before_hz: Rate of the wave, positive.
+        after_hz: Rate of the result, positive.
     """
     divisor = math.gcd(before_hz, after_hz)
     before, after = before_hz // divisor, after_hz // divisor
@@ -45,7 +45,7 @@ def resample(wave: Tensor, *, before_hz: int, after_hz: int) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _kernel(before: int, after: int) -> tuple[Tensor, Tensor]:
-    """Offsets int64 `[taps]` from an output's place, and weights float32 `[after, taps]`."""
+    """Offsets int64 `[taps]` from the position of an output; weights float32 `[after, taps]`."""
     base = min(before, after) * ROLLOFF
     width = math.ceil(ZEROS * before / base)
     taps = torch.arange(-width, width + 2)

@@ -1,4 +1,4 @@
-"""Clips of RGB frames."""
+"""Video clips of RGB images."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ SELECTIONS = ('uniform',)
 
 @dataclass(frozen=True, slots=True)
 class VideoConfig:
-    """Pick frames, normalise, resize the shorter side, centre crop; never flipped.
+    """Select frames, normalise, resize the shorter side, centre crop; clips are never flipped.
 
     Attributes:
-        size: Side of the network's input, pixels.
-        frames: Frames of the network's input.
+        size: Side of the input, pixels.
+        frames: Frames of the input.
         selection: `uniform`: evenly from the first to the last frame, both included, rounded down;
             a clip with fewer frames repeats some.
-        antialias: Of the bilinear resizing; LanguageBind's has none.
-        mean, std: Of values in 0..1.
+        antialias: Antialias the bilinear resizing; LanguageBind does not.
+        mean, std: Statistics of values in 0..1.
     """
 
     size: int = pixels.SIZE
@@ -45,15 +45,15 @@ class VideoConfig:
 def preprocess(
     raw: NDArray[np.uint8], config: VideoConfig, *, device: str | torch.device = 'cpu'
 ) -> tuple[Tensor, float]:
-    """float32 `[3, frames, size, size]`; a clip is always wholly valid.
+    """float32 `[3, frames, size, size]`, and 1.0, because all pixels are valid.
 
     Args:
         raw: uint8 `[T, H, W, 3]` RGB, T >= 1.
-        config: Constants.
-        device: Where to compute.
+        config: Preprocessing constants.
+        device: Device of the computation.
 
     Raises:
-        ValueError: The array has another shape or dtype.
+        ValueError: The shape or dtype of the array is not supported.
     """
     if raw.ndim != 4 or raw.shape[3] != 3 or raw.dtype != np.uint8 or not raw.size:
         raise ValueError(f'a clip must be uint8 [T, H, W, 3], not {raw.dtype} {list(raw.shape)}')
@@ -65,15 +65,15 @@ def preprocess(
 def preprocess_picture(
     raw: NDArray[np.uint8], config: VideoConfig, *, device: str | torch.device = 'cpu'
 ) -> Tensor:
-    """One picture of a clip, float32 `[3, size, size]`: what `preprocess` makes of it.
+    """Preprocess one image of a clip, float32 `[3, size, size]`, as `preprocess` does.
 
     Args:
         raw: uint8 `[H, W, 3]` RGB.
-        config: Constants.
-        device: Where to compute.
+        config: Preprocessing constants.
+        device: Device of the computation.
 
     Raises:
-        ValueError: The array has another shape or dtype.
+        ValueError: The shape or dtype of the array is not supported.
     """
     return preprocess(raw[None], replace(config, frames=1), device=device)[0][:, 0]
 

@@ -1,4 +1,4 @@
-"""OpenCV's area resizing in torch, for the device that the network's input is needed on."""
+"""OpenCV's area resizing in PyTorch, for any device."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor
 
 
 def shrinks_there(shape: tuple[int, ...], size: int, device: str | torch.device) -> bool:
-    """Whether a picture `[H, W, ...]` is made smaller, and on a GPU; a CPU leaves it to OpenCV."""
+    """Whether an image `[H, W, ...]` is made smaller on a GPU; on a CPU, OpenCV does it."""
     return torch.device(device).type == 'cuda' and min(shape[:2]) > size
 
 
 def shrink(planes: Tensor, size: int) -> Tensor:
-    """Float `[..., H, W]` to `[..., size, size]`, both sides at least `size` before.
+    """Shrink float `[..., H, W]` to `[..., size, size]`; both sides must be at least `size`.
 
-    Each pixel becomes the mean of what it covers, as with `cv2.INTER_AREA`.
+    Each pixel is the mean of the area it covers, as with `cv2.INTER_AREA`.
     """
     down, across = (_shares(side, size).to(planes.device) for side in planes.shape[-2:])
     return down @ planes @ across.T
@@ -24,7 +24,7 @@ def shrink(planes: Tensor, size: int) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _shares(before: int, after: int) -> Tensor:
-    """How much of each new pixel every old one covers, float32 `[after, before]`."""
+    """Share of each new pixel that every old pixel covers, float32 `[after, before]`."""
     scale = before / after
     left = torch.arange(after, dtype=torch.float64)[:, None] * scale
     pixel = torch.arange(before, dtype=torch.float64)

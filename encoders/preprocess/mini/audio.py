@@ -1,4 +1,4 @@
-"""Sound: the last stretch of a wave as a log-mel spectrogram, computed with torch alone."""
+"""Audio: the end of a wave as a log-mel spectrogram, computed in PyTorch."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class AudioConfig:
     """Window and mel filter bank.
 
     Attributes:
-        rate_hz: Waves of another rate are resampled to this.
+        rate_hz: Sampling rate; waves of another rate are resampled.
         mel_bins: Rows of the input.
-        frames: Columns of the input, one per `hop_ms`; longer waves lose their beginning, shorter
-            ones are preceded by silence.
-        window_ms, hop_ms: Short-time Fourier transform.
+        frames: Spectrogram frames of the input, one per `hop_ms`. Longer waves are truncated at
+            their start, shorter ones are preceded by silence.
+        window_ms, hop_ms: Window and hop of the short-time Fourier transform.
         low_hz, high_hz: Range of the filter bank.
-        mean, std: Of the natural log of mel energies.
+        mean, std: Mean and standard deviation of the natural log of mel energies.
     """
 
     rate_hz: int = 16_000
@@ -43,7 +43,7 @@ class AudioConfig:
 
     @property
     def samples(self) -> int:
-        """Length of the stretch that is used."""
+        """Number of samples that are used."""
         return round(self.frames * self.hop_ms * self.rate_hz / 1000)
 
     @property
@@ -60,17 +60,18 @@ def to_unit(
     Args:
         raw: (wave, rate): int16 or float `[samples]` or `[channels, samples]`, and hertz.
         config: Window and filter bank.
-        columns: May know columns of the spectrogram already (see `encoders.preprocess.columns`).
+        columns: Source of spectrogram frames that may reuse known ones (see
+            `encoders.preprocess.columns`).
 
     Raises:
-        ValueError: The wave has another shape or dtype, or the rate is not positive.
+        ValueError: The shape or dtype of the wave is not supported, or the rate is not positive.
     """
     wave, rate_hz = raw
     if rate_hz <= 0:
         raise ValueError(f'the sampling rate must be positive, not {rate_hz}')
     mono = _mono(np.asarray(wave))
     if rate_hz != config.rate_hz:
-        # Every sample of it depends on the whole window.
+        # Every resampled sample depends on the whole window.
         mono, columns = resample(mono, rate_hz, config.rate_hz), computed
     missing = config.samples - len(mono)
     valid = min(1.0, len(mono) / config.samples)
@@ -98,7 +99,7 @@ def _mono(wave: NDArray[Any]) -> Tensor:
 
 
 def resample(wave: Tensor, from_hz: int, to_hz: int) -> Tensor:
-    """Band-limited resampling by cutting or padding the spectrum; float `[samples]`."""
+    """Band-limited resampling by truncating or padding the spectrum; float `[samples]`."""
     count = round(len(wave) * to_hz / from_hz)
     if count == 0:
         return wave.new_zeros(0)
@@ -110,7 +111,7 @@ def resample(wave: Tensor, from_hz: int, to_hz: int) -> Tensor:
 
 
 def log_mel(wave: Tensor, config: AudioConfig, *, columns: Columns = computed) -> Tensor:
-    """Natural log of mel energies, float32 `[mel_bins, frames]`; silence comes before the wave."""
+    """Natural log of mel energies, float32 `[mel_bins, frames]`; padded at the start."""
     size = round(config.window_ms * config.rate_hz / 1000)
     hop = round(config.hop_ms * config.rate_hz / 1000)
 
@@ -120,7 +121,7 @@ def log_mel(wave: Tensor, config: AudioConfig, *, columns: Columns = computed) -
     padded = F.pad(wave, (size - hop, 0))
     if columns is computed:
         return compute(padded)[: config.frames].T.contiguous()
-    # The first columns reach into the silence, which the window brings with it.
+    # The first frames include the padding, which belongs to this window only.
     own = math.ceil((size - hop) / hop)
     parts = [compute(padded[: (own - 1) * hop + size])] if own else []
     following = padded[own * hop :]
@@ -152,7 +153,7 @@ def mel_filters(config: AudioConfig, transform: int) -> Tensor:
 
 
 def stored_form(config: AudioConfig) -> tuple[tuple[int, ...], type[np.generic]]:
-    """Shape and dtype of what `to_unit` gives."""
+    """Shape and dtype of the result of `to_unit`."""
     return (config.mel_bins, config.frames), np.float16
 
 

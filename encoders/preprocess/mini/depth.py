@@ -20,15 +20,19 @@ MAX_SLOPE = 3.0
 
 @dataclass(frozen=True, slots=True)
 class DepthConfig:
-    """Size in pixels; clipped to 0..`max_depth_m`; mean and std of depth / `max_depth_m`.
+    """Constants of depth preprocessing.
 
-    Holes are filled by the mean of the valid pixels around them when the image is made smaller,
-    and by `max_depth_m` where nothing around is valid.
+    When the image is resized, holes are filled with the mean of the valid pixels around them, or
+    with `max_depth_m` if there are none.
 
     Attributes:
-        slopes: Give the network depth, horizontal and vertical slope of the surface instead of
-            depth three times. Slopes tell a drawer's top from its front wherever it stands
-            (compare HHA, Gupta et al. 2014, "Learning rich features from RGB-D images").
+        size: Side of the input, pixels.
+        max_depth_m: Depth is clipped to 0..`max_depth_m`.
+        mean, std: Mean and standard deviation of depth / `max_depth_m`.
+        slopes: Use depth and the horizontal and vertical slope of the surface as the three
+            channels, instead of depth three times. Slopes distinguish the top of a drawer from
+            its front at any distance (compare HHA, Gupta et al. 2014, "Learning rich features
+            from RGB-D images").
     """
 
     size: int = 192
@@ -44,7 +48,7 @@ class DepthConfig:
 
 
 def to_unit(raw: NDArray[Any], config: DepthConfig) -> tuple[NDArray[np.uint16], float]:
-    """Resize to a square of uint16 millimetres without holes, and the valid share.
+    """Resize to a square of uint16 millimetres without holes; also returns the valid share.
 
     Raises:
         ValueError: The array is neither uint16 nor float `[H, W]`.
@@ -72,7 +76,7 @@ def _check(raw: NDArray[Any]) -> None:
 def shrunk(
     raw: NDArray[Any], config: DepthConfig, device: str | torch.device
 ) -> tuple[Tensor, float]:
-    """As `to_unit`, but on a device and float32; for images larger than `size` on both sides."""
+    """As `to_unit`, on a device in float32, for images larger than `size` on both sides."""
     _check(raw)
     metres = upload_as_float(raw, device)
     if raw.dtype == np.uint16:
@@ -88,7 +92,7 @@ def shrunk(
 def _limited(
     raw: NDArray[Any], max_depth_m: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Metres up to a limit, 0 in holes; and 1 where there is depth, 0 in holes."""
+    """Metres up to a limit, 0 in holes; and a mask, 1 for valid pixels and 0 in holes."""
     metres = raw.astype(np.float32)
     if raw.dtype == np.uint16:
         metres *= 1e-3
@@ -99,7 +103,7 @@ def _limited(
 
 
 def stored_form(config: DepthConfig) -> tuple[tuple[int, ...], type[np.generic]]:
-    """Shape and dtype of what `to_unit` gives."""
+    """Shape and dtype of the result of `to_unit`."""
     return (config.size, config.size), np.uint16
 
 
@@ -114,9 +118,9 @@ def normalise(stored: Tensor, config: DepthConfig) -> Tensor:
 
 
 def _slope(metres: Tensor, dim: int) -> Tensor:
-    """Change of depth per distance along the surface's image, clamped; same shape.
+    """Change of depth per distance in the image, clamped; same shape.
 
-    A pixel covers about depth / side metres: exactly so for an angle of view of 53 degrees.
+    A pixel covers about depth / side metres; exactly for an angle of view of 53 degrees.
     """
     last = metres.narrow(dim, metres.shape[dim] - 1, 1)
     change = torch.diff(metres, dim=dim, append=last)

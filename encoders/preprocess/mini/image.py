@@ -17,7 +17,7 @@ from encoders.preprocess.upload import upload
 
 @dataclass(frozen=True, slots=True)
 class ImageConfig:
-    """Size in pixels; mean and standard deviation per channel of values in 0..1."""
+    """Side of the input in pixels; mean and standard deviation per channel of values in 0..1."""
 
     size: int = 192
     mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)  # CLIP
@@ -30,7 +30,7 @@ class ImageConfig:
 
 
 def to_unit(raw: NDArray[np.uint8], config: ImageConfig) -> NDArray[np.uint8]:
-    """Resize to a square, uint8 `[size, size, 3]`; the part that can be stored before training.
+    """Resize to a square, uint8 `[size, size, 3]`, the form stored before training.
 
     Raises:
         ValueError: The array is not uint8 `[H, W, 3]`.
@@ -48,14 +48,14 @@ def _check(raw: NDArray[Any]) -> None:
 
 
 def shrunk(raw: NDArray[np.uint8], config: ImageConfig, device: str | torch.device) -> Tensor:
-    """As `to_unit`, but on a device and float32; for pictures larger than `size` on both sides."""
+    """As `to_unit`, on a device in float32, for images larger than `size` on both sides."""
     _check(raw)
     planes = upload(raw, device).movedim(-1, 0).float()
     return shrink(planes, config.size).round().movedim(0, -1)
 
 
 def stored_form(config: ImageConfig) -> tuple[tuple[int, ...], type[np.generic]]:
-    """Shape and dtype of what `to_unit` gives."""
+    """Shape and dtype of the result of `to_unit`."""
     return (config.size, config.size, 3), np.uint8
 
 
@@ -69,7 +69,7 @@ def normalise(stored: Tensor, config: ImageConfig) -> Tensor:
 def preprocess(
     raw: NDArray[np.uint8], config: ImageConfig, *, device: str | torch.device = 'cpu'
 ) -> tuple[Tensor, float]:
-    """float32 `[3, size, size]` on the device; an image is always wholly valid."""
+    """float32 `[3, size, size]` on the device, and 1.0, because all pixels are valid."""
     if shrinks_there(raw.shape, config.size, device):
         return normalise(shrunk(raw, config, device), config), 1.0
     return normalise(upload(to_unit(raw, config), device), config), 1.0

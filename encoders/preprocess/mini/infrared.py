@@ -1,4 +1,4 @@
-"""Infrared images: uint16 counts of a radiometric camera, or uint8 of one that is not."""
+"""Infrared images: uint16 counts of a radiometric camera, or uint8 of any other."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from encoders.preprocess.upload import upload_as_float
 
 @dataclass(frozen=True, slots=True)
 class InfraredConfig:
-    """Size in pixels; `low_count`..`high_count` becomes 0..1; mean and std of that.
+    """Side in pixels; `low_count`..`high_count` maps to 0..1; mean and std of the result.
 
-    The defaults read centikelvin (FLIR Lepton "TLinear", 0.01 K per count), 283 K to 483 K. The
-    scale is fixed, not stretched to each frame: the same grey is always the same temperature.
-    uint8 images carry no temperature and are taken as 0..1 over 0..255; they are encoded, but are
-    no evidence (see `objection`).
+    The defaults are centikelvin (FLIR Lepton "TLinear", 0.01 K per count), 283 K to 483 K. The
+    scale is fixed and not stretched per image, so that the same value always means the same
+    temperature. uint8 images show no temperature; 0..255 maps to 0..1. They are encoded but do
+    not count as evidence (see `objection`).
 
-    Things at rest differ by a kelvin or two, which is a hundredth of that scale. With
-    `fine_low_count`..`fine_high_count` the network is given that part of it, as -1..1, in two of
-    its three planes; where both are 0, all three are the same.
+    Objects at rest differ by one or two kelvin, a hundredth of that scale. Two of the three
+    planes therefore show `fine_low_count`..`fine_high_count` as -1..1; if both are 0, all three
+    planes are equal.
     """
 
     size: int = 192
@@ -50,7 +50,7 @@ class InfraredConfig:
 
 
 def to_unit(raw: NDArray[Any], config: InfraredConfig) -> NDArray[np.uint16]:
-    """Resize to a square of uint16 counts; zero counts are dead pixels and take the median.
+    """Resize to a square of uint16 counts; zero counts are dead pixels and get the median.
 
     Raises:
         ValueError: The array is neither uint8 nor uint16 `[H, W]`.
@@ -78,7 +78,7 @@ def _check(raw: NDArray[Any]) -> None:
 
 
 def shrunk(raw: NDArray[Any], config: InfraredConfig, device: str | torch.device) -> Tensor:
-    """As `to_unit`, but on a device and float32; for images larger than `size` on both sides."""
+    """As `to_unit`, on a device in float32, for images larger than `size` on both sides."""
     _check(raw)
     counts = upload_as_float(raw, device)
     if raw.dtype == np.uint8:
@@ -91,7 +91,7 @@ def shrunk(raw: NDArray[Any], config: InfraredConfig, device: str | torch.device
 
 
 def stored_form(config: InfraredConfig) -> tuple[tuple[int, ...], type[np.generic]]:
-    """Shape and dtype of what `to_unit` gives."""
+    """Shape and dtype of the result of `to_unit`."""
     return (config.size, config.size), np.uint16
 
 
@@ -120,5 +120,5 @@ def preprocess(
 def objection(
     raw: NDArray[Any], config: InfraredConfig, options: ImageOptions
 ) -> Objection | None:
-    """Why a picture is no evidence: this scale is of temperatures, and the picture shows none."""
+    """Why an image does not count as evidence: it shows no temperatures. None if it does."""
     return temperature_objection(raw, options)

@@ -1,4 +1,4 @@
-"""Tactile images (GelSight, DIGIT): a picture of a gel from behind, against the gel untouched."""
+"""Tactile images (GelSight, DIGIT): difference of an image of the gel from the untouched gel."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch import Tensor
 
 from encoders.preprocess.upload import upload
 
-GRID = 8  # the light behind a gel changes slowly: so many cells a side hold an untouched picture
-ZERO = 128  # the stored value of no difference
+GRID = 8  # cells per side of the reference; light behind a gel varies slowly
+ZERO = 128  # stored value of a difference of 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,13 @@ class TouchConfig:
 
     Attributes:
         size: Rows and columns of the input.
-        reference: The picture without contact as `GRID * GRID * 3` values 0..255, row by row,
-            from `reference_of`. Empty: the median colour of each picture itself, which fits a
-            gel that is lit evenly and mostly untouched.
-        std: Of differences, in 0..1.
+        reference: The image without contact as `GRID * GRID * 3` values 0..255 in row-major
+            order, from `reference_of`. If empty, the median colour of each image is used, which
+            suits a gel that is lit evenly and mostly untouched.
+        std: Standard deviation of differences, in 0..1.
 
     Raises:
-        ValueError: The reference has another length.
+        ValueError: The reference has the wrong length.
     """
 
     size: int = 112
@@ -50,13 +50,13 @@ class TouchConfig:
 
 
 def reference_of(pictures: Sequence[NDArray[np.uint8]]) -> tuple[int, ...]:
-    """What `TouchConfig.reference` is for a sensor: the median of pictures without contact.
+    """The value of `TouchConfig.reference` for a sensor: the median of images without contact.
 
     Args:
-        pictures: uint8 `[H, W, 3]` RGB of one size, one or more.
+        pictures: One or more images, uint8 `[H, W, 3]` RGB, of one size.
 
     Raises:
-        ValueError: There are none, or one is no such picture.
+        ValueError: There are no images, or the shape or dtype of one is not supported.
     """
     if not len(pictures):
         raise ValueError('a reference needs at least one picture without contact')
@@ -68,7 +68,7 @@ def reference_of(pictures: Sequence[NDArray[np.uint8]]) -> tuple[int, ...]:
 
 
 def to_unit(raw: NDArray[np.uint8], config: TouchConfig) -> NDArray[np.uint8]:
-    """Half the difference from the untouched gel around `ZERO`, uint8 `[size, size, 3]`.
+    """Half the difference from the untouched gel plus `ZERO`, uint8 `[size, size, 3]`.
 
     Raises:
         ValueError: The array is not uint8 `[H, W, 3]`.
@@ -86,7 +86,7 @@ def to_unit(raw: NDArray[np.uint8], config: TouchConfig) -> NDArray[np.uint8]:
 
 
 def stored_form(config: TouchConfig) -> tuple[tuple[int, ...], type[np.generic]]:
-    """Shape and dtype of what `to_unit` gives."""
+    """Shape and dtype of the result of `to_unit`."""
     return (config.size, config.size, 3), np.uint8
 
 
@@ -98,7 +98,7 @@ def normalise(stored: Tensor, config: TouchConfig) -> Tensor:
 def preprocess(
     raw: NDArray[np.uint8], config: TouchConfig, *, device: str | torch.device = 'cpu'
 ) -> tuple[Tensor, float]:
-    """float32 `[3, size, size]` on the device; a gel is always wholly valid."""
+    """float32 `[3, size, size]` on the device, and 1.0, because all pixels are valid."""
     return normalise(upload(to_unit(raw, config), device), config), 1.0
 
 

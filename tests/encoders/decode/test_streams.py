@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from types import SimpleNamespace
 from typing import Any
 
@@ -158,3 +159,29 @@ def test_adding_and_decoding_may_happen_in_two_threads() -> None:
     np.testing.assert_array_equal(last, np.arange(2500, 3000))
     for window in windows:
         assert window.fault is None and (np.diff(window.raw[0][0]) == 1).all()
+
+
+@pytest.mark.parametrize('forgets', [False, True])
+def test_chunks_are_added_while_another_one_is_decoded(forgets: bool) -> None:
+    """Decoding a long compressed chunk must not hold the thread that adds."""
+    stream, outside = AudioStream(), ThreadPoolExecutor(1)
+    added: list[bool] = []
+
+    class Slow(SimpleNamespace):
+        @property
+        def samples(self) -> np.ndarray:
+            if not added:
+                calls = [outside.submit(stream.forget)] if forgets else []
+                calls.append(outside.submit(stream.add, chunk(np.ones(50)), stamp_ns=100 * MS))
+                added.append(not wait(calls, timeout=20).not_done)
+            return np.ones(100, np.int16)
+
+    cut = stream.add(Slow(sample_rate_hz=RATE_HZ, channels=1), stamp_ns=0)
+    if forgets:
+        with pytest.raises(DecodeError, match='began again'):
+            stream.window(cut)
+    else:
+        assert stream.window(cut).raw[0].shape == (1, 100)
+    assert added == [True]
+    later = stream.window(stream.add(chunk(np.ones(50)), stamp_ns=150 * MS))
+    assert later.raw[0].shape == (1, 100 if forgets else 200) and later.fault is None

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from encoders import Binder, ModelSetError, SpaceError
-from encoders.languagebind.checkpoint import merge_lora, plain_name, read_checkpoint
+from encoders.languagebind.checkpoint import plain_name, read_checkpoint
 from encoders.languagebind.configuration import read_config
 from encoders.model_sets.golden import golden_input
 from encoders.model_sets.released import load_released
@@ -56,6 +56,17 @@ def new_peft(folder: Path, tensors: Tensors) -> None:
         stem, _, kind = name.rpartition('.')
         renamed[f'{stem}.base_layer.{kind}' if stem in adapted else name] = tensor
     torch.save(renamed, folder / 'pytorch_model.bin')
+
+
+def merge_lora(tensors: Mapping[str, Tensor], *, alpha: float) -> dict[str, Tensor]:
+    """Plain tensors with the low-rank updates added to the weights: `W + alpha / r * B A`."""
+    merged = {k: v for k, v in tensors.items() if not k.endswith(('.lora_A', '.lora_B'))}
+    for name, down in tensors.items():
+        if name.endswith('.lora_A'):
+            stem = name.removesuffix('.lora_A')
+            update = tensors[f'{stem}.lora_B'] @ down
+            merged[f'{stem}.weight'] = tensors[f'{stem}.weight'] + alpha / len(down) * update
+    return merged
 
 
 def merged(folder: Path, tensors: Tensors) -> None:

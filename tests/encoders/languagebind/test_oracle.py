@@ -20,7 +20,6 @@ from encoders.model_sets.released import load_released
 from encoders.preprocess.languagebind import audio, depth, video
 from encoders.preprocess.languagebind.resample import resample
 from encoders.text.clip import END, START, tokenize
-from encoders.vision.stem import resize_positions
 
 Oracle = Callable[[str], dict[str, np.ndarray]]
 MODALITIES = ('image', 'depth', 'audio', 'video')
@@ -246,14 +245,6 @@ def test_stretches_of_a_long_sound(oracle_folder: Path, oracle: Oracle) -> None:
     binder = Binder.load({'audio': oracle_folder / 'audio'})
     found = binder.encode({'audio': inputs[None]})['audio']
     close(found, wanted['e2e/audio_embeds_25s_npseed0'], atol=NOISE_EMBEDDED)
-
-
-def test_positions_for_another_grid(oracle: Oracle) -> None:
-    wanted = oracle('audio/pos_resize.npz')
-    table = torch.from_numpy(wanted['pos_257'])
-    close(resize_positions(table, before=(16, 16), after=(8, 74)), wanted['pos_593'], atol=1e-6)
-    with pytest.raises(ValueError, match='257 positions do not fit'):
-        resize_positions(table, before=(8, 8), after=(8, 74))
 
 
 def test_a_kept_share_of_the_patches_of_a_clip(

@@ -19,7 +19,6 @@ from encoders.model_sets.convert import convert
 from encoders.model_sets.files import load_set, verify
 from encoders.model_sets.golden import golden_input
 from encoders.model_sets.manifest import MANIFEST, WEIGHTS, sha256_of
-from encoders.model_sets.openclip import vision_from_open_clip
 from encoders.text.clip import tokenize
 from encoders.vision.config import VisionConfig
 from encoders.vision.vit import VisionTower
@@ -239,6 +238,34 @@ def test_an_open_clip_tower_is_a_set(tiny: tuple[Path, Any]) -> None:
     np.testing.assert_allclose(binder.embed_text(texts), sentences, atol=1e-6)
     with pytest.raises(ValueError, match='text 0 is empty'):
         binder.embed_text([' '])
+
+
+def vision_from_open_clip(
+    tensors: dict[str, torch.Tensor], *, layers: int
+) -> dict[str, torch.Tensor]:
+    """Tensors of open_clip's vision transformer under `VisionTower`'s names."""
+    named = {
+        'embeddings.class_embedding': tensors['class_embedding'],
+        'embeddings.position_embedding.weight': tensors['positional_embedding'],
+        'embeddings.patch_embedding.weight': tensors['conv1.weight'],
+        'visual_projection.weight': tensors['proj'].T.contiguous(),
+    }
+    for kind in ('weight', 'bias'):
+        named[f'pre_layrnorm.{kind}'] = tensors[f'ln_pre.{kind}']
+        named[f'post_layernorm.{kind}'] = tensors[f'ln_post.{kind}']
+        for layer in range(layers):
+            old, new = f'transformer.resblocks.{layer}', f'encoder.layers.{layer}'
+            parts = tensors[f'{old}.attn.in_proj_{kind}'].chunk(3)
+            for part, tensor in zip('qkv', parts, strict=True):
+                named[f'{new}.self_attn.{part}_proj.{kind}'] = tensor
+            named |= {
+                f'{new}.self_attn.out_proj.{kind}': tensors[f'{old}.attn.out_proj.{kind}'],
+                f'{new}.layer_norm1.{kind}': tensors[f'{old}.ln_1.{kind}'],
+                f'{new}.layer_norm2.{kind}': tensors[f'{old}.ln_2.{kind}'],
+                f'{new}.mlp.fc1.{kind}': tensors[f'{old}.mlp.c_fc.{kind}'],
+                f'{new}.mlp.fc2.{kind}': tensors[f'{old}.mlp.c_proj.{kind}'],
+            }
+    return named
 
 
 def test_its_space_is_that_of_a_language_bind_set_with_the_same_text_tower(

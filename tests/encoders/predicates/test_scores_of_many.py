@@ -165,6 +165,20 @@ def test_states_are_those_of_single_trackers(
         assert tracks.due_ms == (min(due_ms) if due_ms else None)
 
 
+def test_an_unknown_state_changes_with_the_reason_why_evidence_does_not_count() -> None:
+    asks = [Predicate(m, (f'yes {m}',), (f'no {m}',), modalities=(m,)) for m in NAMES[:2]]
+    bank = PredicateBank(asks, Sentences())  # type: ignore[arg-type]
+    rows = {'depth': bank.similarities(units(np.random.default_rng(0), 1))}
+    tracks, changed = Tracks.start(asks).updated(0.0, bank.weigh({}))
+    assert changed == () and tracks['depth'].reason.startswith('depth silent')
+    for now_ms, reason in enumerate(('8-bit', '8-bit', 'no temperature'), 1):
+        before = tracks
+        scores = bank.weigh(rows, invalid={'depth': [reason]})
+        tracks, changed = before.updated(float(now_ms), scores)
+        assert changed == (() if reason in before['depth'].reason else ('depth',))
+        assert tracks['depth'].reason.startswith(f'depth: {reason}')
+
+
 @settings(deadline=None)
 @given(banks(), evidence(), st.data())
 def test_states_are_kept_of_those_that_stay_the_same(

@@ -18,6 +18,7 @@ from lb_ros.engine.arrival import Arrival, Encoded
 from lb_ros.engine.overload import MemoryPolicy, is_fatal, lacks_memory
 from lb_ros.engine.watchdog import EXIT_DEVICE
 from lb_ros.engine.worker import EncodingWorker
+from tests.lb_ros.sinks import QueueSink
 
 LIMIT_S = 60.0
 SENSORS = ('image', 'depth', 'infrared')
@@ -63,7 +64,7 @@ class Rig:
         self.ended: queue.Queue[tuple[int, str]] = queue.Queue()
         self.worker = EncodingWorker(
             binder,
-            publish=self.encoded.put,
+            QueueSink(self.encoded),
             log=self.told.append,
             on_fatal=lambda status, line: self.ended.put((status, line)),
         )
@@ -211,15 +212,20 @@ def test_a_device_that_is_lost_while_it_warms_up_ends_the_process(
 ) -> None:
     pytest.importorskip('rclpy')
     from lb_ros.nodes.shared_model import SharedModel
-    from lb_ros.ros.parameters import Parameters
+    from lb_ros.parameter_table import Parameters
 
     def lost(*_: object) -> None:
         raise torch.AcceleratorError('CUDA error: unspecified launch failure')
 
     monkeypatch.setattr(Binder, 'encode', lost)
-    model = SharedModel(lambda: Parameters(model=str(tiny_model_set), threads=1), modalities=None)
     ended: list[tuple[int, str]] = []
-    model.on_fatal = lambda status, line: ended.append((status, line))
+    model = SharedModel(
+        lambda: Parameters(model=str(tiny_model_set), threads=1),
+        QueueSink(),
+        modalities=None,
+        log=print,
+        on_fatal=lambda status, line: ended.append((status, line)),
+    )
     with pytest.raises(torch.AcceleratorError):
         model.acquire('camera_encoder')
     assert ended == [

@@ -6,6 +6,7 @@ import queue
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from encoders import Binder
 from lb_ros.engine.arrival import Arrival, Encoded
 from lb_ros.engine.limits import Limits
 from lb_ros.engine.worker import EncodingWorker
+from tests.lb_ros.sinks import QueueSink
 
 LIMIT_S = 60.0
 Start = Callable[..., EncodingWorker]
@@ -55,8 +57,10 @@ def start(
 ) -> Iterator[Start]:
     workers: list[EncodingWorker] = []
 
-    def begin(**options: Any) -> EncodingWorker:
-        worker = EncodingWorker(binder, publish=encoded.put, log=told.put, **options)
+    def begin(
+        *, wants: Callable[[str], bool] = lambda modality: True, **options: Any
+    ) -> EncodingWorker:
+        worker = EncodingWorker(binder, QueueSink(encoded, wants), log=told.put, **options)
         workers.append(worker)
         for name in ('image', 'depth', 'infrared', 'audio'):
             worker.add_sensor(name)
@@ -192,7 +196,7 @@ def test_what_is_due_together_is_encoded_in_one_call(
     plain = binder.encode
     monkeypatch.setattr(binder, 'encode', lambda x: (calls.append(set(x)), plain(x))[1])
     is_open: list[bool] = []
-    worker = start(wanted=lambda modality: bool(is_open))
+    worker = start(wants=lambda modality: bool(is_open))
     for name, kind in (('image', 'rgb8'), ('depth', '16UC1'), ('infrared', 'mono16')):
         worker.put(name, arrival(image(kind)))
     is_open.append(True)
@@ -204,7 +208,7 @@ def test_what_is_due_together_is_encoded_in_one_call(
 def test_what_nobody_listens_to_is_not_encoded(
     start: Start, encoded: queue.Queue[Encoded]
 ) -> None:
-    worker = start(wanted=lambda modality: modality == 'depth')
+    worker = start(wants=lambda modality: modality == 'depth')
     for stamp_ns in (1, 2):
         worker.put('image', arrival(image(), stamp_ns))
     worker.put('depth', arrival(image('16UC1')))
@@ -212,6 +216,29 @@ def test_what_nobody_listens_to_is_not_encoded(
     assert worker.counters()['image'].encoded == 0
     assert worker.counters()['image'].dropped == 1  # the other one waits for a listener
     assert worker.unheard() == ['image', 'infrared', 'audio']
+
+
+def test_messages_come_in_while_the_sink_is_asked_what_it_wants(
+    start: Start, encoded: queue.Queue[Encoded]
+) -> None:
+    # The sink asks rclpy, whose locks the thread that stores messages may hold.
+    outside = ThreadPoolExecutor(1)
+    came: list[bool] = []
+
+    def wants(modality: str) -> bool:
+        if not came:
+            message = arrival(image(), stamp_ns=2)
+            wait([outside.submit(worker.put, 'image', message)], timeout=LIMIT_S)
+            came.append(worker.counters()['image'].received == 2)
+        return True
+
+    is_open: list[bool] = []
+    worker = start(wants=lambda modality: bool(is_open) and wants(modality))
+    worker.put('image', arrival(image(), stamp_ns=1))
+    is_open.append(True)
+    worker.look()
+    assert encoded.get(timeout=2 * LIMIT_S).stamp_ns == 2
+    assert came == [True]
 
 
 def test_every_stage_is_timed(start: Start, encoded: queue.Queue[Encoded]) -> None:

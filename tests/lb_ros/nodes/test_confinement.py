@@ -10,6 +10,8 @@ from encoders.errors import ModelSetError
 from encoders.model_sets.manifest import MANIFEST, SHIPPED
 from lb_ros.nodes.confinement import check_confined
 
+LIMIT_S = 30.0
+
 
 @pytest.fixture
 def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -47,3 +49,28 @@ def test_anything_else_is_refused_with_the_way_to_allow_it(folders: Path, model:
 
 def test_the_configured_set_may_always_be_loaded_again(folders: Path) -> None:
     check_confined('secret/other', configured='secret/other', root='')
+
+
+@pytest.mark.ros
+def test_an_encoder_in_a_process_of_its_own_refuses_as_well(
+    folders: Path, tiny_model_set: Path, ros_domain: int
+) -> None:
+    rclpy = pytest.importorskip('rclpy')
+    from lb_ros.nodes.process import _build
+    from lb_ros.srv import LoadModel
+
+    words = ['-p', f'model:={tiny_model_set}', '-p', "model_root:=''"]
+    rclpy.init(args=['--ros-args', *words])
+    started = _build('depth_encoder')
+    node = started.leader
+    try:
+        node.trigger_configure()
+        client = node.create_client(LoadModel, 'depth_encoder/load_model')
+        answer = client.call_async(LoadModel.Request(model=str(folders / 'secret' / 'other')))
+        rclpy.spin_until_future_complete(node, answer, timeout_sec=LIMIT_S)
+        assert not answer.result().success
+        assert 'the parameter model_root names another one' in answer.result().message
+    finally:
+        started.model.close()
+        node.destroy_node()
+        rclpy.try_shutdown()

@@ -10,7 +10,8 @@ import pytest
 
 from encoders import decode_audio
 from lb_ros.engine.capture import load_sounddevice
-from lb_ros.nodes.microphone_node import MicrophoneParameters, chunk_message
+from lb_ros.nodes.microphone_node import chunk_message
+from lb_ros.parameter_table import MicrophoneParameters
 
 
 def test_a_chunk_decodes_to_what_was_recorded() -> None:

@@ -24,8 +24,9 @@ from std_msgs.msg import String
 
 from lb_ros.nodes.encoder_node import EncoderNode
 from lb_ros.nodes.shared_model import SharedModel
-from lb_ros.ros.parameters import Settings
+from lb_ros.ros.parameters import Settings, limits_of
 from lb_ros.ros.stamps import to_stamp
+from tests.lb_ros.sinks import QueueSink
 
 pytestmark = pytest.mark.ros
 LIMIT_S = 30.0
@@ -41,13 +42,14 @@ class Bench:
         words = [word for setting in given for word in ('-p', setting)]
         self.encoder = EncoderNode('depth', context=context, cli_args=['--ros-args', *words])
         settings = Settings(self.encoder)
-        model = SharedModel(lambda: settings.values, modalities=('depth',))
-        settings.on_change = model.limit
-        model.on_encoded, model.on_failure = self.encoder.publish, self.told.append
+        model = SharedModel(
+            lambda: settings.values, QueueSink(), modalities=('depth',), log=self.told.append
+        )
         self.encoder.connect(model, settings, inputs=['depth/image'])
         self.encoder.trigger_configure()
         self.encoder.trigger_activate()
         self.worker, self.model = model.worker_for('depth_encoder'), model
+        settings.on_change = lambda values: self.worker.limit(limits_of(values))
         # A context of its own: a participant cannot have one topic with two types, and does not
         # watch its own liveliness.
         self.outside = Context()
@@ -147,7 +149,7 @@ def test_a_publisher_of_another_type_is_named(bench: Callable[..., Bench]) -> No
     [
         ('rate_tolerance:=true', 'parameter rate_tolerance'),
         ('depth_mono16:=7', 'parameter depth_mono16'),
-        ('transport:=theora', "transport must be one of auto, raw, compressed, not 'theora'"),
+        ('transport:=theora', "transport: must be one of auto, raw, compressed, not 'theora'"),
     ],
 )
 def test_a_wrong_parameter_is_named(bench: Callable[..., Bench], setting: str, says: str) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from encoders.model_sets.golden import golden_input
 from lb_ros.nodes.shared_model import SharedModel
-from lb_ros.ros.parameters import Parameters
+from lb_ros.parameter_table import Parameters
+from tests.lb_ros.sinks import QueueSink
 
 
 @pytest.mark.parametrize('modalities', [('image',), None])
@@ -16,8 +17,8 @@ def test_calls_are_made_ready_where_a_process_encodes(
     tiny_model_set: Path, modalities: tuple[str, ...] | None
 ) -> None:
     values = Parameters(model=str(tiny_model_set), compilation='always', precision='fp32')
-    model, told = SharedModel(lambda: values, modalities=modalities), []
-    model.on_failure = pytest.fail
+    told: list[str] = []
+    model = SharedModel(lambda: values, QueueSink(), modalities=modalities, log=pytest.fail)
     binder = model.acquire('node', progress=told.append)
     assert model.acquire('another', progress=pytest.fail) is binder
     made = ['preparing call 1 of 1: image'] if modalities else []

@@ -66,6 +66,8 @@ def test_the_reason_travels_with_the_embedding(robot: Robot) -> None:
     assert np.isnan(score.probability) and not score.calibrated
     assert list(score.probabilities) == [0.5]
     assert robot.states.get('infrared', State.UNKNOWN) == State.UNKNOWN
+    # The latched states also have it, although none of them has changed.
+    robot.until(lambda: REASON in robot.reasons.get('infrared', ''), grey, limit_s=START_S)
     grey()
     request = QueryText.Request(
         texts=['the stove is hot'], modalities=['infrared'], max_age_ms=1e6

@@ -28,6 +28,7 @@ from encoders.vision.vit import VisionTower
 from lb_ros.engine.arrival import Arrival, Encoded
 from lb_ros.engine.worker import EncodingWorker
 from lb_ros.ros.stamps import to_ns
+from tests.lb_ros.sinks import QueueSink
 
 LIMIT_S = 120.0
 SIDE = 48
@@ -71,9 +72,8 @@ def heard() -> list[str]:
 def worker(
     binder: Binder, encoded: queue.Queue[Encoded], heard: list[str]
 ) -> Iterator[EncodingWorker]:
-    worker = EncodingWorker(
-        binder, publish=encoded.put, log=lambda line: None, wanted=lambda name: name in heard
-    )
+    sink = QueueSink(encoded, lambda name: name in heard)
+    worker = EncodingWorker(binder, sink, log=lambda line: None)
     worker.add_sensor('video')
     yield worker
     worker.close()

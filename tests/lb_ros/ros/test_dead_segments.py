@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from lb_ros.dds_profile import (
+    FOR_IMAGES,
+    FOR_THE_REST,
     TRANSPORTS,
     VARIABLES,
     has_own_transports,
@@ -27,7 +29,7 @@ LIMIT_S = 60.0
 PARTICIPANT = """
 import sys, rclpy
 from lb_ros.dds_profile import use_dds_profile
-use_dds_profile()
+use_dds_profile(sends_images=True)
 rclpy.init()
 node = rclpy.create_node('participant')
 print('ready', flush=True)
@@ -136,8 +138,14 @@ def test_the_profile_is_given_to_fast_dds_alone_and_replaces_no_other(
     (tmp_path / 'DEFAULT_FASTRTPS_PROFILES.xml').unlink()
     for name in VARIABLES:
         monkeypatch.setenv(name, '')  # so that what is set now is undone
-    use_dds_profile()
-    assert all(os.environ[name].endswith('dds_profile.xml') for name in VARIABLES)
+    # A process that is started by another one of ours chooses by itself.
+    for sends_images, profile in (
+        (False, FOR_THE_REST),
+        (True, FOR_IMAGES),
+        (False, FOR_THE_REST),
+    ):
+        use_dds_profile(sends_images=sends_images)
+        assert all(os.environ[name].endswith(profile) for name in VARIABLES)
 
 
 @pytest.mark.ros

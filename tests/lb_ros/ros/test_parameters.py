@@ -17,8 +17,8 @@ from lb_ros.nodes.bringup_node import BringupNode
 from lb_ros.nodes.encoder_node import EncoderNode
 from lb_ros.nodes.microphone_node import MicrophoneNode
 from lb_ros.nodes.predicates_node import PredicatesNode
+from lb_ros.parameter_table import Parameters
 from lb_ros.ros.parameters import (
-    Parameters,
     Settings,
     declare_parameters,
     limits_of,
@@ -50,12 +50,12 @@ def node(ros_domain: int) -> Iterator[NewNode]:
 
 
 def test_the_defaults_are_those_of_the_record(node: NewNode) -> None:
-    assert declare_parameters(node()) == Parameters()
+    assert declare_parameters(node(), Parameters) == Parameters()
 
 
 def test_a_parameter_that_nobody_has_is_named_with_the_one_that_is_meant(node: NewNode) -> None:
     given = node('max_rate:=5.0', 'nonsense:=1', 'qos_overrides./depth.subscription.depth:=3')
-    declare_parameters(given)
+    declare_parameters(given, Parameters)
     assert unknown_parameters([given]) == {'max_rate': 'max_rate_hz', 'nonsense': ''}
     # One file is for all processes, so those of other nodes are no mistake.
     assert unknown_parameters([node('video_window_s:=1.0', 'chunk_ms:=50')]) == {}
@@ -76,7 +76,7 @@ def test_a_parameter_that_nobody_has_is_named_with_the_one_that_is_meant(node: N
 )
 def test_a_wrong_value_is_named(node: NewNode, setting: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        declare_parameters(node(setting))
+        declare_parameters(node(setting), Parameters)
 
 
 def test_a_limit_of_one_kind_of_sensor_changes_at_run_time(node: NewNode) -> None:
@@ -98,6 +98,14 @@ def test_a_whole_number_for_a_float_is_accepted_at_run_time(node: NewNode) -> No
     assert settings.values.max_rate_hz == made.get_parameter('max_rate_hz').value == 5.0
     (refused,) = made.set_parameters([Parameter('max_rate_hz', value='fast')])
     assert not refused.successful
+
+
+def test_a_value_that_is_no_choice_is_refused_at_run_time(node: NewNode) -> None:
+    made = node()
+    settings = Settings(made)
+    (refused,) = made.set_parameters([Parameter('precision', value='int3')])
+    assert not refused.successful and 'must be one of auto, fp32' in refused.reason
+    assert settings.values.precision == 'auto'
 
 
 def test_the_file_lists_all_parameters_of_all_nodes_with_their_defaults(ros_domain: int) -> None:

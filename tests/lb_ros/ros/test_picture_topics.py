@@ -14,11 +14,9 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
+from lb_ros.parameter_table import AUTO, RAW, TRANSPORTS
 from lb_ros.ros.picture_topics import (
-    AUTO,
-    RAW,
     SETTLE_S,
-    TRANSPORTS,
     PictureTopics,
     compressed_forms,
     wanted_forms,

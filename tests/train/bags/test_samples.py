@@ -15,8 +15,10 @@ from encoders.preprocess.mini.audio import AudioConfig
 from encoders.preprocess.mini.depth import DepthConfig
 from encoders.preprocess.mini.image import ImageConfig
 from encoders.preprocess.mini.infrared import InfraredConfig
+from train.bags.extract import extract_bag
 from train.bags.find import EvaluationDataError, find_bags, refuse_evaluation_bags
-from train.bags.samples import Samples, extract_bag, load_samples
+from train.bags.load import load_samples
+from train.bags.samples import Samples
 
 CONFIGS: dict[str, Config] = {
     'image': ImageConfig(size=32),
@@ -41,18 +43,18 @@ def truths(samples: Samples, name: str) -> list[int]:
 
 
 def test_every_input_belongs_to_the_moment_of_its_truth(bag: Path) -> None:
-    part = extract_bag(bag, CONFIGS)
-    assert part['problems'] == []
-    assert part['times_s'].tolist() == [0.0, 0.5, 1.0]
-    opened = part['truth'][:, part['predicates'].index('open(top drawer)')] == 1
-    hot = part['truth'][:, part['predicates'].index('hot(stove)')] == 1
-    dropped = part['truth'][:, part['predicates'].index('dropped(something)')] == 1
+    part, problems = extract_bag(bag, CONFIGS)
+    assert problems == []
+    assert part.times_s.tolist() == [0.0, 0.5, 1.0]
+    opened = part.truth[:, part.predicates.index('open(top drawer)')] == 1
+    hot = part.truth[:, part.predicates.index('hot(stove)')] == 1
+    dropped = part.truth[:, part.predicates.index('dropped(something)')] == 1
     bar = np.s_[:, 10:22, 6:12]
-    np.testing.assert_array_equal(part['image'][bar].mean((1, 2, 3)) > 200, opened)
-    np.testing.assert_array_equal(part['depth'][bar].max((1, 2)) == 600, opened)
-    np.testing.assert_array_equal(part['infrared'][:, 20, 20] == 42_000, hot)
+    np.testing.assert_array_equal(part.inputs['image'][bar].mean((1, 2, 3)) > 200, opened)
+    np.testing.assert_array_equal(part.inputs['depth'][bar].max((1, 2)) == 600, opened)
+    np.testing.assert_array_equal(part.inputs['infrared'][:, 20, 20] == 42_000, hot)
     # The burst fills the last 0.2 s before the stamp, so the last 20 of 48 frames of 10 ms.
-    loudness = part['audio'].astype(np.float32).mean(1)
+    loudness = part.inputs['audio'].astype(np.float32).mean(1)
     np.testing.assert_array_equal(
         loudness[:, -15:].mean(1) > loudness[:, 5:25].mean(1) + 4, dropped
     )

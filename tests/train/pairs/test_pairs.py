@@ -77,6 +77,26 @@ def test_shards_hold_what_streaming_gives(
     assert again.manifest['shards'] == stored.manifest['shards']
 
 
+def test_all_wrong_options_are_named_together(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    command = ['train', 'pairs', '--data', tmp_path, '--out', tmp_path / 'pairs', '--every', '-1']
+    options = ['--window', 'long', '--modalities', 'depth', 'smell', '--clock', 'wall']
+    assert run(monkeypatch, *command, *options) == 2
+    said = capsys.readouterr().err.splitlines()
+    for line, start in zip(
+        sorted(said, key=lambda line: line.removeprefix('lb-ros train pairs: ')),
+        (
+            '--clock must be one of header, log',
+            '--every must be greater than 0',
+            "--modalities: unknown modality 'smell'",
+            '--window must be a valid number',
+        ),
+        strict=True,
+    ):
+        assert line.removeprefix('lb-ros train pairs: ').startswith(start)
+
+
 def test_shards_have_the_layout_of_webdataset(drawn: Any, tmp_path: Path) -> None:
     pairs, _ = pairs_of(drawn.write(tmp_path / 'my.bag', MOMENTS[:3]))
     write_shards(tmp_path / 'out', pairs, described={})

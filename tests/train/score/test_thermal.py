@@ -14,8 +14,9 @@ from encoders.preprocess.mini.image import ImageConfig
 from encoders.preprocess.mini.infrared import InfraredConfig
 from encoders.shipped import shipped
 from lb_ros.cli import main
+from train.bags.extract import extract_bag
+from train.bags.load import load_samples
 from train.bags.reader import BagReport, read_bag
-from train.bags.samples import extract_bag, load_samples
 from train.score.embed import BagSource
 from train.score.windows import SensorTopics, read_windows
 
@@ -107,16 +108,17 @@ def test_a_sensor_in_two_forms_is_counted_once(
             decoded.append(type(message).__name__) or decode_image(message, **options)
         ),
     )
-    part = extract_bag(both, {'image': ImageConfig(size=32)})
+    _, problems = extract_bag(both, {'image': ImageConfig(size=32)})
     assert decoded == ['sensor_msgs__msg__Image'] * len(MOMENTS)
-    assert part['problems'] == []
+    assert problems == []
 
 
 def test_a_bag_that_holds_only_compressed_pictures_is_read(drawn: Any, tmp_path: Path) -> None:
     only = drawn.write(tmp_path / 'only', MOMENTS)
     windows = list(read_windows(only, SensorTopics(), modalities=['image'], max_rate_hz=0))
     assert [w.topic for w in windows] == ['camera/image/compressed'] * len(MOMENTS)
-    assert extract_bag(only, {'image': ImageConfig(size=32)})['image'].any()
+    samples, _ = extract_bag(only, {'image': ImageConfig(size=32)})
+    assert samples.inputs['image'].any()
 
 
 def test_an_index_leaves_out_what_shows_no_temperatures(

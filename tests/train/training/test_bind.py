@@ -19,7 +19,7 @@ from encoders.model_sets.files import load_model_set
 from encoders.model_sets.manifest import WEIGHTS, read_manifest
 from encoders.predicates.file import load_predicates
 from train.bags.find import find_bags
-from train.bags.samples import load_samples
+from train.bags.load import load_samples
 from train.cli import main
 from train.evaluation.evaluate import embed_samples
 from train.training.checkpoint import CHECKPOINT, LOG

@@ -19,9 +19,9 @@ from tests.train.runs import losses, recipe_file, run
 from train.pairs.record import decode
 from train.pairs.shards import open_pair_set
 from train.training.contrast import learning_rate
-from train.training.contrast_recipe import RecipeError, load_contrast_recipe
+from train.training.contrast_recipe import load_contrast_recipe
 from train.training.languagebind import Lora
-from train.training.recipe import load_recipe
+from train.training.recipe import RecipeError, load_recipe
 from train.training.tower import open_towers
 
 pytestmark = pytest.mark.usefixtures('one_thread')

@@ -62,3 +62,24 @@ def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(RecipeError, match=r'faulty\.yaml'):
         load_recipe(path)
+
+
+def test_all_errors_are_reported_together_with_line_and_remedy(
+    recipe_file: Path, tmp_path: Path
+) -> None:
+    text = recipe_file.read_text()
+    for old, new in (('heads: 2', 'heds: 2'), ('ema: 0.95', 'ema: 1.5'), ('seed: 0', 'sed: 0')):
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path / 'faulty.yaml'
+    path.write_text(text)
+    with pytest.raises(RecipeError) as raised:
+        load_recipe(path)
+    numbers = {line.split(':')[0]: number for number, line in enumerate(text.splitlines(), 1)}
+    assert set(str(raised.value).splitlines()) == {
+        f"{path}:{numbers['vit']}: missing key 'vit.heads'",
+        f"{path}:{numbers['vit']}: unknown key 'vit.heds', did you mean 'heads'?",
+        f'{path}:{numbers["ema"]}: ema must be less than 1, not 1.5',
+        f"{path}:2: missing key 'seed'",
+        f"{path}:{numbers['sed']}: unknown key 'sed', did you mean 'seed'?",
+    }

@@ -1,0 +1,110 @@
+"""Time until the nodes of `ros2 launch lb_ros bringup.launch.py` are ready, and their memory.
+
+Memory is the unique set size (USS) of the process of all nodes: when it is ready, and after
+camera, depth, infrared and microphone have published for ten seconds. Run it on a quiet machine
+in a shell where `ros2` finds the package:
+
+    python -m benchmarks.launch_ready --ros2 /opt/ros/jazzy/bin/ros2
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.environment import write_result
+
+PROBE = Path(__file__).resolve().with_name('client_probe.py')
+LIMIT_S = 120.0
+WORK_S = 10.0
+READY_TARGET_S, USS_TARGET_MB = 3.5, 450.0
+
+
+def uss_mb(pid: int) -> float:
+    """Memory in megabytes that only this process has."""
+    text = Path(f'/proc/{pid}/smaps_rollup').read_text()
+    return sum(int(kb) for kb in re.findall(r'^Private_\w+:\s+(\d+) kB', text, re.M)) / 1e3
+
+
+def launch(ros2: str, *, domain: int) -> dict[str, float]:
+    """One start, with sensors after it is ready.
+
+    Raises:
+        RuntimeError: The nodes were not ready within `LIMIT_S`.
+    """
+    environment = {
+        **os.environ, 'ROS_DOMAIN_ID': str(domain), 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'
+    }  # fmt: skip
+    began_s = time.monotonic()
+    process = subprocess.Popen(
+        [ros2, 'launch', 'lb_ros', 'bringup.launch.py'],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+    limit = threading.Timer(LIMIT_S, process.kill)
+    limit.start()
+    sensors = None
+    lines: list[str] = []
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            if 'bringup is ready' in line:
+                break
+        else:
+            raise RuntimeError(f'bringup was not ready within {LIMIT_S} s:\n{"".join(lines)}')
+        ready_s = time.monotonic() - began_s
+        (pid,) = re.findall(r'process started with pid \[(\d+)\]', ''.join(lines))
+        idle_mb = uss_mb(int(pid))
+        sensors = subprocess.Popen([sys.executable, PROBE, '--sensors'], env=environment)
+        time.sleep(WORK_S)
+        return {'ready_s': ready_s, 'uss_ready_mb': idle_mb, 'uss_working_mb': uss_mb(int(pid))}
+    finally:
+        limit.cancel()
+        if sensors is not None:
+            sensors.send_signal(signal.SIGINT)
+            sensors.wait(LIMIT_S)
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate(timeout=LIMIT_S)
+
+
+def main() -> None:
+    """Run and write the result file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--ros2', default='ros2', help='program; default: ros2')
+    parser.add_argument('--runs', type=int, default=7, help='starts; default 7')
+    parser.add_argument('--domain', type=int, default=74, help='ROS domain; default 74')
+    args = parser.parse_args()
+    load = os.getloadavg()[0]
+    runs = [launch(args.ros2, domain=args.domain) for _ in range(args.runs)]
+    result: dict[str, Any] = {
+        'command': 'python -m benchmarks.launch_ready',
+        'load_before': round(load, 1),
+        'targets': {'ready_s': READY_TARGET_S, 'uss_working_mb': USS_TARGET_MB},
+    }
+    for name in runs[0]:
+        values = [run[name] for run in runs]
+        result[name] = {
+            'median': round(statistics.median(values), 2),
+            'all': [round(value, 2) for value in values],
+        }
+    path = write_result('launch_ready', result)
+    print(f'{result}\nwritten to {path}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,369 @@
+"""Every parameter of every node: one record each.
+
+Declarations on nodes, `--help` and launch arguments follow from the records, and
+`python scripts/write_parameters.py` writes `config/parameters.yaml` and the table of
+`docs/nodes.md` from them. The field of a dataclass is the record; an object of the class holds the
+values that a node has. Importing this module is quick and needs no ROS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+from encoders.modalities import LIVE, MODALITIES, STANDARD, Modality
+
+Value = bool | int | float | str | tuple[str, ...]
+Changes = Literal['start', 'configure', 'live']
+T = TypeVar('T')
+# Processes besides `bringup`, which has all parameters but those of `microphone`.
+ENCODERS, PREDICATES = 'encoders', 'predicates'
+TRANSPORTS = AUTO, RAW, COMPRESSED = 'auto', 'raw', 'compressed'
+PICTURES = tuple(name for name in LIVE if MODALITIES[name].kind in ('image', 'clip'))
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One parameter.
+
+    Attributes:
+        about: What it is, in which unit.
+        name: Of the parameter.
+        default: Its type is that of the parameter.
+        ending: End of the name where every sensor has one, after `<sensor>_`; else empty.
+        limits: Least and greatest value.
+        choices: Values that it may have; empty for any.
+        changes: When it may change: `live` at any time, `configure` while the node is
+            unconfigured, `start` never.
+        is_argument: Whether it is an argument of the launch files as well.
+        processes: Which processes besides `bringup` use it.
+        modalities: Whose encoders use it.
+    """
+
+    about: str
+    name: str = ''
+    default: Value = ''
+    ending: str = ''
+    limits: tuple[float, float] | None = None
+    choices: tuple[str, ...] = ()
+    changes: Changes = 'start'
+    is_argument: bool = False
+    processes: tuple[str, ...] = (ENCODERS, PREDICATES)
+    modalities: tuple[str, ...] = LIVE
+
+
+def _one(default: T, about: str, **more: Any) -> T:
+    """A field of one parameter that is named as the field."""
+    found: T = field(default=default, metadata={'record': Record(about, **more)})
+    return found
+
+
+def _own(default: T, about: str, **more: Any) -> T:
+    """As `_one`, of encoder nodes alone."""
+    return _one(default, about, processes=(ENCODERS,), **more)
+
+
+def _each(
+    ending: str, default: Callable[[Modality], T], about: str, **more: Any
+) -> Mapping[str, T]:
+    """A field of one parameter `<sensor>_<ending>` for every modality; values are by modality."""
+    found: Mapping[str, T] = field(
+        default_factory=lambda: {name: default(MODALITIES[name]) for name in LIVE},
+        metadata={'record': Record(about, ending=ending, processes=(ENCODERS,), **more)},
+    )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Values of the parameters of a process; those of `_each` by modality."""
+
+    model: str = _one(
+        'lb-mini',
+        'Model set: the name of a shipped or pulled one, or its folder.',
+        changes='configure',
+        is_argument=True,
+    )
+    predicates: str = _one(
+        '',
+        'YAML file with predicates; empty for the shipped config/predicates.yaml.',
+        changes='configure',
+        is_argument=True,
+        processes=(PREDICATES,),
+    )
+    modalities: tuple[str, ...] = _one(
+        STANDARD,
+        'Encoders that `bringup` runs: of image, depth, infrared, audio, and touch and video '
+        'where the set has them.',
+        choices=LIVE,
+        is_argument=True,
+        processes=(),
+    )
+    inputs: Mapping[str, tuple[str, ...]] = _each(
+        'inputs',
+        lambda modality: (modality.topic,),
+        'Topics of the sensors. Several of one kind share the trunk, and their answers are '
+        'averaged.',
+        is_argument=True,
+    )
+    device: str = _one(
+        'cpu',
+        'Torch device of the encoders, for example cpu or cuda:0.',
+        changes='configure',
+        is_argument=True,
+    )
+    precision: str = _own(
+        'auto',
+        'Of the encoders: fp32, bf16 or fp16; auto takes bf16 on a processor with AVX512-BF16 or '
+        'AMX and on a GPU that has it, else fp32.',
+        choices=('auto', 'fp32', 'bf16', 'fp16'),
+        changes='configure',
+    )
+    compilation: str = _own(
+        'auto',
+        'Compile the usual calls when configured, and on a GPU capture them as graphs, which '
+        'takes long the first time: always, never, or auto: on a GPU.',
+        choices=('auto', 'always', 'never'),
+        changes='configure',
+    )
+    threads: int = _one(
+        0, 'CPU threads of the encoders; 0 for one per core.', limits=(0, 256), changes='configure'
+    )
+    max_rate_hz: float = _own(
+        15.0,
+        'Upper limit of embeddings per second and sensor; 0 for none.',
+        limits=(0, 1000),
+        changes='live',
+    )
+    rates_hz: Mapping[str, float] = _each(
+        'max_rate_hz',
+        lambda modality: 0.0,
+        'The same for the sensors of one kind alone; 0: that of max_rate_hz. What comes above the '
+        'limit is counted as capped.',
+        limits=(0, 1000),
+        changes='live',
+    )
+    priorities: Mapping[str, int] = _each(
+        'priority',
+        lambda modality: 0,
+        'Where not all that are due fit one call, or memory runs out, sensors of a higher number '
+        'come first and are shed last.',
+        limits=(-100, 100),
+        changes='live',
+    )
+    max_age_ms: float = _own(
+        1000.0,
+        'A message that waited longer is dropped and counted as stale, milliseconds.',
+        limits=(1, 60_000),
+        changes='live',
+    )
+    evaluate_period_ms: float = _one(
+        20.0,
+        'Shortest time between two evaluations of the predicates, milliseconds.',
+        limits=(1, 10_000),
+        changes='live',
+        processes=(PREDICATES,),
+    )
+    history_s: float = _one(
+        30.0,
+        'How far back a query may ask, seconds.',
+        limits=(0, 3600),
+        changes='live',
+        processes=(PREDICATES,),
+    )
+    autostart: bool = _one(
+        True, 'Configure and activate at the start; false leaves both to a lifecycle manager.'
+    )
+    answer_within_s: float = _one(
+        4.0,
+        '`configure` and `activate` are answered after this at the latest and go on, seconds; '
+        '0 to wait. A lifecycle manager of nav2 gives up after 5 seconds.',
+        limits=(0, 600),
+        changes='live',
+    )
+    max_batch: int = _own(
+        0,
+        'Samples that are encoded in one call; 0: the newest of every sensor that is due.',
+        limits=(0, 64),
+    )
+    worker_timeout_s: float = _own(
+        60.0,
+        'A worker that is busy for longer ends its process, which `respawn` starts again, '
+        'seconds; 0 for never.',
+        limits=(0, 3600),
+    )
+    model_root: str = _one(
+        '/',
+        'Folder from below which the service `load_model` may load, in addition to shipped and '
+        'pulled sets and those next to `model`; empty for no other, / for any.',
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SensorParameters:
+    """Values of the parameters of one sensor's node about its input."""
+
+    expected_rate_hz: float = _own(
+        0.0, 'Messages per second that each input should bring; 0 for any.'
+    )
+    rate_tolerance: float = _own(0.1, 'Share by which the rate may be off, 0..1.')
+    silent_after_s: float = _own(
+        2.0, 'An input without a message for this long is reported as stale, seconds.'
+    )
+    latency_budget_ms: float = _own(
+        500.0, 'From the arrival of a message to its embedding; longer is reported, milliseconds.'
+    )
+    max_future_ms: float = _own(
+        250.0, 'A message whose stamp is further ahead than this is dropped, milliseconds.'
+    )
+    transport: str = _own(
+        AUTO,
+        'Which form of the pictures is read: raw, compressed, or auto: a compressed form only '
+        'while the raw topic has no publisher.',
+        choices=TRANSPORTS,
+        is_argument=True,
+        modalities=PICTURES,
+    )
+    depth_mono16: bool = _own(
+        False,
+        'Whether `mono16` on a depth topic is millimetres; grey cameras send it as well.',
+        modalities=('depth',),
+    )
+    infrared_kind: str = _own(
+        'thermal',
+        'What the infrared camera sees: thermal (heat) or near_infrared (light of its own lamp). '
+        'Pictures that show no temperatures (near infrared, 8 bits, automatic gain, implausible '
+        'values) have no vote where the encoder reads temperatures, as that of lb-mini does.',
+        choices=('thermal', 'near_infrared'),
+        is_argument=True,
+        modalities=('infrared',),
+    )
+    infrared_kelvin_per_count: float = _own(
+        0.01,
+        'Kelvin per 16-bit thermal count; 0 where counts are no temperature. Lepton and Boson '
+        'with TLinear: 0.01 in high gain, 0.1 in low gain; Optris: 0.1.',
+        is_argument=True,
+        modalities=('infrared',),
+    )
+    infrared_kelvin_at_zero: float = _own(
+        0.0,
+        'Temperature of count 0, kelvin; Optris: 173.15.',
+        is_argument=True,
+        modalities=('infrared',),
+    )
+    infrared_low_count: int = _own(
+        0,
+        'Count that becomes black where counts are no temperature.',
+        is_argument=True,
+        modalities=('infrared',),
+    )
+    infrared_high_count: int = _own(
+        65535,
+        'Count that becomes white where counts are no temperature.',
+        is_argument=True,
+        modalities=('infrared',),
+    )
+    infrared_telemetry_rows: int = _own(
+        0,
+        'Rows at the bottom of an infrared image that hold no picture.',
+        is_argument=True,
+        modalities=('infrared',),
+    )
+    video_window_s: float = _own(
+        2.0,
+        'Time that a clip spans, from its first to its last frame, seconds.',
+        limits=(0.1, 60),
+        modalities=('video',),
+    )
+    audio_rate_hz: int = _own(
+        16_000,
+        'Samples per second and channel of sound messages that do not say it, hertz.',
+        modalities=('audio',),
+    )
+    audio_channels: int = _own(1, 'Interleaved channels of such messages.', modalities=('audio',))
+    audio_sample_format: str = _own(
+        'S16LE',
+        'Format of such messages: S16LE or another of the ROS package audio_common.',
+        modalities=('audio',),
+    )
+    diagnostics_period_s: float = _own(1.0, 'Time between two entries in /diagnostics, seconds.')
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureParameters:
+    """Values of the parameters of `microphone_encoder` about a device of its machine."""
+
+    capture: bool = _own(
+        False,
+        'Whether microphone_encoder records from a device of its machine.',
+        changes='live',
+        modalities=('audio',),
+    )
+    capture_device: str = _own(
+        '',
+        "Part of the name of that device; empty for the system's default.",
+        modalities=('audio',),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MicrophoneParameters:
+    """Values of the parameters of the node `microphone`."""
+
+    device: str = _one('', "Part of the name of an input device; empty for the system's default.")
+    sample_rate_hz: int = _one(16_000, 'Samples per second and channel.')
+    channels: int = _one(1, 'Channels, 1 or more.')
+    chunk_ms: int = _one(100, 'Length of a message, milliseconds.')
+    frame_id: str = _one('microphone', 'Frame of the microphone.')
+    autostart: bool = _one(
+        True, 'Configure and activate at the start; false leaves both to a lifecycle manager.'
+    )
+
+
+def range_of(limits: tuple[float, float]) -> str:
+    """For example `0..256`."""
+    return '{:g}..{:g}'.format(*limits)
+
+
+def explained(record: Record) -> str:
+    """What a parameter is, its limits, and when it may change."""
+    limits = '' if record.limits is None else f' Range: {range_of(record.limits)}.'
+    return record.about + limits + ('' if record.changes == 'start' else f' [{record.changes}]')
+
+
+def written(value: object) -> str:
+    """A value as in a YAML file."""
+    value = list(value) if isinstance(value, tuple) else value
+    return yaml.safe_dump(value, default_flow_style=True).removesuffix('\n').removesuffix('\n...')
+
+
+def groups_of(kind: type) -> Iterator[tuple[str, tuple[Record, ...]]]:
+    """Name of each field of one of these classes, and its records: one, or one per modality."""
+    defaults = kind()
+    for each in fields(kind):
+        record: Record = each.metadata['record']
+        default = getattr(defaults, each.name)
+        if not record.ending:
+            yield each.name, (replace(record, name=each.name, default=default),)
+            continue
+        names = {name: f'{MODALITIES[name].sensor}_{record.ending}' for name in LIVE}
+        yield (
+            each.name,
+            tuple(
+                replace(record, name=names[name], default=default[name], modalities=(name,))
+                for name in LIVE
+            ),
+        )
+
+
+def _by_name(*kinds: type) -> dict[str, Record]:
+    found = [one for kind in kinds for _, records in groups_of(kind) for one in records]
+    return {record.name: record for record in found}
+
+
+# Of all nodes but `microphone`, and those of that node.
+RECORDS = _by_name(Parameters, SensorParameters, CaptureParameters)
+MICROPHONE_RECORDS = _by_name(MicrophoneParameters)

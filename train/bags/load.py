@@ -1,0 +1,129 @@
+"""Labelled samples of many bags, read in parallel and each only once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import track
+
+from encoders.preprocess import MINI, Config, family_of
+from train.atomic import atomic_file
+from train.bags.extract import Extracted, extract_bag
+from train.bags.samples import Array, Samples, joined
+
+# Of what becomes a sample; 3 leaves out what is no evidence at run time, and puts all stamps of a
+# bag on one clock.
+RULES = 3
+# Applied to stored inputs when they are used; they do not change what is stored.
+NETWORK_KEYS = ('mean', 'std', 'slopes', 'fine_low_count', 'fine_high_count')
+# What is kept of a bag beside its inputs and problems.
+STORED = ('truth', 'predicates', 'times_s', 'regions', 'region_names')
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What was used and what was not: one line per problem."""
+
+    bags: int
+    moments: int
+    problems: tuple[str, ...]
+
+
+def load_samples(
+    bags: Sequence[Path],
+    configs: Mapping[str, Config],
+    *,
+    cache: Path | None = None,
+    workers: int = 1,
+    convert: Callable[[str, Array], Array] | None = None,
+) -> tuple[Samples, LoadReport]:
+    """Read bags, in parallel and each only once where a cache folder is given.
+
+    Args:
+        bags: Bag folders or files.
+        configs: Preprocessing of each modality that is wanted.
+        cache: Folder for the extracted inputs; reused when bag and preprocessing are the same.
+        workers: Number of processes.
+        convert: Called with a modality and the stored inputs of each bag; what it returns is kept
+            in their place, so that large inputs need not fit into memory together.
+
+    Returns:
+        All moments in order of bags, and a report. A moment lacks a modality where all its values
+        are 0; a bag without ground truth is reported and skipped.
+    """
+    tasks = [(bag, dict(configs), cache) for bag in bags]
+    if workers > 1:
+        # A forked copy of a process whose threads are computing may wait forever.
+        with ProcessPoolExecutor(workers, get_context('spawn')) as pool:
+            results = pool.map(_extract, tasks, chunksize=1)
+            found = track(results, 'reading bags', total=len(tasks))
+            parts = [_converted(part, convert) for part in found]
+    else:
+        parts = [_converted(_extract(task), convert) for task in tasks]
+    problems = tuple(line for _, lines in parts for line in lines)
+    kept = [part for part, _ in parts if len(part)]
+    samples = joined(kept, tuple(configs))
+    return samples, LoadReport(len(kept), len(samples), problems)
+
+
+def _converted(part: Extracted, convert: Callable[[str, Array], Array] | None) -> Extracted:
+    samples, problems = part
+    if convert is None or not len(samples):
+        return part
+    inputs = {name: convert(name, stored) for name, stored in samples.inputs.items()}
+    return replace(samples, inputs=inputs), problems
+
+
+def _extract(task: tuple[Path, dict[str, Config], Path | None]) -> Extracted:
+    bag, configs, cache = task
+    if cache is None:
+        return extract_bag(bag, configs)
+    stored = cache / f'{bag.name}-{_fingerprint(bag, configs)}.npz'
+    if stored.exists():
+        return _restored(stored, bag, configs)
+    samples, problems = extract_bag(bag, configs)
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    values: dict[str, Any] = {name: getattr(samples, name) for name in STORED}
+    with atomic_file(stored) as file:
+        np.savez(file, problems=problems, **values | samples.inputs)
+    return samples, problems
+
+
+def _restored(stored: Path, bag: Path, modalities: Iterable[str]) -> Extracted:
+    with np.load(stored) as found:
+        samples = Samples(
+            inputs={name: found[name] for name in modalities},
+            truth=found['truth'],
+            predicates=tuple(found['predicates'].tolist()),
+            bag=np.zeros(len(found['truth']), np.int64),
+            times_s=found['times_s'],
+            bags=(bag.name,),
+            regions=found['regions'],
+            region_names=tuple(found['region_names'].tolist()),
+        )
+        return samples, found['problems'].tolist()
+
+
+def _fingerprint(bag: Path, configs: Mapping[str, Config]) -> str:
+    files = [bag] if bag.is_file() else sorted(bag.iterdir())
+    described = {
+        'rules': RULES,
+        'files': [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files],
+        'configs': {name: _stored_by(config) for name, config in configs.items()},
+    }
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _stored_by(config: Config) -> dict[str, Any]:
+    """What the stored form of an input depends on."""
+    applied_later = NETWORK_KEYS if family_of(config) == MINI else ()
+    values = {k: v for k, v in asdict(config).items() if k not in applied_later}
+    return values if applied_later else {'family': family_of(config), **values}
