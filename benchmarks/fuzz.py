@@ -37,7 +37,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from benchmarks.environment import write_result
 
-OWN = ['encoders.decode', 'train.bags.reader', 'train.bags.storage', 'mcap']
+OWN = ['encoders.decode', 'train.bags.reader', 'train.bags.folder', 'train.bags.storage', 'mcap']
 if '--here' in sys.argv:  # what is fuzzed is instrumented as it is imported
     import atheris
 
@@ -47,8 +47,8 @@ else:
 with instrumented:
     from encoders.decode import DecodeError, ImageOptions, decode_audio, decode_image
     from encoders.decode.encodings import RAW_ENCODINGS
+    from train.bags.folder import bag_span_ns, bag_topics, read_marks
     from train.bags.reader import BagReport, read_bag
-    from train.bags.storage import bag_span_ns, bag_topics, read_marks
 
 RUNS = {'image': 4_000_000, 'compressed': 2_700_000, 'audio': 3_000_000, 'bag': 300_000}
 ENCODINGS = (*RAW_ENCODINGS, 'bayer_of_mars', '')

@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
+from itertools import chain
 from pathlib import Path
 
 from rich.console import Console
@@ -21,7 +22,7 @@ from train.pairs.options import PairOptions, PairsReport
 from train.pairs.shards import DEFAULT_PAIRS, MANIFEST, write_manifest, write_shards
 from train.pairs.sidecar import read_sidecar
 from train.pairs.views import Views, load_callable
-from train.validated import Template, plain, read_record, record
+from train.validated import Template, read_record, record
 
 STDERR = Console(stderr=True)
 # Fields of `PairOptions` by the group of their options.
@@ -165,7 +166,7 @@ def run(args: argparse.Namespace) -> int:
     for line in report.problems:
         print(line, file=sys.stderr)
     if args.json:
-        print(json.dumps(plain(report), indent=2))
+        print(json.dumps(report.described(), indent=2))
     else:
         print('\n'.join(report.lines()))
     if not report.pairs:
@@ -176,15 +177,18 @@ def run(args: argparse.Namespace) -> int:
 
 def _make(args: argparse.Namespace, report: PairsReport, spread: Spread | None) -> None:
     plan = _plan(args, report=report, spread=spread or map)
-    _clear(args.out)
     split = 'evaluation' if args.evaluation else 'train'
     if spread is None:
         pairs = stream_pairs(plan, report=report)
     else:
         pairs = spread_pairs(plan, spread, report=report)
     total = sum(len(windows) for windows in plan.windows)
-    counted = track(pairs, 'cutting windows', total=total, console=STDERR)
-    shards = write_shards(args.out, counted, pairs_per_shard=args.pairs_per_shard)
+    counted = iter(track(pairs, 'cutting windows', total=total, console=STDERR))
+    first = next(counted, None)
+    if first is None:  # a set without a pair would look like a finished one
+        return
+    _clear(args.out)
+    shards = write_shards(args.out, chain([first], counted), pairs_per_shard=args.pairs_per_shard)
     write_manifest(args.out, shards, manifest_of(plan, report, split=split))
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.decode import decode_image
+from encoders.decode import DecodeError, decode_image
 from encoders.decode.audio_window import WINDOW_S
+from encoders.decode.content import content_objection
 from encoders.decode.streams import AudioStream, ClipStream, Cut
 from encoders.modalities import MODALITIES
 from train.bags.reader import BagMessage, BagReport
@@ -102,24 +103,31 @@ def _take(
             continue
         try:
             if MODALITIES[name].kind == 'sound':
-                _take_sound(message, segment, waiting, sound)
+                repaired = _take_sound(message, segment, waiting, sound)
+                if repaired:
+                    report.message(f'topic {message.topic}: {repaired}')
             else:
                 rank = topics.index(message.topic)
-                _take_picture(name, message, rank, segment, waiting, options)
+                _take_picture(name, message, rank, segment, waiting, options, report)
         except ValueError as error:
             report.dropped[f'undecodable messages on {message.topic}'] += 1
-            report.problem(f'topic {message.topic}: {error}; skipped')
+            report.message(f'topic {message.topic}: {error}; skipped')
 
 
 def _take_sound(
     message: BagMessage, segment: int, waiting: Sequence[Opened], sound: AudioStream
-) -> None:
-    """Give the windows that end before a chunk their sound, then take the chunk."""
+) -> str:
+    """Give the windows that end before a chunk their sound, then take the chunk.
+
+    Returns:
+        What was repaired in the chunk; empty for nothing.
+    """
     for opened in waiting:
         if opened.window.segment == segment and opened.window.end_ns <= message.stamp_ns:
             _hear(opened, sound)
     cut = sound.add(message.message, stamp_ns=message.stamp_ns, stamped=message.is_stamped)
-    sound.window(cut)
+    fault = sound.window(cut).fault
+    return fault[1] if fault and fault[0] == 'repaired' else ''
 
 
 def _hear(opened: Opened, sound: AudioStream) -> None:
@@ -134,26 +142,34 @@ def _take_picture(
     segment: int,
     waiting: Sequence[Opened],
     options: PairOptions,
+    report: PairsReport,
 ) -> None:
     limit = round(options.max_offset_s * 1e9)
     is_clip = MODALITIES[name].kind == 'clip'
     files: dict[str, bytes] | None = None
+
+    def files_once() -> dict[str, bytes]:
+        nonlocal files
+        if files is None:
+            files, repaired = picture_files(name, message.message)
+            if repaired:
+                report.message(f'topic {message.topic}: {repaired}')
+        return files
+
     for opened in waiting:
         if opened.window.segment != segment or opened.window.start_ns - limit > message.stamp_ns:
             break
         window = opened.window
         if is_clip:
             if message.stamp_ns <= window.end_ns:
-                files = files if files is not None else picture_files(name, message.message)
-                _extend_clip(opened, (name, rank), files, message.stamp_ns, options)
+                _extend_clip(opened, (name, rank), files_once(), message.stamp_ns, options)
             continue
         # Any image of a window whose text holds all along will do, the middle one best.
         reach = max(limit, window.end_ns - window.at_ns)
         offset = abs(message.stamp_ns - window.at_ns)
         best = opened.images.get(name)
         if offset <= reach and (best is None or best[:2] > (rank, offset)):
-            files = files if files is not None else picture_files(name, message.message)
-            opened.images[name] = (rank, offset, files)
+            opened.images[name] = (rank, offset, files_once())
 
 
 def _extend_clip(
@@ -174,20 +190,24 @@ def _extend_clip(
     opened.clips[key] = (stream, stream.add(files, stamp_ns=stamp_ns))
 
 
-def picture_files(name: str, message: Any) -> dict[str, bytes]:
-    """Files of one picture; a compressed one that fits is passed on as it is.
+def picture_files(name: str, message: Any) -> tuple[dict[str, bytes], str]:
+    """Files of one picture, and what was repaired; a compressed one that fits stays as it is.
 
     Raises:
-        DecodeError: It cannot be decoded.
+        DecodeError: It cannot be decoded, or shows nothing that could be learned.
     """
     source = 'image' if MODALITIES[name].kind == 'clip' else name
     decoded = decode_image(message, modality=source)
-    if source == 'image' and hasattr(message, 'format'):
+    objected = content_objection(source, decoded.array)
+    if objected is not None:
+        raise DecodeError(objected.line, fault=objected.fault)
+    is_mosaic = str(getattr(message, 'format', '')).startswith('bayer')
+    if source == 'image' and hasattr(message, 'format') and not (decoded.repaired or is_mosaic):
         data = bytes(message.data)
         suffix = 'png' if data.startswith(b'\x89PNG') else 'jpg'
         if data.startswith((b'\x89PNG', b'\xff\xd8')) and decoded.array.dtype == np.uint8:
-            return {f'{source}.{suffix}': data}
-    return encode(source, decoded.array)
+            return {f'{source}.{suffix}': data}, ''
+    return encode(source, decoded.array), decoded.repaired
 
 
 def _finished(

@@ -15,8 +15,8 @@ from mcap.writer import CompressionType
 from mcap.writer import Writer as McapWriter
 from rosbags.rosbag2 import StoragePlugin
 
+from train.bags.folder import bag_files, bag_span_ns, bag_topics, read_marks
 from train.bags.reader import BagReport, read_bag
-from train.bags.storage import bag_files, bag_span_ns, bag_topics, read_marks
 
 MOMENTS = [{'hot(stove)': index % 2 == 0} for index in range(60)]
 TRUTH_TOPIC = 'ground_truth/predicates'

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from rosbags.rosbag2 import WriterError
 
 from encoders.decode import decode_audio, decode_image
+from train.bags.folder import read_marks
 from train.bags.load import load_samples
 from train.bags.reader import BagMessage, BagReport, read_bag
-from train.bags.storage import read_marks
 from train.simulate.bag import CHUNK_S, START_NS, TYPES, EpisodeBag
 from train.simulate.camera import INFRARED_SIZE, REGION_SIZE, SIZE, Frame
 from train.simulate.sound import RATE_HZ

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from encoders import decode_image
+from train.bags.folder import read_marks
 from train.bags.reader import read_bag
-from train.bags.storage import read_marks
 from train.simulate import cli, scene
 from train.simulate.episode import EpisodePlan, Studio
 from train.simulate.names import joint_noun, noun, place_of_site

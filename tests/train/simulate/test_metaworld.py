@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from encoders.decode import decode_audio
+from train.bags.folder import read_marks
 from train.bags.reader import BagMessage, read_bag
-from train.bags.storage import read_marks
 from train.phrasings import Phrasings
 from train.simulate import cli
 from train.simulate.bag import TYPES
