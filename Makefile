@@ -1,7 +1,7 @@
 # `make demo` and `make test` include the set-up; `make help` lists all targets.
 BIN := .venv/bin
 
-.PHONY: help setup robot sim demo test test-unit test-ros test-slow coverage audit lint format clean
+.PHONY: help setup robot sim demo test test-unit test-others test-ros test-slow coverage audit lint format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ #/' | column -t -s '#'
@@ -30,11 +30,15 @@ format: setup  ## format with ruff
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: sim lint  ## all tests except slow ones
-	$(BIN)/python -m pytest -m 'not slow'
+# Tests with nodes wait much of their time; lint and the other tests run meanwhile.
+test: sim  ## lint and all tests except slow ones, in two parts; each is shown when it ends
+	@$(MAKE) --no-print-directory -j2 --output-sync=target --keep-going test-ros lint test-others
 
 test-unit: setup  ## tests without ROS nodes, simulator or long runs
 	$(BIN)/python -m pytest -m 'not ros and not sim and not slow'
+
+test-others: setup  ## tests without ROS nodes, except slow ones
+	$(BIN)/python -m pytest -m 'not ros and not slow'
 
 test-ros: setup  ## tests that start ROS nodes, except slow ones
 	$(BIN)/python -m pytest -m 'ros and not slow'

@@ -23,8 +23,9 @@ from benchmarks.environment import write_result
 from encoders import Binder, load_predicates
 from encoders.shipped import shipped
 from encoders.vision.choices import PRECISIONS
+from train.bags.folder import bag_files
 from train.bags.reader import BagReport
-from train.bags.storage import RawMessage, bag_files, read_raw
+from train.bags.storage import RawMessage, read_raw
 from train.score.cli import default_threads
 from train.score.embed import BagSource
 from train.score.score import outputs_for, score_bag

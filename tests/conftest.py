@@ -7,6 +7,7 @@ import re
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from tests.domains import own_domain
 with contextlib.suppress(ImportError):
     # PyTorch loads it late. Its LLVM must come before that of the simulator's renderer, in one
     # process the other order crashes; outside of tests the two never share a process.
-    import triton  # noqa: F401
+    import_module('triton')
 
 # How long an example takes says more of what else the machine does than of the code.
 settings.register_profile('any machine', deadline=None)

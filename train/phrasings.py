@@ -16,6 +16,17 @@ from train.validated import STRICT, read_record
 FACT = re.compile(r'^\s*(?P<relation>[\w ]+?)\s*\((?P<arguments>[^()]*)\)\s*$')
 SLOTS = ('x', 'y')
 SOMETHING = ('holding', 'lifted', 'contact')
+# Pronouns take no article, nor an adjective before them.
+PRONOUN = '(?:some|any|every)(?:thing|one|body)|nothing|nobody'
+ARTICLE = re.compile(rf'\b(?:the|an?) (?=(?:{PRONOUN})\b)', re.I)
+QUALIFIED = re.compile(rf'\b(?:the|an?) \w+ (?:{PRONOUN})\b', re.I)
+
+
+class WordingError(KeyError, ValueError):
+    """No wording fits a predicate; the text names both."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +129,10 @@ class Phrasings:
 
     def knows(self, predicate: str) -> bool:
         """Whether there are sentences for this predicate."""
-        return self._relation_key(Fact.parse(predicate)) is not None
+        try:
+            return bool(self.sentences(predicate).positive)
+        except ValueError:
+            return False
 
     def sentences(self, predicate: str, *, synonyms: int = 0) -> Sentences:
         """Sentences for and against one predicate.
@@ -128,18 +142,25 @@ class Phrasings:
             synonyms: How many other names of each argument to use besides its own.
 
         Raises:
-            KeyError: No relation of this file fits.
+            ValueError: The predicate is of no known form, or no relation of this file fits it
+                (`WordingError`).
         """
         fact = Fact.parse(predicate)
         key = self._relation_key(fact)
         if key is None:
-            raise KeyError(f'no phrasings for {predicate!r}')
+            known = ', '.join(sorted(self.relations))
+            raise WordingError(
+                f'no phrasings for {predicate!r}, expected RELATION(ARGUMENT) with one of {known}'
+            )
         first = fact.arguments[0] if fact.arguments else ''
         wording = self.relations[key].for_argument(first)
         fillings = self._fillings(fact, synonyms)
-        return Sentences(
-            _fill_all(wording.positive, fillings), _fill_all(wording.negative, fillings)
-        )
+        try:
+            return Sentences(
+                _fill_all(wording.positive, fillings), _fill_all(wording.negative, fillings)
+            )
+        except KeyError:
+            raise WordingError(f'{predicate!r} has too few arguments for {key!r}') from None
 
     def named(self, name: str) -> tuple[str, ...]:
         """What a thing of that name is called, one text per pattern."""
@@ -153,7 +174,8 @@ class Phrasings:
 
     def _fillings(self, fact: Fact, synonyms: int) -> list[dict[str, str]]:
         names = [
-            (argument, *self.objects.get(argument, ())[:synonyms]) for argument in fact.arguments
+            (_noun(argument), *self.objects.get(argument, ())[:synonyms])
+            for argument in fact.arguments
         ]
         own = {slot: options[0] for slot, options in zip(SLOTS, names, strict=False)}
         fillings = [own]
@@ -162,13 +184,19 @@ class Phrasings:
         return fillings
 
 
+def _noun(argument: str) -> str:
+    """The noun phrase of an argument: programs write `the_top_drawer`, and patterns an article."""
+    return re.sub(r'^(?:the|an?) ', '', argument.replace('_', ' ').strip(), flags=re.I)
+
+
 def _fill_all(patterns: tuple[str, ...], fillings: list[dict[str, str]]) -> tuple[str, ...]:
-    sentences = [pattern.format_map(filling) for filling in fillings for pattern in patterns]
-    return tuple(dict.fromkeys(_grammar(sentence) for sentence in sentences))
+    filled = [pattern.format_map(filling) for filling in fillings for pattern in patterns]
+    sentences = [sentence for sentence in filled if not QUALIFIED.search(sentence)]
+    return tuple(dict.fromkeys(_grammar(sentence) for sentence in sentences or filled))
 
 
 def _grammar(sentence: str) -> str:
-    return re.sub(r'\b([Aa]) (?=[aeio])', r'\1n ', sentence)
+    return re.sub(r'\b([Aa]) (?=[aeio])', r'\1n ', ARTICLE.sub('', sentence))
 
 
 def relation_of(predicate: str) -> str:

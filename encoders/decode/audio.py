@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.decode.audio_files import read_wav, refuse_encoded
 from encoders.decode.errors import DecodeError
-from encoders.decode.mp3 import is_mp3
 from encoders.decode.raw_bytes import bytes_of
 
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
@@ -53,10 +53,14 @@ class AudioOptions:
 
 @dataclass(frozen=True, slots=True)
 class DecodedAudio:
-    """`wave`: int16 or float32 `[channels, samples]`; `rate_hz`: samples per second."""
+    """`wave`: int16 or float32 `[channels, samples]`; `rate_hz`: samples per second.
+
+    `repaired` names what the message got wrong and was read in spite of; empty for nothing.
+    """
 
     wave: NDArray[Any]
     rate_hz: int
+    repaired: str = ''
 
 
 def decode_audio(
@@ -74,11 +78,11 @@ def decode_audio(
 
     Raises:
         DecodeError: The message has another shape, its length does not fit its channels, its rate
-            is impossible, or its samples are not finite.
+            is impossible, its samples are not finite, or it holds an encoded file.
     """
     if hasattr(message, 'samples') and hasattr(message, 'sample_rate_hz'):
         wave = np.asarray(message.samples, np.int16)
-        return _split(wave, int(message.channels), int(message.sample_rate_hz))
+        return _read(wave, int(message.channels), int(message.sample_rate_hz))
     info = None
     while hasattr(message, 'audio'):  # AudioStamped and AudioDataStamped wrap what they carry
         info, message = getattr(message, 'info', info), message.audio
@@ -88,10 +92,29 @@ def decode_audio(
         rate_hz = int(getattr(info, 'rate', 0) or getattr(info, 'sample_rate', 0) or rate_hz)
         channels = int(getattr(info, 'channels', 0) or channels)
     if any(hasattr(message, name) for name in DTYPES):
-        return _split(_typed(message, int(getattr(info, 'format', 0))), channels, rate_hz)
+        return _read(_typed(message, int(getattr(info, 'format', 0))), channels, rate_hz)
     if hasattr(message, 'data'):
-        return _split(_bytes(message.data, sample_format), channels, rate_hz)
+        return _read(bytes_of(message.data), channels, rate_hz, sample_format=sample_format)
     raise DecodeError(f'{type(message).__name__} is no known sound message', fault='encoding')
+
+
+def _read(
+    samples: NDArray[Any], channels: int, rate_hz: int, *, sample_format: str = ''
+) -> DecodedAudio:
+    """Samples as they came; their bytes may be those of a file, and then it says what they are.
+
+    `sample_format` is that of bytes, empty where the samples have their type.
+    """
+    if samples.dtype.itemsize <= 2:  # a file fills bytes, or shorts where it is taken for samples
+        raw = samples.tobytes()
+        file = read_wav(raw)
+        if file is not None:
+            found = _split(_as_wave(file.samples), file.channels, file.rate_hz)
+            line = f'a WAV file instead of samples; read at its {file.rate_hz} Hz'
+            return DecodedAudio(found.wave, found.rate_hz, line)
+        refuse_encoded(raw)
+    wave = _as_samples(samples, sample_format) if sample_format else samples
+    return _split(_as_wave(wave), channels, rate_hz)
 
 
 def _typed(data: Any, number: int) -> NDArray[Any]:
@@ -101,24 +124,18 @@ def _typed(data: Any, number: int) -> NDArray[Any]:
         values = getattr(data, name, None)
         if values is not None and len(values):
             values = bytes_of(values) if name == 'uint8_data' else values
-            return _as_wave(np.asarray(values, DTYPES[name]))
+            return np.asarray(values, DTYPES[name])
     raise DecodeError('the sound message holds no samples', fault='size')
 
 
-def _bytes(data: Any, sample_format: str) -> NDArray[Any]:
-    raw = bytes_of(data).tobytes()
+def _as_samples(data: NDArray[np.uint8], sample_format: str) -> NDArray[Any]:
     dtype = np.dtype(SAMPLE_FORMATS[sample_format])
-    if is_mp3(raw):
+    if len(data) % dtype.itemsize:
         raise DecodeError(
-            'the sound is mp3, expected wave: start its publisher with format:=wave',
-            fault='encoding',
-        )
-    if len(raw) % dtype.itemsize:
-        raise DecodeError(
-            f'{len(raw)} bytes are not a whole number of {8 * dtype.itemsize}-bit samples',
+            f'{len(data)} bytes are not a whole number of {8 * dtype.itemsize}-bit samples',
             fault='size',
         )
-    return _as_wave(np.frombuffer(raw, dtype))
+    return np.frombuffer(data.tobytes(), dtype)
 
 
 def _as_wave(samples: NDArray[Any]) -> NDArray[Any]:

@@ -9,7 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.decode.encodings import TO_RGB
 from encoders.decode.errors import DecodeError
+from encoders.decode.repair import to_bytes
 from encoders.decode.rvl import decode_rvl
 from encoders.modalities import MODALITIES
 
@@ -25,13 +27,16 @@ PNG_CHUNK = 12  # bytes: length, type and checksum around a chunk's data
 JPEG_SIZES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})  # start of frame markers
 
 
-def decode_compressed(data: NDArray[np.uint8], description: str, *, modality: str) -> Array:
+def decode_compressed(
+    data: NDArray[np.uint8], description: str, *, modality: str, notes: list[str] | None = None
+) -> Array:
     """An array from the bytes of a CompressedImage.
 
     Args:
         data: uint8 `[n]`.
         description: Its field `format`.
         modality: Of pictures.
+        notes: Get a line for everything that was wrong and could be repaired.
 
     Returns:
         Colour (`image`, `touch`): uint8 `[H, W, 3]` RGB.
@@ -41,17 +46,18 @@ def decode_compressed(data: NDArray[np.uint8], description: str, *, modality: st
     Raises:
         DecodeError: The bytes are no such picture.
     """
+    notes = [] if notes is None else notes
     if 'compressedDepth' in description:
         if modality != 'depth':
             raise DecodeError(
                 f'format {description!r} is a depth image, no {modality}; expected jpeg or png',
                 fault='encoding',
             )
-        return _depth(data, description)
+        return _depth(data, description, notes)
     is_colour = MODALITIES[modality].pixels == 'colour'
-    array = _picture(data, COLOUR if is_colour else cv2.IMREAD_UNCHANGED, description)
     if is_colour:
-        return array if COLOUR_IS_RGB else cv2.cvtColor(array, cv2.COLOR_BGR2RGB)
+        return _colour(data, description, notes)
+    array = _picture(data, cv2.IMREAD_UNCHANGED, description)
     pixels = MODALITIES[modality].pixels
     if pixels == 'infrared' and array.ndim == 3 and _is_grey(array):
         array = np.ascontiguousarray(array[..., 0])
@@ -64,6 +70,20 @@ def decode_compressed(data: NDArray[np.uint8], description: str, *, modality: st
             fault='encoding',
         )
     return array
+
+
+def _colour(data: NDArray[np.uint8], description: str, notes: list[str]) -> Array:
+    pattern = description.split(';')[0].strip()
+    if pattern.startswith('bayer_') and pattern in TO_RGB:
+        # Its publisher compressed the mosaic as it was, unless it made colours of it before.
+        mosaic = _picture(data, cv2.IMREAD_UNCHANGED, description)
+        if mosaic.ndim == 2:
+            notes.append(f'a mosaic {pattern} compressed as grey; debayered')
+            array = cv2.cvtColor(mosaic, TO_RGB[pattern])
+            return to_bytes(array, notes) if array.dtype == np.uint16 else array
+    array = _picture(data, COLOUR | cv2.IMREAD_ANYDEPTH, description)
+    array = to_bytes(array, notes) if array.dtype == np.uint16 else array
+    return array if COLOUR_IS_RGB else cv2.cvtColor(array, cv2.COLOR_BGR2RGB)
 
 
 def _is_grey(array: Array) -> bool:
@@ -132,20 +152,31 @@ def _declared_size(head: bytes, description: str, *, count: int) -> tuple[int, i
     raise DecodeError(f'format {description!r}: {count} bytes are neither jpeg nor png')
 
 
-def _depth(data: NDArray[np.uint8], description: str) -> Array:
-    if len(data) <= DEPTH_HEADER:
+def _depth(data: NDArray[np.uint8], description: str, notes: list[str]) -> Array:
+    bare = data[: len(PNG_MAGIC)].tobytes() == PNG_MAGIC
+    is_inverse = description.startswith('32FC1')
+    if bare and is_inverse:
+        raise DecodeError(
+            f'format {description!r}: the {DEPTH_HEADER} bytes before the PNG are missing, which '
+            f'hold the scale; publish with compressed_depth_image_transport',
+            fault='encoding',
+        )
+    if bare:
+        notes.append(f'the {DEPTH_HEADER} bytes before the PNG are missing; read without them')
+    elif len(data) <= DEPTH_HEADER:
         raise DecodeError(f'format {description!r}: {len(data)} bytes are too few', fault='size')
-    if 'rvl' in description.lower():
-        array: Array = decode_rvl(data[DEPTH_HEADER:].tobytes(), max_pixels=MAX_PIXELS)
+    content = data if bare else data[DEPTH_HEADER:]
+    if 'rvl' in description.lower() and not bare:
+        array: Array = decode_rvl(content.tobytes(), max_pixels=MAX_PIXELS)
     else:
-        array = _picture(data[DEPTH_HEADER:], cv2.IMREAD_UNCHANGED, description)
+        array = _picture(content, cv2.IMREAD_UNCHANGED, description)
     if array.ndim != 2 or array.dtype != np.uint16:
         raise DecodeError(
             f'format {description!r} holds {array.dtype} {list(array.shape)}, '
             f'expected one channel of uint16',
             fault='encoding',
         )
-    if not description.startswith('32FC1'):
+    if not is_inverse:
         return array
     # Inverse depth: z = a / (value - b).
     _, quant_a, quant_b = struct.unpack('<iff', data[:DEPTH_HEADER].tobytes())

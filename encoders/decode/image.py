@@ -15,6 +15,7 @@ from encoders.decode.errors import DecodeError
 from encoders.decode.infrared import as_infrared
 from encoders.decode.options import ImageOptions
 from encoders.decode.raw_bytes import bytes_of
+from encoders.decode.repair import byte_order, depth_unit, row_step, to_bytes
 from encoders.modalities import MODALITIES
 
 Array = NDArray[Any]
@@ -24,10 +25,14 @@ HINTED = ('depth', 'mono16')
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """An array as `preprocess` takes it, and the encoding it came in."""
+    """An array as `preprocess` takes it, and the encoding it came in.
+
+    `repaired` names what the message got wrong and was read in spite of; empty for nothing.
+    """
 
     array: Array
     encoding: str
+    repaired: str = ''
 
 
 def decode_image(message: Any, *, modality: str, options: ImageOptions = PLAIN) -> DecodedImage:
@@ -47,21 +52,24 @@ def decode_image(message: Any, *, modality: str, options: ImageOptions = PLAIN) 
     Raises:
         DecodeError: The encoding is unknown or of another modality, or the bytes do not fit.
     """
+    notes: list[str] = []
     if hasattr(message, 'encoding'):
-        array, encoding = _raw(message, modality, options), str(message.encoding)
+        array, encoding = _raw(message, modality, options, notes), str(message.encoding)
     elif hasattr(message, 'format'):
         encoding = str(message.format)
         data = bytes_of(message.data)
-        array = decode_compressed(data, encoding, modality=modality)
+        array = decode_compressed(data, encoding, modality=modality, notes=notes)
     else:
         kind = type(message).__name__
         raise DecodeError(f'{kind} is neither an Image nor a CompressedImage', fault='encoding')
     if MODALITIES[modality].pixels == 'infrared':
         array = as_infrared(array, options)
-    return DecodedImage(array, encoding)
+    if modality == 'depth':
+        array = depth_unit(array, notes)
+    return DecodedImage(array, encoding, '; '.join(notes))
 
 
-def _raw(message: Any, modality: str, options: ImageOptions) -> Array:
+def _raw(message: Any, modality: str, options: ImageOptions, notes: list[str]) -> Array:
     encoding = str(message.encoding)
     pixels = MODALITIES[modality].pixels
     accepted = ACCEPTED[pixels]
@@ -73,7 +81,7 @@ def _raw(message: Any, modality: str, options: ImageOptions) -> Array:
             f'encoding {encoding!r} is no {modality}, expected {", ".join(accepted)}{hint}',
             fault='encoding',
         )
-    array = _pixels(message, encoding)
+    array = _pixels(message, encoding, notes)
     if pixels != 'colour':
         return array
     if encoding in TO_RGB:
@@ -82,10 +90,10 @@ def _raw(message: Any, modality: str, options: ImageOptions) -> Array:
         except cv2.error as error:
             size = f'{message.width}x{message.height}'
             raise DecodeError(f'{encoding} image of {size}: {error.err}', fault='size') from error
-    return (array >> 8).astype(np.uint8) if array.dtype == np.uint16 else array
+    return to_bytes(array, notes) if array.dtype == np.uint16 else array
 
 
-def _pixels(message: Any, encoding: str) -> Array:
+def _pixels(message: Any, encoding: str, notes: list[str]) -> Array:
     """`[H, W]` or `[H, W, channels]` in the machine's byte order; planar ones with all rows."""
     kind, channels = RAW_ENCODINGS[encoding]
     dtype = np.dtype(kind).newbyteorder('>' if message.is_bigendian else '<')
@@ -99,6 +107,7 @@ def _pixels(message: Any, encoding: str) -> Array:
         )
     row = width * channels * dtype.itemsize
     rows = height + (height + 1) // 2 if encoding in PLANAR else height
+    step = row_step(step, row=row, rows=rows, count=len(data), notes=notes)
     # The last row may come without its padding.
     if step < row or len(data) < step * (rows - 1) + row:
         raise DecodeError(
@@ -111,4 +120,5 @@ def _pixels(message: Any, encoding: str) -> Array:
     strides = (step, inner, dtype.itemsize) if channels > 1 else (step, inner)
     view: Array = np.ndarray(shape, dtype, buffer=data, strides=strides)
     array = np.ascontiguousarray(view)
-    return array.astype(dtype.newbyteorder('='), copy=False)
+    native = array.astype(dtype.newbyteorder('='), copy=False)
+    return byte_order(native, flag=int(message.is_bigendian), notes=notes)

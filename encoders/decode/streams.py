@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from encoders.decode.audio import AudioOptions, decode_audio
+from encoders.decode.audio_files import EncodedSoundError
 from encoders.decode.audio_window import WINDOW_S, AudioWindow
 from encoders.decode.audio_window import Window as Sound
 from encoders.decode.errors import DecodeError
@@ -32,6 +33,9 @@ PARTS = 32
 # Chunks wait to be decoded while nothing is encoded; those so much older than the newest one, in
 # addition to the window, are dropped.
 SPARE_S = 1.0
+# The middle of an encoded file looks like samples; what follows its beginning without such a pause
+# is more of it.
+ENCODED_PAUSE_NS = 2_000_000_000
 PLAIN_IMAGES, PLAIN_SOUND = ImageOptions(), AudioOptions()
 
 
@@ -132,7 +136,7 @@ class ImageStream:
     def window(self, cut: Cut, *, frames: int = 1, known: Container[int] = ()) -> Window:
         """See `Stream`."""
         decoded = decode_image(cut.content, modality=self.modality, options=self.options)
-        return Window(decoded.array, cut.stamp_ns, cut.stamp_ns)
+        return Window(decoded.array, cut.stamp_ns, cut.stamp_ns, fault=_repaired(decoded.repaired))
 
     def forget(self) -> None:
         """See `Stream`; an image does not depend on earlier ones."""
@@ -168,9 +172,9 @@ class ClipStream:
 
     def window(self, cut: Cut, *, frames: int = 1, known: Container[int] = ()) -> Window:
         """See `Stream`; `raw` is a `Clip`."""
-        stamps_ns = [picture.stamp_ns for picture in cut.content]
-        chosen = [cut.content[index] for index in evenly(stamps_ns, frames)]
+        chosen = self.chosen(cut, frames=frames)
         pictures: dict[int, NDArray[Any]] = {}
+        repaired = ''
         for picture in chosen:
             if picture.stamp_ns not in known and picture.stamp_ns not in pictures:
                 try:
@@ -181,8 +185,15 @@ class ClipStream:
                     self._discard(picture)  # it would spoil the following clips as well
                     raise
                 pictures[picture.stamp_ns] = decoded.array
+                repaired = decoded.repaired
         stamps = tuple(picture.stamp_ns for picture in chosen)
-        return Window(Clip(stamps, pictures), stamps[0], cut.stamp_ns)
+        clip = Clip(stamps, pictures)
+        return Window(clip, stamps[0], cut.stamp_ns, fault=_repaired(repaired))
+
+    def chosen(self, cut: Cut, *, frames: int) -> list[Picture]:
+        """The messages of a clip's frames, in order, not decoded; one may occur several times."""
+        stamps_ns = [picture.stamp_ns for picture in cut.content]
+        return [cut.content[index] for index in evenly(stamps_ns, frames)]
 
     def forget(self) -> None:
         """See `Stream`."""
@@ -214,6 +225,8 @@ class AudioStream:
         self._window = AudioWindow(length_s)
         self._kept_ns = round((length_s + SPARE_S) * 1e9)
         self._pending: deque[_Chunk] = deque()
+        self._encoded_ns = -ENCODED_PAUSE_NS
+        self._repaired = ''
         # Numbers of chunks: of the newest, of the last one to be decoded, and of the newest one
         # before time jumped.
         self._count = self._decoded = self._forgotten = 0
@@ -238,6 +251,7 @@ class AudioStream:
         if not chunks:
             raise _out_of_order()
         before, fault = self._window.restarts, None
+        self._repaired = ''
         for chunk in chunks[:-1]:
             try:
                 self._join(chunk)
@@ -246,6 +260,7 @@ class AudioStream:
         sound = self._join(chunks[-1])
         if fault is None and self._window.restarts > before:
             fault = ('gap', f'{self._window.why}; the window begins again')
+        fault = fault or _repaired(self._repaired)
         return _sound_window(sound, fault)
 
     def until(self, end_ns: int, *, length_s: float | None = None) -> Window | None:
@@ -278,12 +293,21 @@ class AudioStream:
 
     def _join(self, chunk: _Chunk) -> Sound:
         before, self._decoded = self._decoded, chunk.number
-        decoded = decode_audio(
-            chunk.message,
-            rate_hz=self.options.rate_hz,
-            channels=self.options.channels,
-            sample_format=self.options.sample_format,
-        )
+        try:
+            decoded = decode_audio(
+                chunk.message,
+                rate_hz=self.options.rate_hz,
+                channels=self.options.channels,
+                sample_format=self.options.sample_format,
+            )
+        except EncodedSoundError:
+            self._encoded_ns = chunk.stamp_ns
+            raise
+        since_ns = chunk.stamp_ns - self._encoded_ns
+        if 0 <= since_ns < ENCODED_PAUSE_NS and not decoded.repaired:
+            self._encoded_ns = chunk.stamp_ns
+            raise EncodedSoundError('an encoded file, in its middle')
+        self._repaired = decoded.repaired
         # Without a stamp, a chunk ends when it arrives.
         length_ns = round(decoded.wave.shape[1] * 1e9 / decoded.rate_hz)
         start_ns = chunk.stamp_ns if chunk.stamped else chunk.stamp_ns - length_ns
@@ -299,6 +323,10 @@ class AudioStream:
 
 def _out_of_order() -> DecodeError:
     return DecodeError('was decoded before, or its stream began again', fault='order')
+
+
+def _repaired(line: str) -> tuple[str, str] | None:
+    return ('repaired', line) if line else None
 
 
 def _sound_window(sound: Sound, fault: tuple[str, str] | None) -> Window:

@@ -138,7 +138,9 @@ class Calibration:
             return None
         with safe_open(path, 'numpy') as stored:
             described = json.loads(stored.metadata()['calibration'])
-            arrays = {key: stored.get_tensor(key).astype(np.float32) for key in stored.keys()}  # noqa: SIM118
+            arrays = {
+                key: stored.get_tensor(key).astype(np.float32) for key in sorted(stored.keys())
+            }
         return cls(
             space=described['space'],
             names=tuple(described['names']),

@@ -113,7 +113,7 @@ def read_tensors(folder: Path) -> tuple[Manifest, dict[str, dict[str, Tensor]], 
     stored = _intact(folder)
     with _opened(stored.weights) as file:
         vision = _vision(file, stored, stored.manifest.modalities)
-        words = [key for key in file.keys() if key.startswith(f'{TEXT}/')]  # noqa: SIM118
+        words = [key for key in sorted(file.keys()) if key.startswith(f'{TEXT}/')]
         text = {key.removeprefix(f'{TEXT}/'): file.get_tensor(key) for key in words}
     return stored.manifest, vision, text
 
@@ -234,7 +234,7 @@ def _vision(file: Any, stored: Stored, modalities: Iterable[str]) -> dict[str, d
     shapes = {name: vision_shapes(spec.vision) for name, spec in specs.items()}
     places = {m: {name: stored.place(m, name) for name in names} for m, names in shapes.items()}
     known = {place for named in places.values() for place in named.values()}
-    for name in file.keys():  # noqa: SIM118
+    for name in sorted(file.keys()):
         if name not in known and not name.startswith(f'{TEXT}/'):
             raise ModelSetError(f'{stored.weights}: unexpected tensor {name}')
     return {m: _take(file, stored.weights, shapes[m], places[m]) for m in modalities}

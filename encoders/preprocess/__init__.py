@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders.decode.content import content_objection
 from encoders.decode.options import ImageOptions
 from encoders.decode.temperature import Objection
 from encoders.modalities import MODALITIES
@@ -83,6 +84,7 @@ _ENTRIES: dict[tuple[str, str], _Entry] = {
         for name, (config, function) in languagebind.MODALITIES.items()
     },
 }
+_MODALITIES = {entry.config: modality for (_, modality), entry in _ENTRIES.items()}
 _FOUND = {entry.config: (family, entry) for (family, _), entry in _ENTRIES.items()}
 
 
@@ -121,7 +123,8 @@ def objection(raw: Any, config: Config, options: ImageOptions = PLAIN) -> Object
         options: Options with which the sample was decoded.
     """
     judge = _FOUND[type(config)][1].objection
-    return None if judge is None else judge(raw, config, options)
+    found = None if judge is None else judge(raw, config, options)
+    return found or content_objection(_MODALITIES[type(config)], raw)
 
 
 def preprocess_picture(raw: Any, config: Config, *, device: str | torch.device = 'cpu') -> Tensor:

@@ -57,9 +57,9 @@ def messages(model: str, precision: str, repeats: int) -> list[Measurement]:
         node.create_subscription(Image, 'depth/image', take, NEWEST)
         count = repeats + WARM_UP_FRAMES
         words = ['depth/image', '--size', *map(str, DEPTH_SIZE)]
-        timing = _timing(count + 2 * RATE_HZ)
+        # A busy machine loses images, so they are sent until enough have arrived.
+        timing = _timing(START_S * RATE_HZ)
         with _process('lb_ros.bench.sender', *words, *timing) as sender:
-            # A busy machine loses images: what has come when the sender ends is what counts.
             _spin(node, lambda: len(cpu_s) > count or sender.poll() is not None)
     cpu_ms = np.diff(cpu_s[WARM_UP_FRAMES:]) * 1e3
     facts = {'rate_hz': RATE_HZ, 'width': DEPTH_SIZE[0], 'height': DEPTH_SIZE[1]}

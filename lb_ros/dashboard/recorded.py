@@ -43,8 +43,8 @@ def load_bag(
         FileNotFoundError: There is no such bag.
         ValueError: It holds nothing to encode.
     """
+    from train.bags.folder import bag_span_ns, nothing_in
     from train.bags.reader import BagReport
-    from train.bags.storage import bag_span_ns
     from train.score.arguments import DEFAULT_MAX_RATE_HZ
     from train.score.embed import BagSource, embed_bag
     from train.score.timeline import thumbnails_of
@@ -64,7 +64,7 @@ def load_bag(
     key = hashlib.sha256(f'{bag.resolve()} {binder.model} {topic_words}'.encode()).hexdigest()[:16]
     found = embed_bag(binder, source, store=cache_folder() / key, report=report, progress=tell)
     if not len(found):
-        raise ValueError('; '.join([f'{bag}: nothing to score', *report.problems]))
+        raise nothing_in(bag, 'nothing to score', report.problems)
     session.seconds(
         span[0] if span and span[0] <= found.stamp_ns.min() else int(found.stamp_ns.min())
     )

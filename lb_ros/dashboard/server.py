@@ -66,7 +66,8 @@ def fill_in_background(
         try:
             fill(session, bag)
         except (OSError, ValueError, KeyError) as error:
-            session.message = f'{bag}: {error}'
+            said = str(error)
+            session.message = said if said.startswith(str(bag)) else f'{bag}: {said}'
 
     thread = threading.Thread(target=work, name='open bag', daemon=True)
     thread.start()

@@ -49,6 +49,13 @@ def restamp(raw: bytes, offset_ns: int) -> bytes:
     return raw[:CDR_HEADER] + struct.pack(f'{order}iI', *moved) + raw[CDR_HEADER + 8 :]
 
 
+def raw_stamp_ns(raw: bytes) -> int:
+    """The header stamp of such a message, nanoseconds."""
+    order = '<' if raw[1] & 1 else '>'
+    seconds, nanoseconds = struct.unpack_from(f'{order}iI', raw, CDR_HEADER)
+    return int(seconds) * 1_000_000_000 + int(nanoseconds)
+
+
 def message_class(type_name: str) -> Any | None:
     """The class of a type such as `sensor_msgs/msg/Image`; None where it is not installed."""
     package, _, name = type_name.split('/')
@@ -137,6 +144,8 @@ def play(
                 continue
             shift_ns = pace.wait(message.log_ns)
             publisher, stamped = entry
+            if stamped and message.is_aligned:  # its sensor's clock is not that of the others
+                shift_ns += message.stamp_ns - raw_stamp_ns(message.raw)
             moves = stamped and shift_ns
             publisher.publish(restamp(message.raw, shift_ns) if moves else message.raw)
             published[message.topic] += 1

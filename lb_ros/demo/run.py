@@ -78,14 +78,18 @@ def predicates_of(bag: Path, texts: Sequence[str]) -> tuple[list[Predicate], lis
     Raises:
         DemoError: The bag holds nothing to score and there are no sentences.
         FileNotFoundError: There is no such bag.
+        BagError: Not a single message of it can be read.
     """
+    from train.bags.folder import topics_to_read
     from train.bags.reader import BagReport, read_bag
+    from train.bags.truth import facts_of
     from train.phrasings import Phrasings
 
     report = BagReport(bag)
+    topics_to_read(bag, report.problem)
     names: dict[str, None] = {}
     for message in read_bag(bag, topics=['ground_truth/predicates'], report=report):
-        names |= dict.fromkeys(message.message.predicates)
+        names |= dict.fromkeys(facts_of(message, report) or {})
     phrasings = Phrasings.load('trained')
     known = {name: phrasings.sentences(name) for name in names if phrasings.knows(name)}
     problems = [*report.problems]

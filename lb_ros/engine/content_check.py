@@ -1,4 +1,8 @@
-"""Content that decodes well and still is no evidence: wrong units, frozen or flat pictures."""
+"""Content that decodes well and still is suspicious: no pixels, frozen or flat pictures.
+
+What makes a sample no evidence at all is judged where live nodes and offline programs share it, in
+`encoders.decode.temperature` and `encoders.decode.content`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,6 @@ from numpy.typing import NDArray
 
 from encoders.modalities import MODALITIES
 
-MIN_MEDIAN_M, MAX_MEDIAN_M = 0.03, 150.0
 FROZEN_AFTER = 10  # identical pictures in a row; a thermal camera's shutter hides fewer
 SATURATED_SHARE = 0.5
 CLIPPING_SHARE = 0.01
@@ -63,18 +66,7 @@ def _depth_findings(raw: NDArray[Any]) -> list[Finding]:
         valid &= np.isfinite(raw)
     if not valid.any():
         return [Finding('no_pixel', 'all pixels are 0, NaN or infinite', usable=False)]
-    some, alive = raw[::SAMPLE_STEP, ::SAMPLE_STEP], valid[::SAMPLE_STEP, ::SAMPLE_STEP]
-    if not alive.any():
-        some, alive = raw, valid
-    metres = float(np.median(some[alive])) * (1e-3 if raw.dtype == np.uint16 else 1.0)
-    if MIN_MEDIAN_M <= metres <= MAX_MEDIAN_M:
-        return []
-    kind = (
-        '16UC1 must be millimetres, are these metres?'
-        if raw.dtype == np.uint16
-        else '32FC1 must be metres, are these millimetres?'
-    )
-    return [Finding('unit', f'the unit is suspicious: the median depth is {metres:.4g} m; {kind}')]
+    return []
 
 
 def _infrared_findings(raw: NDArray[Any]) -> list[Finding]:

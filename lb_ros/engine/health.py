@@ -27,6 +27,9 @@ FAULTS: dict[str, str] = {
     'no_pixel': 'no valid pixel',
     'unit': 'depth in the wrong unit',
     'temperature': 'the picture shows no temperatures',
+    'mosaic': 'a Bayer mosaic without its pattern',
+    'range': 'a black picture',
+    'repaired': 'the message contradicts itself and is read as it must be meant',
     'flat': 'the same value everywhere',
     'saturated': 'most pixels at the end of the scale',
     'frozen': 'the same picture again and again',
@@ -44,9 +47,10 @@ FAULTS: dict[str, str] = {
 HOLD_S = 5.0  # a fault shows this long after it was last seen
 WINDOW = 100  # messages that rates are counted over
 REPAIRED = frozenset({'no_stamp', 'backwards', 'flat', 'saturated', 'frozen', 'clipping', 'gap',
-                      'unit', 'qos', 'type', 'slow', 'temperature'})  # fmt: skip
+                      'unit', 'qos', 'type', 'slow', 'temperature', 'mosaic', 'range',
+                      'repaired'})  # fmt: skip
 # What lasts as long as a camera is set up as it is: one line, and another after it was away.
-STANDING = frozenset({'temperature'})
+STANDING = frozenset({'temperature', 'unit', 'mosaic', 'range', 'repaired'})
 
 
 class Level(IntEnum):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.train.conftest import DrawnBag, random_moments
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 120.0
@@ -44,18 +47,52 @@ def test_a_sentence_follows_a_bag() -> None:
     assert max(values[:7]) < 0.5 < min(values[13:26])
 
 
-@pytest.mark.slow  # it waits for half a minute
-@pytest.mark.ros
-def test_a_program_waits_for_a_running_robot(tiny_model_set: Path, ros_domain: int) -> None:
-    pytest.importorskip('rclpy')
+def test_fine_tuning_on_bags_helps(tmp_path: Path) -> None:
+    bags = tmp_path / 'bags'
+    for index in range(3):
+        DrawnBag().write(bags / f'bag{index}', random_moments(16, seed=index), seed=index)
+    done = run('fine_tune.py', str(bags), str(tmp_path / 'out'))
+    assert done.returncode == 0, done.stderr
+    found = re.findall(r'^(.*): AUROC (\S+), fine-tuned (\S+)$', done.stdout, re.M)
+    auroc = {name: (float(before), float(after)) for name, before, after in found}
+    assert set(auroc) == {'open(top drawer)', 'hot(stove)', 'dropped(something)'}
+    before, after = auroc['open(top drawer)']  # the one that depth can see
+    assert after > before + 0.3
+
+
+@pytest.fixture
+def predicates(tiny_model_set: Path, ros_domain: int) -> Iterator[None]:
+    """A `predicates` node without sensors: nothing ever becomes true."""
     command = [sys.executable, '-m', 'lb_ros.start', 'predicates', '--ros-args']
     nodes = subprocess.Popen([*command, '-p', f'model:={tiny_model_set}'], cwd=ROOT)
-    try:
-        end_s = time.monotonic() + LIMIT_S
-        while (done := run('wait_for_predicate.py', 'the lid is on')).returncode == 2:
-            assert time.monotonic() < end_s, done.stderr
-    finally:
-        nodes.terminate()
-        nodes.wait(timeout=30)
-    # Without a sensor nothing becomes true.
+    yield
+    nodes.terminate()
+    nodes.wait(timeout=30)
+
+
+def run_when_ready(name: str, sentence: str) -> subprocess.CompletedProcess[str]:
+    """What a program prints once the node answers."""
+    done = [run(name, sentence)]
+    wait_until(
+        lambda: done[-1].returncode != 2,
+        limit_s=LIMIT_S,
+        meanwhile=lambda: done.append(run(name, sentence)),
+        shows=lambda: done[-1].stderr,
+    )
+    return done[-1]
+
+
+@pytest.mark.ros
+def test_a_tree_waits_while_no_sensor_has_evidence(predicates: None) -> None:
+    pytest.importorskip('rclpy')
+    pytest.importorskip('py_trees')
+    done = run_when_ready('behaviour_tree.py', 'the door is open')
+    assert (done.returncode, done.stdout) == (0, 'waiting\n' * 5), done.stderr
+
+
+@pytest.mark.slow  # it waits for half a minute
+@pytest.mark.ros
+def test_a_program_waits_for_a_running_robot(predicates: None) -> None:
+    pytest.importorskip('rclpy')
+    done = run_when_ready('wait_for_predicate.py', 'the lid is on')
     assert (done.returncode, done.stdout) == (1, 'the lid is on: UNKNOWN\n'), done.stderr

@@ -6,11 +6,9 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -113,11 +111,3 @@ def end(process: subprocess.Popen[str]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def until(holds: Callable[[], Any], *, limit_s: float = LIMIT_S) -> None:
-    """Poll until something holds; fails after `limit_s`."""
-    end_s = time.monotonic() + limit_s
-    while not holds():
-        assert time.monotonic() < end_s
-        time.sleep(0.01)

@@ -23,6 +23,7 @@ from encoders import State
 from lb_ros.msg import AudioChunk, Embedding, PredicateStates
 from lb_ros.ros.qos import LATCHED
 from lb_ros.ros.stamps import to_stamp
+from tests.waiting import wait_until
 
 START_S, LIMIT_S = 120.0, 20.0
 DRAIN_S, END_S = 0.5, 10.0
@@ -140,14 +141,15 @@ class Robot(Node):
     def until(
         self, holds: Callable[[], Any], send: Callable[[], None] = lambda: None, *, limit_s: float
     ) -> None:
-        end_s = time.monotonic() + limit_s
-        while not holds():
-            assert time.monotonic() < end_s, {
-                'states': self.states,
-                'diagnostics': {n: (s.level, s.message) for n, s in self.inputs.items()},
-            }
+        def meanwhile() -> None:
             send()
             self.executor_.spin_once(timeout_sec=0.05)
+
+        wait_until(holds, limit_s=limit_s, meanwhile=meanwhile, shows=self._seen)
+
+    def _seen(self) -> dict[str, Any]:
+        diagnostics = {name: (s.level, s.message) for name, s in self.inputs.items()}
+        return {'states': self.states, 'diagnostics': diagnostics}
 
     def call(
         self,

@@ -26,6 +26,8 @@ from encoders.shipped import shipped
 from lb_ros.client import LanguageClient, PredicateStatus
 from lb_ros.msg import Embedding, PredicateScores
 from lb_ros.ros.stamps import to_ns
+from tests.domains import own_domain
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.ros
 
@@ -72,7 +74,7 @@ class Camera:
         def found() -> list[Embedding]:
             return [e for e in list(self.heard) if to_ns(e.header.stamp) > stamp_ns]
 
-        until(found, 'embeddings')
+        wait_until(found)
         return found()[0]
 
     def close(self) -> None:
@@ -119,9 +121,7 @@ def model(tiny_model_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def nodes(
     model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[subprocess.Popen[str]]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('ROS_DOMAIN_ID', '101')
-        patch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    with own_domain():
         command = [sys.executable, '-m', 'lb_ros.start', 'bringup', '--ros-args']
         command += ['-p', f'model:={model}', '-p', 'modalities:=[image,depth]']
         command += ['-p', f'model_root:={tmp_path_factory.getbasetemp()}']
@@ -143,13 +143,6 @@ def camera(client: LanguageClient) -> Iterator[Camera]:
     found = Camera()
     yield found
     found.close()
-
-
-def until(holds: object, what: str) -> None:
-    limit_s = time.monotonic() + LIMIT_S
-    while not holds():  # type: ignore[operator]
-        assert time.monotonic() < limit_s, what
-        time.sleep(0.01)
 
 
 def test_waiting_ends_soon_after_the_evidence(client: LanguageClient, camera: Camera) -> None:
@@ -178,11 +171,12 @@ def test_a_dead_sensor_makes_its_predicates_unknown(
     watch = client.watch(lambda states: heard.append(states['bright']))
     camera.on = False
     assert client.wait_until('bright', state=State.UNKNOWN, timeout_s=LIMIT_S)
-    until(lambda: heard and heard[-1].state is State.UNKNOWN, 'the state')
+    wait_until(lambda: heard and heard[-1].state is State.UNKNOWN)
     status = heard[-1]
     assert 'image stale' in status.reason
     last_s = to_ns(camera.heard[-1].header.stamp) * 1e-9
-    assert MAX_AGE_MS * 1e-3 <= status.since_s - last_s < MAX_AGE_MS * 1e-3 + 0.3
+    # A busy machine may evaluate two seconds late.
+    assert MAX_AGE_MS * 1e-3 <= status.since_s - last_s < MAX_AGE_MS * 1e-3 + 2.0
     watch.close()
     camera.on = True
     assert client.wait_until('bright', state=State.FALSE, timeout_s=LIMIT_S)
@@ -200,9 +194,9 @@ def test_a_new_model_under_load_never_mixes_spaces(
         client.load_model('nonsense')
     with pytest.raises(RuntimeError, match='model_root'):
         client.load_model('/etc')
-    until(lambda: camera.scores[-1].language_space == second, 'the other space')
+    wait_until(lambda: camera.scores[-1].language_space == second)
     assert client.load_model(str(model)) == first
-    until(lambda: camera.scores[-1].language_space == first, 'the first space')
+    wait_until(lambda: camera.scores[-1].language_space == first)
     assert client.wait_until('bright', state=State.FALSE, timeout_s=LIMIT_S)
     # Every score names the space of evidence that was made in it, never before its model was.
     made = {to_ns(e.header.stamp): e.language_space for e in camera.heard}
@@ -217,7 +211,7 @@ def test_a_thousand_predicates_are_added_without_missing_a_frame(
     client: LanguageClient, camera: Camera
 ) -> None:
     client.set([bright()])
-    until(lambda: camera.heard, 'embeddings')
+    wait_until(lambda: camera.heard)
     camera.heard.clear()
     sent = camera.sent
     many = [
@@ -229,14 +223,14 @@ def test_a_thousand_predicates_are_added_without_missing_a_frame(
     sent = camera.sent - sent
     assert client.wait_until('bright', state=State.FALSE, timeout_s=LIMIT_S)
     # Embeddings travel as best effort; all but those still on their way must be there.
-    until(lambda: len(camera.heard) >= sent - 1, f'{len(camera.heard)} of {sent} frames')
+    wait_until(lambda: len(camera.heard) >= sent - 1)
     assert len(client.remove(*(p.name for p in many))) == 1
 
 
 def test_the_shipped_bag_plays_and_its_sentences_are_answered(client: LanguageClient) -> None:
     player = [sys.executable, '-m', 'lb_ros.demo.bag_player', str(shipped('lb_ros/data/demo_bag'))]
     process = subprocess.Popen(
-        [*player, '--rate', '4', '--wait', '3'], stdout=subprocess.PIPE, text=True
+        [*player, '--rate', '10', '--wait', '3'], stdout=subprocess.PIPE, text=True
     )
     answered: set[str] = set()
     try:

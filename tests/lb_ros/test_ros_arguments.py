@@ -52,7 +52,7 @@ def file_for(tmp_path: Path, text: str) -> Path:
         (('--ros-args', '--', 'depth'), "unknown argument 'depth'"),
     ],
 )
-def test_a_wrong_argument_is_named_with_what_is_meant(words: tuple[str, ...], says: str) -> None:
+def test_a_wrong_argument_is_named_with_the_nearest_one(words: tuple[str, ...], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         refuse_others(read_arguments('bringup', words).others)
 
@@ -91,7 +91,7 @@ def test_a_value_gets_the_type_of_its_parameter(rule: str, typed: str) -> None:
     assert given('--ros-args', '-p', rule)[2] == typed
 
 
-def test_a_file_is_typed_for_our_nodes_alone(tmp_path: Path) -> None:
+def test_a_file_is_typed_only_for_own_nodes(tmp_path: Path) -> None:
     text = """# mine
 /**:
   ros__parameters: {model: 123E5, max_rate_hz: 5, threads: 2}
@@ -158,7 +158,7 @@ def test_a_file_that_ros_cannot_use_is_named(
         ),
     ],
 )
-def test_a_section_that_no_node_reads_is_doubted(
+def test_a_section_that_no_node_reads_is_reported(
     tmp_path: Path, text: str, namespace: str, says: list[str]
 ) -> None:
     words = ['--params-file', str(file_for(tmp_path, text)), '-r', f'__ns:={namespace}']
@@ -173,7 +173,7 @@ def test_a_renamed_node_has_its_own_section(tmp_path: Path) -> None:
     assert (arguments.full_names, doubts(arguments)) == (('/eye',), [])
 
 
-def test_a_plain_word_is_read_as_a_string() -> None:
+def test_a_value_without_quotes_is_a_string() -> None:
     assert typed_value('infrared_kind', 'thermal') == 'thermal'
 
 

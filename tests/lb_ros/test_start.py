@@ -56,14 +56,14 @@ def test_a_signal_during_the_imports_is_quiet(signum: signal.Signals) -> None:
     assert (process.returncode, errors) == (0, '')
 
 
-def test_the_last_words_arrive_and_nothing_is_waited_for() -> None:
+def test_the_last_line_arrives_and_exit_does_not_wait() -> None:
     done = subprocess.run(
         [sys.executable, '-c', ENDING], capture_output=True, text=True, timeout=LIMIT_S, cwd=ROOT
     )
     assert (done.returncode, done.stdout) == (1, 'counters of bringup\n')
 
 
-def test_a_reader_that_has_gone_does_not_hold_the_end_up() -> None:
+def test_a_closed_pipe_does_not_delay_the_end() -> None:
     process = subprocess.Popen(
         [sys.executable, '-c', ENDING],
         stdout=subprocess.PIPE,
@@ -80,7 +80,9 @@ def test_a_reader_that_has_gone_does_not_hold_the_end_up() -> None:
 
 
 @pytest.mark.parametrize(('prefix', 'stops'), [((), True), (('nohup',), False)])
-def test_a_hangup_stops_what_nohup_does_not_protect(prefix: tuple[str, ...], stops: bool) -> None:
+def test_a_hangup_stops_a_process_unless_nohup_protects_it(
+    prefix: tuple[str, ...], stops: bool
+) -> None:
     asked = 'import signal, lb_ros.start as s; print(signal.SIGHUP in s.STOP_SIGNALS)'
     done = subprocess.run(
         [*prefix, sys.executable, '-c', asked],
@@ -114,7 +116,7 @@ def test_a_node_ends_with_its_reader_where_it_is_asked_to(words: str, ends: bool
             process.kill()
 
 
-def test_a_reader_of_the_command_that_has_gone_ends_it_without_a_traceback() -> None:
+def test_a_closed_pipe_ends_a_command_without_a_traceback() -> None:
     script = (
         'import sys, lb_ros.cli.commands as cli\n'
         "cli._run = lambda words: print('a line\\n' * 100_000, flush=True)\n"
@@ -147,6 +149,6 @@ def test_up_passes_every_parameter_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [('bringup', [*words, '-p', 'model:=lb-mini'])]
 
 
-def test_up_refuses_what_is_no_parameter(capsys: pytest.CaptureFixture[str]) -> None:
+def test_up_refuses_unknown_parameters(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(['up', 'depth']) == 2
     assert "'depth': expected PARAMETER:=VALUE" in capsys.readouterr().err

@@ -63,7 +63,7 @@ def test_a_variable_comes_before_the_recorded_environment(tmp_path: Path) -> Non
     assert run(program, LB_ROS_VENV=str(folder)).stdout.startswith('in the environment')
 
 
-def test_a_program_stays_where_it_has_everything(tmp_path: Path) -> None:
+def test_a_program_with_all_packages_does_not_change_its_interpreter(tmp_path: Path) -> None:
     for venv in (sys.prefix, str(tmp_path / 'nowhere')):
         done = run(BUILT.format(venv=venv, distro='') + ENTER)
         assert (done.returncode, done.stdout) == (0, 'stayed\n'), done.stderr

@@ -59,7 +59,7 @@ def test_one_process_is_the_default() -> None:
     assert process.parameters == {'use_sim_time': False, 'autostart': True}
 
 
-def test_apart_there_is_a_process_for_each() -> None:
+def test_without_composition_each_node_has_a_process() -> None:
     apart = plan({'composed': 'false'})
     standard = [f'{MODALITIES[name].sensor}_encoder' for name in STANDARD]
     assert [p.executable for p in apart] == [*standard, 'predicates']
@@ -89,7 +89,7 @@ def test_presets_name_topics_and_lists_replace_them() -> None:
         assert all(re.fullmatch(r'[a-z]\w*(/\w+)*', topic) for topic in topics.values())
 
 
-def test_what_counts_mean_follows_the_preset_and_the_arguments() -> None:
+def test_infrared_settings_follow_the_preset_and_the_arguments() -> None:
     settings = {name for name in REPLACING if not name.endswith('_inputs')}
     assert not set(plan({'infrared': 'boson'})[0].parameters) & settings
     optris = plan({'infrared': 'optris'})[0].parameters

@@ -73,7 +73,7 @@ def test_every_locked_requirement_is_exact() -> None:
                 assert re.match(r'[\w.\-\[\]]+==[\w.+!]+', line), f'{path.name}: {line}'
 
 
-def test_what_the_project_needs_is_locked() -> None:
+def test_every_requirement_is_locked() -> None:
     project = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
     locked = (ROOT / 'requirements' / 'base.txt').read_text()
     for requirement in project['dependencies']:
@@ -144,7 +144,7 @@ def test_package_xml_names_what_the_programs_of_a_robot_import() -> None:
     assert needed | interfaces_used() | TOOLS == declared()
 
 
-def test_what_rosdep_does_not_know_is_locked_for_robots() -> None:
+def test_packages_unknown_to_rosdep_are_locked_for_robots() -> None:
     locked = (ROOT / 'requirements' / 'robot.txt').read_text()
     for name in FROM_PIP.values():
         assert re.search(rf'^{name}==', locked, re.M), name

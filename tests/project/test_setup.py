@@ -29,7 +29,7 @@ PROGRAMS = {
         ('snake', (), 'no snake found'),
     ],
 )
-def test_what_is_missing_is_named(
+def test_missing_tools_are_named(
     tmp_path: Path, python: str, present: tuple[str, ...], says: str
 ) -> None:
     programs = tmp_path / 'bin'
@@ -86,7 +86,7 @@ def source(folder: Path, distro: str, client_library: str = '') -> dict[str, str
     return {'ROS_DISTRO': distro, 'PYTHONPATH': prefix, 'AMENT_PREFIX_PATH': prefix}
 
 
-def test_a_distribution_that_it_does_not_run_with_is_named(tmp_path: Path) -> None:
+def test_an_unsupported_distribution_is_named(tmp_path: Path) -> None:
     done = set_up(tmp_path, **source(tmp_path, 'humble'))
     assert done.returncode == 1
     assert done.stderr.startswith('setup: ROS 2 humble is sourced; lb_ros runs with these: jazzy')
@@ -133,7 +133,7 @@ def test_a_sourced_distribution_without_a_client_library_is_named(tmp_path: Path
         (('cuda',), {'ROS_DISTRO': 'jazzy'}, 'no Python here imports rclpy of ROS 2 jazzy'),
     ],
 )
-def test_the_set_up_of_a_robot_names_what_is_missing(
+def test_the_set_up_of_a_robot_names_missing_tools(
     tmp_path: Path, words: tuple[str, ...], variables: dict[str, str], says: str
 ) -> None:
     done = subprocess.run(

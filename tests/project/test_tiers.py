@@ -9,12 +9,12 @@ import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
 NEEDS = {
-    'sim': r'^import train\.simulate\b',
+    'sim': r'^(from|import) train\.simulate\b',
 }
 
 
 @pytest.mark.parametrize('marker', NEEDS)
-def test_what_a_file_needs_is_its_marker(marker: str) -> None:
+def test_test_modules_have_the_markers_of_their_imports(marker: str) -> None:
     files = {path: path.read_text() for path in TESTS.rglob('test_*.py')}
     needing = {path for path, text in files.items() if re.search(NEEDS[marker], text, re.M)}
     assert needing

@@ -63,8 +63,9 @@ class DrawnBag:
         storage: StoragePlugin = StoragePlugin.MCAP,
         thermal: Callable[[NDArray[np.uint16]], NDArray[Any]] = lambda counts: counts,
         also_raw: bool = False,
+        step_s: float = STEP_S,
     ) -> Path:
-        """One bag with a moment every half second; topics in `skip` are left out.
+        """One bag with a moment every `step_s`; topics in `skip` are left out.
 
         Args:
             path: New folder.
@@ -75,6 +76,7 @@ class DrawnBag:
             storage: Format.
             thermal: Makes of the counts what the camera sends.
             also_raw: Record the camera raw as well, on a topic that is listed last.
+            step_s: Time between two moments, and length of a chunk of sound.
         """
         rng = np.random.default_rng(seed)
         writer = Writer(path, version=9, storage_plugin=storage)
@@ -89,8 +91,9 @@ class DrawnBag:
                 if topic not in skip
             }
             for index, truth in enumerate(moments, start=1):
-                stamp_ns = START_NS + round(index * STEP_S * 1e9)
-                for topic, message in self._messages(stamp_ns, truth, rng, thermal).items():
+                stamp_ns = START_NS + round(index * step_s * 1e9)
+                drawn = self._messages(stamp_ns, truth, rng, thermal, step_s)
+                for topic, message in drawn.items():
                     if topic in links:
                         raw = self._types.serialize_cdr(message, message.__msgtype__)
                         writer.write(links[topic], stamp_ns, raw)
@@ -102,12 +105,13 @@ class DrawnBag:
         truth: Mapping[str, bool],
         rng: np.random.Generator,
         thermal: Callable[[NDArray[np.uint16]], NDArray[Any]],
+        step_s: float,
     ) -> dict[str, Any]:
         rgb, depth_mm, infrared = draw(truth, rng)
         jpeg = cv2.imencode('.jpg', cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1].ravel()
-        sound = noise(truth, rng)
+        sound = noise(truth, rng, length_s=step_s)
         new, header = self._new, self._header
-        begin_ns = stamp_ns - round(STEP_S * 1e9)
+        begin_ns = stamp_ns - round(step_s * 1e9)
         return {
             '/camera/image/compressed': new(
                 'sensor_msgs/msg/CompressedImage',
@@ -169,11 +173,14 @@ def draw(
     return rgb, depth_mm, infrared
 
 
-def noise(truth: Mapping[str, bool], rng: np.random.Generator) -> NDArray[np.int16]:
-    """The sound of the half second before one moment."""
-    wave = rng.normal(0, 20, round(STEP_S * RATE_HZ))
+def noise(
+    truth: Mapping[str, bool], rng: np.random.Generator, *, length_s: float = STEP_S
+) -> NDArray[np.int16]:
+    """The sound before one moment."""
+    wave = rng.normal(0, 20, round(length_s * RATE_HZ))
     if truth.get('dropped(something)'):
-        wave[-round(0.2 * RATE_HZ) :] += rng.normal(0, 6000, round(0.2 * RATE_HZ))
+        burst = wave[-round(0.2 * RATE_HZ) :]
+        burst += rng.normal(0, 6000, len(burst))
     return wave.clip(-32_767, 32_767).astype(np.int16)
 
 

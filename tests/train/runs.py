@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.waiting import wait_until
 from train.cli import main
-from train.training.checkpoint import LOG
+from train.training import loop
+from train.training.checkpoint import CHECKPOINT, LOG
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
@@ -29,3 +32,27 @@ def losses(out: Path) -> list[float]:
     records = [json.loads(line) for line in (out / LOG).read_text().splitlines()]
     assert [r['step'] for r in records] == list(range(1, len(records) + 1))
     return [r['loss'] for r in records]
+
+
+def break_off(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path, after: int) -> None:
+    """Start a training in this process and interrupt it after some steps."""
+    step = loop.training_step
+
+    def stop(given: Any) -> Any:
+        if given.step == after:
+            raise KeyboardInterrupt
+        return step(given)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop, 'training_step', stop)
+        run(patch, *arguments)
+
+
+def wait_for_checkpoint(process: subprocess.Popen[Any], out: Path) -> None:
+    """Until a training run in another process has written its first checkpoint."""
+
+    def written() -> bool:
+        assert process.poll() is None, process.stdout and process.stdout.read()
+        return (out / CHECKPOINT).exists()
+
+    wait_until(written, limit_s=180.0)

@@ -51,7 +51,7 @@ def names(folder: Path) -> list[str]:
     return sorted(file.name for file in folder.iterdir())
 
 
-def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path, start: Start) -> None:
+def test_files_of_a_killed_writer_are_removed_by_the_next(tmp_path: Path, start: Start) -> None:
     path = tmp_path / 'weights[1].pt'  # no pattern may be made of it
     write_atomically(path, b'before')
     killed = start(path)
@@ -64,7 +64,7 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path, start:
     assert path.read_bytes() == b'after'
 
 
-def test_what_another_writer_is_at_is_left_alone(tmp_path: Path, start: Start) -> None:
+def test_files_of_a_running_writer_are_left_alone(tmp_path: Path, start: Start) -> None:
     path = tmp_path / 'checkpoint.pt'
     other = start(path)
     write_atomically(path, b'of this one')
@@ -84,7 +84,7 @@ def test_files_of_other_names_are_left_alone(tmp_path: Path) -> None:
     assert names(tmp_path) == sorted([*strangers, 'a.pt'])
 
 
-def test_an_error_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / 'a.pt'
     write_atomically(path, b'before')
     with pytest.raises(ZeroDivisionError), atomic_file(path) as file:

@@ -70,7 +70,7 @@ def test_kinds_add_wordings_only_for_their_things() -> None:
 
 
 @pytest.mark.parametrize('text', ['open', 'open(', 'open(a) or b', '(a)'])
-def test_what_is_not_a_predicate_is_named(text: str) -> None:
+def test_text_that_is_no_predicate_is_named(text: str) -> None:
     with pytest.raises(ValueError, match='relation'):
         Fact.parse(text)
 

@@ -15,10 +15,11 @@ from encoders.decode import DecodeError
 from encoders.decode.streams import AudioStream, stream_of
 from encoders.modalities import MODALITIES
 from encoders.preprocess import Config, objection, stored_form, to_stored, window_s
+from train.bags.folder import BagError, topics_to_read
 from train.bags.reader import BagMessage, BagReport, read_bag
 from train.bags.samples import REGION_SIZE, UNKNOWN, Array, Samples, renumbered
-from train.bags.storage import bag_topics
 from train.bags.topics import REGION_TOPIC, TOPICS, TRUTH_TOPIC
+from train.bags.truth import facts_of
 
 MAX_OFFSET_S = 0.1
 MIN_SOUND_S = 0.025  # a spectrum needs as much
@@ -26,22 +27,27 @@ Extracted = tuple[Samples, list[str]]
 
 
 def extract_bag(bag: Path, configs: Mapping[str, Config]) -> Extracted:
-    """The samples of one bag, none where it holds no ground truth, and its problems."""
+    """The samples of one bag and its problems; none of a bag without truth or that is no bag."""
     report = BagReport(bag)
     sensors = {name: _sensor(name, config) for name, config in configs.items()}
     truths: list[tuple[int, dict[str, bool]]] = []
     region_messages: list[tuple[int, Any]] = []
-    topics = _sensor_topics(bag, configs)
-    for message in read_bag(bag, report=report):
-        if message.topic == TRUTH_TOPIC:
-            values = zip(message.message.predicates, message.message.values, strict=True)
-            truths.append((message.stamp_ns, {str(k): bool(v) for k, v in values}))
-        elif message.topic == REGION_TOPIC:
-            region_messages.append((message.stamp_ns, message.message))
-        elif message.topic in topics:
-            sensors[topics[message.topic]].take(message, report)
-    if not truths:
-        report.problem(f'{bag}: topic {TRUTH_TOPIC} is not in this bag; the bag is skipped')
+    try:
+        topics = _sensor_topics(bag, configs, report)
+        for message in read_bag(bag, report=report):
+            if message.topic == TRUTH_TOPIC:
+                facts = facts_of(message, report)
+                if facts is not None:
+                    truths.append((message.stamp_ns, facts))
+            elif message.topic == REGION_TOPIC:
+                region_messages.append((message.stamp_ns, message.message))
+            elif message.topic in topics:
+                sensors[topics[message.topic]].take(message, report)
+        if not truths:
+            raise BagError(f'{bag}: topic {TRUTH_TOPIC} is not in this bag')
+    except (BagError, OSError) as error:
+        report.problem(f'{error}; the bag is skipped')
+        truths.clear()
     stamps = np.array([stamp for stamp, _ in truths], np.int64)
     names = sorted({name for _, values in truths for name in values})
     table = [[int(v[name]) if name in v else UNKNOWN for name in names] for _, v in truths]
@@ -64,12 +70,12 @@ def extract_bag(bag: Path, configs: Mapping[str, Config]) -> Extracted:
     return samples, report.problems
 
 
-def _sensor_topics(bag: Path, modalities: Iterable[str]) -> dict[str, str]:
+def _sensor_topics(bag: Path, modalities: Iterable[str], report: BagReport) -> dict[str, str]:
     """Topic to modality: of a sensor that was recorded in several forms, the raw one only.
 
     A recorder subscribes to every form of a picture, and a sample must not be counted twice.
     """
-    present = bag_topics(bag)
+    present = topics_to_read(bag, report.problem)
     chosen: dict[str, str] = {}
     for name in modalities:
         forms = [topic for topic in TOPICS[name] if topic in present]
@@ -95,13 +101,14 @@ class _ImageSensor:
         try:
             window = self._stream.window(cut)
         except DecodeError as error:
-            _skipped(message, error, report)
+            report.skipped(message.topic, str(error))
             return
+        if window.fault:
+            report.noted(message.topic, window.fault[1])
         objected = objection(window.raw, self._config)
         if objected is not None:
             # Neither a network nor a calibration may learn from what is no evidence at run time.
-            report.dropped[message.topic] += 1
-            report.problem_like(f'{report.path}: topic {message.topic}: {objected.line}; skipped')
+            report.skipped(message.topic, objected.line)
             return
         self._stored.append((window.stamp_ns, to_stored(window.raw, self._config)))
 
@@ -140,7 +147,7 @@ class _SoundSensor:
             try:
                 self._stream.window(cut)
             except DecodeError as error:
-                _skipped(message, error, report)
+                report.skipped(message.topic, str(error))
         for row in order:
             self._fill(stored, row, stamps)
         return stored
@@ -157,11 +164,6 @@ class _SoundSensor:
 def _sensor(modality: str, config: Config) -> _ImageSensor | _SoundSensor:
     is_sound = MODALITIES[modality].kind == 'sound'
     return _SoundSensor(config) if is_sound else _ImageSensor(modality, config)
-
-
-def _skipped(message: BagMessage, error: DecodeError, report: BagReport) -> None:
-    report.dropped[message.topic] += 1
-    report.problem(f'{report.path}: topic {message.topic}: {error}; skipped')
 
 
 def _aligned(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from train.bags.storage import read_marks
+from train.bags.folder import is_storage, read_marks
 
 EVALUATION_SUITES = ('libero_goal', 'libero_10')
 
@@ -28,11 +29,21 @@ def find_bags(paths: Iterable[Path]) -> list[Path]:
             found.append(path)
             continue
         inside = [p.parent for p in path.glob('*/metadata.yaml')]
-        inside += [p for p in path.glob('*') if p.suffix in ('.mcap', '.db3')]
+        for entry in path.iterdir():
+            is_bag = is_storage(entry) if entry.is_file() else _holds_storage(entry)
+            if is_bag and entry not in inside:
+                inside.append(entry)
         if not inside:
-            raise FileNotFoundError(f'{path}: no bag in this folder')
+            raise FileNotFoundError(f'{path}: no bag in this folder (.mcap, .db3)')
         found += sorted(inside)
     return found
+
+
+def _holds_storage(folder: Path) -> bool:
+    """Whether a folder that lost its metadata.yaml is a bag."""
+    if folder.name.startswith('.') or not os.access(folder, os.R_OK | os.X_OK):
+        return False
+    return any(is_storage(file) and file.is_file() for file in folder.iterdir())
 
 
 def refuse_evaluation_bags(bags: Sequence[Path]) -> None:

@@ -19,9 +19,9 @@ from train.atomic import atomic_file
 from train.bags.extract import Extracted, extract_bag
 from train.bags.samples import Array, Samples, joined
 
-# Of what becomes a sample; 2 leaves out infrared pictures that show no temperatures, and reads one
-# form of each topic.
-RULES = 2
+# Of what becomes a sample; 3 leaves out what is no evidence at run time, and puts all stamps of a
+# bag on one clock.
+RULES = 3
 # Applied to stored inputs when they are used; they do not change what is stored.
 NETWORK_KEYS = ('mean', 'std', 'slopes', 'fine_low_count', 'fine_high_count')
 # What is kept of a bag beside its inputs and problems.

@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
+from itertools import chain
 from pathlib import Path
 
 from rich.console import Console
@@ -23,7 +24,7 @@ from train.pairs.shards import MANIFEST, write_manifest, write_shards
 from train.pairs.sidecar import read_sidecar
 from train.pairs.views import Views, load_callable
 from train.progress import counted
-from train.validated import Template, plain, read_record, record
+from train.validated import Template, read_record, record
 
 STDERR = Console(stderr=True)
 
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     for line in report.problems:
         print(line, file=sys.stderr)
     if args.json:
-        print(json.dumps(plain(report), indent=2))
+        print(json.dumps(report.described(), indent=2))
     else:
         print('\n'.join(report.lines()))
     if not report.pairs:
@@ -54,7 +55,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _make(args: argparse.Namespace, report: PairsReport, spread: Spread | None) -> None:
     plan = _plan(args, report=report, spread=spread or map)
-    _clear(args.out)
     split = 'evaluation' if args.evaluation else 'train'
     if spread is None:
         pairs = stream_pairs(plan, report=report)
@@ -62,7 +62,11 @@ def _make(args: argparse.Namespace, report: PairsReport, spread: Spread | None) 
         pairs = spread_pairs(plan, spread, report=report)
     total = sum(len(windows) for windows in plan.windows)
     shown = counted(pairs, 'cutting windows', total=total)
-    shards = write_shards(args.out, shown, pairs_per_shard=args.pairs_per_shard)
+    first = next(shown, None)
+    if first is None:  # a set without a pair would look like a finished one
+        return
+    _clear(args.out)
+    shards = write_shards(args.out, chain([first], shown), pairs_per_shard=args.pairs_per_shard)
     write_manifest(args.out, shards, manifest_of(plan, report, split=split))
 
 

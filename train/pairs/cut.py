@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.decode import decode_image
+from encoders.decode import DecodeError, decode_image
 from encoders.decode.audio_window import WINDOW_S
-from encoders.decode.streams import AudioStream
+from encoders.decode.content import content_objection
+from encoders.decode.streams import AudioStream, ClipStream, Cut
 from encoders.modalities import MODALITIES
 from train.bags.reader import BagMessage, BagReport
-from train.pairs.options import PairOptions, PairsReport
+from train.pairs.options import WINDOWS_AT_TEXTS, PairOptions, PairsReport
 from train.pairs.plan import Window, segmented
 from train.pairs.record import Pair, encode, key_of
 
 # Sensors are this late at most; then a window is complete.
 MAX_LATENESS_NS = 5_000_000_000
+MIN_CLIP_S = 1e-3
 # Sound must fill at least this share of its window.
 MIN_SOUND = 0.5
 
@@ -31,15 +33,17 @@ class Opened:
 
     Attributes:
         index: Its number among the planned windows.
-        frames: (modality, number of the frame) to (rank of its topic, distance in ns, files).
+        images: Modality to (rank of its topic, distance in ns, files) of the best image.
+        clips: (modality, rank of its topic) to its stream, whose messages are files, and the
+            clip that ends with the newest of them.
         sound: Its sound, once the stream has gone on beyond it; None where there is not enough.
         heard: Whether `sound` is final.
     """
 
     index: int
     window: Window
-    targets: dict[str, list[int]]
-    frames: dict[tuple[str, int], tuple[int, int, dict[str, bytes]]] = field(default_factory=dict)
+    images: dict[str, tuple[int, int, dict[str, bytes]]] = field(default_factory=dict)
+    clips: dict[tuple[str, int], tuple[ClipStream, Cut]] = field(default_factory=dict)
     sound: tuple[NDArray[np.int16], int] | None = None
     heard: bool = False
 
@@ -55,9 +59,7 @@ def cut_bag(
         options: The same as for `plan_bag`.
         report: Told what was dropped.
     """
-    waiting = [
-        Opened(index, window, _targets(window, options)) for index, window in enumerate(windows)
-    ]
+    waiting = [Opened(index, window) for index, window in enumerate(windows)]
     waiting.sort(key=lambda opened: (opened.window.segment, opened.window.start_ns))
     longest_ns = max((o.window.end_ns - o.window.start_ns for o in waiting), default=0)
     sound = AudioStream(length_s=longest_ns * 1e-9 + WINDOW_S)
@@ -87,20 +89,6 @@ def cut_bag(
     yield from _finished(waiting, sound, bag, options, report, segment=current)
 
 
-def _targets(window: Window, options: PairOptions) -> dict[str, list[int]]:
-    """Moments that pictures are wanted of, by modality."""
-    found = {}
-    for name in options.modalities:
-        kind = MODALITIES[name].kind
-        if kind == 'image':
-            found[name] = [window.at_ns]
-        elif kind == 'clip':
-            count = options.clip_frames
-            moments = np.linspace(window.start_ns, window.end_ns, count, dtype=np.int64)
-            found[name] = [int(moment) for moment in moments]
-    return found
-
-
 def _take(
     message: BagMessage,
     segment: int,
@@ -115,24 +103,31 @@ def _take(
             continue
         try:
             if MODALITIES[name].kind == 'sound':
-                _take_sound(message, segment, waiting, sound)
+                repaired = _take_sound(message, segment, waiting, sound)
+                if repaired:
+                    report.message(f'topic {message.topic}: {repaired}')
             else:
                 rank = topics.index(message.topic)
-                _take_picture(name, message, rank, segment, waiting, options)
+                _take_picture(name, message, rank, segment, waiting, options, report)
         except ValueError as error:
             report.dropped[f'undecodable messages on {message.topic}'] += 1
-            report.problem(f'topic {message.topic}: {error}; skipped')
+            report.message(f'topic {message.topic}: {error}; skipped')
 
 
 def _take_sound(
     message: BagMessage, segment: int, waiting: Sequence[Opened], sound: AudioStream
-) -> None:
-    """Give the windows that end before a chunk their sound, then take the chunk."""
+) -> str:
+    """Give the windows that end before a chunk their sound, then take the chunk.
+
+    Returns:
+        What was repaired in the chunk; empty for nothing.
+    """
     for opened in waiting:
         if opened.window.segment == segment and opened.window.end_ns <= message.stamp_ns:
             _hear(opened, sound)
     cut = sound.add(message.message, stamp_ns=message.stamp_ns, stamped=message.is_stamped)
-    sound.window(cut)
+    fault = sound.window(cut).fault
+    return fault[1] if fault and fault[0] == 'repaired' else ''
 
 
 def _hear(opened: Opened, sound: AudioStream) -> None:
@@ -147,38 +142,72 @@ def _take_picture(
     segment: int,
     waiting: Sequence[Opened],
     options: PairOptions,
+    report: PairsReport,
 ) -> None:
     limit = round(options.max_offset_s * 1e9)
     is_clip = MODALITIES[name].kind == 'clip'
     files: dict[str, bytes] | None = None
+
+    def files_once() -> dict[str, bytes]:
+        nonlocal files
+        if files is None:
+            files, repaired = picture_files(name, message.message)
+            if repaired:
+                report.message(f'topic {message.topic}: {repaired}')
+        return files
+
     for opened in waiting:
         if opened.window.segment != segment or opened.window.start_ns - limit > message.stamp_ns:
             break
-        # Any picture of a window whose text holds all along will do, the middle one best.
-        reach = limit if is_clip else max(limit, opened.window.end_ns - opened.window.at_ns)
-        for number, target in enumerate(opened.targets[name]):
-            offset = abs(message.stamp_ns - target)
-            best = opened.frames.get((name, number))
-            if offset > reach or (best is not None and best[:2] <= (rank, offset)):
-                continue
-            files = files if files is not None else picture_files(name, message.message)
-            opened.frames[name, number] = (rank, offset, files)
+        window = opened.window
+        if is_clip:
+            if message.stamp_ns <= window.end_ns:
+                _extend_clip(opened, (name, rank), files_once(), message.stamp_ns, options)
+            continue
+        # Any image of a window whose text holds all along will do, the middle one best.
+        reach = max(limit, window.end_ns - window.at_ns)
+        offset = abs(message.stamp_ns - window.at_ns)
+        best = opened.images.get(name)
+        if offset <= reach and (best is None or best[:2] > (rank, offset)):
+            opened.images[name] = (rank, offset, files_once())
 
 
-def picture_files(name: str, message: Any) -> dict[str, bytes]:
-    """Files of one picture; a compressed one that fits is passed on as it is.
+def _extend_clip(
+    opened: Opened,
+    key: tuple[str, int],
+    files: dict[str, bytes],
+    stamp_ns: int,
+    options: PairOptions,
+) -> None:
+    """The clip of a window that ends with a picture, as live nodes cut it."""
+    if key in opened.clips:
+        stream = opened.clips[key][0]
+    else:
+        length_s = options.window_s
+        if options.windows_at == WINDOWS_AT_TEXTS:
+            length_s = max((opened.window.end_ns - opened.window.start_ns) * 1e-9, MIN_CLIP_S)
+        stream = ClipStream(key[0], length_s)
+    opened.clips[key] = (stream, stream.add(files, stamp_ns=stamp_ns))
+
+
+def picture_files(name: str, message: Any) -> tuple[dict[str, bytes], str]:
+    """Files of one picture, and what was repaired; a compressed one that fits stays as it is.
 
     Raises:
-        DecodeError: It cannot be decoded.
+        DecodeError: It cannot be decoded, or shows nothing that could be learned.
     """
     source = 'image' if MODALITIES[name].kind == 'clip' else name
     decoded = decode_image(message, modality=source)
-    if source == 'image' and hasattr(message, 'format'):
+    objected = content_objection(source, decoded.array)
+    if objected is not None:
+        raise DecodeError(objected.line, fault=objected.fault)
+    is_mosaic = str(getattr(message, 'format', '')).startswith('bayer')
+    if source == 'image' and hasattr(message, 'format') and not (decoded.repaired or is_mosaic):
         data = bytes(message.data)
         suffix = 'png' if data.startswith(b'\x89PNG') else 'jpg'
         if data.startswith((b'\x89PNG', b'\xff\xd8')) and decoded.array.dtype == np.uint8:
-            return {f'{source}.{suffix}': data}
-    return encode(source, decoded.array)
+            return {f'{source}.{suffix}': data}, ''
+    return encode(source, decoded.array), decoded.repaired
 
 
 def _finished(
@@ -218,7 +247,7 @@ def _pair(
             _hear(opened, sound)
             own = {} if opened.sound is None else encode(name, opened.sound)
         else:
-            own = _frames(name, opened)
+            own = _pictures(name, opened, options)
         if not own:
             report.dropped[f'windows without {name}'] += 1
         files |= own
@@ -237,18 +266,28 @@ def _pair(
     )
 
 
-def _frames(name: str, opened: Opened) -> dict[str, bytes]:
-    count = len(opened.targets[name])
-    frames = [opened.frames.get((name, number)) for number in range(count)]
-    if any(frame is None for frame in frames):
-        return {}
+def _pictures(name: str, opened: Opened, options: PairOptions) -> dict[str, bytes]:
+    """Files of a window's image or clip; empty where it has none."""
     if MODALITIES[name].kind != 'clip':
-        assert frames[0] is not None
-        return frames[0][2]
+        return opened.images[name][2] if name in opened.images else {}
+    ranks = sorted(rank for modality, rank in opened.clips if modality == name)
+    clips = (_clip_files(name, opened, opened.clips[name, rank], options) for rank in ranks)
+    return next(filter(None, clips), {})
+
+
+def _clip_files(
+    name: str, opened: Opened, clip: tuple[ClipStream, Cut], options: PairOptions
+) -> dict[str, bytes]:
+    """Files of a clip; empty where pictures are missing anywhere in its window."""
+    stream, cut = clip
+    count, window = options.clip_frames, opened.window
+    stamps_ns = np.array([picture.stamp_ns for picture in cut.content])
+    even_ns = np.linspace(window.start_ns, window.end_ns, count, dtype=np.int64)
+    if np.abs(stamps_ns[:, None] - even_ns).min(axis=0).max() > options.max_offset_s * 1e9:
+        return {}
     named: dict[str, bytes] = {}
-    for number, frame in enumerate(frames):
-        assert frame is not None
-        ((old, data),) = frame[2].items()
+    for number, picture in enumerate(stream.chosen(cut, frames=count)):
+        ((old, data),) = picture.message.items()
         named[f'{name}.{number}.{old.split(".")[-1]}'] = data
     return named
 

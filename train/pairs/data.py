@@ -122,6 +122,9 @@ def open_pair_data(
         refuse_evaluation_bags(bags)
     report = PairsReport()
     streamed = StreamedPairs(plan_pairs(bags, options, report=report), report)
+    if not len(streamed):
+        causes = [*report.problems, *(f'{why}: {n}' for why, n in report.dropped.items())]
+        raise ValueError(f'no pair could be made: {"; ".join(causes) or "nothing is said"}')
     identity = {
         'bags': [bag.name for bag in streamed.plan.bags],
         'pairs': len(streamed),

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from train.bags.folder import BagError
 from train.cluster import Spread
 from train.pairs.balance import balanced
 from train.pairs.cut import cut_bag
@@ -20,7 +21,8 @@ from train.pairs.views import Views, with_views
 from train.validated import plain
 
 HELD_BAGS = 4
-Planned = tuple[list[Window], PairsReport]
+# Of one bag: its windows, the sidecar rows that lie within it, and what was dropped.
+Planned = tuple[list[Window], set[SidecarRow], PairsReport]
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,13 @@ def plan_pairs(
     _report_unknown_bags(bags, sidecar, report)
     found: list[tuple[Path, list[Window]]] = []
     plan = partial(_windows_of, options=options, sidecar=tuple(sidecar))
-    for bag, (windows, own) in zip(bags, progress(spread(plan, bags)), strict=True):
+    matched: set[SidecarRow] = set()
+    for bag, (windows, rows, own) in zip(bags, progress(spread(plan, bags)), strict=True):
         report.add(own)
+        matched |= rows
         if windows:
             found.append((bag, windows))
+    _report_outside(bags, sidecar, matched, report)
     entries: Mapping[str, int] = {}
     if max_per_entry is not None:
         flat = [window for _, windows in found for window in windows]
@@ -94,14 +99,16 @@ def _windows_of(bag: Path, *, options: PairOptions, sidecar: Sequence[SidecarRow
     report = PairsReport()
     rows = [row for row in sidecar if row.bag in ('', bag.name, bag.stem)]
     windows: list[Window] = []
+    matched: set[SidecarRow] = set()
+    why = 'nothing is said in it'
     try:
-        windows = plan_bag(bag, options, sidecar=rows, report=report)
+        windows, matched = plan_bag(bag, options, sidecar=rows, report=report)
     except (OSError, ValueError) as error:
-        report.problem(f'{bag}: {error}; the bag is skipped')
+        why = str(error).removeprefix(f'{bag}: ')
     if not windows:
         report.bags_skipped += 1
-        report.problem(f'{bag}: nothing is said in it; the bag is skipped')
-    return windows, report
+        report.problem(f'{bag}: {why}; the bag is skipped')
+    return windows, matched, report
 
 
 def _report_unknown_bags(
@@ -112,6 +119,25 @@ def _report_unknown_bags(
         count = sum(row.bag == name for row in sidecar)
         report.dropped['sidecar sentences of other bags'] += count
         report.problem(f'sidecar: no bag is named {name!r}; its {count} sentences are left out')
+
+
+def _report_outside(
+    bags: Sequence[Path],
+    sidecar: Sequence[SidecarRow],
+    matched: set[SidecarRow],
+    report: PairsReport,
+) -> None:
+    """Count the rows that lie in none of the bags they may be about, and name the first."""
+    known = {name for bag in bags for name in (bag.name, bag.stem)}
+    outside = [r for r in sidecar if r not in matched and (not r.bag or r.bag in known)]
+    if outside:
+        first = outside[0]
+        report.dropped['sidecar sentences outside the recording'] += len(outside)
+        report.problem(
+            f'sidecar: {len(outside)} sentences lie outside of every recording, first '
+            f'{first.where or repr(first.text)}: {first.start_s:.12g} to {first.end_s:.12g} s; '
+            f'times are seconds since the start of the bag, or since 1970 in UTC'
+        )
 
 
 def _only(
@@ -139,7 +165,7 @@ def pairs_of_bag(plan: PairPlan, number: int, *, report: PairsReport) -> Iterato
             count += 1
             _count(whole, report)
             yield whole
-    except OSError as error:
+    except (BagError, OSError) as error:
         report.problem(f'{bag}: {error}; the rest of the bag is lost')
     report.bags_used += count > 0
     report.bags_skipped += count == 0
@@ -234,6 +260,6 @@ def manifest_of(plan: PairPlan, report: PairsReport, **more: Any) -> dict[str, A
         'generated': dict(sorted(report.generated.items())),
         'options': plain(plan.options),
         'entries': dict(sorted(plan.entries.items())),
-        'report': plain(report),
+        'report': report.described(),
         **more,
     }

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import field, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from encoders.modalities import MODALITIES
+from train.bags.problems import Problems
 from train.bags.topics import TOPICS, TRUTH_TOPIC
 from train.validated import STRICT, ModalityName
 
@@ -124,7 +125,7 @@ class PairsReport:
         generated: Of these, those that were predicted from another sensor.
         texts: Sentences of pairs, by source.
         dropped: What was left out, by reason.
-        problems: One line each, naming what and where.
+        notes: What `problems` are made of.
     """
 
     bags_used: int = 0
@@ -137,19 +138,32 @@ class PairsReport:
     generated: Counter[str] = field(default_factory=Counter)
     texts: Counter[str] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
-    problems: list[str] = field(default_factory=list)
+    notes: Problems = field(default_factory=Problems)
+
+    @property
+    def problems(self) -> list[str]:
+        """One line each, naming what and where; a flood of messages is one line with a count."""
+        return list(self.notes)
 
     def problem(self, line: str) -> None:
         """Note a problem once."""
-        if line not in self.problems:
-            self.problems.append(line)
+        self.notes.add(line)
+
+    def message(self, line: str) -> None:
+        """Note what is wrong with a message, whatever the numbers in it; a flood is one line."""
+        self.notes.add_message(line)
 
     def add(self, other: PairsReport) -> None:
         """Count what another one counted, as of other bags."""
-        for name in (f.name for f in fields(self) if f.name != 'problems'):
+        for name in (f.name for f in fields(self) if f.name != 'notes'):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for line in other.problems:
-            self.problem(line)
+        self.notes.extend(other.notes)
+
+    def described(self) -> dict[str, Any]:
+        """As JSON takes it."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != 'notes'}
+        counted = {k: dict(v) if isinstance(v, Counter) else v for k, v in values.items()}
+        return {**counted, 'problems': self.problems}
 
     def lines(self) -> list[str]:
         """For people."""

@@ -9,7 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from train.bags.clocks import DAY_NS
+from train.bags.folder import topics_to_read
 from train.bags.reader import BagMessage, BagReport, read_bag
+from train.bags.truth import facts_of
 from train.pairs.options import WINDOWS_AT_TEXTS, PairOptions, PairsReport
 from train.pairs.record import Text
 from train.pairs.sidecar import SidecarRow
@@ -20,6 +23,7 @@ MAX_BACK_NS = 1_000_000_000
 MAX_STEP_NS = 5_000_000_000
 # Stamps further than this from the time of recording belong to another clock, e.g. a simulator's.
 OTHER_CLOCK_NS = 60_000_000_000
+MAX_SPAN_NS = 30 * DAY_NS  # of windows cut at even times
 TEXT_FIELDS = ('data', 'text', 'caption', 'label', 'description', 'msg')
 
 
@@ -87,7 +91,8 @@ def segmented(
         before = previous.get(message.topic)
         if before is not None:
             moved, recorded = message.stamp_ns - before[0], message.log_ns - before[1]
-            if moved < -MAX_BACK_NS or abs(moved - recorded) > MAX_STEP_NS:
+            is_set = abs(moved) > DAY_NS  # of the recorder's clock as well
+            if moved < -MAX_BACK_NS or abs(moved - recorded) > MAX_STEP_NS or is_set:
                 segment += 1
                 previous.clear()
                 report.problem(
@@ -104,41 +109,51 @@ def plan_bag(
     *,
     sidecar: Sequence[SidecarRow] = (),
     report: PairsReport,
-) -> list[Window]:
+) -> tuple[list[Window], set[SidecarRow]]:
     """Windows of a bag with sentences, in order of time within each segment.
+
+    Also returns the rows of the sidecar that lie within the recording.
 
     Args:
         bag: rosbag2 folder or storage file.
         options: How to cut.
         sidecar: Rows about this bag (or about every bag).
         report: Told what was dropped.
+
+    Raises:
+        BagError: Not a single message of the bag can be read.
     """
     read = BagReport(bag)
     segments = _segments(bag, options, read)
+    if not segments:
+        topics_to_read(bag, read.problem)
     for line in read.problems:
         report.problem(line)
     report.jumps += max(0, len(segments) - 1)
     for topic, count in read.dropped.items():
         report.dropped[f'undecodable messages on {topic}'] += count
     phrasings = Phrasings.load(options.phrasings)
-    begin_ns = segments[0].first_ns if segments else 0
+    rows = _ranged(sidecar, segments)
     windows = []
     for number, segment in enumerate(segments):
-        spans = [*_spans(segment, options), *_sidecar_spans(sidecar, begin_ns)]
+        spans = [
+            *_spans(segment, options),
+            *(Span(*found, Text(row.text, row.kind)) for row, found in rows),
+        ]
         for start, end, at in _ranges(segment, spans, options):
             clipped = max(start, segment.first_ns)
             report.windows += 1
             report.clipped += clipped > start
             facts = _facts_at(segment, at, options)
-            said = [s.text for s in spans if s.start_ns <= at <= s.end_ns]
+            held = [s.text for s in spans if s.start_ns <= at <= s.end_ns]
             draw = random.Random(f'{options.seed}:{bag.name}:{number}:{at}')
-            texts = _limited(said, fact_texts(facts, phrasings, options, draw, report), options)
+            texts = _limited(held, fact_texts(facts, phrasings, options, draw, report), options)
             if texts:
                 windows.append(Window(number, min(clipped, end), end, at, texts, facts))
             else:
                 report.dropped['windows without a sentence'] += 1
-    _count_unused(windows, segments, sidecar, begin_ns, report)
-    return windows
+    _count_unused(windows, segments, rows, report)
+    return windows, {row for row, span in rows if _is_inside(span, segments)}
 
 
 def _segments(bag: Path, options: PairOptions, read: BagReport) -> list[Segment]:
@@ -146,7 +161,7 @@ def _segments(bag: Path, options: PairOptions, read: BagReport) -> list[Segment]
     sources = options.text_topics()
     for number, message in segmented(bag, options, read):
         stamp = message.stamp_ns
-        stamped = stamp != message.log_ns
+        stamped = stamp != message.log_ns or message.is_aligned
         if number == len(segments):
             segments.append(Segment(stamp, stamp))
         segment = segments[number]
@@ -160,18 +175,15 @@ def _segments(bag: Path, options: PairOptions, read: BagReport) -> list[Segment]
         if message.topic == options.windows_at:
             segment.marks.append(stamp if stamped else stamp + (segment.other_clock_ns or 0))
         if message.topic == options.truth_topic:
-            segment.truths.append((stamp, _facts_of(message.message)))
+            facts = facts_of(message, read)
+            if facts is not None:
+                segment.truths.append((stamp, facts))
         elif message.topic in sources:
             table = segment.texts if stamped else segment.unstamped
             table.setdefault(message.topic, []).append((stamp, _text_of(message.message)))
     for segment in segments:
         segment.truths.sort(key=lambda event: event[0])
     return segments
-
-
-def _facts_of(message: Any) -> dict[str, bool]:
-    pairs = zip(message.predicates, message.values, strict=False)
-    return {str(name): bool(value) for name, value in pairs}
 
 
 def _text_of(message: Any) -> str:
@@ -196,8 +208,18 @@ def _spans(segment: Segment, options: PairOptions) -> list[Span]:
     return spans
 
 
-def _sidecar_spans(rows: Sequence[SidecarRow], begin_ns: int) -> list[Span]:
-    return [Span(*row.range_ns(begin_ns), Text(row.text, row.kind)) for row in rows]
+def _ranged(
+    rows: Sequence[SidecarRow], segments: Sequence[Segment]
+) -> list[tuple[SidecarRow, tuple[int, int]]]:
+    """Rows with their (start, end) on the clock of the bag."""
+    if not segments:
+        return []
+    begin_ns, end_ns = segments[0].first_ns, max(segment.last_ns for segment in segments)
+    return [(row, row.range_ns(begin_ns, end_ns)) for row in rows]
+
+
+def _is_inside(span: tuple[int, int], segments: Sequence[Segment]) -> bool:
+    return any(span[0] <= s.last_ns and span[1] >= s.first_ns for s in segments)
 
 
 def _ranges(
@@ -218,6 +240,12 @@ def _ranges(
         ends = sorted(stamp for stamp, _ in segment.truths)
     else:
         step = round((options.every_s or 1.0) * 1e9)
+        span_ns = segment.last_ns - segment.first_ns
+        if span_ns > MAX_SPAN_NS:
+            raise ValueError(
+                f'its stamps span {span_ns / DAY_NS:,.0f} days; give --clock log to go by the '
+                f'times of recording'
+            )
         ends = list(range(segment.first_ns + step, segment.last_ns + 1, step))
     for end in dict.fromkeys(ends):
         yield end - length, end, end
@@ -278,21 +306,10 @@ def _limited(
 def _count_unused(
     windows: Sequence[Window],
     segments: Sequence[Segment],
-    sidecar: Sequence[SidecarRow],
-    begin_ns: int,
+    rows: Sequence[tuple[SidecarRow, tuple[int, int]]],
     report: PairsReport,
 ) -> None:
-    if not segments:
-        return
     used = {text.text for window in windows for text in window.texts}
-    inside = [
-        row
-        for row, (start, end) in ((row, row.range_ns(begin_ns)) for row in sidecar)
-        if any(start <= s.last_ns and end >= s.first_ns for s in segments)
-    ]
-    unused = sum(row.text not in used for row in inside)
+    unused = sum(_is_inside(span, segments) and row.text not in used for row, span in rows)
     if unused:
         report.dropped['sidecar sentences in no window'] += unused
-    outside = sum(bool(row.bag) for row in sidecar) - sum(bool(row.bag) for row in inside)
-    if outside:
-        report.dropped['sidecar sentences outside the recording'] += outside

@@ -16,8 +16,9 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from encoders import State
 from train.atomic import atomic_file
+from train.bags.folder import bag_files, bag_topics
 from train.bags.reader import OWN_MESSAGES
-from train.bags.storage import RawMessage, bag_files, bag_topics, read_raw
+from train.bags.storage import RawMessage, read_raw
 from train.score.track import Scored
 
 SCORES_TOPIC, STATES_TOPIC = 'predicates/scores', 'predicates/state'

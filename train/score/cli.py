@@ -25,16 +25,18 @@ from rich.progress import (
 
 from encoders import SENSED, Binder, Predicate, load_predicates
 from encoders.shipped import shipped
+from train.bags.clocks import DAY_NS
 from train.bags.find import find_bags
+from train.bags.folder import BagError, bag_span_ns
 from train.bags.reader import BagReport
-from train.bags.storage import bag_span_ns
 from train.cluster import ray_cluster
 from train.score.embed import BagSource
 from train.score.lerobot_format import LerobotWriter
 from train.score.rerun_export import rerun_module
-from train.score.score import Outputs, outputs_for, score_bag
+from train.score.score import Outputs, Result, outputs_for, score_bag
 from train.score.windows import SensorTopics
 
+MAX_SPAN_NS = 30 * DAY_NS  # nobody records one bag for longer
 ERRORS = (KeyError, ModuleNotFoundError, OSError, ValueError)
 
 
@@ -49,7 +51,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class ScoredBag:
-    """What became of one bag; the record of `--json`."""
+    """What became of one bag; the record of `--json`. Of a failed one, `problems` say why."""
 
     bag: str
     scores: str
@@ -60,6 +62,7 @@ class ScoredBag:
     times_real_time: float
     precision: str
     problems: list[str]
+    failed: bool = False
 
 
 def default_threads() -> int:
@@ -86,7 +89,10 @@ def sources_of(args: argparse.Namespace, bags: Sequence[Path], binder: Binder) -
 
 
 def run(args: argparse.Namespace) -> int:
-    """Score bags; 0 done, 2 unusable input. What an interrupted run finished is kept."""
+    """Score bags; 0 done, 2 unusable input, also of one bag while the others are scored.
+
+    What an interrupted run finished is kept.
+    """
     try:
         bags = find_bags(args.bags)
         predicates = load_predicates(args.predicates or shipped('config/predicates.yaml'))
@@ -111,14 +117,15 @@ def run(args: argparse.Namespace) -> int:
         for bag in scored:
             for line in bag.problems:
                 print(f'lb-ros score: {line}', file=sys.stderr)
-            done.append(bag)
-        if dataset is not None:
+            if not bag.failed:
+                done.append(bag)
+        if dataset is not None and done:
             dataset.finish()
     except ERRORS as error:
         print(f'lb-ros score: {reason_of(error)}', file=sys.stderr)
         return 2
     _tell(done, as_json=args.json)
-    return 0
+    return 0 if len(done) == len(jobs) else 2
 
 
 def _new_dataset(args: argparse.Namespace) -> LerobotWriter | None:
@@ -139,7 +146,7 @@ def progress_bar() -> Progress:
     return Progress(
         TextColumn('{task.description}'),
         BarColumn(),
-        TextColumn('{task.completed:.0f}/{task.total:.0f} s'),
+        TextColumn('{task.fields[done]}'),
         TextColumn('{task.fields[rate]}'),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
@@ -148,18 +155,27 @@ def progress_bar() -> Progress:
 
 
 def follow(bar: Progress, source: BagSource) -> Callable[[int], None]:
-    """A function that moves a new line of the bar to a time of recording."""
+    """A function that moves a new line of the bar to a time of recording.
+
+    A bag without an index does not say how long it is, nor does one whose clock was set while it
+    was recorded: then the bar shows what is done.
+    """
     span = bag_span_ns(source.path)
+    if span is not None and span[1] - span[0] > MAX_SPAN_NS:
+        span = None
     total_s = None if span is None else max((span[1] - span[0]) * 1e-9, 1e-3)
-    task = bar.add_task(source.path.name, total=total_s, rate='')
-    began_s, first_ns = time.monotonic(), None if span is None else span[0]
+    task = bar.add_task(source.path.name, total=total_s, rate='', done='')
+    began_s, last_ns = time.monotonic(), None if span is None else span[0]
+    done_s = 0.0
 
     def tell(log_ns: int) -> None:
-        nonlocal first_ns
-        first_ns = log_ns if first_ns is None else first_ns
-        done_s = (log_ns - first_ns) * 1e-9
+        nonlocal last_ns, done_s
+        step_ns = 0 if last_ns is None else log_ns - last_ns
+        done_s += step_ns * 1e-9 if abs(step_ns) <= MAX_SPAN_NS else 0.0
+        last_ns = log_ns
         rate = done_s / max(time.monotonic() - began_s, 1e-3)
-        bar.update(task, completed=done_s, rate=f'{rate:.1f} x real time')
+        done = f'{done_s:.0f} s' if total_s is None else f'{done_s:.0f}/{total_s:.0f} s'
+        bar.update(task, completed=done_s, rate=f'{rate:.1f} x real time', done=done)
 
     return tell
 
@@ -167,8 +183,8 @@ def follow(bar: Progress, source: BagSource) -> Callable[[int], None]:
 def fill(bar: Progress) -> None:
     """Show what is done as whole: the last messages of a bag need not be of a sensor."""
     for task in bar.tasks:
-        bar.update(task.id, total=task.total or task.completed)
-        bar.update(task.id, completed=task.total or task.completed)
+        total_s = task.total or task.completed
+        bar.update(task.id, total=total_s, completed=total_s, done=f'{total_s:.0f} s')
 
 
 def _score(
@@ -180,16 +196,32 @@ def _score(
 ) -> ScoredBag:
     began_s = time.monotonic()
     report = BagReport(job.source.path)
-    result = score_bag(
-        binder,
-        job.predicates,
-        job.source,
-        out=job.out,
-        report=report,
-        dataset=dataset,
-        progress=progress,
-    )
+    try:
+        result = score_bag(
+            binder,
+            job.predicates,
+            job.source,
+            out=job.out,
+            report=report,
+            dataset=dataset,
+            progress=progress,
+        )
+    except BagError as error:
+        nothing = Result(0, 0, 0.0)
+        return _scored(job, nothing, [str(error)], took_s=0.0, binder=binder, failed=True)
     took_s = time.monotonic() - began_s
+    return _scored(job, result, report.problems, took_s=took_s, binder=binder)
+
+
+def _scored(
+    job: Job,
+    result: Result,
+    problems: list[str],
+    *,
+    took_s: float,
+    binder: Binder,
+    failed: bool = False,
+) -> ScoredBag:
     return ScoredBag(
         bag=str(job.source.path),
         scores=str(job.out.scores),
@@ -199,7 +231,8 @@ def _score(
         took_s=round(took_s, 3),
         times_real_time=round(result.seconds / max(took_s, 1e-3), 2),
         precision=binder.precision,
-        problems=report.problems,
+        problems=problems,
+        failed=failed,
     )
 
 

@@ -25,8 +25,8 @@ from train.score.windows import SensorTopics, Window, read_windows
 PART_WINDOWS = 64
 BATCH = 16
 IDENTITY = 'identity.json'
-# Of stored parts; 2 holds why a window is no evidence.
-FORMAT = 2
+# Of stored parts; 3 counts messages that could not be used.
+FORMAT = 3
 PROBE_TOLERANCE = 1e-3
 
 Progress = Callable[[int], None]
@@ -71,7 +71,7 @@ class _Prepared:
         looked_at: How many windows there were.
         unusable: Topic and what was wrong with each of the others.
         invalid_reason: Of each window, why predicates do not count it; empty where they do.
-        objections: Topic and line of each window that predicates do not count.
+        notes: Topic and line of each window that was repaired, or that predicates do not count.
     """
 
     windows: list[Window]
@@ -80,7 +80,7 @@ class _Prepared:
     looked_at: int
     unusable: list[tuple[str, str]]
     invalid_reason: list[str] = field(default_factory=list)
-    objections: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -132,13 +132,18 @@ def embed_bag(
         FileNotFoundError: There is no such bag.
     """
     _prepare_store(store, binder, source, report)
-    parts, done = _finished(store, report, progress)
+    # What is found while windows are encoded; what is found on the way there is found every time.
+    notes = BagReport(source.path)
+    parts, done = _finished(store, notes, progress)
     for vectors, prepared in _encoded(binder, source, done, report):
+        _tell(prepared, notes)
         name = f'part-{len(parts):06d}'
-        _save(store / f'{name}.npz', vectors, prepared, report)
+        _save(store / f'{name}.npz', vectors, prepared, notes)
         parts.append(store / f'{name}.npz')
         if prepared.windows:
             progress(prepared.windows[-1].log_ns)
+    report.dropped += notes.dropped
+    report.notes.extend(notes.notes)
     return _load(parts)
 
 
@@ -165,7 +170,6 @@ def _encoded(
                     at_work.append(pool.submit(work, several))
                 while at_work and (len(at_work) > workers or not several):
                     vectors, prepared = at_work.popleft().result()
-                    _tell(prepared, report)
                     yield vectors, prepared
                 if not several:
                     return
@@ -177,7 +181,7 @@ def _prepare(binder: Binder, windows: Sequence[Window]) -> _Prepared:
     prepared = _Prepared([], [], [], len(windows), [])
     for window in windows:
         try:
-            raw = window.raw()
+            raw, repaired = window.decoded()
             tensor, share = binder.preprocess_with_validity(window.modality, raw)
         except ValueError as error:
             prepared.unusable.append((window.topic, str(error)))
@@ -185,19 +189,20 @@ def _prepare(binder: Binder, windows: Sequence[Window]) -> _Prepared:
         prepared.windows.append(window)
         prepared.inputs.append(tensor)
         prepared.valid.append(share)
+        if repaired:
+            prepared.notes.append((window.topic, repaired))
         objection = binder.objection(window.modality, raw)
         prepared.invalid_reason.append('' if objection is None else objection.reason)
         if objection is not None:
-            prepared.objections.append((window.topic, objection.line))
+            prepared.notes.append((window.topic, objection.line))
     return prepared
 
 
 def _tell(prepared: _Prepared, report: BagReport) -> None:
     for topic, error in prepared.unusable:
-        report.dropped[topic] += 1
-        report.problem(f'{report.path}: topic {topic}: {error}; skipped')
-    for topic, line in prepared.objections:
-        report.problem_like(f'{report.path}: topic {topic}: {line}')
+        report.skipped(topic, error)
+    for topic, line in prepared.notes:
+        report.noted(topic, line)
 
 
 def _encode(binder: Binder, prepared: _Prepared) -> NDArray[np.float32]:
@@ -229,7 +234,7 @@ def _save(
             valid=np.array(prepared.valid, np.float32),
             invalid_reason=np.array(prepared.invalid_reason, np.str_),
             looked_at=np.array(prepared.looked_at),
-            problems=np.array(report.problems, np.str_),
+            problems=np.array(report.notes.stored(), np.str_).reshape(-1, 3),
         )
 
 
@@ -237,10 +242,11 @@ def _finished(store: Path, report: BagReport, progress: Progress) -> tuple[list[
     """Parts without a gap, and how many windows they took; their problems are told again."""
     parts: list[Path] = []
     done = 0
+    noted: list[list[str]] = []
     for path in sorted(store.glob('part-??????.npz')):
         try:
             with np.load(path) as part:
-                looked_at, problems = int(part['looked_at']), part['problems']
+                looked_at, problems = int(part['looked_at']), part['problems'].tolist()
                 reached = part['log_ns'][-1:]
         except (OSError, ValueError, KeyError, EOFError):
             break
@@ -248,10 +254,10 @@ def _finished(store: Path, report: BagReport, progress: Progress) -> tuple[list[
             break
         parts.append(path)
         done += looked_at
-        for line in problems:
-            report.problem(str(line))
+        noted = problems  # each part holds all so far
         for log_ns in reached:
             progress(int(log_ns))
+    report.notes.restore(noted)
     return parts, done
 
 

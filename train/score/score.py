@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from encoders import Binder, Predicate
+from train.bags.clocks import without_pauses_s
+from train.bags.folder import BagError, nothing_in
 from train.bags.reader import BagReport
 from train.phrasings import Phrasings
 from train.score.annotate import write_annotated
-from train.score.embed import BagSource, embed_bag
+from train.score.embed import BagSource, Embeddings, embed_bag
 from train.score.lerobot_export import add_episode
 from train.score.lerobot_format import LerobotWriter
 from train.score.picture import write_picture
@@ -105,13 +109,9 @@ def score_bag(
 
     Raises:
         FileNotFoundError: There is no such bag.
-        ValueError: It holds nothing to encode.
+        BagError: It holds nothing to encode; then nothing is written.
     """
-    out.scores.parent.mkdir(parents=True, exist_ok=True)
-    embeddings = embed_bag(binder, source, store=out.store, report=report, progress=progress)
-    if not len(embeddings):
-        said = ''.join(f'\n  {line}' for line in report.problems)
-        raise ValueError(f'{source.path}: nothing to score{said}')
+    embeddings = _embedded(binder, source, out, report=report, progress=progress)
     named = read_truth(source.path)
     truths = truth_for(predicates, list(named), Phrasings.load('trained'))
     truth = {name: named[other] for name, other in truths.items()}
@@ -125,7 +125,7 @@ def score_bag(
     }
     title = source.path.name
     rows = write_scores(out.scores, moments, bag=str(source.path), truth=truth, about=about)
-    seconds = (moments[-1].time_ns - moments[0].time_ns) * 1e-9
+    seconds = without_pauses_s(moment.time_ns for moment in moments)
     if out.annotated is not None:
         write_annotated(source.path, moments, space=binder.space, to=out.annotated)
     if out.rerun is not None:
@@ -141,3 +141,27 @@ def score_bag(
         write_picture(timeline, out.picture)
         write_page(timeline, out.page)
     return Result(rows, len(embeddings), seconds)
+
+
+def _embedded(
+    binder: Binder,
+    source: BagSource,
+    out: Outputs,
+    *,
+    report: BagReport,
+    progress: Callable[[int], None],
+) -> Embeddings:
+    """The embeddings of a bag, at least one; where there is none, nothing is left behind."""
+    new = [each for each in (out.scores.parent, *out.scores.parent.parents) if not each.exists()]
+    out.scores.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        embeddings = embed_bag(binder, source, store=out.store, report=report, progress=progress)
+        if not len(embeddings):
+            raise nothing_in(source.path, 'nothing to score', report.problems)
+    except BagError:
+        shutil.rmtree(out.store, ignore_errors=True)
+        with contextlib.suppress(OSError):  # results of other bags may be there by now
+            for folder in new:
+                folder.rmdir()
+        raise
+    return embeddings

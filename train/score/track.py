@@ -10,8 +10,9 @@ import numpy as np
 
 from encoders import Binder, Predicate, PredicateBank
 from encoders.predicates.scoring import Evaluation, Scoring
-from train.bags.reader import read_bag
+from train.bags.reader import BagReport, read_bag
 from train.bags.topics import TRUTH_TOPIC
+from train.bags.truth import facts_of
 from train.phrasings import Phrasings
 from train.score.embed import Embeddings
 
@@ -83,10 +84,8 @@ def read_truth(bag: Path) -> dict[str, list[tuple[int, bool]]]:
     """Ground truth of a bag by predicate: (stamp, value) in order; empty where there is none."""
     found: dict[str, list[tuple[int, bool]]] = {}
     for message in read_bag(bag, topics=[TRUTH_TOPIC]):
-        if hasattr(message.message, 'predicates'):
-            pairs = zip(message.message.predicates, message.message.values, strict=True)
-            for name, value in pairs:
-                found.setdefault(str(name), []).append((message.stamp_ns, bool(value)))
+        for name, value in (facts_of(message, BagReport(bag)) or {}).items():
+            found.setdefault(name, []).append((message.stamp_ns, value))
     return found
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from encoders import MODALITIES, SENSED
 from encoders.decode import DecodeError
 from encoders.decode.streams import Stream, stream_of
+from train.bags.folder import topics_to_read
 from train.bags.reader import BagMessage, BagReport, read_bag
-from train.bags.storage import bag_topics
 from train.bags.topics import TOPICS
 from train.score.arguments import DEFAULT_MAX_RATE_HZ
 
@@ -49,9 +49,18 @@ class Window:
         Raises:
             DecodeError: The message is not what it says.
         """
+        return self.decoded()[0]
+
+    def decoded(self) -> tuple[Any, str]:
+        """The array, and what was repaired for it; empty for nothing.
+
+        Raises:
+            DecodeError: The message is not what it says.
+        """
         if MODALITIES[self.modality].kind == 'sound':
-            return self.source
-        return self.stream.window(self.source).raw
+            return self.source, ''  # reported when it was cut
+        window = self.stream.window(self.source)
+        return window.raw, window.fault[1] if window.fault else ''
 
 
 @dataclass(frozen=True)
@@ -139,9 +148,10 @@ def read_windows(
 
     Raises:
         FileNotFoundError: There is no such bag.
+        BagError: Not a single message of it can be read.
     """
     report = report if report is not None else BagReport(bag)
-    chosen = topics.choose(bag_topics(bag), modalities, report)
+    chosen = topics.choose(topics_to_read(bag, report.problem), modalities, report)
     sensors = {topic: _Sensor(m, topic, max_rate_hz) for topic, m in chosen.items()}
     index = 0
     for message in read_bag(bag, topics=list(chosen), report=report) if chosen else ():
@@ -179,9 +189,10 @@ class _Sensor:
             try:
                 sound = self._stream.window(cut)
             except DecodeError as error:
-                report.dropped[message.topic] += 1
-                report.problem(f'{report.path}: topic {message.topic}: {error}; skipped')
+                report.skipped(message.topic, str(error))
                 return None
+            if sound.fault and sound.fault[0] == 'repaired':
+                report.noted(message.topic, sound.fault[1])
             window = replace(
                 window, stamp_ns=sound.stamp_ns, start_ns=sound.start_ns, source=sound.raw
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -12,8 +13,8 @@ from pathlib import Path
 
 from encoders import SENSED, Binder
 from train.bags.find import find_bags
+from train.bags.folder import BagError, bag_span_ns
 from train.bags.reader import BagReport
-from train.bags.storage import bag_span_ns
 from train.score.cli import (
     ERRORS,
     fill,
@@ -33,35 +34,51 @@ from train.search.store import About, MomentStore
 
 
 def run_index(args: argparse.Namespace) -> int:
-    """Index bags; 0 done, 2 unusable input. Bags that an interrupted run finished stay."""
+    """Index bags; 0 done, 2 unusable input, also of one bag while the others are indexed.
+
+    Bags that an interrupted run finished stay.
+    """
     try:
         bags = find_bags(args.bags)
         binder = load_binder(args)
         dimensions = binder.embed_text(['the dimensions of this space']).shape[1]
+        is_new = not Path(args.out).exists()
         store = MomentStore(args.out, About(binder.space, binder.model, dimensions))
         store.check_space(binder.space)
         done: list[IndexedBag] = []
+        failed = 0
         with progress_bar() as bar:
             for source in sources_of(args, bags, binder):
                 report = BagReport(source.path)
                 progress = follow(bar, source)
                 work = Path(args.out)
-                done.append(
-                    index_bag(binder, source, store, work=work, report=report, progress=progress)
-                )
+                try:
+                    done.append(
+                        index_bag(
+                            binder, source, store, work=work, report=report, progress=progress
+                        )
+                    )
+                except BagError as error:  # the other bags are indexed
+                    failed += 1
+                    print(f'lb-ros index: {error}', file=sys.stderr)
+                    continue
                 fill(bar)
                 for line in report.problems:
                     print(f'lb-ros index: {line}', file=sys.stderr)
+        if not done:
+            if is_new:
+                shutil.rmtree(args.out, ignore_errors=True)
+            return 2
         store.optimise()
     except ERRORS as error:
         print(f'lb-ros index: {reason_of(error)}', file=sys.stderr)
         return 2
     if args.json:
         print(json.dumps({'moments': len(store), 'bags': [asdict(b) for b in done]}, indent=2))
-        return 0
+        return 2 if failed else 0
     known = sum(bag.known for bag in done)
     print(f'{args.out}: {len(store)} moments; {len(done) - known} bags added, {known} known')
-    return 0
+    return 2 if failed else 0
 
 
 def run_search(args: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -11,8 +12,8 @@ from pathlib import Path
 
 from encoders import Binder
 from encoders.decode import DecodeError
+from train.bags.folder import BagError, bag_span_ns, nothing_in
 from train.bags.reader import BagReport
-from train.bags.storage import bag_span_ns
 from train.score.embed import FORMAT, BagSource, embed_bag, fingerprint
 from train.score.thumbnail import thumbnail
 from train.search.store import MomentStore
@@ -51,6 +52,7 @@ def index_bag(
 
     Raises:
         FileNotFoundError: There is no such bag.
+        BagError: It holds nothing to encode; nothing is left of it.
         SpaceError: The index is of another language space.
     """
     store.check_space(binder.space)
@@ -59,7 +61,15 @@ def index_bag(
     if store.bags().get(path) == key:
         return IndexedBag(path, 0, known=True)
     unfinished = work / WORK / key
-    found = embed_bag(binder, source, store=unfinished, report=report, progress=progress)
+    try:
+        found = embed_bag(binder, source, store=unfinished, report=report, progress=progress)
+        if not len(found):
+            raise nothing_in(source.path, 'nothing to index', report.problems)
+    except BagError:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            unfinished.parent.rmdir()  # not while other bags are unfinished
+        raise
     found = found.evidence()  # a sentence would be judged by the others; the report names them
     if len(found):
         span = bag_span_ns(source.path)
@@ -91,7 +101,7 @@ def _thumbnails(source: BagSource) -> list[tuple[int, str, bytes]]:
         due_ns[window.modality] = window.stamp_ns + THUMBNAIL_STEP_NS
         try:
             picture = thumbnail(window.modality, window.raw())
-        except DecodeError:  # told when it was embedded
+        except (DecodeError, ValueError):  # told when it was embedded
             continue
         found.append((window.stamp_ns, window.modality, picture))
     return found

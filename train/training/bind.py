@@ -11,8 +11,9 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
+import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,13 @@ from train.evaluation.evaluate import embed_samples, group_medians, score_predic
 from train.phrasings import Phrasings
 from train.training.checkpoint import code_version
 from train.training.loop import Plan, new_run, train
-from train.training.objective import Targets, draw_batch, make_targets, modality_loss
+from train.training.objective import (
+    Targets,
+    draw_batch,
+    make_targets,
+    modality_loss,
+    without_facts,
+)
 from train.training.ranks import Ranks
 from train.training.recipe import Recipe
 from train.validated import plain
@@ -63,13 +70,14 @@ def bind(
 
     Raises what `train.training.loop.train` raises.
     """
+    recipe, targets = _with_facts(recipe, data, make_targets(recipe, data))
     torch.manual_seed(recipe.seed)
     tower = text_tower(recipe.text_tower)
     manifest = recipe.manifest(space=tower.space, provenance={})
     model = _start_towers(recipe, manifest)
     average = copy.deepcopy(model).requires_grad_(False)
     generator = torch.Generator().manual_seed(recipe.seed)
-    binding = Binding(recipe, data, make_targets(recipe, data), val, model, average, generator)
+    binding = Binding(recipe, data, targets, val, model, average, generator)
     plan = Plan(
         max_steps=recipe.max_steps,
         max_minutes=recipe.max_minutes,
@@ -93,6 +101,33 @@ def bind(
     }
     save_model_set(out / recipe.name, _as_model_set(recipe, average, described))
     return out / recipe.name
+
+
+def _with_facts(recipe: Recipe, data: Samples, targets: Targets) -> tuple[Recipe, Targets]:
+    """The recipe without the sensors that have nothing to learn from these data.
+
+    Raises:
+        ValueError: No sensor is left.
+    """
+    left_out = without_facts(data, targets)
+    if not left_out:
+        return recipe, targets
+    why = 'no predicate of the recipe is both true and false in the bags where it was recorded'
+    if len(left_out) == len(recipe.batch):
+        raise ValueError(f'{", ".join(left_out)}: {why}; record more bags')
+    print(f'{recipe.name}: without {", ".join(left_out)}: {why}', file=sys.stderr)
+
+    def kept(values: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if name not in left_out}
+
+    smaller = replace(
+        recipe,
+        modalities=kept(recipe.modalities),
+        batch=kept(recipe.batch),
+        relations=kept(recipe.relations),
+        region_weight=kept(recipe.region_weight),
+    )
+    return smaller, replace(targets, balance=kept(targets.balance))
 
 
 @dataclass

@@ -102,6 +102,20 @@ def balance_weights(data: Samples, relations: Mapping[str, float]) -> Tensor:
     return torch.from_numpy(np.stack(weights)).float()
 
 
+def without_facts(data: Samples, targets: Targets) -> list[str]:
+    """Modalities in which no predicate can be learned: none is both true and false in its data."""
+    return [
+        name for name, balance in targets.balance.items() if not _has_fact(data, name, balance)
+    ]
+
+
+def _has_fact(data: Samples, modality: str, balance: Tensor) -> bool:
+    stored = data.inputs[modality]
+    sensed = stored.reshape(len(stored), -1).any(1)
+    known = (data.truth[sensed] != UNKNOWN).any(0)
+    return bool((known & (balance > 0).any(0).numpy()).any())
+
+
 def draw_batch(
     recipe: Recipe, data: Samples, targets: Targets, *, modality: str, generator: torch.Generator
 ) -> Batch:
@@ -133,6 +147,8 @@ def modality_loss(
     generator: torch.Generator,
 ) -> Tensor:
     """Loss of a batch, scalar: facts of the whole input and of the named parts it shows."""
+    if not len(batch.columns):  # by chance, nothing is known about any of these moments
+        return 0.0 * tower.logit_scale.sum()
     positive, negative = targets.facts.of(batch.columns).mixed(
         generator, jitter=recipe.text_jitter
     )

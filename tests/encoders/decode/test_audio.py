@@ -52,7 +52,7 @@ def test_interleaved_channels_of_a_typed_message_are_split() -> None:
     ('sample_format', 'dtype'),
     [('S16LE', '<i2'), ('S16BE', '>i2'), ('S32LE', '<i4'), ('F32LE', '<f4'), ('F32BE', '>f4')],
 )
-def test_bytes_are_read_in_the_format_that_is_told(sample_format: str, dtype: str) -> None:
+def test_bytes_are_read_in_the_given_format(sample_format: str, dtype: str) -> None:
     full = {'i': 2.0 ** (8 * np.dtype(dtype).itemsize - 1), 'f': 1.0}[np.dtype(dtype).kind]
     data = (np.array(HALF) * full).astype(dtype).tobytes()
     stamped = SimpleNamespace(header=None, audio=SimpleNamespace(data=data))
@@ -73,7 +73,7 @@ def test_mp3_is_named_with_its_remedy_and_pcm_is_not_mistaken_for_it() -> None:
 
 
 @given(st.lists(st.integers(-32768, 32767), min_size=1, max_size=300))
-def test_pcm_survives_whatever_it_is(samples: list[int]) -> None:
+def test_any_pcm_is_decoded(samples: list[int]) -> None:
     wave = np.array(samples, np.int16)
     found = decode_audio(SimpleNamespace(data=wave.tobytes()))
     np.testing.assert_array_equal(found.wave[0], wave)

@@ -38,7 +38,9 @@ def test_a_gapless_stream_gives_its_last_seconds(lengths: list[int]) -> None:
         pytest.param(RATE_HZ, 2, 100_000_000, id='another number of channels'),
     ],
 )
-def test_what_does_not_follow_starts_anew(rate_hz: int, channels: int, start_ns: int) -> None:
+def test_a_chunk_that_does_not_follow_starts_a_new_window(
+    rate_hz: int, channels: int, start_ns: int
+) -> None:
     window = AudioWindow(1.0)
     window.add(np.zeros((1, 100), np.int16), rate_hz=RATE_HZ, start_ns=0)
     window.add(np.zeros((1, 1), np.int16), rate_hz=RATE_HZ, start_ns=100_000_000)
@@ -49,7 +51,7 @@ def test_what_does_not_follow_starts_anew(rate_hz: int, channels: int, start_ns:
 
 
 @pytest.mark.parametrize('again_hz', [16_000, 22_050, 44_100])
-def test_no_number_of_a_sample_is_used_twice(again_hz: int) -> None:
+def test_sample_numbers_are_unique(again_hz: int) -> None:
     window = AudioWindow(1.0)
     rate_hz, seen = 16_000, 0
     for start_s in (0.0, 5.0, 3.0):
@@ -63,6 +65,6 @@ def test_no_number_of_a_sample_is_used_twice(again_hz: int) -> None:
     assert found.first >= seen and window.restarts == 2
 
 
-def test_a_window_has_a_length() -> None:
+def test_a_window_without_length_is_refused() -> None:
     with pytest.raises(ValueError, match='length_s must be positive'):
         AudioWindow(0.0)

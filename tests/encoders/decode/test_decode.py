@@ -59,7 +59,7 @@ def test_depth_keeps_its_values(encoding: str, kind: type, big: bool) -> None:
     assert found.array.dtype == kind
 
 
-def test_compressed_depth_survives() -> None:
+def test_compressed_depth_is_decoded_exactly() -> None:
     sent = np.random.default_rng(1).integers(0, 4000, (9, 7), dtype=np.uint16)
     png = cv2.imencode('.png', sent)[1].tobytes()
     message = compressed(bytes(12) + png, '16UC1; compressedDepth png')
@@ -109,7 +109,7 @@ def encode_rvl(depth: np.ndarray) -> bytes:
 
 
 @given(st.lists(st.integers(0, 65535) | st.just(0), min_size=12, max_size=12))
-def test_rvl_survives(values: list[int]) -> None:
+def test_rvl_is_decoded_exactly(values: list[int]) -> None:
     sent = np.array(values, np.uint16).reshape(3, 4)
     message = compressed(bytes(12) + encode_rvl(sent), '16UC1; compressedDepth rvl')
     np.testing.assert_array_equal(decode_image(message, modality='depth').array, sent)
@@ -120,12 +120,14 @@ def test_rvl_survives(values: list[int]) -> None:
     st.sampled_from(['jpeg', 'png', '16UC1; compressedDepth png', '16UC1; compressedDepth rvl']),
     st.sampled_from(['image', 'depth', 'infrared']),
 )
-def test_garbage_is_one_clear_error(data: bytes, description: str, modality: str) -> None:
+def test_undecodable_bytes_are_a_decode_error(
+    data: bytes, description: str, modality: str
+) -> None:
     with pytest.raises(DecodeError):
         decode_image(compressed(data, description), modality=modality)
 
 
-def test_a_wrong_encoding_is_named_with_those_that_would_do() -> None:
+def test_a_wrong_encoding_is_named_with_the_supported_ones() -> None:
     message = raw_image(np.zeros((2, 2), np.uint16), '16UC1')
     with pytest.raises(DecodeError, match=r"'16UC1' is no image, expected rgb8"):
         decode_image(message, modality='image')
@@ -147,7 +149,7 @@ def test_stereo_chunks_are_split_by_channel() -> None:
     assert found.rate_hz == 8000
 
 
-def test_bytes_of_pcm_are_sound() -> None:
+def test_pcm_bytes_are_decoded() -> None:
     wave = np.array([-5, 0, 300], np.int16)
     found = decode_audio(SimpleNamespace(data=wave.tobytes()), rate_hz=44_100)
     np.testing.assert_array_equal(found.wave[0], wave)

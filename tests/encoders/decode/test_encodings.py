@@ -107,7 +107,7 @@ def test_the_last_row_may_lack_its_padding() -> None:
     np.testing.assert_array_equal(decode_image(padded, modality='depth').array, sent)
 
 
-def test_mono16_is_depth_only_when_told() -> None:
+def test_mono16_is_depth_only_where_configured() -> None:
     sent = image(np.full((ROWS, COLUMNS), 1500, np.uint16), 'mono16')
     with pytest.raises(DecodeError, match='mono16_is_depth') as caught:
         decode_image(sent, modality='depth')
@@ -191,7 +191,7 @@ def test_grey_pictures_with_colour_channels_are_infrared(extension: str) -> None
         ('mono8', 'infrared', 1 << 31, 1 << 31, 1 << 31),
     ],
 )
-def test_sizes_that_lie_are_refused_before_anything_is_allocated(
+def test_false_sizes_are_refused_before_allocation(
     encoding: str, modality: str, height: int, width: int, step: int
 ) -> None:
     lie = SimpleNamespace(
@@ -202,7 +202,7 @@ def test_sizes_that_lie_are_refused_before_anything_is_allocated(
     assert caught.value.fault == 'size'
 
 
-def test_a_png_that_claims_gigapixels_is_refused_unread() -> None:
+def test_a_png_header_of_gigapixels_is_refused_before_decoding() -> None:
     bomb = b'\x89PNG\r\n\x1a\n' + struct.pack('>I4sII', 13, b'IHDR', 60_000, 60_000) + bytes(20)
     with pytest.raises(DecodeError, match='60000x60000'):
         decode_image(SimpleNamespace(format='png', data=bomb), modality='image')
@@ -225,7 +225,7 @@ def png_of_chunks(*chunks: tuple[bytes, int]) -> bytes:
 
 
 @pytest.mark.parametrize('kind', [b'IDAT', b'zTXt', b'IEND'])
-def test_a_png_chunk_that_claims_gigabytes_is_refused_unread(kind: bytes) -> None:
+def test_a_png_chunk_of_gigabytes_is_refused_before_decoding(kind: bytes) -> None:
     sent = png_of_chunks((kind, 0x7FFF_FFF0), (b'IEND', 0))
     before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(DecodeError, match='damaged picture'):
@@ -233,7 +233,7 @@ def test_a_png_chunk_that_claims_gigabytes_is_refused_unread(kind: bytes) -> Non
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 200_000
 
 
-def test_a_png_that_is_cut_off_is_refused_wherever() -> None:
+def test_a_png_truncated_anywhere_is_refused() -> None:
     whole = cv2.imencode('.png', np.arange(400, dtype=np.uint16).reshape(20, 20))[1].tobytes()
     assert decode_image(SimpleNamespace(format='png', data=whole), modality='depth').array.any()
     for size in range(8, len(whole)):

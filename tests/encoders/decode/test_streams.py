@@ -103,7 +103,7 @@ def test_a_damaged_chunk_is_a_gap_and_the_next_window_reports_it() -> None:
     assert window.fault is not None and window.fault[0] != 'gap'
 
 
-def test_chunks_that_nobody_decodes_do_not_pile_up() -> None:
+def test_pending_chunks_are_bounded() -> None:
     stream = AudioStream(length_s=1.0)
     for number in range(100):
         cut = stream.add(chunk(np.full(100, number)), stamp_ns=number * 100 * MS)

@@ -131,7 +131,7 @@ def test_a_stretched_scene_is_never_a_temperature(
     assert temperature_objection(stretched(counts, 65535, np.uint16)) is not None
 
 
-def test_what_its_user_declared_is_the_reason() -> None:
+def test_the_reason_names_the_declared_kind() -> None:
     grey = np.full((8, 8), 90, np.uint8)
     near = temperature_objection(grey, ImageOptions(infrared_kind='near_infrared'))
     raw = temperature_objection(grey, ImageOptions(kelvin_per_count=0.0))
@@ -162,7 +162,7 @@ def bank(tiny_model_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Pred
     return PredicateBank(load_predicates(file), Binder.load(tiny_model_set))
 
 
-def test_embedded_samples_say_what_is_no_evidence(bank: PredicateBank) -> None:
+def test_embedded_samples_report_what_is_no_evidence(bank: PredicateBank) -> None:
     raw = [scene(), stretched(scene(), 255, np.uint8)]
     found = bank.binder.embed(infrared=raw, depth=[np.full((8, 8), 900, np.uint16)])
     assert found.invalid == {'infrared': ('', EIGHT_BIT)}
@@ -173,7 +173,7 @@ def test_embedded_samples_say_what_is_no_evidence(bank: PredicateBank) -> None:
     assert not bank.binder.embed(infrared=scene()).invalid
 
 
-def test_an_8_bit_picture_has_no_vote(bank: PredicateBank) -> None:
+def test_an_8_bit_image_does_not_vote(bank: PredicateBank) -> None:
     hot, opened = bank.score(bank.binder.embed(infrared=stretched(scene(), 255, np.uint8)))
     assert (hot.fused, hot.can_tell, hot.calibrated) == (0.5, False, False)
     assert hot.probability == {'infrared': 0.5}

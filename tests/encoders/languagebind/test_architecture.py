@@ -46,7 +46,7 @@ def test_full_size_models_have_the_published_size(changes: dict[str, Any], count
     assert sum(shape.numel() for shape in shapes) == count
 
 
-def test_the_huge_one_has_its_embedding_for_every_frame() -> None:
+def test_the_huge_model_embeds_every_frame() -> None:
     shapes = vision_shapes(HUGE)
     assert shapes['embeddings.class_embedding'] == (8, 1280)
     assert shapes['embeddings.patch_embedding.weight'] == (1280, 3, 1, 14, 14)

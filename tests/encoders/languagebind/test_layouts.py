@@ -249,7 +249,7 @@ def test_a_wrong_configuration_is_named(
         Binder.load({'depth': folder})
 
 
-def test_folders_that_are_none(tmp_path: Path, oracle_folder: Path) -> None:
+def test_folders_without_a_checkpoint_are_named(tmp_path: Path, oracle_folder: Path) -> None:
     with pytest.raises(ModelSetError, match='there is no such checkpoint'):
         Binder.load({'depth': tmp_path / 'nowhere'})
     with pytest.raises(ModelSetError, match=r'config\.json'):

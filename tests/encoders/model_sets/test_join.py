@@ -49,7 +49,7 @@ def test_a_joined_set_has_the_encoders_of_its_parts(tmp_path: Path) -> None:
         np.testing.assert_allclose(binder.embed(**sample)[name], expected, atol=1e-6)
 
 
-def test_what_the_parts_share_is_stored_once(tmp_path: Path) -> None:
+def test_shared_tensors_are_stored_once(tmp_path: Path) -> None:
     one, other = part(tmp_path / 'one', 'image'), part(tmp_path / 'other', 'infrared')
     join([one, other], tmp_path / 'joined', name='both')
     sizes = {
@@ -59,7 +59,7 @@ def test_what_the_parts_share_is_stored_once(tmp_path: Path) -> None:
     assert sizes['joined'] < 0.75 * (sizes['one'] + sizes['other'])
 
 
-def test_whoever_may_read_the_folder_may_read_the_set(tmp_path: Path) -> None:
+def test_a_joined_set_has_the_permissions_of_its_folder(tmp_path: Path) -> None:
     folder = tmp_path / 'set'
     folder.mkdir(mode=0o755)
     folder.chmod(0o755)
@@ -67,7 +67,7 @@ def test_whoever_may_read_the_folder_may_read_the_set(tmp_path: Path) -> None:
     assert {f.stat().st_mode & 0o777 for f in folder.iterdir()} == {0o644}
 
 
-def test_what_does_not_belong_together_is_refused(tmp_path: Path) -> None:
+def test_sets_of_other_licences_or_spaces_are_not_joined(tmp_path: Path) -> None:
     one = part(tmp_path / 'one', 'image')
     with pytest.raises(ModelSetError, match='write to another folder'):
         join([one, part(tmp_path / 'other', 'depth')], one, name='x')

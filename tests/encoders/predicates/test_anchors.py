@@ -44,21 +44,21 @@ def beside(vector: Floats, similarity: float) -> Floats:
 
 @settings(deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 20), st.integers(1, 20))
-def test_what_is_read_along_has_unit_length(seed: int, count: int, known: int) -> None:
+def test_smoothed_contrasts_have_unit_length(seed: int, count: int, known: int) -> None:
     facts = some_facts(seed, known)
     found = anchored(units(seed + 3, count), units(seed + 4, count), facts)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1.0, atol=1e-5)
 
 
 @pytest.mark.parametrize('similarity', [0.0, 0.3, ANCHOR_FROM])
-def test_what_is_far_from_all_that_is_known_is_read_as_it_was_said(similarity: float) -> None:
+def test_unfamiliar_text_keeps_its_own_contrast(similarity: float) -> None:
     known, contrast = units(0, 1), units(7, 1)
     facts = Facts.of(known, -known, units(2, 1))  # what is beside one is away from the other
     said = beside(known[0], similarity)[None]
     np.testing.assert_allclose(anchored(said, contrast, facts), contrast, atol=1e-5)
 
 
-def test_another_wording_is_drawn_the_more_the_nearer_it_is() -> None:
+def test_nearer_wordings_are_smoothed_more() -> None:
     facts, contrast = some_facts(0, 1), units(7, 1)
     shares = []
     for similarity in np.linspace(ANCHOR_FROM, ANCHOR_FULL, 5):
@@ -69,7 +69,7 @@ def test_another_wording_is_drawn_the_more_the_nearer_it_is() -> None:
     assert shares[-1] == pytest.approx(ANCHOR_SHARE, abs=0.01)
 
 
-def test_the_opposite_of_a_fact_is_read_the_other_way_round() -> None:
+def test_the_opposite_of_a_fact_has_the_opposite_contrast() -> None:
     facts = some_facts(0, 1)
     contrast = units(7, 1)
     fact, opposite = (anchored(facts.said[k][None], contrast, facts)[0] for k in (0, 1))
@@ -77,7 +77,7 @@ def test_the_opposite_of_a_fact_is_read_the_other_way_round() -> None:
     assert opposite @ facts.contrasts[0] < -0.5
 
 
-def test_the_sparse_shares_are_those_of_each() -> None:
+def test_sparse_weights_equal_those_of_each_text() -> None:
     said, contrasts, facts = units(5, 5), units(6, 5), some_facts(0, 12)
     anchors = [
         anchors_of(one[None], contrast[None], facts)
@@ -94,7 +94,7 @@ def binder() -> Binder:
     return Binder.load('lb-mini', modalities=['depth'])
 
 
-def test_a_bank_answers_by_what_is_read_and_shows_what_was_said(binder: Binder) -> None:
+def test_a_bank_scores_with_smoothed_contrasts_and_keeps_its_prompts(binder: Binder) -> None:
     asked = [
         Predicate.from_sentence('the top drawer is wide open'),
         Predicate.from_sentence('the stove is on'),
@@ -115,7 +115,7 @@ def test_a_bank_answers_by_what_is_read_and_shows_what_was_said(binder: Binder) 
             assert score.probability['depth'] == pytest.approx(1 / (1 + np.exp(-odds)), abs=1e-4)
 
 
-def test_open_and_closed_are_no_longer_answered_alike(binder: Binder) -> None:
+def test_open_and_closed_get_different_answers(binder: Binder) -> None:
     bank = PredicateBank(
         [
             Predicate.from_sentence('the top drawer is open'),

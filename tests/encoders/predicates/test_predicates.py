@@ -98,7 +98,7 @@ def test_names_are_unique_and_removal_is_checked(binder: Binder) -> None:
         bank.remove('hot')
 
 
-def test_equal_meanings_cannot_be_told_apart(binder: Binder) -> None:
+def test_equal_positive_and_negative_prompts_are_refused(binder: Binder) -> None:
     with pytest.raises(PredicateError, match='same meaning'):
         PredicateBank([Predicate('odd', ('it is hot',), ('it is hot',))], binder)
 
@@ -116,7 +116,7 @@ def calibration_for(binder: Binder, predicate: Predicate) -> Calibration:
     )
 
 
-def test_a_modality_that_cannot_tell_does_not_vote(binder: Binder, tmp_path: Path) -> None:
+def test_an_uninformative_modality_does_not_vote(binder: Binder, tmp_path: Path) -> None:
     predicate = Predicate.from_sentence('the drawer is open')
     calibration_for(binder, predicate).save(tmp_path)
     stored = Calibration.load_if_present(tmp_path)
@@ -193,12 +193,12 @@ def test_predicates_are_read_from_yaml(tmp_path: Path) -> None:
         ('predicates:\n  a: {positive: 3}', 'positive must be sentences'),
     ],
 )
-def test_a_wrong_file_says_what_and_where(tmp_path: Path, text: str, message: str) -> None:
+def test_errors_of_a_file_name_what_and_where(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(PredicateError, match=message):
         load_predicates(write(tmp_path / 'p.yaml', text))
 
 
-def test_every_mistake_of_a_file_is_told(tmp_path: Path) -> None:
+def test_all_errors_of_a_file_are_reported_together(tmp_path: Path) -> None:
     text = 'predicates:\n  a: {positive: 3}\n  b: x\n  c: {dwell_ms: -1}\n'
     with pytest.raises(PredicateError) as told:
         load_predicates(write(tmp_path / 'p.yaml', text))
@@ -275,7 +275,7 @@ class TestFusion:
         assert any('another space' in reason for reason in alien.reasons)
 
 
-def test_a_thousand_predicates_are_all_or_none(binder: Binder) -> None:
+def test_a_thousand_predicates_are_added_all_or_none(binder: Binder) -> None:
     bank = PredicateBank([Predicate.from_sentence('it is hot')], binder)
     many = [Predicate.from_sentence(f'it is {n} degrees hot') for n in range(20)]
     refused = bank.try_extend([*many, Predicate('odd', ('x',), ('x',))])

@@ -181,7 +181,7 @@ def test_an_unknown_state_changes_with_the_reason_why_evidence_does_not_count() 
 
 @settings(deadline=None)
 @given(banks(), evidence(), st.data())
-def test_states_are_kept_of_those_that_stay_the_same(
+def test_unchanged_predicates_keep_their_state(
     bank: PredicateBank, seen: Evidence, data: st.DataObject
 ) -> None:
     vectors, ages_ms = seen

@@ -36,7 +36,7 @@ def sound(samples: int, seed: int = 0) -> np.ndarray:
 @families
 @given(stream=chunks)
 @settings(max_examples=25, deadline=None)
-def test_a_stream_gives_what_each_of_its_windows_gives_alone(
+def test_streamed_spectrograms_equal_those_of_single_windows(
     config: Config, stream: list[tuple[int, bool, int]]
 ) -> None:
     window, store, start_s = AudioWindow(WINDOW_S), ColumnStore(), 0.0
@@ -58,7 +58,7 @@ def test_a_stream_gives_what_each_of_its_windows_gives_alone(
 
 @families
 @pytest.mark.parametrize('samples', [160, 1024, 1600])
-def test_a_window_computes_its_new_columns_alone(config: Config, samples: int) -> None:
+def test_a_window_computes_only_its_new_frames(config: Config, samples: int) -> None:
     window, store = AudioWindow(WINDOW_S), ColumnStore()
     computed: list[int] = []
 

@@ -18,7 +18,7 @@ from encoders.preprocess.mini.image import ImageConfig
 
 
 @given(st.integers(1, 200), st.integers(1, 10**9), st.integers(-(10**18), 10**18))
-def test_of_a_steady_camera_the_frames_are_those_of_the_whole_clip(
+def test_a_steady_camera_gives_the_frames_of_the_whole_clip(
     number: int, period_ns: int, start_ns: int
 ) -> None:
     stamps = [start_ns + index * period_ns for index in range(number)]
@@ -26,7 +26,7 @@ def test_of_a_steady_camera_the_frames_are_those_of_the_whole_clip(
 
 
 @given(st.sets(st.integers(0, 10**10), min_size=1, max_size=50), st.integers(1, 12))
-def test_of_any_camera_each_frame_was_the_newest_of_its_time(stamps: set[int], count: int) -> None:
+def test_each_frame_was_the_newest_at_its_instant(stamps: set[int], count: int) -> None:
     rising = sorted(stamps)
     chosen = evenly(rising, count)
     assert len(chosen) == count and chosen == sorted(chosen)
@@ -56,7 +56,7 @@ def test_a_stack_of_pictures_is_the_clip(antialias: bool) -> None:
     assert computed == 12
 
 
-def test_what_is_preprocessed_in_another_way_is_forgotten() -> None:
+def test_frames_of_another_preprocessing_are_dropped() -> None:
     store, config = FrameStore(), VideoConfig(size=16)
     store.keep([1], what=config)
     store.add(1, torch.zeros(3, 16, 16))

@@ -70,7 +70,7 @@ def test_millimetres_and_metres_are_the_same_depth() -> None:
         (-np.inf, 'near', 0.01),
     ],
 )
-def test_what_holes_become(hole: float, holes: str, metres: float) -> None:
+def test_holes_are_filled(hole: float, holes: str, metres: float) -> None:
     raw = np.full((224, 224), 2.0, np.float32)
     raw[100:110, 50:60] = hole
     inputs, valid = preprocess(raw, depth.DepthConfig(holes=holes))
@@ -88,7 +88,7 @@ def test_holes_take_the_mean_of_the_smallest_block_with_a_measurement() -> None:
     assert nothing.unique().tolist() == [7.0]
 
 
-def test_nothing_but_nan_is_far_away() -> None:
+def test_a_depth_image_of_nan_is_far_away() -> None:
     inputs, valid = preprocess(np.full((30, 40), np.nan, np.float32), depth.DepthConfig())
     torch.testing.assert_close(inputs, normalised(1.0).expand(3, 224, 224))
     assert valid == 0.0
@@ -191,7 +191,7 @@ def test_only_the_first_channel_is_heard_but_all_make_the_mean() -> None:
     torch.testing.assert_close(mono, stereo, atol=2e-3, rtol=0)
 
 
-def test_numbers_that_are_none_are_silent_and_counted() -> None:
+def test_samples_that_are_not_finite_are_silent_and_counted() -> None:
     wave = np.full(160_000 + 6000, 0.1, np.float32)
     wave[::2] = np.nan
     inputs, valid = preprocess((wave, 16_000), audio.AudioConfig())

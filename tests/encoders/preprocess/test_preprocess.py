@@ -32,7 +32,7 @@ def test_holes_take_what_is_around_them(hole: float) -> None:
     assert valid == pytest.approx(1 - 4 / 64**2)
 
 
-def test_nothing_valid_is_far_away() -> None:
+def test_a_depth_image_without_valid_pixels_is_far_away() -> None:
     config = depth.DepthConfig(size=16)
     found, valid = preprocess(np.zeros((32, 32), np.uint16), config)
     assert valid == 0.0

@@ -34,7 +34,7 @@ def lit_gel(rows: int, columns: int) -> np.ndarray:
 
 
 @given(rows=st.integers(8, 300), columns=st.integers(8, 300))
-def test_an_untouched_gel_is_nothing_whatever_its_light_and_size(rows: int, columns: int) -> None:
+def test_an_untouched_gel_is_zero_in_any_light_and_size(rows: int, columns: int) -> None:
     gel = lit_gel(rows, columns)
     config = TouchConfig(size=64, reference=reference_of([gel]))
     inputs, valid = preprocess(gel, config)
@@ -44,7 +44,7 @@ def test_an_untouched_gel_is_nothing_whatever_its_light_and_size(rows: int, colu
     assert inner.abs().max() < 12
 
 
-def test_what_presses_the_gel_is_where_it_is_pressed() -> None:
+def test_a_press_shows_where_the_gel_is_pressed() -> None:
     gel = lit_gel(120, 160)
     config = TouchConfig(size=64, reference=reference_of([gel, gel]))
     pressed = gel.copy()

@@ -30,7 +30,7 @@ def test_every_number_of_a_raw_array_is_kept(dtype: np.dtype) -> None:
     np.testing.assert_array_equal(found.numpy(), array.astype(np.float32))
 
 
-def test_an_upload_is_a_copy_of_any_array() -> None:
+def test_an_upload_copies_any_array() -> None:
     array = np.arange(12, dtype=np.uint8).reshape(3, 4)[:, ::2]
     array.flags.writeable = False
     found = upload(array, 'cpu')
@@ -46,7 +46,7 @@ small = settings(max_examples=20, deadline=None)
 
 @small
 @given(sides, sides, st.integers(0, 100))
-def test_shrinking_in_torch_is_shrinking_in_opencv(rows: int, columns: int, seed: int) -> None:
+def test_torch_shrinks_images_as_opencv_does(rows: int, columns: int, seed: int) -> None:
     picture = np.random.default_rng(seed).normal(size=(rows, columns)).astype(np.float32)
     expected = cv2.resize(picture, (16, 16), interpolation=cv2.INTER_AREA)
     found = shrink(torch.from_numpy(picture), 16)

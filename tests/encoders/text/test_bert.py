@@ -45,7 +45,7 @@ def test_sentences_of_any_kind_and_length(published: Any, texts: list[str]) -> N
     np.testing.assert_allclose(own, published(texts), atol=2e-6)
 
 
-def test_loading_it_draws_no_random_numbers() -> None:
+def test_loading_a_text_tower_draws_no_random_numbers() -> None:
     torch.manual_seed(0)
     wanted = torch.rand(3)
     torch.manual_seed(0)

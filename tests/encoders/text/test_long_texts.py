@@ -29,7 +29,7 @@ def clip() -> TextTower:
     [(lambda: text_tower('minilm-l6-v2'), 126), (clip, 75)],
     ids=['minilm', 'clip'],
 )
-def test_what_is_not_read_does_not_change_the_vector(tower: object, room: int) -> None:
+def test_truncated_tokens_do_not_change_the_vector(tower: object, room: int) -> None:
     read_by = tower()  # type: ignore[operator]
     words = [f'{n % 10}' for n in range(room + 20)]
     lengths = (room, room + 1, room + 20)
@@ -44,7 +44,7 @@ def test_what_is_not_read_does_not_change_the_vector(tower: object, room: int) -
     assert np.abs(shorter - vectors[0]).max() > 1e-6
 
 
-def test_a_predicate_that_would_not_be_read_is_refused(tiny_model_set: Path) -> None:
+def test_predicates_with_truncated_or_too_many_prompts_are_refused(tiny_model_set: Path) -> None:
     binder = Binder.load(tiny_model_set, modalities=['image'])
     bank = PredicateBank([], binder)
     long = Predicate('long', ('7 ' * 150,), ('it is short',))
@@ -56,7 +56,7 @@ def test_a_predicate_that_would_not_be_read_is_refused(tiny_model_set: Path) -> 
         Predicate('crowd', ('it is full',) * 1001, ('it is empty',))
 
 
-def test_the_vectors_first_asked_for_are_forgotten_first() -> None:
+def test_the_text_cache_evicts_the_oldest_vectors() -> None:
     known = {name: np.zeros(1, np.float32) for name in 'abcd'}
     forget_first(known, 3)
     assert list(known) == ['b', 'c', 'd']

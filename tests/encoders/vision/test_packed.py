@@ -66,7 +66,7 @@ def inputs_of(shapes: Mapping[str, VisionConfig], batch: int) -> dict[str, Tenso
 @pytest.mark.parametrize(
     'names', [('image', 'depth'), ('depth', 'audio', 'image'), tuple(SHAPES), ('video', 'audio')]
 )
-def test_a_pack_is_its_parts(names: tuple[str, ...], batch: int) -> None:
+def test_packed_samples_equal_single_ones(names: tuple[str, ...], batch: int) -> None:
     shapes = {name: SHAPES[name] for name in names}
     encoders, inputs = encoders_of(shapes, torch.float32), inputs_of(shapes, batch)
     found = encode_together(towers_of(encoders), inputs)

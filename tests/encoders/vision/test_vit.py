@@ -100,6 +100,6 @@ def test_tied_towers_hold_their_trunk_once_and_the_rest_apart() -> None:
         ({'heads': 5}, 'width 32 is not divisible by 5 heads'),
     ],
 )
-def test_shapes_that_cannot_be(changes: dict[str, object], message: str) -> None:
+def test_impossible_shapes_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(CONFIG, **changes)

@@ -8,15 +8,14 @@ import math
 import signal
 import subprocess
 import sys
-import time
 from collections import deque
-from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from lb_ros.cli.watch import Seen, as_values, screen, sparkline, table
 from lb_ros.msg import PredicateScore, PredicateScores, PredicateState, PredicateStates
+from tests.waiting import wait_for_handler
 
 
 def seen() -> Seen:
@@ -49,7 +48,7 @@ def test_values_are_json_without_nan() -> None:
     assert values['stove_hot']['reasons'] == ['depth silent']
 
 
-def test_the_table_shows_state_course_and_reason() -> None:
+def test_the_table_shows_state_history_and_reason() -> None:
     console = Console(file=io.StringIO(), width=160)
     console.print(table(seen(), limit=1))
     text = console.file.getvalue()
@@ -57,7 +56,7 @@ def test_the_table_shows_state_course_and_reason() -> None:
         assert part in text
 
 
-def test_predicates_that_are_gone_are_forgotten() -> None:
+def test_removed_predicates_leave_the_table() -> None:
     found = seen()
     found.take_scores(PredicateScores(scores=[]))
     assert found.courses == {}
@@ -134,13 +133,7 @@ def test_a_signal_ends_it_as_an_interrupt_does(ros_domain: int, signum: signal.S
         stderr=subprocess.PIPE,
         text=True,
     )
-    limit_s = time.monotonic() + 60.0
-    status = Path(f'/proc/{process.pid}/status')
-    while (
-        not int(status.read_text().split('SigCgt:')[1].split()[0], 16) >> (signal.SIGHUP - 1) & 1
-    ):
-        assert time.monotonic() < limit_s
-        time.sleep(0.02)
+    wait_for_handler(process, signal.SIGHUP)
     process.send_signal(signum)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1

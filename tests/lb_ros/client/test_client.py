@@ -23,7 +23,8 @@ from lb_ros.action import WaitForPredicate
 from lb_ros.cli import main
 from lb_ros.client import LanguageClient, NotAnsweredError, NotHeldError
 from tests.domains import own_domain
-from tests.lb_ros.evidence import LIMIT_S, START_S, Source, running, until
+from tests.lb_ros.evidence import LIMIT_S, START_S, Source, running
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.ros
 Result = WaitForPredicate.Result
@@ -89,7 +90,7 @@ def test_a_change_is_waited_for(client: LanguageClient, source: Source) -> None:
     assert client.states()['open'].since_s > moment_s
 
 
-def test_a_guard_ends_once_and_says_why(client: LanguageClient, source: Source) -> None:
+def test_a_guard_ends_once_and_reports_the_reason(client: LanguageClient, source: Source) -> None:
     source.shows = 1
     assert client.wait_all(['open', 'ajar'], timeout_s=LIMIT_S)
     reasons: list[str] = []
@@ -101,7 +102,7 @@ def test_a_guard_ends_once_and_says_why(client: LanguageClient, source: Source) 
         assert 'open is FALSE: probability' in guard.reason
         with pytest.raises(NotHeldError, match='open is FALSE'):
             guard.check()
-        until(lambda: reasons)
+        wait_until(lambda: reasons)
         source.shows = 1
         assert client.wait_until('open', timeout_s=LIMIT_S)
         assert not guard.holds
@@ -109,7 +110,7 @@ def test_a_guard_ends_once_and_says_why(client: LanguageClient, source: Source) 
 
 
 @pytest.mark.parametrize('name', ['open', 'never heard of'])
-def test_a_guard_of_what_does_not_hold_ends_at_once(client: LanguageClient, name: str) -> None:
+def test_a_guard_of_a_false_predicate_ends_at_once(client: LanguageClient, name: str) -> None:
     with client.while_holds(name) as guard:
         assert not guard.holds
         assert ('no predicate' in guard.reason) == (name != 'open')
@@ -134,12 +135,12 @@ def test_callbacks_may_ask_and_wait(client: LanguageClient) -> None:
         answers.append(client.wait_until('open', state=State.UNKNOWN))
 
     watch = client.watch(ask)
-    until(lambda: len(answers) >= 2)
+    wait_until(lambda: len(answers) >= 2)
     watch.close()
     assert answers[:2] == ['the drawer is open', True]
 
 
-def test_futures_fit_into_asyncio_and_can_be_given_up(
+def test_futures_work_with_asyncio_and_can_be_cancelled(
     client: LanguageClient, source: Source
 ) -> None:
     async def both() -> tuple[Any, Any]:
@@ -165,7 +166,7 @@ def test_futures_fit_into_asyncio_and_can_be_given_up(
             blocked.append(error)
 
     client.query_async('the drawer is open').add_done_callback(block)
-    until(lambda: blocked)
+    wait_until(lambda: blocked)
     assert 'query_async' in str(blocked[0])
 
 
@@ -187,17 +188,17 @@ def test_clients_of_a_namespace_share_one_node(client: LanguageClient) -> None:
         return [n for n in node.get_node_names() if n.startswith('language_client')]
 
     node = Node('planner')
-    until(lambda: names())
+    wait_until(lambda: names())
     before = names()
     more = [LanguageClient(), LanguageClient(node), LanguageClient(namespace='/')]
     apart = LanguageClient(node, namespace='elsewhere')
     assert [each.query('the drawer is open')[0].text for each in more]
-    until(lambda: len(names()) == len(before) + 1)
+    wait_until(lambda: len(names()) == len(before) + 1)
     assert len(set(names())) == len(names())
     for each in (*more, apart):
         each.close()
         each.close()
-    until(lambda: names() == before)
+    wait_until(lambda: names() == before)
     node.destroy_node()
     assert client.states()
 
@@ -275,7 +276,7 @@ def goal_result(goal: WaitForPredicate.Goal, *, cancel: bool = False) -> Any:
         ({'name': 'open'}, True, Result.CANCELLED, GoalStatus.STATUS_CANCELED),
     ],
 )
-def test_the_action_says_how_a_wait_ended(
+def test_the_action_reports_how_a_wait_ended(
     client: LanguageClient, goal: dict[str, Any], cancel: bool, code: int, status: int
 ) -> None:
     found = goal_result(WaitForPredicate.Goal(**goal), cancel=cancel)

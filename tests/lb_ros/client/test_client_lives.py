@@ -17,7 +17,9 @@ from encoders import Binder, State
 from lb_ros.action import WaitForPredicate
 from lb_ros.client import GoneError, LanguageClient, NotAnsweredError
 from lb_ros.ros.qos import NODE_LEASE_S
-from tests.lb_ros.evidence import LIMIT_S, START_S, Source, end, running, start, until
+from tests.domains import own_domain
+from tests.lb_ros.evidence import LIMIT_S, START_S, Source, end, running, start
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.ros
 # From the death of the node to the end of a wait, on a machine that may be busy.
@@ -71,7 +73,7 @@ def test_every_wait_ends_when_the_node_dies(
                 wait.result(NOTICED_S)
         assert guard.wait(NOTICED_S)
         assert time.monotonic() - began_s < NOTICED_S
-        until(lambda: len(reasons) == 2)
+        wait_until(lambda: len(reasons) == 2)
         assert 'stopped or died' in gone_within(1.0, client.states)
         client.timeout_s = 0.5
         assert 'start it again' in gone_within(2.0, lambda: client.query('the drawer is open'))
@@ -89,7 +91,7 @@ def test_a_wait_does_not_outlive_its_node_in_the_next_one(
     try:
         with ready_client() as client:
             client.add('the cup is full')
-            until(lambda: 'the cup is full' in client.states())
+            wait_until(lambda: 'the cup is full' in client.states())
             waits = client.wait_async('open', timeout_s=0)
             first.send_signal(stop)
             second = start('predicates', tiny_model_set, tmp_path)
@@ -107,23 +109,23 @@ def test_a_wait_does_not_outlive_its_node_in_the_next_one(
 
 
 @pytest.mark.slow
-def test_a_node_that_was_only_stopped_is_found_again(
+def test_a_suspended_node_is_found_again(
     tiny_model_set: Path, tmp_path: Path, ros_domain: int
 ) -> None:
     with running('predicates', tiny_model_set, tmp_path) as process, ready_client() as client:
         lost: list[str] = []
         seen: list[object] = []
         client.watch(seen.append, on_gone=lost.append)
-        until(lambda: seen)
+        wait_until(lambda: seen)
         process.send_signal(signal.SIGSTOP)
-        until(lambda: lost, limit_s=NOTICED_S)
+        wait_until(lambda: lost, limit_s=NOTICED_S)
         gone_within(1.0, client.states)
         process.send_signal(signal.SIGCONT)
-        until(lambda: len(seen) > 1)
+        wait_until(lambda: len(seen) > 1)
         assert client.states()['open'].state is State.UNKNOWN
 
 
-def test_a_node_that_is_deactivated_says_so(
+def test_waits_report_that_a_node_is_deactivated(
     tiny_model_set: Path, tmp_path: Path, ros_domain: int
 ) -> None:
     with running('predicates', tiny_model_set, tmp_path), ready_client() as client:
@@ -143,52 +145,57 @@ def test_a_node_that_is_deactivated_says_so(
         node.destroy_node()
 
 
-@contextmanager
-def simulated(model: Path, folder: Path) -> Iterator[tuple[LanguageClient, Source]]:
+@pytest.fixture(scope='module')
+def simulated(
+    tiny_model_set: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[LanguageClient, Source]]:
     """A client and a source of evidence in a simulated time that the test moves."""
-    with running('predicates', model, folder, 'use_sim_time:=true'), ready_client() as client:
-        source = Source(Binder.load(model), clock_s=1000.0)
-        until(lambda: client.now_s() == 1000.0)
+    folder = tmp_path_factory.mktemp('simulated')
+    with (
+        own_domain(),
+        running('predicates', tiny_model_set, folder, 'use_sim_time:=true'),
+        ready_client() as client,
+    ):
+        source = Source(Binder.load(tiny_model_set), clock_s=1000.0)
         try:
             yield client, source
         finally:
             source.close()
 
 
-def test_clocks_are_those_of_the_node(
-    tiny_model_set: Path, tmp_path: Path, ros_domain: int
-) -> None:
-    with simulated(tiny_model_set, tmp_path) as (client, source):
-        source.shows = 1
-        assert client.wait_until('open', timeout_s=0)
-        assert client.states()['open'].since_s == pytest.approx(1000.0, abs=1.0)
-        source.shows, source.clock_s = -1, 1010.0
-        assert client.wait_until('open', state=State.FALSE, timeout_s=0, since_s=1001.0)
-        past, now = (
-            client.query('the drawer is open', ago_s=10.0),
-            client.query('the drawer is open'),
-        )
-        assert past[0].fused > 0.5 > now[0].fused
-        assert client.query('the drawer is open', at_s=client.now_s() - 10.0)[0].fused > 0.5
-        source.clock_s = 2000.0
-        until(lambda: client.now_s() == 2000.0)
-        assert abs(client.states()['open'].age_s) < LIMIT_S  # of wall time
+def test_clocks_are_those_of_the_node(simulated: tuple[LanguageClient, Source]) -> None:
+    client, source = simulated
+    wait_until(lambda: client.now_s() == 1000.0)
+    source.shows = 1
+    assert client.wait_until('open', timeout_s=0)
+    assert client.states()['open'].since_s == pytest.approx(1000.0, abs=1.0)
+    source.shows, source.clock_s = -1, 1010.0
+    assert client.wait_until('open', state=State.FALSE, timeout_s=0, since_s=1001.0)
+    past, now = (
+        client.query('the drawer is open', ago_s=10.0),
+        client.query('the drawer is open'),
+    )
+    assert past[0].fused > 0.5 > now[0].fused
+    assert client.query('the drawer is open', at_s=client.now_s() - 10.0)[0].fused > 0.5
+    source.clock_s = 2000.0
+    wait_until(lambda: client.now_s() == 2000.0)
+    assert abs(client.states()['open'].age_s) < LIMIT_S  # of wall time
 
 
-def test_time_limits_are_of_the_nodes_clock(
-    tiny_model_set: Path, tmp_path: Path, ros_domain: int
-) -> None:
-    with simulated(tiny_model_set, tmp_path) as (client, source):
-        waits = client.wait_async('open', timeout_s=5.0)
-        longer = client.wait_async('open', timeout_s=500.0)
-        assert client.query('the drawer is open')
-        source.clock_s = 1004.0
-        until(lambda: client.now_s() == 1004.0)
-        source.clock_s = 900.0  # a bag that starts again: a second is left
-        until(lambda: client.now_s() == 900.0)
-        assert not waits.done()
-        source.clock_s = 901.5
-        assert waits.result(LIMIT_S) is False
-        assert not longer.done()
-        source.clock_s = 1500.0
-        assert longer.result(LIMIT_S) is False
+def test_time_limits_are_of_the_nodes_clock(simulated: tuple[LanguageClient, Source]) -> None:
+    client, source = simulated
+    source.shows, source.clock_s = 0, 3000.0
+    wait_until(lambda: client.now_s() == 3000.0)
+    waits = client.wait_async('open', timeout_s=5.0)
+    longer = client.wait_async('open', timeout_s=500.0)
+    assert client.query('the drawer is open')
+    source.clock_s = 3004.0
+    wait_until(lambda: client.now_s() == 3004.0)
+    source.clock_s = 2900.0  # a bag that starts again: a second is left
+    wait_until(lambda: client.now_s() == 2900.0)
+    assert not waits.done()
+    source.clock_s = 2901.5
+    assert waits.result(LIMIT_S) is False
+    assert not longer.done()
+    source.clock_s = 3500.0
+    assert longer.result(LIMIT_S) is False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from encoders import Binder
 from encoders.shipped import shipped
 from lb_ros.dashboard.server import Site, make_app
 from lb_ros.dashboard.session import FUSED, QuestionError, Session
+from tests.waiting import wait_until
 
 uvicorn = pytest.importorskip('uvicorn')
 
@@ -50,7 +50,7 @@ def filled(binder: Binder | None = None, *, seconds: int = 20, live: bool = True
     return session
 
 
-def test_updates_are_told_once_and_changes_only_when_they_change() -> None:
+def test_updates_are_sent_once_and_states_only_on_change() -> None:
     session = filled()
     news = session.updates(0)
     (line,) = news['lines']
@@ -96,7 +96,7 @@ def test_a_question_is_answered_over_ten_minutes(binder: Binder) -> None:
     assert set(line['series']) == {FUSED, 'image', 'depth', 'infrared', 'audio'}
 
 
-def test_who_comes_late_is_told_the_newest_of_every_line(binder: Binder) -> None:
+def test_a_late_reader_gets_the_newest_point_of_every_line(binder: Binder) -> None:
     """However often one line is told in comparison with the others."""
     session = Session('long', live=True)
     session.use(binder)
@@ -113,14 +113,16 @@ def test_who_comes_late_is_told_the_newest_of_every_line(binder: Binder) -> None
     assert lines['the stove is hot']['series']['image']['t'][-1] == 399.8
 
 
-def test_what_is_old_is_forgotten_but_not_in_a_recording() -> None:
+def test_old_points_are_dropped_except_in_a_recording() -> None:
     live, recorded = filled(seconds=200), filled(seconds=200, live=False)
     assert min(live.updates(0)['lines'][0]['series'][FUSED]['t']) == pytest.approx(139, abs=1)
     assert live.picture('depth', 0.0)[0] == pytest.approx(139, abs=1)  # type: ignore[index]
     assert min(recorded.updates(0)['lines'][0]['series'][FUSED]['t']) == 0
 
 
-def test_unusable_questions_say_why(binder: Binder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unusable_questions_are_answered_with_a_reason(
+    binder: Binder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr('lb_ros.dashboard.session.MODEL_WAIT_S', 0.0)
     with pytest.raises(QuestionError, match='no model'):
         filled().ask('it is open')
@@ -153,10 +155,7 @@ def site(binder: Binder) -> Iterator[tuple[Site, str]]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
-    limit_s = time.monotonic() + 30
-    while not server.started:
-        assert time.monotonic() < limit_s
-        thread.join(0.01)
+    wait_until(lambda: server.started)
     host, port = server.servers[0].sockets[0].getsockname()
     yield site, f'http://{host}:{port}'
     server.should_exit = True
@@ -171,7 +170,7 @@ def get(url: str, **options: Any) -> tuple[int, bytes]:
         return error.code, error.read()
 
 
-def test_the_server_tells_and_takes_questions(site: tuple[Site, str]) -> None:
+def test_the_server_serves_the_page_and_takes_questions(site: tuple[Site, str]) -> None:
     url = site[1]
     assert b'lb-page' in get(f'{url}/')[1]
     for name in ('timeline.js', 'timeline.css', 'dashboard.js', 'dashboard.css'):

@@ -28,7 +28,7 @@ def words(svg: str) -> str:
     return svg.replace('&#160;', ' ')
 
 
-def test_the_moment_is_the_one_at_which_most_holds(tmp_path: Path) -> None:
+def test_the_picture_shows_the_time_at_which_most_predicates_hold(tmp_path: Path) -> None:
     picture, path = Picture(['depth']), tmp_path / 'table.svg'
     picture.look(recording(state=State.FALSE, is_open=False))
     picture.look(recording(state=State.TRUE, is_open=True))

@@ -9,8 +9,6 @@ import signal
 import struct
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -18,6 +16,7 @@ from hypothesis import strategies as st
 
 from encoders.shipped import shipped
 from lb_ros.demo.player import is_heard_in_another_form, message_class, restamp
+from tests.waiting import wait_for_handler
 
 BAG = str(shipped('lb_ros/data/demo_bag'))
 PLAYER = (sys.executable, '-m', 'lb_ros.demo.bag_player', BAG)
@@ -30,7 +29,7 @@ PLAYER = (sys.executable, '-m', 'lb_ros.demo.bag_player', BAG)
     st.binary(max_size=20),
     st.booleans(),
 )
-def test_only_the_stamp_moves(
+def test_restamping_changes_only_the_stamp(
     seconds: int, nanoseconds: int, offset_ns: int, rest: bytes, little: bool
 ) -> None:
     order = '<' if little else '>'
@@ -44,7 +43,7 @@ def test_only_the_stamp_moves(
     assert struct.unpack_from(f'{order}iI', moved, 4) == divmod(total_ns, 10**9)
 
 
-def test_unknown_types_are_none() -> None:
+def test_unknown_types_have_no_class() -> None:
     pytest.importorskip('rclpy')
     assert message_class('no_such_package/msg/Thing') is None
     assert message_class('sensor_msgs/msg/NoSuchMessage') is None
@@ -52,7 +51,7 @@ def test_unknown_types_are_none() -> None:
 
 
 @pytest.mark.ros
-def test_a_bag_that_waited_in_vain_plays_and_says_for_whom(ros_domain: int) -> None:
+def test_a_bag_plays_after_its_wait_and_names_the_missing_node(ros_domain: int) -> None:
     pytest.importorskip('rclpy')
     command = [*PLAYER, '--rate', '100', '--wait', '0.5']
     done = subprocess.run(
@@ -74,25 +73,13 @@ def player(*words: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
     )
 
 
-def await_handler(process: subprocess.Popen[str], signum: signal.Signals) -> None:
-    """Wait until a process handles a signal itself."""
-    limit_s = time.monotonic() + 60.0
-    while time.monotonic() < limit_s:
-        status = Path(f'/proc/{process.pid}/status').read_text()
-        caught = int(status.split('SigCgt:')[1].split()[0], 16)
-        if caught >> (signum - 1) & 1:
-            return
-        time.sleep(0.02)
-    raise AssertionError(f'no handler of {signum.name}')
-
-
 @pytest.mark.ros
 @pytest.mark.parametrize(('words', 'status'), [((), 130), (('--loop',), 0)])
 def test_a_hangup_ends_the_player_quietly(
     ros_domain: int, words: tuple[str, ...], status: int
 ) -> None:
     with player(*words) as process:
-        await_handler(process, signal.SIGHUP)
+        wait_for_handler(process, signal.SIGHUP)
         process.send_signal(signal.SIGHUP)
         output, errors = process.communicate(timeout=60)
         assert (process.returncode, output, errors) == (status, '', '')
@@ -118,7 +105,7 @@ def test_the_player_ends_when_nobody_can_read_what_it_prints(ros_domain: int, ki
         (['/nowhere/bag'], 2, 'no such bag'),
     ],
 )
-def test_a_mistake_of_the_command_line_is_named(words: list[str], status: int, says: str) -> None:
+def test_wrong_arguments_of_the_player_are_named(words: list[str], status: int, says: str) -> None:
     done = subprocess.run([*PLAYER[:3], *words], capture_output=True, text=True, timeout=60)
     assert done.returncode == status
     assert says in done.stdout + done.stderr

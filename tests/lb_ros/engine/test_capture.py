@@ -29,8 +29,9 @@ class Driver:
         self.callback: Callable[..., None] | None = None
         self.now_s = 100.0
         self.opened: list[dict[str, Any]] = []
+        self.InputStream = self._open
 
-    def InputStream(self, **wanted: Any) -> Any:  # noqa: N802
+    def _open(self, **wanted: Any) -> Any:
         if not self.known:
             raise ValueError('No input device matching')
         self.opened.append(wanted)

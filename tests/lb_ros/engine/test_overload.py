@@ -19,6 +19,7 @@ from lb_ros.engine.overload import MemoryPolicy, is_fatal, lacks_memory
 from lb_ros.engine.watchdog import EXIT_DEVICE
 from lb_ros.engine.worker import EncodingWorker
 from tests.lb_ros.sinks import QueueSink
+from tests.waiting import pause, wait_until
 
 LIMIT_S = 60.0
 SENSORS = ('image', 'depth', 'infrared')
@@ -82,11 +83,16 @@ class Rig:
             self.worker.put(name, Arrival(message, 1, 'lens', time.monotonic()))
 
     def until(self, holds: Callable[[], bool]) -> None:
-        end_s = time.monotonic() + LIMIT_S
-        while not holds():
-            assert time.monotonic() < end_s, (self.told, self.worker.counters())
+        def meanwhile() -> None:
             self.send()
-            time.sleep(0.005)
+            pause()
+
+        wait_until(
+            holds,
+            limit_s=LIMIT_S,
+            meanwhile=meanwhile,
+            shows=lambda: (self.told, self.worker.counters()),
+        )
 
     def heard(self) -> set[str]:
         found = set()

@@ -6,11 +6,13 @@ import queue
 import subprocess
 import sys
 import time
+from functools import partial
 from typing import Any
 
 import pytest
 
 from lb_ros.engine.watchdog import EXIT_DEVICE, EXIT_STUCK, Watchdog
+from tests.waiting import wait_until
 
 LIMIT_S = 60.0
 
@@ -115,19 +117,19 @@ def test_a_node_whose_encoder_fails_ends_so_that_it_is_started_again(
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        end_s = time.monotonic() + 2 * LIMIT_S
-        while process.poll() is None:
-            assert time.monotonic() < end_s
+
+        def see() -> None:
             image = Image(encoding='rgb8', width=8, height=8, step=24, data=bytes(192))
             image.header.stamp = node.get_clock().now().to_msg()
             camera.publish(image)
             executor.spin_once(timeout_sec=0.05)
+
+        wait_until(lambda: process.poll() is not None, limit_s=2 * LIMIT_S, meanwhile=see)
         assert process.returncode == status, process.communicate()[1]
         if status == EXIT_DEVICE:
-            end_s = time.monotonic() + 5.0  # several states may be under way still
-            while time.monotonic() < end_s and not told(states):
-                executor.spin_once(timeout_sec=0.1)
-            assert told(states)
+            # Several states may be under way still.
+            spin = partial(executor.spin_once, timeout_sec=0.1)
+            wait_until(lambda: told(states), limit_s=LIMIT_S, meanwhile=spin)
     finally:
         process.kill()
         process.communicate()

@@ -7,7 +7,6 @@ import queue
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from lb_ros.client import LanguageClient, NotAnsweredError
 from lb_ros.msg import Embedding, PredicateScores, PredicateStates
 from lb_ros.ros.qos import LATCHED
 from tests.domains import own_domain
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.ros
 
@@ -105,13 +105,14 @@ def until(robot: Robot, holds: Callable[[], bool], *, encoding: str | None = 'rg
     """Publish images, unless `encoding` is None, and listen until something holds."""
     executor = SingleThreadedExecutor()
     executor.add_node(robot)
-    limit_s = time.monotonic() + LIMIT_S
+
+    def meanwhile() -> None:
+        if encoding is not None:
+            robot.see(encoding)
+        executor.spin_once(timeout_sec=0.05)
+
     try:
-        while not holds():
-            assert time.monotonic() < limit_s
-            if encoding is not None:
-                robot.see(encoding)
-            executor.spin_once(timeout_sec=0.05)
+        wait_until(holds, limit_s=LIMIT_S, meanwhile=meanwhile)
     finally:
         executor.remove_node(robot)
         executor.shutdown()

@@ -7,7 +7,6 @@ import math
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from encoders import State
 from lb_ros.client import LanguageClient
 from lb_ros.nodes.overlay_picture import PANEL_WIDTH, Row, draw_overlay
+from tests.domains import own_domain
+from tests.waiting import wait_until
 
 START_S, LIMIT_S = 120.0, 60.0
 TOPIC = 'overlay/camera/image/compressed'
@@ -32,11 +33,16 @@ predicates:
 """
 
 
-@pytest.fixture
-def robot(tiny_model_set: Path, ros_domain: int, tmp_path: Path) -> Iterator[Node]:
+@pytest.fixture(scope='module')
+def robot(tiny_model_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """A running bringup with a camera, as the node of somebody who looks at it."""
-    (tmp_path / 'predicates.yaml').write_text(PREDICATES)
-    parameters = {'model': tiny_model_set, 'predicates': tmp_path / 'predicates.yaml'}
+    with own_domain():
+        yield from run_bringup(tiny_model_set, tmp_path_factory.mktemp('overlay'))
+
+
+def run_bringup(model: Path, folder: Path) -> Iterator[Node]:
+    (folder / 'predicates.yaml').write_text(PREDICATES)
+    parameters = {'model': model, 'predicates': folder / 'predicates.yaml'}
     command = [sys.executable, '-m', 'lb_ros.start', 'bringup', '--ros-args']
     for name, value in parameters.items():
         command += ['-p', f'{name}:={value}']
@@ -60,12 +66,13 @@ def film(node: Node, until: Callable[[], bool]) -> None:
     message = Image(encoding='rgb8', height=48, width=64, step=192, data=pixels)
     executor = rclpy.executors.SingleThreadedExecutor(context=node.context)
     executor.add_node(node)
-    limit_s = time.monotonic() + LIMIT_S
-    for _ in itertools.takewhile(lambda _: not until(), itertools.count()):
-        assert time.monotonic() < limit_s
+
+    def see() -> None:
         message.header.stamp = node.get_clock().now().to_msg()
         camera.publish(message)
         executor.spin_once(timeout_sec=0.05)
+
+    wait_until(until, limit_s=LIMIT_S, meanwhile=see)
     executor.remove_node(node)
     node.destroy_publisher(camera)
 
@@ -94,8 +101,11 @@ def test_an_overlay_is_made_while_somebody_watches(robot: Node) -> None:
 def test_scores_are_told_as_a_classification_where_that_is_installed(robot: Node) -> None:
     kinds: Any = pytest.importorskip('vision_msgs.msg')
     seen: list[Any] = []
-    robot.create_subscription(kinds.Classification, 'predicates/classification', seen.append, 1)
+    listening = robot.create_subscription(
+        kinds.Classification, 'predicates/classification', seen.append, 1
+    )
     film(robot, lambda: any(message.results for message in seen))
+    robot.destroy_subscription(listening)
     message = next(message for message in seen if message.results)
     assert {result.class_id for result in message.results} == {'far', 'near'}
     assert all(0 <= result.score <= 1 for result in message.results)

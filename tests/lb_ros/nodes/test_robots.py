@@ -5,8 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,8 @@ from encoders import Binder, State
 from encoders.model_sets.convert import convert
 from lb_ros.client import LanguageClient, NotAnsweredError
 from lb_ros.msg import Embedding, PredicateScores
+from tests.domains import own_domain
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.ros
 
@@ -68,13 +69,6 @@ class Ears:
         self.node.destroy_node()
 
 
-def until(holds: Callable[[], object], what: str) -> None:
-    limit_s = time.monotonic() + LIMIT_S
-    while not holds():
-        assert time.monotonic() < limit_s, what
-        time.sleep(0.01)
-
-
 def started(name: str, namespace: str, *parameters: str) -> subprocess.Popen[bytes]:
     words = ['--ros-args', '-r', f'__ns:=/{namespace}']
     words += [word for each in parameters for word in ('-p', each)]
@@ -85,9 +79,7 @@ def started(name: str, namespace: str, *parameters: str) -> subprocess.Popen[byt
 
 @pytest.fixture(scope='module')
 def domain() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('ROS_DOMAIN_ID', '100')
-        patch.setenv('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    with own_domain():
         yield
 
 
@@ -116,11 +108,10 @@ def test_nothing_of_a_robot_reaches_the_other_one(
         first, second = Ears('one', (LEFT, RIGHT)), Ears('two')
         try:
             # Two cameras of a robot share the trunk; each embedding says which one saw it.
-            until(
-                lambda: {e.source for e in first.embeddings} == {f'/one/{LEFT}', f'/one/{RIGHT}'},
-                'embeddings of both cameras',
+            wait_until(
+                lambda: {e.source for e in first.embeddings} == {f'/one/{LEFT}', f'/one/{RIGHT}'}
             )
-            until(lambda: len(first.scores) > 3, 'scores')
+            wait_until(lambda: len(first.scores) > 3)
             assert first.scores[-1].scores[0].modalities == ['image']
             assert [p.name for p in one.predicates()] == ['the door is open']
             assert [p.name for p in two.predicates()] == ['the lamp is on']
@@ -132,7 +123,7 @@ def test_nothing_of_a_robot_reaches_the_other_one(
             assert one.load_model(str(other_space)) != before
             assert not second.embeddings
             seeing = Ears('two', ('camera/image',))
-            until(lambda: second.embeddings, 'an embedding of the other robot')
+            wait_until(lambda: second.embeddings)
             seeing.close()
             assert {e.language_space for e in second.embeddings} == {before}
             assert {e.source for e in second.embeddings} == {'/two/camera/image'}
@@ -165,28 +156,23 @@ def test_encoders_in_processes_of_their_own_follow_a_new_model_or_all_keep_the_o
         client.set(['the door is open'])
         ears = Ears('apart', ('camera/image',))
         try:
-            until(lambda: ears.scores and ears.embeddings, 'scores')
-            until(
-                lambda: (
-                    '/apart/depth_encoder/load_model'
-                    in dict(ears.node.get_service_names_and_types())
-                ),
-                'the encoder of depth',
-            )
+            wait_until(lambda: ears.scores and ears.embeddings)
+            service = '/apart/depth_encoder/load_model'
+            wait_until(lambda: service in dict(ears.node.get_service_names_and_types()))
             first = Binder.load(tiny_model_set).space
             second = client.load_model(str(other_space))
             assert second != first
-            until(lambda: ears.scores[-1].language_space == second, 'the other space')
-            until(lambda: ears.embeddings[-1].language_space == second, 'the other space')
+            wait_until(lambda: ears.scores[-1].language_space == second)
+            wait_until(lambda: ears.embeddings[-1].language_space == second)
             ears.scores.clear()
             with pytest.raises(
                 NotAnsweredError, match=r"depth_encoder: .* no encoder for 'depth'"
             ):
                 client.load_model(str(images_only))
-            until(lambda: ears.scores, 'scores')
+            wait_until(lambda: ears.scores)
             assert {s.language_space for s in ears.scores} == {second}
             assert client.load_model(str(tiny_model_set)) == first
-            until(lambda: ears.scores[-1].language_space == first, 'the first space')
+            wait_until(lambda: ears.scores[-1].language_space == first)
             made = {e.header.stamp.nanosec: e.language_space for e in ears.embeddings}
             for scored in ears.scores:
                 evidence = made.get(scored.header.stamp.nanosec)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from lb_ros.nodes.shared_model import SharedModel
 from lb_ros.ros.parameters import Settings, limits_of
 from lb_ros.ros.stamps import to_stamp
 from tests.lb_ros.sinks import QueueSink
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.ros
 LIMIT_S = 30.0
@@ -70,13 +70,18 @@ class Bench:
         publisher.publish(image)
 
     def until(self, holds: Callable[[], Any], publisher: Any = None) -> None:
-        end_s = time.monotonic() + LIMIT_S
-        while not holds():
-            assert time.monotonic() < end_s, (self.told, self.worker.counters())
+        def meanwhile() -> None:
             if publisher is not None:
                 self.send(publisher)
             for executor in self.executors:
                 executor.spin_once(timeout_sec=0.01)
+
+        wait_until(
+            holds,
+            limit_s=LIMIT_S,
+            meanwhile=meanwhile,
+            shows=lambda: (self.told, self.worker.counters()),
+        )
 
     @property
     def encoded(self) -> int:

@@ -12,7 +12,7 @@ from lb_ros.parameter_table import Parameters
 from tests.lb_ros.sinks import QueueSink
 
 
-@pytest.mark.parametrize('modalities', [('image',), None])
+@pytest.mark.parametrize('modalities', [pytest.param(('image',), marks=pytest.mark.slow), None])
 def test_calls_are_made_ready_where_a_process_encodes(
     tiny_model_set: Path, modalities: tuple[str, ...] | None
 ) -> None:

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 
 from lb_ros.client import LanguageClient
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.ros
 
@@ -35,14 +35,14 @@ def test_a_question_wakes_a_sensor_that_nobody_listened_to(
             node = Node('camera', context=client._listener.node.context)
             camera = node.create_publisher(Image, 'camera/image', 1)
             message = Image(encoding='rgb8', height=48, width=64, step=192, data=bytes(9216))
-            limit_s = time.monotonic() + LIMIT_S
-            seen = False
-            while not seen:
-                assert time.monotonic() < limit_s
+
+            def seen() -> bool:
                 message.header.stamp = node.get_clock().now().to_msg()
                 camera.publish(message)
                 (found,) = client.query(['a cup'], modalities=['image'])
-                seen = found.probability['image'] is not None
+                return found.probability['image'] is not None
+
+            wait_until(seen, limit_s=LIMIT_S)
             node.destroy_node()
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=LIMIT_S)

@@ -76,7 +76,7 @@ def held_by(process: subprocess.Popen[str]) -> set[Path]:
     return {FOLDER / name.removesuffix('_el') for name in locks}
 
 
-def test_only_segments_that_nobody_holds_are_freed(tmp_path: Path) -> None:
+def test_only_segments_without_an_owner_are_freed(tmp_path: Path) -> None:
     dead = segment(tmp_path, 'fastrtps_0123456789abcdef')
     held = segment(tmp_path, 'fastrtps_1123456789abcdef')
     new = segment(tmp_path, 'fastrtps_2123456789abcdef', age_s=0.0)

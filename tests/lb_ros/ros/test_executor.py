@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Iterator
-from statistics import median
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,15 +16,30 @@ from rclpy.node import Node
 from std_msgs.msg import UInt32
 from std_srvs.srv import Trigger
 
-from lb_ros.ros.executor import PATIENCE_S, AtOnce, SensorsFirstExecutor
+from lb_ros.ros.executor import AtOnce, SensorsFirstExecutor
+from tests.waiting import wait_until
 
 LIMIT_S = 20.0
-QUIET_S = 3.0  # how long a wait lasts where nothing comes
+QUIET_S = 600.0  # how long a wait lasts where nothing comes, unless a service ends it
 pytestmark = pytest.mark.ros
 
 
+class Watched(SensorsFirstExecutor):
+    """Keeps whether each service and topic was waited for, by its name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited_for: dict[str, set[bool]] = defaultdict(set)
+
+    def can_execute(self, entity: Any) -> bool:
+        found = super().can_execute(entity)
+        name = getattr(entity, 'srv_name', getattr(entity, 'topic_name', ''))
+        self.waited_for[name].add(found)
+        return found
+
+
 @pytest.fixture
-def robot() -> Iterator[Node]:
+def robot(ros_domain: int) -> Iterator[Node]:
     """A node with a service and a subscription, at work in another thread."""
     rclpy.init()
     node = Node('robot')
@@ -39,7 +55,7 @@ def robot() -> Iterator[Node]:
     node.create_subscription(UInt32, 'numbers', hear, 10)
     node.create_service(Trigger, 'ask', answer)
     node.create_service(Trigger, 'ask_at_once', answer, callback_group=AtOnce())
-    executor = SensorsFirstExecutor()
+    executor = Watched()
     executor.add_node(node)
     stop = threading.Event()
 
@@ -50,59 +66,49 @@ def robot() -> Iterator[Node]:
     thread = threading.Thread(target=work)
     thread.start()
     yield node
-    stop.set()
+    executor.create_task(stop.set)  # work ends the wait
     thread.join()
     executor.shutdown()
     node.destroy_node()
     rclpy.try_shutdown()
 
 
-def waits_s(robot: Node, service: str, rate_hz: int, count: int) -> list[float]:
-    """How long answers take while numbers flow."""
+@contextmanager
+def numbers(robot: Node, rate_hz: float) -> Iterator[Callable[[str], bool]]:
+    """While numbers flow; gives a function that asks a service and waits for its answer."""
     other = Node('other')
     executor = SingleThreadedExecutor()
     executor.add_node(other)
-    client = other.create_client(Trigger, service)
-    numbers = other.create_publisher(UInt32, 'numbers', 10)
-    assert client.wait_for_service(LIMIT_S)
-    if rate_hz:
-        other.create_timer(1 / rate_hz, lambda: numbers.publish(UInt32()))
-        end_s, heard = time.monotonic() + LIMIT_S, robot.heard
-        while robot.heard < heard + 10:
-            assert time.monotonic() < end_s, 'no numbers are heard'
-            executor.spin_once(timeout_sec=1.0)
-    found = []
-    for _ in range(count):
-        began_s = time.monotonic()
+    sender = other.create_publisher(UInt32, 'numbers', 10)
+
+    def ask(service: str) -> bool:
+        client = other.create_client(Trigger, service)
+        assert client.wait_for_service(LIMIT_S)
         answer = client.call_async(Trigger.Request())
         executor.spin_until_future_complete(answer, LIMIT_S)
-        assert answer.done() and answer.result().success
-        found.append(time.monotonic() - began_s)
+        return answer.done() and answer.result().success
+
+    if rate_hz:
+        other.create_timer(1 / rate_hz, lambda: sender.publish(UInt32()))
+        spin = partial(executor.spin_once, timeout_sec=1.0)
+        wait_until(lambda: robot.heard > 10, limit_s=LIMIT_S, meanwhile=spin)
+    yield ask
     executor.shutdown()
     other.destroy_node()
-    return found
 
 
 @pytest.mark.parametrize('rate_hz', [0, 500])
 def test_a_service_is_answered_whatever_flows(robot: Node, rate_hz: int) -> None:
-    # A service that had to wait for the end of a quiet wait would take far longer.
-    assert median(waits_s(robot, 'ask', rate_hz, 10)) < PATIENCE_S + 0.5
+    with numbers(robot, rate_hz) as ask:
+        assert all(ask(service) for service in ('ask', 'ask_at_once') for _ in range(5))
 
 
-def test_urgent_services_are_answered_at_once(robot: Node) -> None:
-    urgent = median(waits_s(robot, 'ask_at_once', 500, 20))
-    patient = median(waits_s(robot, 'ask', 500, 20))
-    assert patient > PATIENCE_S / 2
-    assert urgent < 0.7 * patient
-
-
-def test_services_are_not_looked_at_while_messages_flow(robot: Node) -> None:
-    service = next(each for each in robot.services if each.srv_name.endswith('ask'))
-    urgent = next(each for each in robot.services if each.srv_name.endswith('ask_at_once'))
-    subscription = next(each for each in robot.subscriptions if each.topic_name == '/numbers')
-    executor = SensorsFirstExecutor()
-    assert all(executor.can_execute(each) for each in (service, urgent, subscription))
-    executor._looks_at_all = False
-    assert not executor.can_execute(service)
-    assert executor.can_execute(urgent) and executor.can_execute(subscription)
-    executor.shutdown()
+def test_while_messages_flow_only_urgent_services_are_looked_at_in_every_wait(
+    robot: Node,
+) -> None:
+    with numbers(robot, 500) as ask:
+        waited_for = robot.executor.waited_for
+        waited_for.clear()
+        assert all(ask('ask') for _ in range(3))
+        assert waited_for['ask'] == {True, False}
+        assert waited_for['ask_at_once'] == waited_for['/numbers'] == {True}

@@ -53,7 +53,7 @@ def test_the_defaults_are_those_of_the_record(node: NewNode) -> None:
     assert declare_parameters(node(), Parameters) == Parameters()
 
 
-def test_a_parameter_that_nobody_has_is_named_with_the_one_that_is_meant(node: NewNode) -> None:
+def test_an_unknown_parameter_is_named_with_the_nearest_one(node: NewNode) -> None:
     given = node('max_rate:=5.0', 'nonsense:=1', 'qos_overrides./depth.subscription.depth:=3')
     declare_parameters(given, Parameters)
     assert unknown_parameters([given]) == {'max_rate': 'max_rate_hz', 'nonsense': ''}

@@ -26,7 +26,7 @@ def test_refusals_are_counted_and_logged_once() -> None:
     assert lines == ['predicates/add was refused: text 0 is empty']
 
 
-def test_a_later_line_says_how_many_it_stands_for() -> None:
+def test_a_later_line_reports_how_many_it_stands_for() -> None:
     now_s = [0.0]
     throttle = Throttle(lambda: now_s[0])
     assert throttle.note('dark') == ''

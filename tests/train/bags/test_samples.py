@@ -73,7 +73,7 @@ def test_what_a_bag_does_not_list_is_unknown_and_never_false(
     assert samples.bags == ('one', 'two')
 
 
-def test_processes_give_what_one_gives(train_bags: Path) -> None:
+def test_several_processes_read_what_one_reads(train_bags: Path) -> None:
     bags = find_bags([train_bags])[:3]
     alone, _ = load_samples(bags, CONFIGS)
     together, _ = load_samples(bags, CONFIGS, workers=2)

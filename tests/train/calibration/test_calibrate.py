@@ -43,7 +43,7 @@ def even(truth: NDArray[np.bool_]) -> NDArray[np.float64]:
     return np.where(truth, 0.5 / truth.mean(), 0.5 / (1 - truth.mean()))
 
 
-def test_the_fit_finds_the_middle_and_is_rather_unsure_than_too_sure() -> None:
+def test_the_fit_finds_the_middle_and_is_not_overconfident() -> None:
     truth = some_truth()
     cosines = drawn_cosines(truth, 2.0, seed=1)
     slope, offset = fit_logistic(cosines, truth, even(truth))
@@ -107,7 +107,7 @@ def test_fused_is_as_good_as_the_best_modality_on_new_moments() -> None:
     assert area >= best - 0.02
 
 
-def test_two_witnesses_are_better_than_one() -> None:
+def test_two_modalities_are_better_than_one() -> None:
     name = 'open(top drawer)'
     truth = some_truth()
     scores = {
@@ -122,7 +122,7 @@ def test_two_witnesses_are_better_than_one() -> None:
     assert area > max(auroc(truth, table[:, 0]) or 0.0 for table in scores.values()) + 0.02
 
 
-def test_a_predicate_with_few_moments_of_a_truth_takes_what_its_relation_has() -> None:
+def test_a_predicate_with_few_samples_takes_the_fit_of_its_relation() -> None:
     rare = np.zeros(COUNT, bool)
     rare[: MIN_COUNT - 1] = True
     truth = {
@@ -142,7 +142,7 @@ def test_a_predicate_with_few_moments_of_a_truth_takes_what_its_relation_has() -
     assert fitted.weights[1].tolist() == [pytest.approx(fitted.weights[0, 0]), 0.0]
 
 
-def test_predicates_of_a_relation_with_few_moments_of_a_truth_are_not_fitted() -> None:
+def test_relations_with_few_samples_are_not_fitted() -> None:
     rare = np.zeros(COUNT, bool)
     rare[: MIN_COUNT - 1] = True
     truth = {'open(top drawer)': some_truth(), 'hot(stove)': rare}

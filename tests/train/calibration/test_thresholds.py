@@ -107,7 +107,7 @@ def test_held_out_odds_are_those_of_the_calibration_without_the_part() -> None:
         np.testing.assert_allclose(odds[inside, row], wanted, atol=1e-4)
 
 
-def test_what_the_other_parts_do_not_know_gets_no_threshold() -> None:
+def test_predicates_unknown_to_the_other_folds_get_no_threshold() -> None:
     truth = np.zeros((80, 1), np.int8)
     truth[:20:2] = 1  # true in the first bag alone
     found = fit_thresholds(

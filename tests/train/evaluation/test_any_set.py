@@ -90,7 +90,7 @@ def test_vectors_of_bags_are_those_of_the_binder(
     assert np.abs(near - far).max() > 3 * spread  # the network sees what was drawn
 
 
-def test_a_modality_that_is_none_is_named(
+def test_an_unknown_modality_is_named(
     tmp_path: Path,
     held_out_bags: Path,
     monkeypatch: pytest.MonkeyPatch,

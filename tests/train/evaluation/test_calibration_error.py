@@ -17,7 +17,7 @@ def exact(count: int, rng: np.random.Generator) -> Predictions:
     return Predictions(probability, rng.random(count) < probability)
 
 
-def test_exact_probabilities_of_few_moments_err_by_luck_alone() -> None:
+def test_exact_probabilities_of_few_samples_have_only_random_error() -> None:
     rng = np.random.default_rng(0)
     found = calibration_error([exact(40, rng) for _ in range(200)])
     assert found.pooled < 0.03
@@ -25,7 +25,7 @@ def test_exact_probabilities_of_few_moments_err_by_luck_alone() -> None:
     assert found.by_luck == pytest.approx(found.per_predicate, abs=0.03)
 
 
-def test_wrong_probabilities_err_by_more_than_luck() -> None:
+def test_wrong_probabilities_have_more_than_random_error() -> None:
     rng = np.random.default_rng(0)
     truths = [rng.random(400) < 0.5 for _ in range(20)]
     sure = [Predictions(np.where(truth, 0.6, 0.4), truth) for truth in truths]

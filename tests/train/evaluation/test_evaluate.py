@@ -55,7 +55,7 @@ def test_predicates_of_one_truth_are_left_out() -> None:
     assert [r.name for r in found] == ['open(drawer)']
 
 
-def test_groups() -> None:
+def test_predicates_are_grouped_by_relation() -> None:
     assert group_of('open(top drawer)') == 'sensor scale'
     assert group_of('holding(something)') == 'sensor scale'
     assert group_of('holding(mug)') == 'one object'

@@ -44,7 +44,7 @@ def test_a_draw_of_one_truth_has_no_auroc() -> None:
     assert np.isnan(one)
 
 
-def test_copies_of_a_moment_in_its_bag_tell_nothing_more() -> None:
+def test_copies_of_a_sample_do_not_narrow_the_interval() -> None:
     rng = np.random.default_rng(1)
     truth = (rng.random((12, 1)) < 0.5).astype(int)
     scores = (rng.normal(0, 1, (12, 1)) + truth).astype(np.float32)
@@ -77,7 +77,7 @@ def test_an_interval_holds_the_value_and_a_median_is_drawn_together() -> None:
     assert found.median_interval([('open(a)', 'depth')] * 3) == alone
 
 
-def test_one_bag_says_nothing_about_others() -> None:
+def test_one_bag_gives_no_interval() -> None:
     truth, scores = np.array([[1], [0], [1]]), np.array([[0.9], [0.1], [0.3]], np.float32)
     found = resample({'depth': scores}, samples(truth, np.zeros(3, int), ('open(a)',)))
     assert found.interval('open(a)', 'depth') is None

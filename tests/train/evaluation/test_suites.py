@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encoders import Binder
@@ -248,9 +248,18 @@ def test_ranks_are_those_of_a_sorted_list(queries: int, candidates: int, seed: i
         for row, right in zip(similarity, relevant, strict=True)
     ]  # fmt: skip
     assert first_ranks(similarity, relevant).tolist() == expected
-    found = retrieval(similarity, relevant)
-    assert found.recall[1].value == np.mean(np.array(expected) <= 1)
-    assert found.median_rank.value == np.median(expected)
+
+
+@settings(max_examples=10)  # each draws a thousand bootstrap samples
+@given(st.integers(1, 8), st.integers(1, 8), st.integers(0, 1000))
+def test_recall_and_median_follow_from_ranks(queries: int, candidates: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    similarity = rng.permutation(queries * candidates).reshape(queries, candidates).astype(float)
+    relevant = rng.random((queries, candidates)) < 0.4
+    relevant[:, rng.integers(candidates)] = True
+    ranks, found = first_ranks(similarity, relevant), retrieval(similarity, relevant)
+    assert found.recall[1].value == np.mean(ranks <= 1)
+    assert found.median_rank.value == np.median(ranks)
     assert found.recall[1].value <= found.recall[5].value <= found.recall[10].value
 
 

@@ -94,7 +94,7 @@ def test_bags_that_go_wrong_are_reported_and_never_fatal(
     assert 'silent: nothing is said in it; the bag is skipped' in printed.err
 
 
-def test_bags_kept_for_evaluation_need_a_word(
+def test_evaluation_bags_need_an_explicit_option(
     drawn: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bag = drawn.write(tmp_path / 'bag', MOMENTS[:2], marks={'split': 'evaluation'})

@@ -154,7 +154,7 @@ def test_what_is_there_is_not_overwritten(
     assert (dataset / 'meta/info.json').read_bytes() == before
 
 
-def test_a_bag_with_other_sensors_is_told_and_left_out(
+def test_a_bag_with_other_sensors_is_reported_and_left_out(
     bags: Path, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     both = [str(bags / 'b'), str(bags / 'blind')]

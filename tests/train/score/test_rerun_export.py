@@ -114,7 +114,7 @@ def test_probabilities_and_states_are_those_of_the_table(
     assert awkward == ['/predicates/hot\\(stove\\)\\/left/state StateChange:state']
 
 
-def test_truth_is_told_where_it_changes(recorded: dict[str, Rows]) -> None:
+def test_truth_is_logged_where_it_changes(recorded: dict[str, Rows]) -> None:
     told = [value for _, value in recorded['/predicates/drawer/truth StateChange:state']]
     assert told == ['false', 'true', 'false', 'true', 'false']
 
@@ -125,7 +125,7 @@ def test_nothing_half_written_is_left(scored: Path) -> None:
     }  # fmt: skip
 
 
-def test_a_missing_package_is_told_before_anything_is_scored(
+def test_a_missing_package_is_reported_before_scoring(
     words: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

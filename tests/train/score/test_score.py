@@ -195,7 +195,7 @@ def test_a_topic_of_another_name(drawn: Any, tmp_path: Path) -> None:
     assert windows[0].raw().shape == (32, 32)
 
 
-def test_undecodable_pictures_are_told_and_skipped(
+def test_undecodable_images_are_reported_and_skipped(
     bag: Path, binder: Binder, tmp_path: Path
 ) -> None:
     report = BagReport(bag)
@@ -244,7 +244,7 @@ def test_states_grow_old_where_a_bag_is_silent(drawn: Any, binder: Binder, tmp_p
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=20), st.integers(-500, 3000))
-def test_truth_is_the_last_one_said(values: list[bool], at_ms: int) -> None:
+def test_truth_is_the_newest_label(values: list[bool], at_ms: int) -> None:
     said = [(i * 100_000_000, value) for i, value in enumerate(values)]
     known = value_at(said, at_ms * 1_000_000)
     if at_ms < 0 or at_ms > (len(values) - 1) * 100 + 150:
@@ -263,7 +263,7 @@ def test_thumbnails_are_small_pictures(holes: float) -> None:
 
 
 @pytest.mark.parametrize('rate', ['-3', 'nan', 'fast'])
-def test_a_rate_that_is_none_is_refused(rate: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_impossible_rate_is_refused(rate: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(['score', '.', '--max-rate-hz', rate]) == 2
     assert '--max-rate-hz: must be a' in (error := capsys.readouterr().err)
     assert rate in error

@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import rclpy
 
 from encoders import Binder, load_predicates
+from tests.waiting import wait_until
 from train.bags.reader import BagReport
 from train.score.embed import BagSource, embed_bag
 from train.score.track import Scored, track
@@ -57,14 +59,12 @@ def play(bag: Path, predicates: Path) -> tuple[list[Any], list[Any], int]:
         subprocess.Popen([sys.executable, *c], stdout=subprocess.DEVNULL) for c in commands
     ]
     try:
-        end_s = time.monotonic() + LIMIT_S
-        while processes[1].poll() is None:
-            assert time.monotonic() < end_s, 'the player did not finish'
-            executor.spin_once(timeout_sec=0.1)
+        spin = partial(executor.spin_once, timeout_sec=0.1)
+        wait_until(lambda: processes[1].poll() is not None, limit_s=LIMIT_S, meanwhile=spin)
         assert processes[1].returncode == 0
         end_s = time.monotonic() + 1.0  # what is under way still arrives
         while time.monotonic() < end_s:
-            executor.spin_once(timeout_sec=0.1)
+            spin()
     finally:
         for process in processes:
             with contextlib.suppress(ProcessLookupError):

@@ -35,15 +35,15 @@ def bag(drawn: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(drawn.write(path, MOMENTS, thermal=with_automatic_gain))
 
 
-def test_the_demo_bag_keeps_its_temperatures_and_automatic_gain_has_no_say() -> None:
+def test_the_demo_bag_has_temperatures_and_automatic_gain_does_not_count() -> None:
     """As counts the stove is cold, then hot; per frame stretched, nothing is claimed at all."""
     bank = PredicateBank(
         [Predicate('hot', ('the stove is hot',), ('the stove is cold',))], Binder.load('lb-mini')
     )
     found: dict[str, list[float]] = {'cold': [], 'hot': []}
-    begin_ns = 0
-    for message in read_bag(shipped('lb_ros/data/demo_bag'), topics=['infrared/image']):
-        begin_ns = begin_ns or message.log_ns
+    messages = list(read_bag(shipped('lb_ros/data/demo_bag'), topics=['infrared/image']))
+    begin_ns = messages[0].log_ns
+    for message in messages[::4]:
         time_s = (message.log_ns - begin_ns) * 1e-9
         counts = decode_image(message.message, modality='infrared').array
         assert bank.binder.objection('infrared', counts) is None

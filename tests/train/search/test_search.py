@@ -63,7 +63,7 @@ def add(store: MomentStore, vectors: np.ndarray, modality: str, *, bag: str) -> 
     store.add_bag(bag, 'key', found, start_log_ns=0, thumbnails=[])
 
 
-def test_a_sentence_finds_the_moment_whose_vector_fits(binder: Binder, tmp_path: Path) -> None:
+def test_a_sentence_finds_the_nearest_sample(binder: Binder, tmp_path: Path) -> None:
     from encoders import Predicate
     from encoders.predicates.bank import text_vectors
 
@@ -133,7 +133,7 @@ def test_an_interruption_leaves_no_half_bag(
     assert not any((tmp_path / indexing.WORK).iterdir())
 
 
-def test_an_example_finds_its_like_in_other_sensors(tmp_path: Path) -> None:
+def test_an_example_finds_similar_samples_of_other_sensors(tmp_path: Path) -> None:
     """Two sensors see the same things, each with a direction of its own added."""
     rng = np.random.default_rng(1)
     things = rng.normal(size=(40, DIMENSIONS))

@@ -10,11 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from rosbags.rosbag2 import WriterError
 
-import train.simulate  # noqa: F401  # chooses the renderer before mujoco is imported
 from encoders.decode import decode_audio, decode_image
+from train.bags.folder import read_marks
 from train.bags.load import load_samples
 from train.bags.reader import BagMessage, BagReport, read_bag
-from train.bags.storage import read_marks
 from train.simulate.bag import CHUNK_S, START_NS, TYPES, EpisodeBag
 from train.simulate.camera import INFRARED_SIZE, REGION_SIZE, SIZE, Frame
 from train.simulate.sound import RATE_HZ
@@ -157,7 +156,7 @@ def test_task_and_camera_info(messages: Topics) -> None:
     assert info.k.reshape(3, 3)[0, 0] == info.p.reshape(3, 4)[1, 1] == 300.0
 
 
-def test_marks_tell_where_a_bag_comes_from(bag: Path) -> None:
+def test_marks_record_the_origin_of_a_bag(bag: Path) -> None:
     assert read_marks(bag) == MARKS
 
 

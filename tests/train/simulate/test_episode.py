@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import train.simulate  # noqa: F401  # chooses the renderer before mujoco is imported
 from encoders import decode_image
+from train.bags.folder import read_marks
 from train.bags.reader import read_bag
-from train.bags.storage import read_marks
 from train.simulate import cli, scene
 from train.simulate.episode import EpisodePlan, Studio
 from train.simulate.names import joint_noun, noun, place_of_site

@@ -7,15 +7,15 @@ import json
 import re
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import train.simulate  # noqa: F401  # chooses the renderer before mujoco is imported
 from encoders.decode import decode_audio
+from train.bags.folder import read_marks
 from train.bags.reader import BagMessage, read_bag
-from train.bags.storage import read_marks
 from train.phrasings import Phrasings
 from train.simulate import cli
 from train.simulate.bag import TYPES
@@ -86,8 +86,11 @@ def test_every_task_of_metaworld_has_a_row_and_an_expert() -> None:
     assert all(task.facts for task in TASKS)
 
 
-def test_every_part_exists_in_the_model_and_is_handled() -> None:
-    for task in TASKS:
+@pytest.mark.parametrize(
+    'tasks', [TASKS[::10], pytest.param(TASKS, marks=pytest.mark.slow)], ids=['some', 'all']
+)
+def test_every_part_exists_in_the_model_and_is_handled(tasks: Sequence[ExpertTask]) -> None:
+    for task in tasks:
         scene = ExpertScene(task, seed=0)
         assert scene.part > 0, task.scene
         assert set(scene.fixture_bodies()) == {noun for noun, _ in task.touches}
@@ -252,7 +255,7 @@ def test_cli_spreads_seeds_over_the_tasks(tmp_path: Path) -> None:
         (('--suite', 'meta'), "unknown suite 'meta'.*libero_90.*metaworld"),
     ],
 )
-def test_cli_says_in_one_line_what_cannot_be(
+def test_cli_reports_impossible_options_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str
 ) -> None:
     assert cli.run(parse(*words, '--out', tmp_path)) == 2

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import train.simulate  # noqa: F401  # chooses the renderer before mujoco is imported
 from train.simulate.objects import INSTRUCTION, OBJECTS, exchange_objects
 from train.simulate.scene import Scene, list_scenes, with_other_objects
 from train.simulate.suites import TRAINING_SUITES

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-import train.simulate  # noqa: F401  # chooses the renderer before mujoco is imported
 from train.simulate.camera import INFRARED_SIZE, REGION_SIZE, SIZE, Camera
 from train.simulate.scene import CAMERA, Scene, Thing, Vector, list_scenes
 from train.simulate.shots import arrange, shots, shut_sounds, spot_at

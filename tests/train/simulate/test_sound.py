@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import train.simulate  # noqa: F401  # chooses the renderer before mujoco is imported
 from train.simulate.sound import DISTRACTORS, RATE_HZ, VOICES, synthesise
 from train.simulate.world import SoundEvent
 

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,21 +18,15 @@ from encoders.model_sets.files import load_model_set
 from encoders.model_sets.manifest import read_manifest
 from encoders.model_sets.places import WEIGHTS
 from encoders.predicates.file import load_predicates
+from tests.train.runs import break_off, run, wait_for_checkpoint
 from train.bags.find import find_bags
 from train.bags.load import load_samples
-from train.cli import main
 from train.evaluation.evaluate import embed_samples
 from train.training.checkpoint import CHECKPOINT, LOG
 from train.training.recipe import load_recipe
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 QUICK = ('--workers', '1', '--threads', '1')
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
-    """What `lb-ros ...` would do."""
-    monkeypatch.setattr(sys, 'argv', ['lb-ros', *map(str, arguments)])
-    return main()
 
 
 @pytest.fixture(scope='module')
@@ -88,7 +81,7 @@ def trained(
     return out
 
 
-def test_each_sensor_tells_on_new_bags_what_it_can_see_and_nothing_else(
+def test_each_sensor_predicts_on_new_bags_what_it_can_see_and_nothing_else(
     trained: Path,
     held_out_bags: Path,
     cache: Path,
@@ -155,7 +148,7 @@ def test_calibrate_writes_thresholds_that_the_robot_loads(
     assert run(monkeypatch, *command, '--cost-false-positive', '0') == 2
 
 
-def test_the_log_and_the_manifest_say_what_was_done(trained: Path) -> None:
+def test_the_log_and_the_manifest_record_the_training(trained: Path) -> None:
     records = [json.loads(line) for line in (trained / LOG).read_text().splitlines()]
     steps = [r for r in records if 'losses' in r]
     assert [r['step'] for r in steps] == list(range(1, 121))
@@ -180,27 +173,32 @@ def test_the_binder_gives_a_live_sensor_the_vector_that_was_evaluated(
         np.testing.assert_allclose(live[0], expected[name][3], atol=1e-4)
 
 
-def test_training_survives_being_killed(
+@pytest.mark.parametrize('how', ['interrupted', pytest.param('killed', marks=pytest.mark.slow)])
+def test_a_run_that_ended_early_is_resumed_to_the_same_weights(
+    how: str,
     train_bags: Path,
     recipe_file: Path,
     cache: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A run that was killed and resumed ends with the very weights of one that was not."""
-    text = recipe_file.read_text().replace('max_steps: 120', 'max_steps: 40')
+    steps = 40 if how == 'killed' else 10
+    text = recipe_file.read_text().replace('max_steps: 120', f'max_steps: {steps}')
     recipe = tmp_path / 'often.yaml'
     recipe.write_text(
         text.replace('validate_every_minutes: 1.0e+9', 'validate_every_minutes: 0.0')
     )
     arguments = ['train', 'bind', '--config', str(recipe), '--data', str(train_bags)]
     arguments += ['--cache', str(cache), *QUICK]
-    killed, whole = tmp_path / 'killed', tmp_path / 'whole'
-    _kill_after_first_steps([*arguments, '--out', str(killed)], killed)
-    assert not (killed / 'drawn').exists()
-    assert run(monkeypatch, *arguments, '--out', killed, '--resume') == 0
+    ended, whole = tmp_path / 'ended', tmp_path / 'whole'
+    if how == 'killed':
+        _kill_after_first_steps([*arguments, '--out', str(ended)], ended)
+    else:
+        break_off(monkeypatch, *arguments, '--out', ended, after=5)
+    assert not (ended / 'drawn').exists()
+    assert run(monkeypatch, *arguments, '--out', ended, '--resume') == 0
     assert run(monkeypatch, *arguments, '--out', whole) == 0
-    first, second = (load_file(out / 'drawn' / WEIGHTS) for out in (killed, whole))
+    first, second = (load_file(out / 'drawn' / WEIGHTS) for out in (ended, whole))
     for name, tensor in first.items():
         # Products may round by where memory lies: one unit of the stored halves is let pass.
         np.testing.assert_allclose(tensor, second[name], rtol=2e-3, atol=1e-5, err_msg=name)
@@ -212,11 +210,7 @@ def _kill_after_first_steps(arguments: list[str], out: Path) -> None:
     with subprocess.Popen(
         command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
-        end = time.monotonic() + 60
-        while not (out / CHECKPOINT).exists():
-            assert process.poll() is None, process.stdout and process.stdout.read().decode()
-            assert time.monotonic() < end, 'no checkpoint after a minute'
-            time.sleep(0.01)
+        wait_for_checkpoint(process, out)
         process.send_signal(signal.SIGKILL)
 
 
@@ -343,7 +337,7 @@ def test_resuming_nothing_is_an_error_that_names_the_file(
     assert str(tmp_path / 'out' / CHECKPOINT) in capsys.readouterr().err
 
 
-def test_bags_without_truth_end_with_their_problems_and_a_plain_word(
+def test_bags_without_truth_are_reported(
     drawn: object,
     recipe_file: Path,
     tmp_path: Path,

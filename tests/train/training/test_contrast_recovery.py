@@ -8,7 +8,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.train.runs import losses, recipe_file, run
+from tests.train.runs import break_off, losses, recipe_file, run, wait_for_checkpoint
 from train.pairs.data import open_pair_data
-from train.training import loop
 from train.training.checkpoint import CHECKPOINT, CheckpointError, load_checkpoint
 from train.training.contrast_recipe import load_contrast_recipe
 
@@ -47,16 +45,7 @@ def test_a_run_that_broke_off_goes_on_with_the_losses_of_one_that_did_not(
     recipe = recipe_file(tmp_path / 'tiny.yaml', values)
     arguments = ['train', 'contrast', '--config', str(recipe), '--data', str(pair_folder)]
     broken, whole = tmp_path / 'broken', tmp_path / 'whole'
-    step = loop.training_step
-
-    def stops_at_the_fourth(given: Any) -> Any:
-        if given.step == 3:
-            raise KeyboardInterrupt
-        return step(given)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(loop, 'training_step', stops_at_the_fourth)
-        run(patch, *arguments, '--out', broken, '--threads', '1')
+    break_off(monkeypatch, *arguments, '--out', broken, '--threads', '1', after=3)
     assert not (broken / 'tiny').exists()
     assert run(monkeypatch, *arguments, '--out', broken, '--resume', '--threads', '1') == 0
     assert run(monkeypatch, *arguments, '--out', whole, '--threads', '1') == 0
@@ -76,11 +65,7 @@ def test_a_killed_run_goes_on_with_the_losses_of_one_that_was_not(
     arguments = ['train', 'contrast', '--config', str(recipe), '--data', str(pair_folder)]
     killed, whole = tmp_path / 'killed', tmp_path / 'whole'
     with start_training([*arguments, '--out', str(killed)]) as process:
-        end = time.monotonic() + 180
-        while not (killed / CHECKPOINT).exists():
-            assert process.poll() is None, process.stdout and process.stdout.read()
-            assert time.monotonic() < end, 'no checkpoint after three minutes'
-            time.sleep(0.002)
+        wait_for_checkpoint(process, killed)
         process.send_signal(signal.SIGKILL)
     assert not (killed / 'tiny').exists()
     assert run(monkeypatch, *arguments, '--out', killed, '--resume', '--threads', '1') == 0
@@ -96,22 +81,26 @@ def test_a_killed_run_goes_on_with_the_losses_of_one_that_was_not(
 
 
 def test_a_full_disk_stops_with_a_message_and_keeps_the_checkpoint(
-    recipe_values: dict[str, Any], pair_folder: Path, tmp_path: Path,
+    recipe_values: dict[str, Any],
+    pair_folder: Path,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    recipe = recipe_file(tmp_path / 'tiny.yaml', recipe_values)
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    recipe = recipe_file(tmp_path / 'tiny.yaml', recipe_values, max_steps=2)
     out = tmp_path / 'out'
     arguments = ['train', 'contrast', '--config', str(recipe), '--data', str(pair_folder)]
     arguments += ['--out', str(out)]
-    assert run(monkeypatch, *arguments, '--threads', '1') == 0
+    arguments += ['--threads', '1']
+    assert run(monkeypatch, *arguments) == 0
     before = (out / CHECKPOINT).read_bytes()
-
-    def no_space() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-
-    process = start_training(arguments, preexec_fn=no_space)
-    said, _ = process.communicate(timeout=180)
-    assert process.returncode == 1, said
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        assert run(monkeypatch, *arguments) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    said = capsys.readouterr().err
     assert 'the checkpoint cannot be written' in said
     assert 'File too large' in said
     assert 'the one before it is kept' in said

@@ -42,7 +42,7 @@ CONTRAST = [p for p in RECIPES if 'tuning' in yaml.safe_load(p.read_text())]
         ('probe', ['q_proj'], 'visual_projection'),
     ],
 )
-def test_each_tuning_learns_and_its_set_says_what_was_learned(
+def test_each_tuning_learns_and_its_manifest_records_what(
     tiny_checkpoints: dict[str, str], recipe_values: dict[str, Any], pair_folder: Path,
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     tuning: str, targets: list[str], learns: str,

@@ -41,7 +41,7 @@ def start(name: str, lora: Lora | None) -> VisionTower:
         ('image', None, 'self_attn.out_proj.weight'),
     ],
 )
-def test_what_learns(name: str, lora: Lora | None, part: str) -> None:
+def test_the_right_parameters_learn(name: str, lora: Lora | None, part: str) -> None:
     tower = start(name, lora)
     learning = {n for n, p in tower.named_parameters() if p.requires_grad}
     assert any(part in found for found in learning)

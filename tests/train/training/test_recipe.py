@@ -57,7 +57,7 @@ def test_a_faulty_recipe_is_refused_by_file_and_key(
 
 
 @pytest.mark.parametrize('text', ['', '- a list', 'name: [unclosed'])
-def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+def test_a_recipe_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / 'faulty.yaml'
     path.write_text(text)
     with pytest.raises(RecipeError, match=r'faulty\.yaml'):

@@ -74,7 +74,7 @@ def test_the_losses_fall_when_a_part_moves_to_its_name_and_to_the_truth() -> Non
         assert low < 0.01 < region_fact_loss(worse, contrasts, truth=known, **facts)
 
 
-def test_what_is_unknown_or_unseen_costs_nothing() -> None:
+def test_unknown_facts_and_absent_parts_have_no_loss() -> None:
     vectors = F.normalize(torch.ones(1, 2, 4), dim=-1)
     contrasts = F.normalize(torch.ones(2, 4), dim=-1)
     hidden = Regions(vectors, torch.zeros(1, 2, dtype=torch.bool))

@@ -6,6 +6,7 @@ One row per task. A new task needs a row here and nothing else.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 
 from train.simulate.suites import METAWORLD
 
@@ -175,7 +176,7 @@ def list_tasks() -> list[ExpertTask]:
         ModuleNotFoundError: MetaWorld is not installed; the message says how to get it.
     """
     try:
-        import metaworld.policies  # noqa: F401
+        import_module('metaworld.policies')
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f'MetaWorld is not installed ({error.name} is missing): run `make sim`'

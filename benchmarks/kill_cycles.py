@@ -7,9 +7,9 @@ run that was never killed.
 A cycle of a node has two kills: one at any moment of its start, and one at work, a moment after it
 has answered. Nodes can be killed side by side, each in a ROS domain of its own.
 
-    python tests/kill_cycles.py --cycles 200 --json killed.json
-    python tests/kill_cycles.py --cycles 10 --only bringup --only training
-    nice python tests/kill_cycles.py --cycles 200 --jobs 2 --minutes 30 --json killed.json
+    python -m benchmarks.kill_cycles --cycles 200 --json killed.json
+    python -m benchmarks.kill_cycles --cycles 10 --only bringup --only training
+    nice python -m benchmarks.kill_cycles --cycles 200 --jobs 2 --minutes 30 --json killed.json
 """
 
 from __future__ import annotations
@@ -37,18 +37,16 @@ from rclpy.qos import qos_profile_sensor_data
 from safetensors.numpy import load_file
 from sensor_msgs.msg import Image
 
+from encoders import Binder
+from encoders.model_sets.places import WEIGHTS
+from lb_ros.bench.environment import environment
+from lb_ros.msg import AudioChunk, Embedding, PredicateStates
+from lb_ros.ros.qos import LATCHED
+from lb_ros.ros.stamps import to_stamp
+from tests.train.conftest import RECIPE, DrawnBag, random_moments
+from train.training.checkpoint import CHECKPOINT, LOG
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from encoders import Binder  # noqa: E402
-from encoders.model_sets.places import WEIGHTS  # noqa: E402
-from lb_ros.bench.environment import environment  # noqa: E402
-from lb_ros.msg import AudioChunk, Embedding, PredicateStates  # noqa: E402
-from lb_ros.ros.qos import LATCHED  # noqa: E402
-from lb_ros.ros.stamps import to_stamp  # noqa: E402
-from tests.train.conftest import RECIPE, DrawnBag, random_moments  # noqa: E402
-from train.training.checkpoint import CHECKPOINT, LOG  # noqa: E402
-
 START_S, RECOVERY_S, WORK_S = 180.0, 5.0, 0.5
 SENSORS = {'camera_encoder': 'image', 'depth_encoder': 'depth', 'infrared_encoder': 'infrared',
            'microphone_encoder': 'audio'}  # fmt: skip
@@ -205,10 +203,11 @@ def _kill_twice(
 def kill_apart(target: str, domain: int, args: argparse.Namespace) -> dict[str, Any]:
     """As `kill_node`, in a process and a ROS domain of its own."""
     report = Path(tempfile.mkdtemp()) / 'report.json'
-    words = [sys.executable, __file__, '--only', target, '--cycles', str(args.cycles)]
-    words += ['--seed', str(args.seed + domain), '--minutes', str(args.minutes)]
+    words = [sys.executable, '-m', 'benchmarks.kill_cycles', '--only', target]
+    words += ['--cycles', str(args.cycles), '--minutes', str(args.minutes)]
+    words += ['--seed', str(args.seed + domain)]
     apart = {**os.environ, 'ROS_DOMAIN_ID': str(domain)}
-    subprocess.run([*words, '--json', str(report)], env=apart, stdout=subprocess.DEVNULL)
+    subprocess.run([*words, '--json', str(report)], cwd=ROOT, env=apart, stdout=subprocess.DEVNULL)
     found: dict[str, Any] = json.loads(report.read_text())[target]
     return found
 

@@ -3,8 +3,8 @@
 Checks that memory stays flat, that every sensor recovers, and that no state is ever known from
 evidence that is too old.
 
-    python tests/soak.py --minutes 60
-    python tests/soak.py --minutes 3 --json soak.json
+    python -m benchmarks.soak --minutes 60
+    python -m benchmarks.soak --minutes 3 --json soak.json
 """
 
 from __future__ import annotations
