@@ -138,7 +138,8 @@ class ListAction(argparse.Action):
     def goes_on(self, word: str) -> bool:
         """Whether a word belongs to the list that stands before it."""
         if self.keyed:
-            return word.partition('=')[0] in self.known and '=' in word
+            key, equals, _ = word.partition('=')
+            return bool(equals) and (not self.known or key in self.known)
         if not self.known:
             return not word.startswith('-')
         parts = [part for part in word.split(',') if part]

@@ -14,6 +14,7 @@ from train.calibration.arguments import add_arguments as add_decision_arguments
 from train.evaluation.arguments import add_arguments as add_eval_arguments
 from train.evaluation.arguments import add_reading_arguments
 from train.pairs.arguments import add_arguments as add_pairs_arguments
+from train.pairs.arguments import options_of
 from train.training.arguments import BIND_EPILOG, add_bind_arguments, add_contrast_arguments
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ def run_train(args: argparse.Namespace) -> int:
     if args.recipe == 'bind':
         return _run_bind(args)
     if args.recipe == 'pairs':
+        try:  # before the seconds of the imports
+            options_of(args)
+        except ValueError as error:
+            return _fail('train pairs', error)
         from train.pairs import cli as pairs
 
         return pairs.run(args)
@@ -179,7 +184,10 @@ def main() -> int:
     subparsers = parser.add_subparsers(dest='command', required=True)
     for name, command in COMMANDS.items():
         command.add_arguments(subparsers.add_parser(name, help=command.help))
-    args = parser.parse_args()
+    try:
+        args = parser.parse_args()
+    except SystemExit as end:  # help, or a wrong argument
+        return int(end.code or 0)
     return COMMANDS[args.command].run(args)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
-from encoders.modalities import MODALITIES
 from train.arguments import add_list, file, place, there, whole
 from train.cluster import add_ray_argument
 from train.pairs.options import DEFAULT_PAIRS, PairOptions
+from train.validated import record
 
 # Fields of `PairOptions` by the group of their options.
 GROUPS = {
@@ -99,16 +101,14 @@ def _add_option(group: argparse._ActionsContainer, field: str) -> None:
         v for k, v in ENDINGS.items() if field.endswith(k)
     )
     if isinstance(default, (tuple, dict)):
-        shown, known = ', '.join(default), tuple(MODALITIES) if field in ALIASES else ()
+        shown = ', '.join(default)
         help_text = about.description + (f' (default: {shown})' if shown else '')
-        keyed, alias = field == 'topics', ALIASES.get(field, '')
         add_list(
             group,
             flag_of(field),
             about=help_text,
-            known=known,
-            keyed=keyed,
-            alias=alias,
+            keyed=field == 'topics',
+            alias=ALIASES.get(field, ''),
             **settings,
         )
         return
@@ -148,3 +148,25 @@ def _add_views(texts: argparse._ArgumentGroup) -> None:
         metavar='MODALITY=MODULE:NAME',
         help='predict a modality that no sensor measured; marked as generated',
     )
+
+
+def options_of(args: argparse.Namespace) -> PairOptions:
+    """The fields of `PairOptions` that a command line gives, checked.
+
+    Raises:
+        ValueError: Values are wrong: a line for each.
+    """
+    given = {f.name: getattr(args, f.name) for f in fields(PairOptions) if f.name in args}
+    if 'topics' in given:
+        given['topics'] = _topics(given['topics'])
+    return record(PairOptions, given, named=lambda where: flag_of(str(where[0])))
+
+
+def _topics(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    found = {}
+    for word in words:
+        name, equals, topics = word.partition('=')
+        if not equals or not topics:
+            raise ValueError(f'--topics {word!r}: expected MODALITY=TOPIC')
+        found[name] = tuple(topics.split(','))
+    return found

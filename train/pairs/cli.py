@@ -6,8 +6,6 @@ import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import fields
 from itertools import chain
 from pathlib import Path
 
@@ -17,14 +15,14 @@ from rich.progress import track
 from encoders.modalities import MODALITIES
 from train.bags.find import find_bags, refuse_evaluation_bags
 from train.cluster import Spread, ray_cluster
-from train.pairs.arguments import flag_of
+from train.pairs.arguments import options_of
 from train.pairs.make import PairPlan, manifest_of, plan_pairs, spread_pairs, stream_pairs
-from train.pairs.options import PairOptions, PairsReport
+from train.pairs.options import PairsReport
 from train.pairs.shards import MANIFEST, write_manifest, write_shards
 from train.pairs.sidecar import read_sidecar
 from train.pairs.views import Views, load_callable
 from train.progress import counted
-from train.validated import Template, read_record, record
+from train.validated import Template, read_record
 
 STDERR = Console(stderr=True)
 
@@ -77,10 +75,7 @@ def _plan(args: argparse.Namespace, *, report: PairsReport, spread: Spread) -> P
         EvaluationDataError: A bag is kept for evaluation and `--evaluation` is not given.
         OSError, ValueError: A file or an option is unusable.
     """
-    given = {f.name: getattr(args, f.name) for f in fields(PairOptions) if f.name in args}
-    if 'topics' in given:
-        given['topics'] = _topics(given['topics'])
-    options = record(PairOptions, given, named=lambda where: flag_of(str(where[0])))
+    options = options_of(args)
     bags = find_bags(args.data)
     if not args.evaluation:
         refuse_evaluation_bags(bags)
@@ -97,16 +92,6 @@ def _plan(args: argparse.Namespace, *, report: PairsReport, spread: Spread) -> P
             track(plans, 'reading texts', total=len(bags), console=STDERR)
         ),
     )
-
-
-def _topics(words: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    found = {}
-    for word in words:
-        name, equals, topics = word.partition('=')
-        if not equals or not topics:
-            raise ValueError(f'--topics {word!r}: expected MODALITY=TOPIC')
-        found[name] = tuple(topics.split(','))
-    return found
 
 
 def _vocabulary(path: Path | None) -> list[str]:

@@ -151,8 +151,7 @@ def train(
         _restore(run, out)
     elif ranks.first:
         refuse_other_run(out, resume=resume, overwrite=overwrite)
-        for name in (LOG, CHECKPOINT):
-            (out / name).unlink(missing_ok=True)
+        (out / LOG).unlink(missing_ok=True)  # the checkpoint is replaced by the first one
     began_s, saved_step, saved_s = time.monotonic() - run.elapsed_s, run.step, run.elapsed_s
     output = TrainingProgress(out, start=run.step, shown=ranks.first, tensorboard=tensorboard)
     with StopAfterStep() as stop, output as progress:

@@ -97,7 +97,7 @@ def test_a_full_disk_stops_with_a_message_and_keeps_the_checkpoint(
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
     try:
-        assert run(monkeypatch, *arguments) == 1
+        assert run(monkeypatch, *arguments, '--overwrite') == 1
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     said = capsys.readouterr().err
