@@ -143,7 +143,7 @@ def watch(url: str, pid: int) -> dict[str, Any]:
         page.fill('#sentence', QUESTION)
         page.keyboard.press('Enter')
         page.wait_for_function(
-            f"lb.timeline.rows.get('{QUESTION}')?.series.fused.length > 0", polling=10
+            f"lb.timeline.rows.get('{QUESTION}')?.data[0].length > 0", polling=10
         )
         asked_s = time.perf_counter() - began_s
         browser.close()

@@ -5,7 +5,7 @@ All values stay in arrays; a `PredicateScore` is created on access.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import overload
 
@@ -181,6 +181,27 @@ class Scores(Sequence[PredicateScore]):
         if modality not in self._probabilities:
             self._probabilities[modality] = probability(self.readings[modality].odds)
         return self._probabilities[modality]
+
+
+def caveats(
+    modalities: Iterable[str], *, calibrated: bool, reasons: Iterable[str]
+) -> dict[str, str]:
+    """Which values of a score must not be read like any other, and why, in two words.
+
+    Args:
+        modalities: Those with evidence.
+        calibrated: Of the `PredicateScore`, or of its message.
+        reasons: Likewise.
+
+    Returns:
+        `fused` to `not calibrated`, and a modality whose evidence does not count to `no vote`.
+    """
+    found = {} if calibrated else {'fused': 'not calibrated'}
+    told = tuple(reasons)
+    for name in modalities:
+        if any(r == f'{name} cannot tell' or r.startswith(f'{name}:') for r in told):
+            found[name] = 'no vote'
+    return found
 
 
 def fuse(

@@ -17,6 +17,7 @@ from rclpy.subscription import Subscription
 from encoders import MODALITIES, SENSED, Binder, Predicate, State
 from encoders.decode import DecodeError, decode_image
 from encoders.decode.streams import AudioStream
+from encoders.predicates.fusion import caveats
 from lb_ros.dashboard.session import FUSED, Gauge, Session
 from lb_ros.msg import AudioChunk, Embedding, PredicateScores, PredicateStates, PredicateTruth
 from lb_ros.ros.picture_topics import PictureTopics
@@ -115,7 +116,11 @@ class DashboardNode(Node):
             series[FUSED][score.name] = None if math.isnan(fused) else fused
             for modality, probability in zip(score.modalities, score.probabilities, strict=True):
                 series.setdefault(modality, {})[score.name] = probability
-        self._session.add_scores(stamp_ns, series)
+        said = {
+            s.name: caveats(s.modalities, calibrated=s.calibrated, reasons=s.reasons)
+            for s in message.scores
+        }
+        self._session.add_scores(stamp_ns, series, caveats=said)
         text = f'{message.latency_ms:.0f} ms from sensor to score'
         self._session.set_gauge(Gauge('latency', text, int(message.latency_ms > 500)))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encoders import Binder, Predicate, State
+from encoders.predicates.fusion import caveats
 from lb_ros.dashboard.session import FUSED, Session
 
 if TYPE_CHECKING:
@@ -58,9 +59,9 @@ def load_bag(
 
     def tell(log_ns: int) -> None:
         if span is not None:
-            share = (log_ns - span[0]) / max(span[1] - span[0], 1)
-            session.message = f'encoding {bag.name}: {100 * share:.0f} %'
+            session.progress = min(1.0, max(0.0, (log_ns - span[0]) / max(span[1] - span[0], 1)))
 
+    session.message, session.progress = f'encoding {bag.name}', 0.0
     key = hashlib.sha256(f'{bag.resolve()} {binder.model} {topic_words}'.encode()).hexdigest()[:16]
     found = embed_bag(binder, source, store=cache_folder() / key, report=report, progress=tell)
     if not len(found):
@@ -68,16 +69,21 @@ def load_bag(
     session.seconds(
         span[0] if span and span[0] <= found.stamp_ns.min() else int(found.stamp_ns.min())
     )
+    session.message = f'scoring {bag.name}'
     session.use(binder)
     for moment in track(binder, predicates, found):
-        session.add_scores(moment.time_ns, _probabilities(moment))
+        said = {
+            s.name: caveats(s.probability, calibrated=s.calibrated, reasons=s.reasons)
+            for s in moment.evaluation.scores
+        }
+        session.add_scores(moment.time_ns, _probabilities(moment), caveats=said)
         states = {name: State(t.state).name for name, t in moment.evaluation.states.items()}
         session.add_states(moment.time_ns, states)
     _add_truth(session, bag, predicates=predicates)
     _add_embeddings(session, found)
     for stamp_ns, modality, jpeg in thumbnails_of(source, session.duration_s):
         session.add_picture(stamp_ns, modality, jpeg)
-    session.message = '; '.join(report.problems)
+    session.message, session.progress = '; '.join(report.problems), None
 
 
 def _probabilities(moment: Scored) -> dict[str, dict[str, float | None]]:

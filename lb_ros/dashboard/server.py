@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from lb_ros.dashboard.session import QuestionError, Session
 
@@ -68,6 +69,7 @@ def fill_in_background(
         except (OSError, ValueError, KeyError) as error:
             said = str(error)
             session.message = said if said.startswith(str(bag)) else f'{bag}: {said}'
+            session.progress = None
 
     thread = threading.Thread(target=work, name='open bag', daemon=True)
     thread.start()
@@ -105,14 +107,15 @@ def _asked_session(site: Site, request: Request) -> Session | None:
 
 
 def _file_routes(site: Site) -> list[Route]:
-    from starlette.responses import FileResponse, PlainTextResponse
+    from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse
     from starlette.routing import Route
 
     from train.score.timeline import PAGE as SCORE_PAGE
 
     def page(request: Request) -> Response:
-        search = site.search is not None and request.url.path == '/'
-        return FileResponse(PAGE / ('search.html' if search else 'dashboard.html'))
+        if site.search is None or request.url.path != '/':
+            return FileResponse(PAGE / 'dashboard.html')
+        return HTMLResponse(_search_page(site, request.query_params.get('sentence', '').strip()))
 
     def static(request: Request) -> Response:
         name = request.path_params['name']
@@ -122,6 +125,30 @@ def _file_routes(site: Site) -> list[Route]:
         return PlainTextResponse('no such file', 404)
 
     return [Route('/', page), Route('/moment', page), Route('/static/{name}', static)]
+
+
+def _search_page(site: Site, sentence: str) -> str:
+    """The page of an index, with answers where a sentence was asked."""
+    from train.search.page import results_page
+
+    title, moments, error = site.session.title, None, ''
+    if sentence and site.search is not None:
+        try:
+            moments = site.search(sentence)
+        except ValueError as problem:
+            error = str(problem)
+    pictures = []
+    for moment in moments or ():
+        place = urlencode({'bag': moment.bag, 'stamp_ns': moment.stamp_ns})
+        pictures.append({m: f'/api/thumbnail/{m}?{place}' for m in moment.cosines})
+    return results_page(
+        title,
+        moments,
+        pictures,
+        sentence=sentence,
+        error=error,
+        href=lambda moment: f'/moment?{urlencode({"bag": moment.bag, "at": moment.time_s})}',
+    )
 
 
 def _session_routes(site: Site) -> list[Route]:
@@ -199,7 +226,8 @@ def _index_routes(site: Site) -> list[Route]:
         if site.search is None or not sentence:
             return PlainTextResponse('no index, or no sentence', 400)
         try:
-            return JSONResponse([asdict(moment) for moment in site.search(sentence)])
+            found = site.search(sentence)
+            return JSONResponse([asdict(m) | {'supported': m.supported} for m in found])
         except ValueError as error:
             return PlainTextResponse(str(error), 422)
 

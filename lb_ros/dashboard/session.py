@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import SENSED, Binder, Predicate, PredicateBank, SpaceError, State
+from encoders.predicates.fusion import caveats
 from encoders.predicates.scoring import Evidence, Scoring
 
 KEEP_S = 600.0
 FUSED = 'fused'
+CHANGES = ('states', 'truth', 'caveats')
 # A viewer who comes late gets at most so many points a line; more cannot be told apart.
 SNAPSHOT_POINTS = 1500
 # Earlier moments that a new question is answered for; the newest is always among them.
@@ -33,13 +35,27 @@ class QuestionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something new at a moment: probabilities by series and name, states, or truths."""
+    """Something new at a moment: probabilities by series and name, or changes by name.
+
+    Attributes:
+        sequence: Counts all events.
+        time_s: Seconds since the session began.
+        series: A modality or `fused` to name to probability.
+        states, truth: By name.
+        caveats: By name, as `encoders.predicates.fusion.caveats`.
+    """
 
     sequence: int
     time_s: float
     series: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     states: Mapping[str, str] = field(default_factory=dict)
     truth: Mapping[str, bool] = field(default_factory=dict)
+    caveats: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> set[str]:
+        """Of the predicates and questions that it is about."""
+        return {*self.states, *self.truth, *self.caveats}.union(*self.series.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +79,15 @@ class Session:
     def __init__(self, title: str, *, live: bool, keep_s: float = KEEP_S) -> None:
         self.title, self.live, self.keep_s = title, live, keep_s
         self.message = ''
+        self.progress: float | None = None  # share of a recording that is encoded
         self.viewed_s = 0.0
         self._lock = threading.RLock()
         self._start_ns: int | None = None
         self._sequence = 0
         self._events: deque[Event] = deque()
-        self._held: dict[str, str] = {}
-        self._said: dict[str, bool] = {}
+        # The newest change of each name, and the newest of those that are no longer kept.
+        self._held: dict[str, dict[str, Any]] = {kind: {} for kind in CHANGES}
+        self._before: dict[str, dict[str, Any]] = {kind: {} for kind in CHANGES}
         self._scored: set[str] = set()
         self._pictures: dict[str, deque[tuple[float, bytes]]] = {}
         self._evidence: deque[tuple[str, Evidence]] = deque()
@@ -86,28 +104,29 @@ class Session:
                 self._start_ns = time_ns
             return round((time_ns - self._start_ns) * 1e-9, 3)
 
-    def add_scores(self, time_ns: int, scores: Mapping[str, Mapping[str, float | None]]) -> None:
-        """Probabilities at a moment: series (a modality or `fused`) to name to value."""
+    def add_scores(
+        self,
+        time_ns: int,
+        scores: Mapping[str, Mapping[str, float | None]],
+        *,
+        caveats: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
+        """Probabilities at a moment, and what is to be said about them; see `Event`."""
         with self._lock:
             self._scored.update(scores.get(FUSED, ()))
+            self._change(time_ns, 'caveats', values=caveats or {})
             self._push(time_ns, series=scores)
 
     def add_states(self, time_ns: int, states: Mapping[str, str]) -> None:
         """States that are held from a moment on."""
         with self._lock:
-            new = {name: s for name, s in states.items() if self._held.get(name) != s}
-            self._held.update(new)
-            if new:
-                self._push(time_ns, states=new)
+            self._change(time_ns, 'states', values=states)
 
     def add_truth(self, time_ns: int, truth: Mapping[str, bool]) -> None:
         """What is known to be the case from a moment on, of what is scored."""
         with self._lock:
             scored = {name: v for name, v in truth.items() if name in self._scored}
-            new = {name: v for name, v in scored.items() if self._said.get(name) is not v}
-            self._said.update(new)
-            if new:
-                self._push(time_ns, truth=new)
+            self._change(time_ns, 'truth', values=scored)
 
     def add_picture(self, time_ns: int, modality: str, jpeg: bytes) -> None:
         """What a sensor saw at a moment."""
@@ -148,7 +167,8 @@ class Session:
             # Sentences of another space have nothing to say about what comes now.
             if self._binder is not None and self._binder.space != binder.space:
                 self._evidence.clear()
-                self._questions.clear()
+                for sentence in tuple(self._questions):
+                    self.withdraw(sentence)
             self._binder = binder
         self._ready.set()
 
@@ -190,25 +210,35 @@ class Session:
             self._questions[sentence] = scoring
 
     def withdraw(self, sentence: str) -> None:
-        """Stop answering a sentence."""
+        """Stop answering a sentence, and forget its answers."""
         with self._lock:
-            self._questions.pop(sentence, None)
-            self._held.pop(sentence, None)
+            if self._questions.pop(sentence, None) is None:
+                return
+            self._events = deque(e for e in self._events if e.names != {sentence})
+            for changes in (*self._held.values(), *self._before.values()):
+                changes.pop(sentence, None)
 
     def updates(self, since: int) -> dict[str, Any]:
         """What is new after a sequence number, in the form that the timeline takes.
 
         Returns:
-            `sequence` to ask with next, `now` in seconds, `lines`, `gauges`, `message`.
+            `sequence` to ask with next, `now` in seconds, `lines`, `gauges`, `message`,
+            `progress` of a recording (0..1, None when done), `questions` that are asked.
         """
         with self._lock:
             fresh = [e for e in self._events if e.sequence > since]
+            if fresh and since + 1 < self._events[0].sequence:  # what changed long ago still holds
+                before = {kind: dict(changes) for kind, changes in self._before.items()}
+                fresh.insert(0, Event(0, fresh[0].time_s, **before))
+            questions = list(self._questions)
             sequence, gauges = self._sequence, list(self._gauges.values())
         return {
             'sequence': sequence,
             'now': self.duration_s,
             'live': self.live,
             'message': self.message,
+            'progress': self.progress,
+            'questions': questions,
             'lines': list(_lines(_thinned(fresh)).values()),
             'modalities': [m for m in SENSED if m in self._pictures],
             'gauges': [
@@ -235,11 +265,17 @@ class Session:
         for modality in fresh:
             if modality in score.probability:
                 series[modality] = {sentence: score.probability[modality]}
+        found = caveats(score.probability, calibrated=score.calibrated, reasons=score.reasons)
+        self._change(time_ns, 'caveats', values={sentence: found})
         self._push(time_ns, series=series)
         state = State(evaluation.states[sentence].state).name
-        if self._held.get(sentence) != state:
-            self._held[sentence] = state
-            self._push(time_ns, states={sentence: state})
+        self._change(time_ns, 'states', values={sentence: state})
+
+    def _change(self, time_ns: int, kind: str, *, values: Mapping[str, Any]) -> None:
+        new = {n: value for n, value in values.items() if self._held[kind].get(n) != value}
+        self._held[kind].update(new)
+        if new:
+            self._push(time_ns, **{kind: new})
 
     def _push(self, time_ns: int, **what: Any) -> None:
         time_s = self.seconds(time_ns)
@@ -247,7 +283,9 @@ class Session:
         self._events.append(Event(self._sequence, time_s, **what))
         self.duration_s = max(self.duration_s, time_s)
         while self.live and self.duration_s - self._events[0].time_s > self.keep_s:
-            self._events.popleft()
+            gone = self._events.popleft()
+            for kind in CHANGES:
+                self._before[kind].update(getattr(gone, kind))
 
 
 def _receive(scoring: Scoring, modality: str, evidence: Evidence) -> None:
@@ -286,7 +324,7 @@ def _lines(events: Sequence[Event]) -> dict[str, dict[str, Any]]:
     lines: dict[str, dict[str, Any]] = {}
 
     def line(name: str) -> dict[str, Any]:
-        return lines.setdefault(name, {'name': name, 'series': {}, 'states': [], 'truth': []})
+        return lines.setdefault(name, {'name': name, 'series': {}, **{k: [] for k in CHANGES}})
 
     for event in events:
         for key, values in event.series.items():
@@ -294,7 +332,7 @@ def _lines(events: Sequence[Event]) -> dict[str, dict[str, Any]]:
                 series = line(name)['series'].setdefault(key, {'t': [], 'p': []})
                 series['t'].append(event.time_s)
                 series['p'].append(None if value is None else round(value, 3))
-        for kind, words in (('states', event.states), ('truth', event.truth)):
-            for name, word in words.items():
+        for kind in CHANGES:
+            for name, word in getattr(event, kind).items():
                 line(name)[kind].append((event.time_s, word))
     return lines

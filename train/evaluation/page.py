@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +20,7 @@ from train.evaluation.metrics import RECALLS, confusion
 from train.evaluation.pair_eval import EmbeddedPairs, embed_pairs, retrieval_tables
 from train.pairs.data import PairData
 from train.pairs.record import Pair, decode
+from train.template import render
 
 PAGE_PAIRS = 200
 CONFUSED = 8
@@ -45,7 +45,8 @@ def write_training_page(
     binder = Binder.load(model)
     found = embed_pairs(binder, data, binder.modalities, limit=PAGE_PAIRS)
     steps = [json.loads(line) for line in log.read_text().splitlines()]
-    page = template(TEMPLATE).render(
+    page = render(
+        TEMPLATE,
         name=name,
         curves=[(title, curve_svg(series)) for title, series in _curves(steps)],
         pairs=len(found.pairs),
@@ -60,12 +61,6 @@ def write_training_page(
     )
     write_atomically(path, page.encode())
     return path
-
-
-def template(path: Path) -> jinja2.Template:
-    """A template of a page; what is filled in is escaped."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    return environment.from_string(path.read_text())
 
 
 def curve_svg(series: Mapping[str, Sequence[tuple[float, float]]]) -> str:

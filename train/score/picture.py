@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ matplotlib.use('Agg')
 
 from matplotlib.figure import Figure
 
-from train.score.timeline import Line, Timeline
+from train.score.table import FUSED
+from train.score.timeline import Line, Timeline, value_at
 
 # Okabe and Ito's colours; lines differ in dashes as well.
 STYLES: dict[str, dict[str, Any]] = {
@@ -25,10 +27,22 @@ STYLES: dict[str, dict[str, Any]] = {
     'touch': {'color': '#56b4e9', 'linestyle': (0, (4, 1, 1, 1, 1, 1)), 'linewidth': 0.8},
     'fused': {'color': '#1b1b1b', 'linestyle': '-', 'linewidth': 1.4},
 }
+# Drawn over the style of a series where it has a caveat.
+NO_VOTE: dict[str, Any] = {'linestyle': (0, (1, 4)), 'linewidth': 0.8, 'alpha': 0.7}
+NOT_CALIBRATED: dict[str, Any] = {
+    'color': '#767676', 'linestyle': (0, (6, 4)), 'linewidth': 1.2,
+}  # fmt: skip
 BAND: dict[str, dict[str, Any]] = {
     'TRUE': {'facecolor': '#0072b2'},
     'FALSE': {'facecolor': '#e8eef3'},
     'UNKNOWN': {'facecolor': '#ffffff', 'hatch': '/////', 'edgecolor': '#9a9a9a'},
+}
+OUTLINED: dict[str, Any] = {'facecolor': '#ffffff', 'linestyle': '--', 'linewidth': 0.8}
+# The same states of what is not calibrated: outlined, not filled.
+DOUBTED: dict[str, dict[str, Any]] = {
+    'TRUE': OUTLINED | {'edgecolor': '#0072b2'},
+    'FALSE': OUTLINED | {'edgecolor': '#b5bec6'},
+    'UNKNOWN': BAND['UNKNOWN'],
 }
 TRUTH: dict[bool, dict[str, Any]] = {
     True: {'facecolor': '#1b1b1b'},
@@ -36,6 +50,7 @@ TRUTH: dict[bool, dict[str, Any]] = {
 }
 PICTURES = 10  # across
 ROW_INCHES = 0.85
+LABEL_CHARACTERS = 30  # of a line of a label
 
 
 def write_picture(timeline: Timeline, path: Path) -> None:
@@ -43,7 +58,7 @@ def write_picture(timeline: Timeline, path: Path) -> None:
     modalities = [m for m in STYLES if any(m == shown for _, shown, _ in timeline.thumbnails)]
     count = max(1, len(timeline.lines))
     heights = [0.9] * len(modalities) + [ROW_INCHES] * count
-    figure = Figure(figsize=(12, sum(heights) + 1.0), dpi=110)
+    figure = Figure(figsize=(12, sum(heights) + 1.1), dpi=110)
     axes = figure.subplots(
         len(heights), 1, gridspec_kw={'height_ratios': heights, 'hspace': 0.25}, squeeze=False
     )[:, 0]
@@ -56,7 +71,7 @@ def write_picture(timeline: Timeline, path: Path) -> None:
     figure.suptitle(timeline.title, fontsize=11, y=1 - 0.15 / figure.get_figheight())
     _legend(figure, timeline)
     figure.subplots_adjust(
-        left=0.2, right=0.99, top=1 - 0.65 / figure.get_figheight(),
+        left=0.2, right=0.99, top=1 - 0.75 / figure.get_figheight(),
         bottom=0.5 / figure.get_figheight(),
     )  # fmt: skip
     coded = BytesIO()
@@ -85,25 +100,35 @@ def _draw_line(axis: Any, line: Line, duration_s: float) -> None:
     for modality, style in STYLES.items():
         series = line.series.get(modality)
         if series:
-            values = [np.nan if p is None else p for p in series['p']]
-            axis.plot(series['t'], values, **style)
-    _draw_band(axis, line.states, BAND, duration_s, bottom=-0.24)
-    _draw_band(axis, line.truth, TRUTH, duration_s, bottom=-0.42)
+            values = np.array(series['p'], float)
+            doubted = np.array([line.doubted(modality, t) for t in series['t']])
+            caveat = NOT_CALIBRATED if modality == FUSED else NO_VOTE
+            axis.plot(series['t'], np.where(doubted, np.nan, values), **style)
+            axis.plot(series['t'], np.where(doubted, values, np.nan), **style | caveat)
+    states = []
+    for time_s in sorted({change[0] for change in (*line.states, *line.caveats)}):
+        styles = DOUBTED if line.doubted(FUSED, time_s) else BAND
+        states.append((time_s, styles[value_at(line.states, time_s) or 'UNKNOWN']))
+    _draw_band(axis, states, duration_s, bottom=-0.24)
+    _draw_band(axis, [(t, TRUTH[value]) for t, value in line.truth], duration_s, bottom=-0.42)
     axis.set_ylim(-0.45, 1.05)
     axis.set_xlim(0, max(duration_s, 1e-3))
     axis.set_yticks([0, 0.5, 1])
     axis.tick_params(labelsize=7, labelbottom=False)
     axis.grid(axis='y', linewidth=0.4, color='#d5d5d5')
-    axis.set_ylabel(line.name, rotation=0, ha='right', va='center', fontsize=8, wrap=True)
+    label = textwrap.fill(line.name, LABEL_CHARACTERS)
+    if any(FUSED in found for _, found in line.caveats):
+        label += '\n(not calibrated)'
+    axis.set_ylabel(label, rotation=0, ha='right', va='center', fontsize=8)
 
 
 def _draw_band(
-    axis: Any, changes: list[Any], styles: Any, duration_s: float, *, bottom: float
+    axis: Any, changes: list[tuple[float, Any]], duration_s: float, *, bottom: float
 ) -> None:
     ends = [*(time_s for time_s, _ in changes), duration_s][1:]
-    for (begin_s, value), end_s in zip(changes, ends, strict=True):
+    for (begin_s, style), end_s in zip(changes, ends, strict=True):
         spans = [(begin_s, max(0.0, end_s - begin_s))]
-        axis.broken_barh(spans, (bottom, 0.15), linewidth=0, **styles[value])
+        axis.broken_barh(spans, (bottom, 0.15), **{'linewidth': 0} | style)
 
 
 def _legend(figure: Any, timeline: Timeline) -> None:
@@ -116,10 +141,16 @@ def _legend(figure: Any, timeline: Timeline) -> None:
     ]
     words = {'TRUE': 'held true', 'FALSE': 'held false', 'UNKNOWN': 'unknown'}
     handles += [Patch(label=words[state], **style) for state, style in BAND.items()]
+    doubted = {key for line in timeline.lines for _, found in line.caveats for key in found}
+    if doubted - {FUSED}:
+        handles.append(Line2D([], [], label='sensor without a vote', color='#1b1b1b', **NO_VOTE))
+    if FUSED in doubted:
+        handles.append(Line2D([], [], label='fused, not calibrated', **NOT_CALIBRATED))
+        handles.append(Patch(label='held true, not calibrated', **DOUBTED['TRUE']))
     if any(line.truth for line in timeline.lines):
         handles.append(Patch(label='truth (lower band)', **TRUTH[True]))
     top = 1 - 0.3 / figure.get_figheight()
     figure.legend(
-        handles=handles, loc='upper center', ncol=len(handles), fontsize=7, frameon=False,
-        bbox_to_anchor=(0.55, top),
+        handles=handles, loc='upper center', ncol=(len(handles) + 1) // 2, fontsize=7,
+        frameon=False, bbox_to_anchor=(0.55, top),
     )  # fmt: skip

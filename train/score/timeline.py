@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import base64
-import json
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from encoders import SENSED, State
 from encoders.decode import DecodeError
+from encoders.predicates.fusion import caveats
 from train.bags.reader import BagReport
 from train.score.embed import BagSource
 from train.score.table import FUSED, Truth
 from train.score.thumbnail import thumbnail
 from train.score.track import Scored
+from train.template import render
 
 PAGE = Path(__file__).parent / 'page'
+TEMPLATE = Path(__file__).with_name('scored.html.j2')
+STYLES = ('uPlot.min.css', 'timeline.css')
+SCRIPTS = ('uPlot.iife.min.js', 'timeline.js')
 MAX_POINTS = 6000  # a line; more cannot be told apart
 MAX_THUMBNAILS = 120  # of a modality
+
+Changing = TypeVar('Changing')
 
 
 @dataclass
@@ -31,12 +38,19 @@ class Line:
         series: Modality, or `fused`, to times and probabilities (None without evidence).
         states: (time, name of the state) at every change.
         truth: (time, value) at every change; empty where it is not known.
+        caveats: (time, series to why it must not be read like any other) at every change; see
+            `encoders.predicates.fusion.caveats`.
     """
 
     name: str
     series: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
     states: list[tuple[float, str]] = field(default_factory=list)
     truth: list[tuple[float, bool]] = field(default_factory=list)
+    caveats: list[tuple[float, dict[str, str]]] = field(default_factory=list)
+
+    def doubted(self, key: str, time_s: float) -> bool:
+        """Whether a series has a caveat at a moment."""
+        return key in (value_at(self.caveats, time_s) or ())
 
     def add(self, key: str, time_s: float, probability: float | None) -> None:
         """Add a point to a series."""
@@ -82,16 +96,26 @@ def make_timeline(
                     if modality in score.probability:
                         line.add(modality, time_s, score.probability[modality])
             state = State(moment.evaluation.states[score.name].state).name
-            if not line.states or line.states[-1][1] != state:
-                line.states.append((round(time_s, 3), state))
+            said = caveats(score.probability, calibrated=score.calibrated, reasons=score.reasons)
+            _change(line.states, time_s, state)
+            _change(line.caveats, time_s, said)
     for name, values in truth.items():
         for stamp_ns, value in values:
-            known = lines[name].truth
-            if not known or known[-1][1] != value:
-                known.append((round((stamp_ns - start_ns) * 1e-9, 3), value))
+            _change(lines[name].truth, (stamp_ns - start_ns) * 1e-9, value)
     end_ns = moments[-1].time_ns if moments else 0
     shown = [((stamp_ns - start_ns) * 1e-9, m, jpeg) for stamp_ns, m, jpeg in thumbnails]
     return Timeline(title, (end_ns - start_ns) * 1e-9, list(lines.values()), shown)
+
+
+def value_at(changes: Sequence[tuple[float, Changing]], time_s: float) -> Changing | None:
+    """The last of (time, value) at or before a moment; None before the first."""
+    index = bisect.bisect_right(changes, time_s, key=lambda change: change[0]) - 1
+    return changes[index][1] if index >= 0 else None
+
+
+def _change(changes: list[tuple[float, Changing]], time_s: float, value: Changing) -> None:
+    if not changes or changes[-1][1] != value:
+        changes.append((round(time_s, 3), value))
 
 
 def thumbnails_of(source: BagSource, duration_s: float) -> list[tuple[int, str, bytes]]:
@@ -124,13 +148,7 @@ def write_page(timeline: Timeline, path: Path) -> None:
         'lines': [vars(line) for line in timeline.lines],
         'pictures': {m: entries for m, entries in pictures.items() if entries},
     }
-    page = (PAGE / 'scored.html').read_text()
-    filled = {
-        '/*CSS*/': (PAGE / 'timeline.css').read_text(),
-        '/*JS*/': (PAGE / 'timeline.js').read_text(),
-        # A name may hold anything, but it must not end the script.
-        '/*DATA*/': json.dumps(data, allow_nan=False).replace('<', '\\u003c'),
-    }
-    for mark, text in filled.items():
-        page = page.replace(mark, text)
-    path.write_text(page)
+    css, js = (
+        '\n'.join((PAGE / name).read_text() for name in names) for names in (STYLES, SCRIPTS)
+    )
+    path.write_text(render(TEMPLATE, css=css, js=js, data=data))

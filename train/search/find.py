@@ -40,6 +40,7 @@ class Moment:
         score: How far it stands out of the index, in standard deviations; only its order counts.
         probability: That the sentence holds; None for an example.
         cosines: Of every sensor that was looked at.
+        calibrated: Whether the probability was fitted from labelled data; None for an example.
     """
 
     bag: str
@@ -50,6 +51,13 @@ class Moment:
     score: float
     probability: float | None = None
     cosines: dict[str, float] = field(default_factory=dict)
+    calibrated: bool | None = None
+
+    @property
+    def supported(self) -> bool:
+        """Whether the sensors speak for it: more than at an average moment, and not improbable."""
+        improbable = bool(self.calibrated) and (self.probability or 0.0) < 0.5
+        return self.score > 0 and not improbable
 
     @classmethod
     def of(
@@ -59,6 +67,7 @@ class Moment:
         score: float,
         cosines: Mapping[str, float],
         probability: float | None = None,
+        calibrated: bool | None = None,
     ) -> Moment:
         """The moment of the entry that fits best, rounded to what anyone reads."""
         return cls(
@@ -70,6 +79,7 @@ class Moment:
             score=round(score, 4),
             probability=None if probability is None else round(probability, 4),
             cosines={modality: round(value, 4) for modality, value in cosines.items()},
+            calibrated=calibrated,
         )
 
 
@@ -221,6 +231,7 @@ class _Question:
             score=self.odds(_log_odds(score.fused)) + float(np.mean(near_said)),
             probability=score.fused,
             cosines=score.similarity,
+            calibrated=score.calibrated,
         )
 
 

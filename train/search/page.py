@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import html
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from encoders import SENSED
 from train.score.timeline import PAGE
 from train.search.find import Moment
 from train.search.store import MomentStore
+from train.template import render
 
 LEAD_S = 2.0  # a moment is understood from what went before
+TEMPLATE = Path(__file__).with_name('results.html.j2')
 
 
 def replay_command(moment: Moment) -> str:
@@ -33,7 +36,7 @@ def write_thumbnails(
     found = []
     for rank, moment in enumerate(moments, start=1):
         files = {}
-        for modality in dict.fromkeys((moment.modality, 'image', 'depth', 'infrared', 'audio')):
+        for modality in SENSED:
             jpeg = store.thumbnail(moment.bag, modality, moment.stamp_ns)
             if jpeg is not None:
                 path = folder / f'{rank:03d}-{modality}.jpg'
@@ -47,34 +50,52 @@ def write_results_page(
     title: str, moments: Sequence[Moment], thumbnails: Sequence[dict[str, str]], path: Path
 ) -> None:
     """One HTML file beside the pictures it shows."""
-    cards = [
-        _card(rank, moment, files)
-        for rank, (moment, files) in enumerate(zip(moments, thumbnails, strict=True), start=1)
+    pictures = [{m: Path(file).name for m, file in files.items()} for files in thumbnails]
+    path.write_text(results_page(title, moments, pictures, command=replay_command))
+
+
+def results_page(
+    title: str,
+    moments: Sequence[Moment] | None,
+    pictures: Sequence[Mapping[str, str]] = (),
+    *,
+    sentence: str | None = None,
+    error: str = '',
+    command: Callable[[Moment], str] = lambda moment: '',
+    href: Callable[[Moment], str] = lambda moment: '',
+) -> str:
+    """The page of the answers: those that speak for the question, and apart those that do not.
+
+    Args:
+        title: Heading.
+        moments: Best first; None where nothing was asked yet.
+        pictures: Modality to address of a picture, one mapping for each moment.
+        sentence: What was asked, in a form that asks again; None for a page without a form.
+        error: Why there are no answers.
+        command: What to type to see a moment.
+        href: Where a click on a moment leads.
+    """
+    answers: list[dict[str, Any]] = [
+        {
+            'rank': rank,
+            'moment': moment,
+            'name': Path(moment.bag).name,
+            'pictures': {m: shown.get(m, '') for m in SENSED},
+            'command': command(moment),
+            'href': href(moment),
+        }
+        for rank, (moment, shown) in enumerate(zip(moments or (), pictures, strict=True), start=1)
     ]
-    path.write_text(
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{html.escape(title)}</title><style>{(PAGE / "timeline.css").read_text()}</style>'
-        f'</head><body><main class="lb-page"><h1>{html.escape(title)}</h1>'
-        f'{"".join(cards) or "<p>nothing found</p>"}</main></body></html>\n'
+    return render(
+        TEMPLATE,
+        css=(PAGE / 'timeline.css').read_text(),
+        title=title,
+        sentence=sentence,
+        form=sentence is not None,
+        error=error,
+        searched=moments is not None,
+        about_sentence=any(m.probability is not None for m in moments or ()),
+        columns=[m for m in SENSED if any(m in shown for shown in pictures)],
+        found=[answer for answer in answers if answer['moment'].supported],
+        weak=[answer for answer in answers if not answer['moment'].supported],
     )
-
-
-def _card(rank: int, moment: Moment, files: dict[str, str]) -> str:
-    figures = ''.join(
-        f'<figure><img src="{html.escape(Path(file).name)}" alt="{modality}">'
-        f'<figcaption>{modality} {_cosine(moment, modality)}</figcaption></figure>'
-        for modality, file in files.items()
-    )
-    name = html.escape(Path(moment.bag).name)
-    return (
-        f'<section class="lb-row"><header><span>{rank}. {name} at {moment.time_s:.1f} s</span>'
-        f'<span>{moment.modality} · {moment.score:.2f}</span></header>'
-        f'<div class="lb-sensors">{figures}</div>'
-        f'<p class="lb-time"><code>{html.escape(replay_command(moment))}</code></p></section>'
-    )
-
-
-def _cosine(moment: Moment, modality: str) -> str:
-    value = moment.cosines.get(modality)
-    return '' if value is None else f'{value:.2f}'

@@ -8,7 +8,7 @@ const query = new URLSearchParams(location.search);
 const session = query.get('bag') ? `bag=${encodeURIComponent(query.get('bag'))}&` : '';
 const part = (selector) => document.querySelector(selector);
 const state = {
-  sequence: 0, now: 0, heard: 0, live: true, paused: false, at: null, span: 60, asked: new Set(), figures: new Map(), drawn: new Set(),
+  sequence: 0, now: 0, heard: 0, live: true, paused: false, at: null, span: 60, asking: new Set(), asked: new Set(), figures: new Map(),
   start: query.get('at') === null ? null : Number(query.get('at')), shown: new Map(),
 };
 const timeline = new LbTimeline(part('#rows'), { onMoment: (t) => stopAt(t) });
@@ -41,7 +41,7 @@ function frame() {
   if (!state.paused) {
     const now = present();
     const span = state.span || Math.max(1, now);
-    if (state.live || !state.settled) timeline.show(Math.max(0, now - span), Math.max(now, 1));
+    timeline.show(Math.max(0, now - span), Math.max(now, 1));
   }
   requestAnimationFrame(frame);
 }
@@ -55,6 +55,7 @@ async function pull() {
     take(await answer.json());
   } catch (error) {
     tell(`no answer from lb-ros dashboard: ${error.message}`, true);
+    state.told = null;
   }
   state.pulling = false;
   if (state.again) { state.again = false; await pull(); }
@@ -72,15 +73,10 @@ function take(news) {
   Object.assign(state, { sequence: news.sequence, live: news.live, heard: performance.now() });
   if (!news.live && news.now !== state.now) { state.span = 0; part('#span').value = '0'; }
   state.now = Math.max(state.now, news.now);
-  if (news.message || part('.lb-message').dataset.bad === '1') tell(news.message);
-  else if (part('.lb-message').textContent.startsWith('encoding')) tell('');
+  showProgress(news);
   timeline.append(news.lines);
-  for (const line of news.lines) mark(line.name);
-  const drawn = new Set([...state.drawn, ...news.lines.flatMap((line) => Object.keys(line.series))]);
-  if (drawn.size > state.drawn.size) {
-    state.drawn = drawn;
-    lbLegend(part('.lb-legend'), Object.keys(LB_STYLE).filter((m) => m !== 'fused' && drawn.has(m)));
-  }
+  settle(news.questions);
+  lbLegend(part('.lb-legend'), timeline);
   if (news.live) timeline.forgetBefore(state.now - KEEP_S);
   const gauges = JSON.stringify(news.gauges);
   if (gauges !== state.gauges) part('.lb-gauges').replaceChildren(...news.gauges.map((gauge) => {
@@ -98,19 +94,43 @@ function take(news) {
   }
 }
 
-function mark(name) { // a question can be withdrawn
-  const row = timeline.rows.get(name);
-  if (!state.asked.has(name) || row.button) return;
-  row.button = document.createElement('button');
-  row.button.textContent = '×';
-  row.button.setAttribute('aria-label', `withdraw: ${name}`);
-  row.button.addEventListener('click', async () => {
-    await fetch(`/api/ask?${session}`, { method: 'DELETE', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ sentence: name }) });
+function showProgress({ message, progress }) {
+  const bar = part('progress');
+  bar.hidden = progress === null;
+  bar.value = progress ?? 0;
+  const waiting = timeline.rows.size || !state.live ? '' : 'no scores have arrived yet';
+  const told = progress === null ? message || waiting : `${message}: ${(100 * progress).toFixed(0)} %`;
+  if (told !== state.told) tell(told);
+  state.told = told;
+}
+
+function send(method, sentence) {
+  const headers = { 'Content-Type': 'application/json' };
+  return fetch(`/api/ask?${session}`, { method, headers, body: JSON.stringify({ sentence }) });
+}
+
+function settle(questions) { // rows of the questions that the server answers, and of no others
+  for (const name of questions) { if (!timeline.rows.get(name)?.button) mark(name); state.asked.add(name); }
+  for (const name of state.asked) {
+    if (questions.includes(name) || state.asking.has(name)) continue;
     state.asked.delete(name);
     timeline.remove(name);
+  }
+}
+
+function mark(name) { // the row of a question, which can be removed
+  const row = timeline.row(name);
+  row.button = document.createElement('button');
+  row.button.textContent = '×';
+  row.button.title = 'remove this question';
+  row.button.setAttribute('aria-label', `remove: ${name}`);
+  row.button.addEventListener('click', async () => {
+    const answer = await send('DELETE', name);
+    if (answer.ok) timeline.remove(name); else tell(await answer.text(), true);
   });
   row.element.querySelector('header').append(row.button);
   timeline.root.prepend(row.element);
+  return row;
 }
 
 function figure(modality) {
@@ -146,17 +166,24 @@ async function showPictures() {
 part('#ask').addEventListener('submit', async (event) => {
   event.preventDefault();
   const sentence = part('#sentence').value.trim().replace(/\s+/g, ' ');
-  if (!sentence) return;
-  const answer = await fetch(`/api/ask?${session}`, {
-    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ sentence }),
-  });
-  if (!answer.ok) { tell(await answer.text(), true); return; }
-  tell('');
-  state.asked.add(sentence);
+  if (!sentence || state.asking.has(sentence)) return;
+  const known = timeline.rows.has(sentence);
+  const row = known ? timeline.row(sentence) : mark(sentence);
+  row.element.classList.toggle('lb-pending', !known);
+  state.asking.add(sentence);
   part('#sentence').value = '';
-  timeline.row(sentence);
-  mark(sentence);
-  pull();
+  try {
+    const answer = await send('POST', sentence);
+    if (!answer.ok) throw new Error(await answer.text());
+    tell('');
+    await pull();
+  } catch (error) {
+    tell(error.message, true);
+    if (!known) timeline.remove(sentence);
+    part('#sentence').value ||= sentence;
+  }
+  state.asking.delete(sentence);
+  row.element.classList.remove('lb-pending');
 });
 part('#pause').addEventListener('click', () => pause(!state.paused));
 part('#span').addEventListener('change', (event) => {

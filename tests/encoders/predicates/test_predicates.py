@@ -21,6 +21,7 @@ from encoders import (
 )
 from encoders.model_sets.calibration import Calibration
 from encoders.predicates.bank import text_vectors
+from encoders.predicates.fusion import caveats
 
 
 @pytest.fixture(scope='module')
@@ -233,6 +234,8 @@ class TestFusion:
         assert both.fused == pytest.approx(both.probability['depth'], abs=1e-5)
         assert both.can_tell
         assert 'audio cannot tell' in both.reasons
+        said = caveats(both.probability, calibrated=both.calibrated, reasons=both.reasons)
+        assert said == {'audio': 'no vote'}
         assert not bank.score({'audio': z})[0].can_tell
 
     def test_evidence_fades_and_then_is_stale(self, bank: PredicateBank, binder: Binder) -> None:
@@ -273,6 +276,8 @@ class TestFusion:
         assert found.fused == pytest.approx(expected, abs=1e-5)
         assert found.calibrated and not alien.calibrated
         assert any('another space' in reason for reason in alien.reasons)
+        said = caveats(alien.probability, calibrated=alien.calibrated, reasons=alien.reasons)
+        assert said == {'fused': 'not calibrated', 'depth': 'no vote'}
 
 
 def test_a_thousand_predicates_are_added_all_or_none(binder: Binder) -> None:

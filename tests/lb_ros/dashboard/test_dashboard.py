@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -32,19 +33,26 @@ def binder(tiny_model_set: Path) -> Binder:
     return Binder.load(tiny_model_set)
 
 
+def picture(index: int) -> bytes:
+    """A bright JPEG, a little different for each index."""
+    plane = np.full((48, 64, 3), (40, 160, 120 + index % 100), np.uint8)
+    return bytes(cv2.imencode('.jpg', plane)[1].tobytes())
+
+
 def filled(binder: Binder | None = None, *, seconds: int = 20, live: bool = True) -> Session:
     """A session with one predicate, evidence of two sensors and pictures, once a second."""
     session = Session('kitchen', live=live, keep_s=60.0)
     rng = np.random.default_rng(0)
     for index in range(seconds):
         now_ns = START_NS + index * SECOND_NS
-        session.add_scores(now_ns, {FUSED: {'drawer': index / 100}, 'depth': {'drawer': 0.5}})
+        scores = {FUSED: {'drawer': index / 100}, 'depth': {'drawer': 0.5}}
+        session.add_scores(now_ns, scores, caveats={'drawer': {'depth': 'no vote'}})
         session.add_states(now_ns, {'drawer': 'TRUE' if index % 10 > 5 else 'FALSE'})
         session.add_truth(now_ns, {'drawer': index % 10 > 4, 'nobody asks': True})
         for modality in ('depth', 'audio'):
             vector = rng.normal(size=384).astype(np.float32)
             session.add_embedding(now_ns, modality, vector / np.linalg.norm(vector))
-            session.add_picture(now_ns, modality, b'\xff\xd8' + bytes([index]))
+            session.add_picture(now_ns, modality, picture(index))
     if binder is not None:
         session.use(binder)
     return session
@@ -58,6 +66,7 @@ def test_updates_are_sent_once_and_states_only_on_change() -> None:
     assert line['series'][FUSED]['t'] == list(range(20))
     assert [value for _, value in line['states']] == ['FALSE', 'TRUE', 'FALSE', 'TRUE']
     assert [value for _, value in line['truth']] == [False, True, False, True]
+    assert line['caveats'] == [(0.0, {'depth': 'no vote'})]
     assert session.updates(news['sequence'])['lines'] == []
     session.add_scores(START_NS + 20 * SECOND_NS, {FUSED: {'drawer': None}})
     more = session.updates(news['sequence'])['lines'][0]
@@ -76,7 +85,11 @@ def test_a_question_is_answered_from_the_past_and_from_then_on(binder: Binder) -
     since = session.updates(0)['sequence']
     session.add_embedding(START_NS + 20 * SECOND_NS, 'depth', np.eye(1, 384, dtype=np.float32)[0])
     assert session.updates(since)['lines'][0]['series']['depth']['t'] == [20.0]
+    assert line['caveats'][0] == (0.0, {FUSED: 'not calibrated'})
+    assert session.updates(0)['questions'] == ['the drawer is open']
     session.withdraw('the drawer is open')
+    assert [x['name'] for x in session.updates(0)['lines']] == ['drawer']
+    assert session.updates(0)['questions'] == []
     since = session.updates(0)['sequence']
     session.add_embedding(START_NS + 21 * SECOND_NS, 'depth', np.eye(1, 384, dtype=np.float32)[0])
     assert session.updates(since)['lines'] == []
@@ -120,6 +133,19 @@ def test_old_points_are_dropped_except_in_a_recording() -> None:
     assert min(recorded.updates(0)['lines'][0]['series'][FUSED]['t']) == 0
 
 
+def test_changes_older_than_the_kept_points_still_hold() -> None:
+    session = Session('long', live=True, keep_s=60.0)
+    session.add_scores(START_NS, {FUSED: {'x': 0.9}}, caveats={'x': {FUSED: 'not calibrated'}})
+    session.add_states(START_NS, {'x': 'TRUE'})
+    for index in range(200):
+        session.add_scores(START_NS + index * SECOND_NS, {FUSED: {'x': 0.9}})
+    (line,) = session.updates(0)['lines']
+    first_s = line['series'][FUSED]['t'][0]
+    assert first_s > 100
+    assert line['states'] == [(first_s, 'TRUE')]
+    assert line['caveats'] == [(first_s, {FUSED: 'not calibrated'})]
+
+
 def test_unusable_questions_are_answered_with_a_reason(
     binder: Binder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,19 +173,23 @@ def test_the_picture_at_a_moment_is_the_last_before_it(times: list[int], at_s: f
     assert found is not None and found[0] == (max(before) if before else min(times))
 
 
-@pytest.fixture(scope='module')
-def site(binder: Binder) -> Iterator[tuple[Site, str]]:
-    """A site over a filled session, and its address."""
-    site = Site(filled(binder))
+def served(site: Site) -> Iterator[str]:
+    """The address of a site, while it is served."""
     config = uvicorn.Config(make_app(site), port=0, log_level='error')
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     wait_until(lambda: server.started)
     host, port = server.servers[0].sockets[0].getsockname()
-    yield site, f'http://{host}:{port}'
+    yield f'http://{host}:{port}'
     server.should_exit = True
     thread.join(30)
+
+
+@pytest.fixture(scope='module')
+def url(binder: Binder) -> Iterator[str]:
+    """The address of a site over a filled session."""
+    yield from served(Site(filled(binder)))
 
 
 def get(url: str, **options: Any) -> tuple[int, bytes]:
@@ -170,15 +200,21 @@ def get(url: str, **options: Any) -> tuple[int, bytes]:
         return error.code, error.read()
 
 
-def test_the_server_serves_the_page_and_takes_questions(site: tuple[Site, str]) -> None:
-    url = site[1]
+def test_the_server_serves_the_page_and_takes_questions(url: str) -> None:
     assert b'lb-page' in get(f'{url}/')[1]
-    for name in ('timeline.js', 'timeline.css', 'dashboard.js', 'dashboard.css'):
+    for name in (
+        'timeline.js',
+        'timeline.css',
+        'dashboard.js',
+        'dashboard.css',
+        'uPlot.iife.min.js',
+        'uPlot.min.css',
+    ):
         assert get(f'{url}/static/{name}')[0] == 200
     assert json.loads(get(f'{url}/api/session')[1]) == {'title': 'kitchen', 'live': True}
     news = json.loads(get(f'{url}/api/updates?since=0')[1])
     assert news['modalities'] == ['depth', 'audio']
-    assert get(f'{url}/api/picture/depth?t=7.5')[1] == b'\xff\xd8\x07'
+    assert get(f'{url}/api/picture/depth?t=7.5')[1] == picture(7)
     body = json.dumps({'sentence': 'the stove is hot'}).encode()
     headers = {'Content-Type': 'application/json'}
     assert get(f'{url}/api/ask', data=body, headers=headers)[0] == 200
@@ -205,9 +241,9 @@ def test_the_server_serves_the_page_and_takes_questions(site: tuple[Site, str]) 
     ],
 )  # fmt: skip
 def test_unusable_requests_are_refused(
-    site: tuple[Site, str], path: str, options: dict[str, Any], status: int
+    url: str, path: str, options: dict[str, Any], status: int
 ) -> None:
-    assert get(site[1] + path, **options)[0] == status
+    assert get(url + path, **options)[0] == status
 
 
 def test_a_recorded_bag_fills_a_session(
@@ -226,6 +262,8 @@ def test_a_recorded_bag_fills_a_session(
     lines = {line['name']: line for line in news['lines']}
     assert [v for _, v in lines['stove_hot']['truth']] == [False, True]
     assert set(lines['drawer_open']['series']) == {FUSED, *news['modalities']}
+    assert [said for _, said in lines['stove_hot']['caveats']] == [{FUSED: 'not calibrated'}]
+    assert news['progress'] is None
     session.ask('the gripper is empty')
     assert 'the gripper is empty' in {x['name'] for x in session.updates(0)['lines']}
 

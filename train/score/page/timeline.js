@@ -1,78 +1,137 @@
-// Timelines of predicates: probabilities as lines, states and truth as bands below them.
+// Timelines of predicates: a uPlot chart for each, with states and truth as bands below the curves.
 // Used by the page of a scored bag and by the dashboard. Colours are those of Okabe and Ito, and
-// nothing is told by colour alone: lines differ in dashes, bands in pattern.
+// colour is never the only cue: lines differ in dashes and width, bands in pattern.
 'use strict';
 
 const LB_STYLE = {
-  fused: { colour: null, dash: [], width: 2 },
   image: { colour: '#e69f00', dash: [6, 2], width: 1 },
   depth: { colour: '#009e73', dash: [2, 2], width: 1 },
   infrared: { colour: '#d55e00', dash: [8, 3, 2, 3], width: 1 },
   audio: { colour: '#cc79a7', dash: [1, 3], width: 1.5 },
   touch: { colour: '#56b4e9', dash: [6, 2, 2, 2, 2, 2], width: 1 },
+  fused: { colour: null, dash: [], width: 2 },
 };
-const LB_HEIGHT = 56;
-const LB_CURVE = 38;
-const LB_GAP_S = 3; // a line is broken where nothing was said for so long
-const LB_BANDS = { state: [41, 7], truth: [50, 5] };
+// A series with a caveat is drawn under a key of its own: a sensor without a vote thin and pale,
+// an answer that is not calibrated dashed and grey.
+const LB_CAVEAT = '?';
+const LB_NO_VOTE = { dash: [1, 4], width: 1, alpha: 0.7 };
+const LB_NOT_CALIBRATED = { colour: 'muted', dash: [7, 5], width: 1.5 };
+const LB_HEIGHT = 84;
+const LB_GAP_S = 3; // a line is broken where there was no value for so long
+const LB_BANDS = { states: [-0.14, -0.32], truth: [-0.39, -0.52] };
 
-function lbSearch(length, timeAt, t) { // index of the last time <= t, -1 where there is none
-  let low = 0, high = length;
+function lbStyle(key) {
+  const style = { alpha: 1, ...LB_STYLE[key.replace(LB_CAVEAT, '')] };
+  if (!key.endsWith(LB_CAVEAT)) return style;
+  return { ...style, ...(key.startsWith('fused') ? LB_NOT_CALIBRATED : LB_NO_VOTE) };
+}
+
+function lbFind(list, t, timeOf = (entry) => entry) { // index of the last one at or before t, or -1
+  let low = 0, high = list.length;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (timeAt(middle) <= t) low = middle + 1; else high = middle;
+    if (timeOf(list[middle]) <= t) low = middle + 1; else high = middle;
   }
   return low - 1;
 }
 
-class LbSeries { // probabilities over time; NaN where nothing could be told
-  constructor() { this.times = new Float64Array(256); this.values = new Float32Array(256); this.length = 0; }
+function lbAt(changes, t) { // value of [[time, value], ...] at t, undefined before the first
+  return changes[lbFind(changes, t, (change) => change[0])]?.[1];
+}
 
-  push(t, p) {
-    if (this.length === this.times.length) {
-      const times = new Float64Array(2 * this.length), values = new Float32Array(2 * this.length);
-      times.set(this.times); values.set(this.values);
-      Object.assign(this, { times, values });
-    }
-    this.times[this.length] = t;
-    this.values[this.length] = p === null ? NaN : p;
-    this.length += 1;
-  }
-
-  find(t) { return lbSearch(this.length, (i) => this.times[i], t); } // the last one at or before t
-
-  newest() { return this.length ? this.times[this.length - 1] : -Infinity; }
-
-  forgetBefore(t) {
-    const cut = this.find(t);
-    if (cut < 1000) return; // seldom, so that it costs little
-    this.times.copyWithin(0, cut, this.length);
-    this.values.copyWithin(0, cut, this.length);
-    this.length -= cut;
+function* lbSpans(changes, from, to) { // [begin, end, value] of changes within a span
+  for (let i = 0; i < changes.length; i++) {
+    const begin = Math.max(from, changes[i][0]), end = Math.min(to, changes[i + 1]?.[0] ?? to);
+    if (begin < end) yield [begin, end, changes[i][1]];
   }
 }
 
-function lbFindChange(changes, t) { return lbSearch(changes.length, (i) => changes[i][0], t); }
+class LbRow { // the values of one predicate, in the aligned columns that uPlot draws
+  constructor(name, element) {
+    Object.assign(this, { name, element, keys: ['fused'], data: [[], []], newest: {}, fresh: true });
+    Object.assign(this, { answers: [], states: [], truth: [], caveats: [[-Infinity, {}]], plot: null, visible: false });
+  }
+
+  column(key) {
+    if (!this.keys.includes(key)) {
+      this.keys.push(key);
+      this.data.push(new Array(this.data[0].length));
+      this.plot?.destroy();
+      this.plot = null;
+    }
+    return this.data[this.keys.indexOf(key) + 1];
+  }
+
+  cut(key, from, to) { // break a line: null in all rows between two times
+    this.set(from + 1e-3, key, null);
+    this.data[this.keys.indexOf(key) + 1].fill(null, lbFind(this.data[0], from) + 1, lbFind(this.data[0], to - 1e-6) + 1);
+  }
+
+  set(t, key, p) { // null breaks the line
+    const column = this.column(key), times = this.data[0];
+    let at = lbFind(times, t);
+    if (times[at] !== t) {
+      at += 1;
+      times.splice(at, 0, t);
+      for (let i = 1; i < this.data.length; i++) this.data[i].splice(at, 0, undefined);
+    }
+    column[at] = p;
+  }
+
+  add(line) {
+    for (const kind of ['caveats', 'states', 'truth']) {
+      for (const change of line[kind] || []) {
+        const last = this[kind][this[kind].length - 1];
+        if (!last || JSON.stringify(last[1]) !== JSON.stringify(change[1])) this[kind].push(change);
+      }
+    }
+    const points = Object.entries(line.series || {}).flatMap(([key, { t, p }]) => t.map((at, i) => [at, key, p[i]]));
+    for (const [t, key, p] of points.sort((one, other) => one[0] - other[0])) {
+      const doubted = key in (lbAt(this.caveats, t) ?? {});
+      const [own, other] = doubted ? [key + LB_CAVEAT, key] : [key, key + LB_CAVEAT];
+      const last = this.newest[own];
+      if (t - last > LB_GAP_S || this.newest[other] > last) this.cut(own, last, t);
+      this.set(t, own, p);
+      this.newest[own] = t;
+      if (key === 'fused') this.answers.push([t, p]);
+    }
+    this.fresh = true;
+  }
+
+  forgetBefore(t) {
+    const cut = lbFind(this.data[0], t);
+    if (cut >= 1000) for (const column of this.data) column.splice(0, cut); // seldom, so that it costs little
+    for (const kind of ['answers', 'states', 'truth', 'caveats']) while (this[kind][1]?.[0] < t) this[kind].shift();
+  }
+
+  describe(t) { // in words; that it is not calibrated has an element of its own
+    const silent = Object.keys(lbAt(this.caveats, t) || {}).filter((key) => key !== 'fused');
+    const words = silent.length ? [`no vote: ${silent.join(', ')}`] : [];
+    const state = lbAt(this.states, t), truth = lbAt(this.truth, t);
+    words.push(lbAt(this.answers, t)?.toFixed(2) ?? '–');
+    if (state) words.push(state);
+    if (truth !== undefined && truth !== null) words.push(truth ? 'truth: yes' : 'truth: no');
+    return words.join(' · ');
+  }
+}
 
 class LbTimeline {
   // root: element to fill. onMoment(t): the cursor was put at t seconds.
   constructor(root, { onMoment = () => {} } = {}) {
-    this.root = root;
-    this.onMoment = onMoment;
-    this.rows = new Map();
-    this.from = 0; this.to = 1; this.cursor = null; this.end = 0;
-    this.frames = 0; this.waiting = false;
+    Object.assign(this, { root, onMoment, rows: new Map(), from: 0, to: 1, cursor: null, end: 0, waiting: false });
     root.classList.add('lb-rows');
     root.tabIndex = 0;
     root.setAttribute('role', 'slider');
     root.setAttribute('aria-label', 'moment; arrow keys move it');
     root.addEventListener('keydown', (event) => this.onKey(event));
-    this.width = root.clientWidth;
     this.seen = new IntersectionObserver((entries) => {
       for (const entry of entries) entry.target.lbRow.visible = entry.isIntersecting;
       this.redraw();
     });
-    new ResizeObserver(() => { this.width = root.clientWidth; this.redraw(true); }).observe(root);
+    new ResizeObserver(() => {
+      for (const { plot } of this.rows.values()) plot?.setSize({ width: root.clientWidth, height: LB_HEIGHT });
+      this.redraw(true);
+    }).observe(root);
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.redraw(true));
   }
 
@@ -80,60 +139,36 @@ class LbTimeline {
     if (!this.rows.has(name)) {
       const element = document.createElement('section');
       element.className = 'lb-row';
-      element.innerHTML = '<header><span></span><span></span></header><canvas></canvas>';
-      element.querySelector('span').textContent = name;
+      element.innerHTML = '<header><span class="lb-name"></span><span class="lb-caveat"></span><span class="lb-label"></span></header><div></div>';
+      element.querySelector('.lb-name').textContent = name;
       this.root.append(element);
-      const canvas = element.querySelector('canvas');
-      const row = {
-        name, element, canvas, visible: false, drawn: null, news: Infinity, label: element.querySelectorAll('span')[1],
-        series: { fused: new LbSeries() }, states: [], truth: [],
-      };
-      element.lbRow = row;
-      canvas.addEventListener('pointerdown', (event) => this.point(event, canvas));
-      canvas.addEventListener('pointermove', (event) => { if (event.buttons) this.point(event, canvas); });
+      element.lbRow = new LbRow(name, element);
+      this.rows.set(name, element.lbRow);
       this.seen.observe(element);
-      this.rows.set(name, row);
     }
     return this.rows.get(name);
   }
 
   remove(name) {
     const row = this.rows.get(name);
-    if (row) { this.seen.unobserve(row.element); row.element.remove(); this.rows.delete(name); }
+    if (!row) return;
+    this.seen.unobserve(row.element);
+    row.plot?.destroy();
+    row.element.remove();
+    this.rows.delete(name);
   }
 
-  // lines: [{name, series: {fused: {t, p}, ...}, states: [[t, 'TRUE'], ...], truth: [[t, true], ...]}]
-  append(lines, { replace = false } = {}) {
+  // lines: [{name, series: {fused: {t, p}, ...}, states: [[t, 'TRUE'], ...], truth: [[t, true], ...],
+  //   caveats: [[t, {fused: 'not calibrated', audio: 'no vote'}], ...]}]
+  append(lines) {
     for (const line of lines) {
-      const row = this.row(line.name);
-      if (replace) { row.series = { fused: new LbSeries() }; row.states = []; row.truth = []; row.drawn = null; }
-      for (const [key, added] of Object.entries(line.series || {})) {
-        const series = row.series[key] || (row.series[key] = new LbSeries());
-        // What is drawn anew begins at the last known point, where the line goes on.
-        if (added.t.length) row.news = Math.min(row.news, series.newest() === -Infinity ? added.t[0] : series.newest());
-        for (let i = 0; i < added.t.length; i++) series.push(added.t[i], added.p[i]);
-        this.end = Math.max(this.end, series.newest());
-      }
-      for (const key of ['states', 'truth']) {
-        for (const entry of line[key] || []) {
-          const known = row[key];
-          if (known.length && known[known.length - 1][1] === entry[1]) continue;
-          known.push(entry);
-          row.news = Math.min(row.news, entry[0]);
-        }
-      }
+      this.row(line.name).add(line);
+      for (const { t } of Object.values(line.series || {})) this.end = Math.max(this.end, t[t.length - 1] ?? 0);
     }
     this.redraw();
   }
 
-  forgetBefore(t) {
-    for (const row of this.rows.values()) {
-      for (const series of Object.values(row.series)) series.forgetBefore(t);
-      for (const key of ['states', 'truth']) {
-        while (row[key].length > 1 && row[key][1][0] < t) row[key].shift();
-      }
-    }
-  }
+  forgetBefore(t) { for (const row of this.rows.values()) row.forgetBefore(t); }
 
   show(from, to) { this.from = from; this.to = Math.max(to, from + 0.1); this.redraw(); }
 
@@ -145,12 +180,6 @@ class LbTimeline {
       this.root.setAttribute('aria-valuetext', `${t.toFixed(1)} seconds`);
     }
     if (tell) this.onMoment(t);
-  }
-
-  point(event, canvas) {
-    const box = canvas.getBoundingClientRect();
-    const share = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
-    this.setCursor(this.from + share * (this.to - this.from));
   }
 
   onKey(event) {
@@ -165,167 +194,144 @@ class LbTimeline {
   }
 
   redraw(all = false) {
-    if (all) { this.ink = null; for (const row of this.rows.values()) row.drawn = null; }
+    if (all) { this.colours = null; for (const row of this.rows.values()) row.fresh = true; }
     if (this.waiting) return;
     this.waiting = true;
     requestAnimationFrame(() => { this.waiting = false; this.draw(); });
   }
 
-  colours() {
-    const style = getComputedStyle(document.documentElement);
-    const ink = {};
-    for (const name of ['ink', 'faint', 'muted', 'true', 'false', 'truth', 'focus']) {
-      ink[name] = style.getPropertyValue(`--${name}`).trim();
+  get ink() { // colours of the style sheet, which differ by day and night
+    if (!this.colours) {
+      const style = getComputedStyle(document.documentElement);
+      const names = ['ink', 'faint', 'muted', 'true', 'truth', 'focus'];
+      this.colours = Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
     }
-    return ink;
+    return this.colours;
   }
 
-  draw() {
-    this.ink = this.ink || this.colours();
-    for (const row of this.rows.values()) if (row.visible) this.drawRow(row);
-    this.frames += 1;
+  draw() { // charts move by whole pixels, and only what moved or is new is drawn
+    if (!this.root.clientWidth) return;
+    const scale = this.root.clientWidth / (this.to - this.from);
+    const min = Math.floor(this.from * scale) / scale, max = min + this.to - this.from;
+    for (const row of this.rows.values()) {
+      if (!row.visible || (row.plot && !row.fresh && row.drawn === `${min} ${max}`)) continue;
+      row.plot ??= this.chart(row);
+      row.plot.batch((plot) => { plot.setData(row.data, false); plot.setScale('x', { min, max }); });
+      Object.assign(row, { drawn: `${min} ${max}`, fresh: false });
+      this.label(row);
+    }
   }
 
-  // A lane moves by whole pixels: what is drawn already is shifted, and only what is new is drawn.
-  drawRow(row) {
-    const ratio = Math.min(2, window.devicePixelRatio || 1);
-    const canvas = row.canvas, width = Math.round(this.width * ratio);
-    if (canvas.width !== width || canvas.height !== LB_HEIGHT * ratio) {
-      canvas.width = width; canvas.height = LB_HEIGHT * ratio;
-      row.drawn = null;
+  label(row) {
+    const left = row.plot.cursor.left, hovered = left >= 0;
+    const t = hovered ? row.plot.posToVal(left, 'x') : this.cursor ?? this.end;
+    row.plot.over.querySelector('.u-cursor-x').dataset.at = `${t.toFixed(1)} s`;
+    const texts = { '.lb-label': row.describe(t), '.lb-caveat': lbAt(row.caveats, t)?.fused ?? '' };
+    for (const [selector, text] of Object.entries(texts)) {
+      const element = row.element.querySelector(selector);
+      if (element.textContent !== text) element.textContent = text;
     }
-    const scale = width / (this.to - this.from); // pixels a second
-    const left = Math.floor(this.from * scale);
-    const pixel = (t) => Math.floor(t * scale);
-    const was = row.drawn !== null && Math.abs(row.drawn.scale / scale - 1) < 1e-9 ? row.drawn : null;
-    const shift = was ? left - was.left : -1;
-    let begin = 0;
-    if (was && shift >= 0 && shift < width && this.cursor === null) {
-      const moved = pixel(this.end) > was.newest;
-      if (!shift && !(moved && row.news < Infinity)) return;
-      begin = Math.max(0, Math.min(width - shift, was.newest - left, pixel(row.news) - left) - 3);
-    } else if (was && !shift && row.news === Infinity) return;
-    const pen = canvas.getContext('2d');
-    pen.setTransform(1, 0, 0, 1, 0, 0);
-    if (begin > 0 && shift > 0) {
-      pen.globalCompositeOperation = 'copy';
-      pen.drawImage(canvas, -shift, 0);
-      pen.globalCompositeOperation = 'source-over';
-    }
-    row.drawn = { scale, left, newest: pixel(this.end) };
-    row.news = Infinity;
-    this.paint(row, pen, { ratio, begin: begin / ratio, width: width / ratio, from: left / scale, to: (left + width) / scale });
-    const said = this.describe(row, this.cursor === null ? this.end : this.cursor);
-    if (row.label.textContent !== said) row.label.textContent = said;
   }
 
-  paint(row, pen, { ratio, begin, width, from, to }) { // the lane from `begin` pixels on
-    const ink = this.ink;
+  chart(row) {
+    const axis = { stroke: () => this.ink.muted, font: '10px system-ui, sans-serif', ticks: { show: false }, gap: 2 };
+    const grid = { stroke: () => this.ink.faint, width: 1 };
+    const keys = row.keys.map((key, column) => [key, column + 1]);
+    const drawn = [...keys].sort(([one], [other]) => lbOrder(one) - lbOrder(other)); // fused on top
+    row.keys = drawn.map(([key]) => key);
+    row.data = [row.data[0], ...drawn.map(([, column]) => row.data[column])];
+    const plot = new uPlot({
+      width: this.root.clientWidth, height: LB_HEIGHT, padding: [4, 14, 0, 0],
+      legend: { show: false },
+      scales: { x: { time: false, auto: false }, y: { auto: false, range: [-0.55, 1.02] } },
+      axes: [
+        { ...axis, size: 15, space: 70, grid, values: (_, splits) => splits.map((t) => `${t} s`) },
+        { ...axis, size: 26, grid, splits: [0, 0.5, 1] },
+      ],
+      series: [{}, ...row.keys.map((key) => {
+        const style = lbStyle(key);
+        const stroke = () => this.ink[style.colour] || style.colour || this.ink.ink;
+        return { stroke, width: style.width, dash: style.dash, alpha: style.alpha, auto: false, points: { show: false } };
+      })],
+      cursor: { y: false, points: { show: false }, drag: { x: false, y: false }, sync: { key: 'lb', setSeries: false, scales: ['x', null] } },
+      hooks: { draw: [(plot) => this.drawBands(row, plot)], setCursor: [() => row.plot && this.label(row)] },
+    }, row.data, row.element.lastElementChild);
+    const point = (event) => this.setCursor(plot.posToVal(event.offsetX, 'x'));
+    plot.over.addEventListener('pointerdown', point);
+    plot.over.addEventListener('pointermove', (event) => { if (event.buttons) point(event); });
+    return plot;
+  }
+
+  drawBands(row, plot) {
+    const pen = plot.ctx, { left, top, width, height } = plot.bbox;
+    const x = (t) => plot.valToPos(t, 'x', true);
+    const { min, max } = plot.scales.x, newest = row.data[0][row.data[0].length - 1] ?? max;
     pen.save();
-    pen.scale(ratio, ratio);
-    pen.beginPath(); pen.rect(begin, 0, width - begin, LB_HEIGHT); pen.clip();
-    pen.clearRect(begin, 0, width - begin, LB_HEIGHT);
-    const x = (t) => (t - from) / (to - from) * width;
-    const y = (p) => 1 + (1 - p) * (LB_CURVE - 2);
-    const view = { from: from + (begin - 3) / width * (to - from), to, x, y, origin: from / (to - from) * width };
-    pen.strokeStyle = ink.faint;
-    pen.lineWidth = 1;
-    for (const p of [0, 0.5, 1]) {
-      pen.beginPath(); pen.moveTo(begin, y(p)); pen.lineTo(width, y(p)); pen.stroke();
+    pen.beginPath(); pen.rect(left, top, width, height); pen.clip();
+    pen.lineWidth = uPlot.pxRatio;
+    for (const [kind, [high, low]] of Object.entries(LB_BANDS)) {
+      const y = plot.valToPos(high, 'y', true), tall = plot.valToPos(low, 'y', true) - y;
+      for (const [begin, end, value] of lbSpans(row[kind], min, Math.min(max, newest))) {
+        for (const [from, to, caveats] of lbSpans(row.caveats, begin, end)) {
+          const doubted = kind === 'states' && 'fused' in caveats;
+          this.drawBand(pen, value, doubted, [x(from), y, Math.max(1, x(to) - x(from)), tall], x(0));
+        }
+      }
     }
-    const order = Object.keys(row.series).filter((key) => key !== 'fused').concat('fused');
-    for (const key of order) {
-      const series = row.series[key];
-      const dense = series.find(to) - series.find(from) > width;
-      this.drawLine(pen, series, LB_STYLE[key] || LB_STYLE.image, { ...view, dense });
-    }
-    this.drawBand(pen, row.states, LB_BANDS.state, view, row.series.fused);
-    this.drawBand(pen, row.truth, LB_BANDS.truth, view, row.series.fused);
     if (this.cursor !== null) {
-      pen.strokeStyle = ink.focus; pen.lineWidth = 1.5; pen.setLineDash([]);
-      pen.beginPath(); pen.moveTo(x(this.cursor), 0); pen.lineTo(x(this.cursor), LB_HEIGHT); pen.stroke();
+      pen.strokeStyle = this.ink.focus; pen.lineWidth = 1.5 * uPlot.pxRatio; pen.setLineDash([]);
+      pen.beginPath(); pen.moveTo(x(this.cursor), top); pen.lineTo(x(this.cursor), top + height); pen.stroke();
     }
     pen.restore();
   }
 
-  // Several points of one pixel become one stroke from the lowest to the highest value. Dashes
-  // could not be told where most are so, and take longest to draw.
-  drawLine(pen, series, style, { from, to, x, y, origin, dense }) {
-    const { times, values, length } = series;
-    const first = Math.max(0, series.find(from)), last = Math.min(length - 1, series.find(to) + 1);
-    if (last < first) return;
-    pen.strokeStyle = style.colour || this.ink.ink;
-    pen.lineWidth = style.width;
-    pen.setLineDash(dense ? [] : style.dash);
-    pen.lineDashOffset = origin + x(times[first]); // dashes stay where they are as the lane moves
+  // True is filled, false a line, unknown hatched; what is not calibrated only outlined, and dashed.
+  drawBand(pen, value, doubted, [x, y, wide, tall], origin) {
+    const truth = typeof value === 'boolean';
+    pen.fillStyle = pen.strokeStyle = truth ? this.ink.truth : this.ink.true;
+    pen.setLineDash(doubted ? [4, 4] : []);
+    if (value === true || value === 'TRUE') {
+      if (doubted) pen.strokeRect(x + 0.5, y + 0.5, wide - 1, tall - 1); else pen.fillRect(x, y, wide, tall);
+      return;
+    }
+    pen.strokeStyle = this.ink.muted;
     pen.beginPath();
-    let gap = true;
-    for (let i = first; i <= last; i++) {
-      if (i > first && times[i] - times[i - 1] > LB_GAP_S) gap = true;
-      if (Number.isNaN(values[i])) { gap = true; continue; }
-      const at = x(times[i]), column = Math.floor(at);
-      let low = values[i], high = low;
-      while (i < last && Math.floor(x(times[i + 1])) === column && values[i + 1] === values[i + 1]) {
-        i += 1;
-        low = Math.min(low, values[i]); high = Math.max(high, values[i]);
-      }
-      if (gap) pen.moveTo(at, y(low)); else pen.lineTo(at, y(low));
-      if (high !== low) pen.lineTo(at, y(high));
-      gap = false;
+    if (value === 'UNKNOWN') {
+      pen.setLineDash([]);
+      const step = 5 * uPlot.pxRatio; // stripes stay where they are as the chart moves
+      for (let at = origin + Math.floor((x - origin) / step) * step; at < x + wide; at += step) { pen.moveTo(Math.max(x, at), y + tall); pen.lineTo(Math.min(x + wide, Math.max(x, at + tall)), y); }
+    } else {
+      pen.moveTo(x, y + tall / 2); pen.lineTo(x + wide, y + tall / 2);
     }
     pen.stroke();
   }
-
-  drawBand(pen, changes, [top, height], { from, to, x, origin }, fused) {
-    const ink = this.ink;
-    const newest = fused.length ? fused.newest() : to;
-    const first = Math.max(0, lbFindChange(changes, from));
-    for (let i = first; i < changes.length && changes[i][0] <= to; i++) {
-      const begin = Math.max(x(from), x(changes[i][0]));
-      const end = x(Math.min(to, i + 1 < changes.length ? changes[i + 1][0] : newest));
-      const value = changes[i][1];
-      pen.setLineDash([]);
-      if (value === 'TRUE' || value === true) {
-        pen.fillStyle = value === true ? ink.truth : ink.true;
-        pen.fillRect(begin, top, Math.max(1, end - begin), height);
-      } else if (value === 'FALSE' || value === false) {
-        pen.strokeStyle = ink.muted; pen.lineWidth = 1;
-        const middle = top + height / 2;
-        pen.beginPath(); pen.moveTo(begin, middle); pen.lineTo(end, middle); pen.stroke();
-      } else if (value === 'UNKNOWN') {
-        pen.strokeStyle = ink.muted; pen.lineWidth = 1;
-        pen.beginPath();
-        const stripe = begin - (origin + begin) % 5; // stripes stay where they are, too
-        for (let at = Math.max(x(changes[i][0]), stripe); at < end; at += 5) {
-          pen.moveTo(at, top + height); pen.lineTo(Math.min(end, at + 4), top);
-        }
-        pen.stroke();
-      }
-    }
-  }
-
-  describe(row, t) {
-    const fused = row.series.fused;
-    const at = fused.find(t);
-    const p = at >= 0 ? fused.values[at] : NaN;
-    const state = lbFindChange(row.states, t);
-    const truth = lbFindChange(row.truth, t);
-    const words = [Number.isNaN(p) ? '–' : p.toFixed(2)];
-    if (state >= 0) words.push(row.states[state][1]);
-    if (truth >= 0 && row.truth[truth][1] !== null) words.push(row.truth[truth][1] ? 'truth: yes' : 'truth: no');
-    return words.join(' · ');
-  }
 }
 
-function lbLegend(element, modalities) {
-  const line = (key) => {
-    const style = LB_STYLE[key];
-    return `<span><svg width="26" height="8"><line x1="0" y1="4" x2="26" y2="4" stroke="${style.colour || 'currentColor'}"
-      stroke-width="${style.width + 0.5}" stroke-dasharray="${style.dash.join(' ')}"/></svg>${key}</span>`;
+function lbOrder(key) { return 2 * Object.keys(LB_STYLE).indexOf(key.replace(LB_CAVEAT, '')) - Number(key.endsWith(LB_CAVEAT)); }
+
+// What the lines and bands of some rows mean; call it again when rows got new series.
+function lbLegend(element, timeline) {
+  const rows = [...timeline.rows.values()];
+  const keys = [...new Set(rows.flatMap((row) => row.keys))].sort((one, other) => lbOrder(other) - lbOrder(one));
+  const truth = rows.some((row) => row.truth.length), doubted = keys.includes(`fused${LB_CAVEAT}`);
+  const known = JSON.stringify([keys, truth]);
+  if (!rows.length || element.dataset.known === known) return;
+  element.dataset.known = known;
+  const sample = (drawing, text) => `<span><svg width="26" height="8">${drawing}</svg>${text}</span>`;
+  const line = (key, text) => {
+    const { colour, dash, width, alpha } = lbStyle(key);
+    const stroke = colour === 'muted' ? 'var(--muted)' : colour || 'var(--ink)';
+    return sample(`<line x1="0" y1="4" x2="26" y2="4" stroke="${stroke}" stroke-width="${width + 0.3}" opacity="${alpha}" stroke-dasharray="${dash.join(' ')}"/>`, text);
   };
-  const bands = `<span><svg width="26" height="8"><rect width="26" height="8" fill="var(--true)"/></svg>held true</span>
-    <span><svg width="26" height="8"><line x1="0" y1="4" x2="26" y2="4" stroke="currentColor"/></svg>held false</span>
-    <span><svg width="26" height="8"><path d="M0 8L4 0M6 8L10 0M12 8L16 0M18 8L22 0" stroke="currentColor"/></svg>unknown</span>
-    <span><svg width="26" height="8"><rect width="26" height="8" fill="var(--truth)"/></svg>truth (lower band)</span>`;
-  element.innerHTML = ['fused', ...modalities].map(line).join('') + bands;
+  const quiet = keys.find((key) => key.endsWith(LB_CAVEAT) && !key.startsWith('fused'));
+  element.innerHTML = [
+    ...keys.filter((key) => !key.endsWith(LB_CAVEAT)).map((key) => line(key, key)),
+    quiet ? line(quiet, 'no vote (of a sensor)') : '',
+    doubted ? line(`fused${LB_CAVEAT}`, 'fused, not calibrated: only its order means something') : '',
+    sample('<rect width="26" height="8" fill="var(--true)"/>', 'held true'),
+    sample('<line x1="0" y1="4" x2="26" y2="4" stroke="var(--muted)"/>', 'held false'),
+    sample('<path d="M0 8L8 0M6 8L14 0M12 8L20 0M18 8L26 0" stroke="var(--muted)"/>', 'unknown'),
+    doubted ? sample('<rect x="0.5" y="0.5" width="25" height="7" fill="none" stroke="var(--true)" stroke-dasharray="4 4"/>', 'held true, not calibrated') : '',
+    truth ? sample('<rect width="26" height="8" fill="var(--truth)"/>', 'truth (lower band)') : '',
+  ].join('');
 }
