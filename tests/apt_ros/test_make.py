@@ -114,7 +114,7 @@ def test_the_system_keeps_its_numpy(ready: Project, sourced: Terminal) -> None:
 
 def test_tests_with_nodes_pass(ready: Project, sourced: Terminal) -> None:
     done = sourced.another(ready.folder).run(
-        '.venv/bin/python -m pytest tests/lb_ros/test_nodes.py -k "images or apart"', TESTS_S
+        '.venv/bin/python -m pytest tests/lb_ros/nodes/test_nodes.py -k "images or apart"', TESTS_S
     )
     assert done.status == 0, done.report
     assert ' passed' in done.output, done.report
