@@ -128,9 +128,9 @@ class Phrasings:
         return read_record(path, cls)
 
     def knows(self, predicate: str) -> bool:
-        """Whether there are sentences for this predicate."""
+        """Whether there are sentences for the relation of this predicate."""
         try:
-            return bool(self.sentences(predicate).positive)
+            return self._relation_key(Fact.parse(predicate)) is not None
         except ValueError:
             return False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -83,7 +84,7 @@ def predicates_of(bag: Path, texts: Sequence[str]) -> tuple[list[Predicate], lis
     from train.bags.folder import topics_to_read
     from train.bags.reader import BagReport, read_bag
     from train.bags.truth import facts_of
-    from train.phrasings import Phrasings
+    from train.phrasings import Phrasings, Sentences
 
     report = BagReport(bag)
     topics_to_read(bag, report.problem)
@@ -91,7 +92,10 @@ def predicates_of(bag: Path, texts: Sequence[str]) -> tuple[list[Predicate], lis
     for message in read_bag(bag, topics=['ground_truth/predicates'], report=report):
         names |= dict.fromkeys(facts_of(message, report) or {})
     phrasings = Phrasings.load('trained')
-    known = {name: phrasings.sentences(name) for name in names if phrasings.knows(name)}
+    known: dict[str, Sentences] = {}
+    for name in names:
+        with contextlib.suppress(ValueError):  # reported below
+            known[name] = phrasings.sentences(name)
     problems = [*report.problems]
     problems += [
         f'{bag}: no wording for {name}; not scored' for name in names if name not in known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,9 +97,10 @@ def truth_for(
 
     A predicate is the truth of the same name, or the one with which it shares most sentences.
     """
-    sentences = {
-        name: set(phrasings.sentences(name).positive) for name in names if phrasings.knows(name)
-    }
+    sentences: dict[str, set[str]] = {}
+    for name in names:
+        with contextlib.suppress(ValueError):  # without wordings, only its name can match
+            sentences[name] = set(phrasings.sentences(name).positive)
     matched: dict[str, str] = {}
     for predicate in predicates:
         if predicate.name in names:
