@@ -43,17 +43,22 @@ def trainable_tower(
     Args:
         config: Shape of the tower, with the rank of the low-rank updates among `tensors`.
         tensors: Where it starts, by name in `VisionTower`.
-        lora: Train low-rank updates of the attention; None trains the attention itself.
+        lora: Train low-rank updates of the attention; None trains the attention itself, into which
+            the updates of the start are merged.
         where: Names the start in errors.
 
     Raises:
         ValueError: The start has low-rank updates of another rank than asked for.
     """
     updates = ('.lora_A', '.lora_B')
-    own = {k: v.float() for k, v in tensors.items() if not k.endswith(updates)}
     rank = config.lora_rank
-    if rank and (lora is None or lora.rank != rank):
-        raise ValueError(f'{where}: has low-rank updates of rank {rank}; merge them first')
+    if rank and lora is None:
+        tensors = merged(tensors, alpha=config.lora_alpha)
+    elif rank and lora is not None and lora.rank != rank:
+        raise ValueError(
+            f'{where}: has low-rank updates of rank {rank}; merge them first, or set rank: {rank}'
+        )
+    own = {k: v.float() for k, v in tensors.items() if not k.endswith(updates)}
     tower = VisionTower(replace(config, lora_rank=0))
     tower.load_state_dict(own, strict=True, assign=True)
     if lora is not None:
@@ -73,6 +78,17 @@ def trainable_tower(
         if learns:
             parameter.data = parameter.data.clone()
     return tower.train()
+
+
+def merged(tensors: Mapping[str, Tensor], *, alpha: float) -> dict[str, Tensor]:
+    """Tensors of a tower with its low-rank updates added to the weights: `W + alpha / r * B A`."""
+    plain = {k: v for k, v in tensors.items() if not k.endswith(('.lora_A', '.lora_B'))}
+    for name, down in tensors.items():
+        if name.endswith('.lora_A'):
+            stem = name.removesuffix('.lora_A')
+            update = tensors[f'{stem}.lora_B'].float() @ down.float()
+            plain[f'{stem}.weight'] = plain[f'{stem}.weight'].float() + alpha / len(down) * update
+    return plain
 
 
 def released_tensors(tower: VisionTower, text: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ from encoders.languagebind.configuration import read_config
 from encoders.model_sets.golden import golden_input
 from encoders.model_sets.released import load_released
 from encoders.text.clip import _tokenizer
+from train.training.languagebind import merged
 
 MODALITIES = ('image', 'depth', 'audio', 'video')
 Tensors = dict[str, Tensor]
@@ -58,20 +59,9 @@ def new_peft(folder: Path, tensors: Tensors) -> None:
     torch.save(renamed, folder / 'pytorch_model.bin')
 
 
-def merge_lora(tensors: Mapping[str, Tensor], *, alpha: float) -> dict[str, Tensor]:
-    """Plain tensors with the low-rank updates added to the weights: `W + alpha / r * B A`."""
-    merged = {k: v for k, v in tensors.items() if not k.endswith(('.lora_A', '.lora_B'))}
-    for name, down in tensors.items():
-        if name.endswith('.lora_A'):
-            stem = name.removesuffix('.lora_A')
-            update = tensors[f'{stem}.lora_B'] @ down
-            merged[f'{stem}.weight'] = tensors[f'{stem}.weight'] + alpha / len(down) * update
-    return merged
-
-
-def merged(folder: Path, tensors: Tensors) -> None:
+def without_peft(folder: Path, tensors: Tensors) -> None:
     plain = {plain_name(name): tensor for name, tensor in tensors.items()}
-    torch.save(merge_lora(plain, alpha=16.0), folder / 'pytorch_model.bin')
+    torch.save(merged(plain, alpha=16.0), folder / 'pytorch_model.bin')
 
 
 def safetensors(folder: Path, tensors: Tensors) -> None:
@@ -109,7 +99,7 @@ def before_zip(folder: Path, tensors: Tensors) -> None:
 
 
 LAYOUTS = (
-    old_peft, new_peft, merged, safetensors, parts, distributed, training, without_buffers,
+    old_peft, new_peft, without_peft, safetensors, parts, distributed, training, without_buffers,
     before_zip,
 )  # fmt: skip
 

@@ -68,6 +68,17 @@ def test_low_rank_updates_must_go_on_or_be_merged() -> None:
         start('depth', Lora(rank=4))
 
 
+def test_low_rank_updates_are_merged_where_none_are_trained() -> None:
+    found = read_released(ORACLE / 'depth')
+    updated = VisionTower(found.config.vision).eval()
+    updated.load_state_dict(found.vision)
+    binder = Binder.load({'depth': ORACLE / 'depth'})
+    inputs = binder.preprocess('depth', golden_input('depth'))
+    tower = start('depth', None)
+    assert tower.config.lora_rank == 0 < updated.config.lora_rank
+    torch.testing.assert_close(tower(inputs), updated(inputs))
+
+
 def test_a_trained_tower_is_saved_in_the_released_layout(tmp_path: Path) -> None:
     text = read_released(ORACLE / 'image').text
     torch.manual_seed(0)
