@@ -1,8 +1,9 @@
 """Time until the nodes of `ros2 launch lb_ros bringup.launch.py` are ready, and their memory.
 
-Memory is the unique set size (USS) of the process of all nodes: when it is ready, and after
-camera, depth, infrared and microphone have published for ten seconds. Run it on a quiet machine
-in a shell where `ros2` finds the package:
+Memory is what only the process of all nodes has (USS), and the part of it that is not a copy of a
+file (dirty): when it is ready, and after camera, depth, infrared and microphone have published for
+ten seconds. Pages of libraries count as its own only while no other process maps them, so nothing
+else of the environment may run. Run it in a shell where `ros2` finds the package:
 
     python -m benchmarks.launch_ready --ros2 /opt/ros/jazzy/bin/ros2
 """
@@ -29,10 +30,11 @@ WORK_S = 10.0
 READY_TARGET_S, USS_TARGET_MB = 3.5, 450.0
 
 
-def uss_mb(pid: int) -> float:
-    """Memory in megabytes that only this process has."""
+def memory_mb(pid: int) -> dict[str, float]:
+    """Memory in megabytes that only this process has, in all (`uss`) and without files' pages."""
     text = Path(f'/proc/{pid}/smaps_rollup').read_text()
-    return sum(int(kb) for kb in re.findall(r'^Private_\w+:\s+(\d+) kB', text, re.M)) / 1e3
+    found = {k: int(kb) / 1e3 for k, kb in re.findall(r'^Private_(\w+):\s+(\d+) kB', text, re.M)}
+    return {'uss': sum(found.values()), 'dirty': found['Dirty']}
 
 
 def launch(ros2: str, *, domain: int) -> dict[str, float]:
@@ -67,10 +69,11 @@ def launch(ros2: str, *, domain: int) -> dict[str, float]:
             raise RuntimeError(f'bringup was not ready within {LIMIT_S} s:\n{"".join(lines)}')
         ready_s = time.monotonic() - began_s
         (pid,) = re.findall(r'process started with pid \[(\d+)\]', ''.join(lines))
-        idle_mb = uss_mb(int(pid))
+        ready = {f'{k}_ready_mb': mb for k, mb in memory_mb(int(pid)).items()}
         sensors = subprocess.Popen([sys.executable, PROBE, '--sensors'], env=environment)
         time.sleep(WORK_S)
-        return {'ready_s': ready_s, 'uss_ready_mb': idle_mb, 'uss_working_mb': uss_mb(int(pid))}
+        working = {f'{k}_working_mb': mb for k, mb in memory_mb(int(pid)).items()}
+        return {'ready_s': ready_s, **ready, **working}
     finally:
         limit.cancel()
         if sensors is not None:
@@ -87,6 +90,7 @@ def main() -> None:
     )
     parser.add_argument('--ros2', default='ros2', help='program; default: ros2')
     parser.add_argument('--runs', type=int, default=7, help='starts; default 7')
+    parser.add_argument('--name', default='launch_ready', help='of the result file')
     parser.add_argument('--domain', type=int, default=74, help='ROS domain; default 74')
     args = parser.parse_args()
     load = os.getloadavg()[0]
@@ -102,7 +106,7 @@ def main() -> None:
             'median': round(statistics.median(values), 2),
             'all': [round(value, 2) for value in values],
         }
-    path = write_result('launch_ready', result)
+    path = write_result(args.name, result)
     print(f'{result}\nwritten to {path}')
 
 

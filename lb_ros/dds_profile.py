@@ -40,8 +40,15 @@ def has_own_transports(environment: Mapping[str, str]) -> bool:
 
     A shipped profile, which camera drivers are given by launch files or the shell, is no choice.
     """
-    ours = {'', *(str(shipped(name)) for name in (FOR_IMAGES, FOR_THE_REST))}
-    chosen = {environment.get(name, '') for name in VARIABLES} - ours
-    return bool(chosen or environment.get(TRANSPORTS)) or any(
-        Path(name).is_file() for name in LOCAL_FILES
+    chosen = {value for name in VARIABLES if (value := environment.get(name))}
+    return (
+        bool(environment.get(TRANSPORTS))
+        or any(Path(name).is_file() for name in LOCAL_FILES)
+        or not all(_is_shipped(Path(value)) for value in chosen)
     )
+
+
+def _is_shipped(profile: Path) -> bool:
+    # By content: an installed package may have a copy, or several links to one.
+    ours = [shipped(name).read_bytes() for name in (FOR_IMAGES, FOR_THE_REST)]
+    return profile.is_file() and profile.read_bytes() in ours

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from encoders.shipped import shipped
 from lb_ros.dds_profile import (
     FOR_IMAGES,
     FOR_THE_REST,
@@ -138,7 +139,11 @@ def test_the_profile_is_given_to_fast_dds_alone_and_replaces_no_other(
     (tmp_path / 'DEFAULT_FASTRTPS_PROFILES.xml').unlink()
     for name in VARIABLES:
         monkeypatch.setenv(name, '')  # so that what is set now is undone
-    # A process that is started by another one of ours chooses by itself.
+    # A process that is started by another one of ours chooses by itself, and so does one whose
+    # launch file found the profile in another folder.
+    copied = tmp_path / 'copied.xml'
+    copied.write_bytes(shipped(FOR_IMAGES).read_bytes())
+    monkeypatch.setenv(VARIABLES[0], str(copied))
     for sends_images, profile in (
         (False, FOR_THE_REST),
         (True, FOR_IMAGES),
