@@ -1,4 +1,4 @@
-"""Reading logged bags: messages, and the samples that are cut from them."""
+"""Reading of logged bags: their messages, and the labelled samples extracted from them."""
 
 from train.bags.reader import OWN_MESSAGES, BagReport, read_bag
 

@@ -1,7 +1,7 @@
-"""One clock for the stamps of a bag: sensors that stamp since boot, or not at all, and bad logs.
+"""One clock for all stamps of a bag, despite sensors that stamp since boot, not at all, or badly.
 
-Stamps are compared with the times of recording. Where those of one topic lie elsewhere than those
-of the others, its messages are placed by their time of recording on the clock of the others.
+Stamps are compared with recording times. If the offset of a topic's stamps differs from that of
+the other topics, its messages are placed by recording time on the clock of the other topics.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from statistics import median_low
 
 from train.bags.storage import Problem
 
-# Stamps further than this from where the others lie belong to another clock.
+# Stamps that differ from the others by more than this belong to another clock.
 OTHER_CLOCK_NS = 60_000_000_000
-# No sensor is late, and no recorder pauses, by so much.
+# More than the delay of any sensor or the pause of any recorder.
 DAY_NS = 86_400_000_000_000
 UNITS = (('years', 365.25 * 86_400), ('days', 86_400.0), ('hours', 3_600.0), ('seconds', 1.0))
 
 
 class Clocks:
-    """Decides for each message when it was sensed.
+    """Estimates for each message when it was sensed.
 
-    `observe` some first messages, `settle`, then `place` all in order.
+    Call `observe` for some first messages, then `settle` once, then `place` for all in order.
 
     Attributes:
-        reference_ns: Offset of the clock of most stamps to that of the recorder; 0 where they are
-            the same.
+        reference_ns: Offset between the clock of most stamps and the recorder's clock; 0 if they
+            are the same.
     """
 
     def __init__(self) -> None:
@@ -38,13 +38,13 @@ class Clocks:
         self._odd_log_ns: int | None = None
 
     def observe(self, topic: str, stamp_ns: int | None, log_ns: int) -> None:
-        """See a message before the decision; `stamp_ns` is None where it has no stamp."""
+        """Observe a message before the decision; `stamp_ns` is None if it has no stamp."""
         self._logs.append(log_ns)
         if stamp_ns is not None:
             self._offsets.setdefault(topic, []).append(stamp_ns - log_ns)
 
     def settle(self) -> None:
-        """Decide which clock is the bag's: the one that most topics are on."""
+        """Choose the clock of the bag: the one that most topics use."""
         self._last_log_ns = median_low(self._logs) if self._logs else None
         offsets = {topic: median_low(found) for topic, found in self._offsets.items()}
 
@@ -62,13 +62,13 @@ class Clocks:
     def place(
         self, topic: str, stamp_ns: int | None, log_ns: int, *, problem: Problem
     ) -> tuple[int, bool]:
-        """When a message was sensed, and whether that was taken from its time of recording.
+        """When a message was sensed, and whether that was derived from its recording time.
 
         Args:
-            topic: Of the message.
-            stamp_ns: The sender's; None where there is none.
-            log_ns: Time of recording.
-            problem: Called once for each topic on another clock.
+            topic: Topic of the message.
+            stamp_ns: Stamp by the sender; None if there is none.
+            log_ns: Recording time.
+            problem: Called once for each topic that uses another clock.
         """
         recorded_ns, is_sure = self._recorded(stamp_ns, log_ns)
         if not is_sure and stamp_ns is not None and topic not in self._others:
@@ -82,15 +82,15 @@ class Clocks:
         if topic not in self._others and not new and abs(off_ns) <= DAY_NS:
             return stamp_ns, False
         self._others[topic] = self._others.get(topic, 0) + 1
-        if self._others[topic] == 2:  # a single one is an old message that was kept for late ones
+        if self._others[topic] == 2:  # one alone is a latched message
             problem(f'topic {topic}: {_described(off_ns)}; aligned by its times of recording')
         return aligned_ns, True
 
     def _recorded(self, stamp_ns: int | None, log_ns: int) -> tuple[int, bool]:
-        """When a message was recorded, and whether its own time of recording says so.
+        """When a message was recorded, and whether its own recording time was used.
 
-        One that lies days away from those before counts when stamps moved along with it: then the
-        clock was set. Otherwise it goes on from the last one that counted.
+        A recording time days away from the earlier ones is used only if the stamps jumped with it,
+        which means that the clock was set. Otherwise the last accepted time is continued.
         """
         if self._last_log_ns is None:
             self._last_log_ns = log_ns
@@ -114,7 +114,7 @@ def _described(off_ns: int) -> str:
 
 
 def without_pauses_s(times_ns: Iterator[int]) -> float:
-    """Seconds that times in order span, without steps of over a day: a clock was set there."""
+    """Seconds that ordered times span, without steps of over a day, where the clock was set."""
     total_ns, last_ns = 0, None
     for time_ns in times_ns:
         if last_ns is not None and 0 < time_ns - last_ns <= DAY_NS:

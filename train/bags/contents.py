@@ -1,4 +1,4 @@
-"""What a file holds, by its first bytes: names lie, and people bring more than bags."""
+"""Detection of file contents by the first bytes, because file names can be wrong."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ZSTD = b'\x28\xb5\x2f\xfd'
 LZ4 = b'\x04\x22\x4d\x18'
 STORAGES = {b'\x89MCAP0\r\n': MCAP, b'SQLite format 3\0': SQLITE}
 COMPRESSIONS = {ZSTD: 'zstd', LZ4: 'lz4', b'\x1f\x8b': 'gzip'}
-# First bytes -> what the file is, and the remedy.
+# First bytes -> kind of file, and the remedy.
 OTHERS: dict[bytes, tuple[str, str]] = {
     b'#ROSBAG': (
         'a ROS 1 bag',
@@ -35,12 +35,12 @@ PEEK = 1 << 12
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a file holds.
+    """Contents of a file.
 
     Attributes:
-        storage: `mcap`, `sqlite3`, or empty where it is neither or compressed.
+        storage: `mcap`, `sqlite3`, or empty if the file is neither or is compressed.
         compression: `zstd`, `lz4`, `gzip`, or empty.
-        fault: Why it cannot be read, with the remedy; empty where it may be.
+        fault: Why the file cannot be read, with the remedy; empty if no fault was found.
     """
 
     storage: str = ''
@@ -49,10 +49,10 @@ class Contents:
 
 
 def contents_of(file: Path) -> Contents:
-    """What a file holds, from its first bytes.
+    """Detect the contents of a file from its first bytes.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
     with file.open('rb') as stream:
         head = stream.read(PEEK)

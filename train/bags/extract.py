@@ -1,4 +1,4 @@
-"""One bag to labelled samples: each sensor at every moment of the ground truth."""
+"""Extraction of labelled samples from one bag: the input of each sensor at every truth stamp."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from train.bags.topics import REGION_TOPIC, TOPICS, TRUTH_TOPIC
 from train.bags.truth import facts_of
 
 MAX_OFFSET_S = 0.1
-MIN_SOUND_S = 0.025  # a spectrum needs as much
+MIN_SOUND_S = 0.025  # minimum for a spectrum
 Extracted = tuple[Samples, list[str]]
 
 
 def extract_bag(bag: Path, configs: Mapping[str, Config]) -> Extracted:
-    """The samples of one bag and its problems; none of a bag without truth or that is no bag."""
+    """The samples of one bag and its problems; no samples if it has no truth or is not a bag."""
     report = BagReport(bag)
     sensors = {name: _sensor(name, config) for name, config in configs.items()}
     truths: list[tuple[int, dict[str, bool]]] = []
@@ -71,9 +71,9 @@ def extract_bag(bag: Path, configs: Mapping[str, Config]) -> Extracted:
 
 
 def _sensor_topics(bag: Path, modalities: Iterable[str], report: BagReport) -> dict[str, str]:
-    """Topic to modality: of a sensor that was recorded in several forms, the raw one only.
+    """Topic to modality; of a sensor that was recorded in several forms, only the raw topic.
 
-    A recorder subscribes to every form of a picture, and a sample must not be counted twice.
+    A recorder subscribes to every form of an image, and a sample must not be counted twice.
     """
     present = topics_to_read(bag, report.problem)
     chosen: dict[str, str] = {}
@@ -92,11 +92,11 @@ class _ImageSensor:
 
     @property
     def messages(self) -> int:
-        """How many could be used."""
+        """Number of usable images."""
         return len(self._stored)
 
     def take(self, message: BagMessage, report: BagReport) -> None:
-        """Decode and keep an image."""
+        """Decode and store an image."""
         cut = self._stream.add(message.message, stamp_ns=message.stamp_ns)
         try:
             window = self._stream.window(cut)
@@ -107,18 +107,18 @@ class _ImageSensor:
             report.noted(message.topic, window.fault[1])
         objected = objection(window.raw, self._config)
         if objected is not None:
-            # Neither a network nor a calibration may learn from what is no evidence at run time.
+            # Training and calibration must not use inputs that are no evidence at run time.
             report.skipped(message.topic, objected.line)
             return
         self._stored.append((window.stamp_ns, to_stored(window.raw, self._config)))
 
     def inputs(self, stamps: NDArray[np.int64], report: BagReport) -> Array:
-        """Stored inputs of the images that are nearest to some moments."""
+        """Stored inputs of the images nearest to each stamp."""
         return _aligned(self._stored, stamps, self._config)
 
 
 class _SoundSensor:
-    """The sound that live nodes would have heard at each moment."""
+    """The audio that live nodes would have received at each stamp."""
 
     def __init__(self, config: Config) -> None:
         self._stream, self._config = AudioStream(), config
@@ -126,15 +126,15 @@ class _SoundSensor:
 
     @property
     def messages(self) -> int:
-        """How many there were."""
+        """Number of messages."""
         return len(self._chunks)
 
     def take(self, message: BagMessage, report: BagReport) -> None:
-        """Keep a chunk."""
+        """Store a chunk."""
         self._chunks.append(message)
 
     def inputs(self, stamps: NDArray[np.int64], report: BagReport) -> Array:
-        """Stored inputs of the windows that end at some moments."""
+        """Stored inputs of the windows that end at each stamp."""
         shape, kind = stored_form(self._config)
         stored = np.zeros((len(stamps), *shape), kind)
         order = deque(np.argsort(stamps, kind='stable'))
@@ -169,7 +169,7 @@ def _sensor(modality: str, config: Config) -> _ImageSensor | _SoundSensor:
 def _aligned(
     stream: Iterable[tuple[int, Any]], stamps: NDArray[np.int64], config: Config
 ) -> Array:
-    """Stored inputs `[N, ...]` of the entries that are nearest to `N` stamps; 0 without one."""
+    """Stored inputs `[N, ...]` of the entries nearest to `N` stamps; 0 if there is none."""
     shape, kind = stored_form(config)
     aligned = np.zeros((len(stamps), *shape), kind)
     for row, array in _nearest(list(stream), stamps):
@@ -180,7 +180,7 @@ def _aligned(
 def _nearest(
     stream: list[tuple[int, Any]], stamps: NDArray[np.int64]
 ) -> Iterator[tuple[int, Any]]:
-    """For every stamp that has one near enough, its row and the nearest entry of the stream."""
+    """For every stamp with an entry close enough: its row and the nearest entry of the stream."""
     times = np.array([stamp for stamp, _ in stream], np.int64)
     for row, stamp in enumerate(stamps if len(times) else ()):
         nearest = int(np.abs(times - stamp).argmin())

@@ -1,4 +1,4 @@
-"""Where bags are, and which of them are kept for evaluation."""
+"""Search for bags in folders, and protection of bags that are reserved for evaluation."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ EVALUATION_SUITES = ('libero_goal', 'libero_10')
 
 
 class EvaluationDataError(ValueError):
-    """A bag that is kept for evaluation was about to be trained or calibrated on."""
+    """A bag that is reserved for evaluation was given for training or calibration."""
 
 
 def find_bags(paths: Iterable[Path]) -> list[Path]:
-    """Bag folders and files at or directly below the given paths, sorted.
+    """Return the bag folders and files at or directly below the given paths, sorted.
 
     Raises:
         FileNotFoundError: A path does not exist or holds no bag.
@@ -40,17 +40,17 @@ def find_bags(paths: Iterable[Path]) -> list[Path]:
 
 
 def _holds_storage(folder: Path) -> bool:
-    """Whether a folder that lost its metadata.yaml is a bag."""
+    """Whether a folder without metadata.yaml is a bag."""
     if folder.name.startswith('.') or not os.access(folder, os.R_OK | os.X_OK):
         return False
     return any(is_storage(file) and file.is_file() for file in folder.iterdir())
 
 
 def refuse_evaluation_bags(bags: Sequence[Path]) -> None:
-    """Raise if a bag is marked as kept for evaluation.
+    """Raise if a bag is marked as reserved for evaluation.
 
     Raises:
-        EvaluationDataError: The message names the first such bag.
+        EvaluationDataError: A bag is reserved; the message names the first one.
     """
     for bag in bags:
         marks = read_marks(bag)

@@ -1,4 +1,4 @@
-"""A bag as a folder or file: its storage files, what it says about itself, topics and time."""
+"""A bag as a folder or file: its storage files, marks, topics and time span."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ CUSTOM_DATA_PREFIX = 'lb_ros.'
 
 
 class BagError(ValueError):
-    """Nothing of a bag can be read; the text names the file, the cause and the remedy."""
+    """Nothing in a bag can be read; the text names the file, the cause and the remedy."""
 
 
 class MissingBagError(BagError, FileNotFoundError):
-    """A bag or all of its files are not there."""
+    """A bag or all of its files are missing."""
 
 
 def is_storage(file: Path) -> bool:
-    """Whether a file of this name holds a bag or a part of one. Hidden files do not."""
+    """Whether the name of a file is that of a bag or part of one; False for hidden files."""
     name = file.stem if file.suffix in COMPRESSIONS else file.name
     return Path(name).suffix in (*STORAGES, ROS_1) and not file.name.startswith('.')
 
 
 def _ignore(line: str) -> None:
-    """Reported where the messages are read."""
+    """Drop a problem that is reported when the messages are read."""
 
 
 def bag_files(path: Path, problem: Problem = _ignore) -> list[Path]:
-    """Storage files of a bag in play order.
+    """Return the storage files of a bag in playback order.
 
     Args:
-        path: A rosbag2 folder, or a single storage file, also a compressed one.
+        path: A rosbag2 folder, or a single storage file, which may be compressed.
         problem: Called with one line for every part that is missing or cannot be read.
 
     Raises:
@@ -71,7 +71,7 @@ def _fault(file: Path) -> str:
 
 
 def _parts(folder: Path, problem: Problem) -> list[Path]:
-    """Files of a folder: those that its metadata list, else all of them in order of numbers."""
+    """Files of a folder: those listed in its metadata, otherwise all, sorted by number."""
     listed = read_metadata_yaml(folder).get('relative_file_paths')
     names = [str(name) for name in listed] if isinstance(listed, list) else []
     found = {name: _listed(folder, name) for name in names}
@@ -94,20 +94,20 @@ def _parts(folder: Path, problem: Problem) -> list[Path]:
 
 
 def _listed(folder: Path, name: str) -> Path | None:
-    """A listed file, under its name, without the folder before it, or with compression or not."""
+    """A listed file by its name, without its folder, or with or without the compression suffix."""
     plain = re.sub(rf'({"|".join(map(re.escape, COMPRESSIONS))})$', '', Path(name).name)
     names = (name, Path(name).name, *(plain + suffix for suffix in ('', *COMPRESSIONS)))
     return next((folder / each for each in names if (folder / each).is_file()), None)
 
 
 def _order(file: Path) -> list[tuple[int, str]]:
-    """By name, numbers by their value: `bag_10` comes after `bag_9`."""
+    """Sort key by name, with numbers compared by value: `bag_10` comes after `bag_9`."""
     return [(int(part), '') if part.isdigit() else (-1, part)
             for part in re.split(r'(\d+)', file.name)]  # fmt: skip
 
 
 def read_metadata_yaml(folder: Path) -> dict[str, Any]:
-    """The `rosbag2_bagfile_information` mapping of a bag folder; empty where unreadable."""
+    """The `rosbag2_bagfile_information` mapping of a bag folder; empty if it cannot be read."""
     try:
         loaded = yaml.safe_load((folder / 'metadata.yaml').read_text())
     except (OSError, ValueError, yaml.YAMLError):
@@ -128,10 +128,10 @@ def _marks(custom: Any) -> dict[str, str]:
 
 
 def read_marks(path: Path) -> dict[str, str]:
-    """Marks that the writer of a bag left about its origin: suite, split, seed, scene.
+    """Return the marks that the writer of a bag left about its origin: suite, split, seed, scene.
 
-    They come from `custom_data` keys `lb_ros.*` of metadata.yaml, or from an MCAP metadata record
-    named `lb_ros`. A bag without marks, or that cannot be read, gives an empty mapping.
+    Marks are stored under `custom_data` keys `lb_ros.*` of metadata.yaml, or in an MCAP metadata
+    record named `lb_ros`. The mapping is empty if a bag has no marks or cannot be read.
 
     Raises:
         FileNotFoundError: There is no such bag.
@@ -175,13 +175,13 @@ def _serialized_marks(metadata: dict[str, str]) -> dict[str, str]:
 
 
 def bag_topics(path: Path, problem: Problem = _ignore) -> dict[str, str]:
-    """Topics of a bag that hold messages, without leading slashes, with their types.
+    """Return the topics of a bag that have messages, without leading slashes, with their types.
 
-    Found in the index where the bag has one; a truncated bag is read through.
+    Topics come from the index if the bag has one; a truncated bag is read completely.
 
     Args:
         path: Bag folder or file.
-        problem: Called with one line for everything that could not be read on the way.
+        problem: Called with one line for everything that could not be read.
 
     Raises:
         FileNotFoundError: There is no such bag.
@@ -197,11 +197,11 @@ def bag_topics(path: Path, problem: Problem = _ignore) -> dict[str, str]:
 
 
 def topics_to_read(path: Path, problem: Problem) -> dict[str, str]:
-    """As `bag_topics`.
+    """Return the same as `bag_topics`, but raise if there is no readable message.
 
     Raises:
         FileNotFoundError: There is no such bag.
-        BagError: Not a single message of the bag can be read; the text says why.
+        BagError: No message of the bag can be read; the text gives the reason.
     """
     causes: list[str] = []
     found = bag_topics(path, causes.append)
@@ -217,13 +217,13 @@ def topics_to_read(path: Path, problem: Problem) -> dict[str, str]:
 
 
 def nothing_in(path: Path, what: str, problems: Iterable[str]) -> BagError:
-    """The error for a bag of which nothing is left to work on, with all that is known why."""
+    """The error for a bag without usable messages, with all known reasons."""
     causes = [line.removeprefix(f'{path}: ') for line in problems]
     return BagError(f'{path}: {what}: {"; ".join(causes) or "no sensor topic holds a message"}')
 
 
 def bag_span_ns(path: Path) -> tuple[int, int] | None:
-    """Time of the first and the last message, nanoseconds; None where the bag does not say."""
+    """Recording times of the first and the last message, nanoseconds; None if unknown."""
     try:
         spans = [_span_ns(file) for file in bag_files(path)]
     except BagError:
@@ -264,7 +264,7 @@ def _indexed_topics(file: Path) -> dict[str, str] | None:
     if summary is None or not summary.channels:
         return None
     kinds = {schema.id: schema.name for schema in summary.schemas.values()}
-    # A recorder lists every topic that it subscribed to, also those on which nothing came.
+    # A recorder lists every topic that it subscribed to, even those without messages.
     counts = summary.statistics.channel_message_counts if summary.statistics else None
     return {
         channel.topic: kinds.get(channel.schema_id, '')

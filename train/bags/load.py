@@ -1,4 +1,4 @@
-"""Labelled samples of many bags, read in parallel and each only once."""
+"""Labelled samples of many bags, read in parallel, each bag only once."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from train.atomic import atomic_file
 from train.bags.extract import Extracted, extract_bag
 from train.bags.samples import Array, Samples, joined
 
-# Of what becomes a sample; 3 leaves out what is no evidence at run time, and puts all stamps of a
-# bag on one clock.
+# Version of the extraction rules; 3 excludes inputs that are rejected as evidence at run time, and
+# converts all stamps of a bag to one clock.
 RULES = 3
-# Applied to stored inputs when they are used; they do not change what is stored.
+# Applied when stored inputs are used; they do not change the stored form.
 NETWORK_KEYS = ('mean', 'std', 'slopes', 'fine_low_count', 'fine_high_count')
-# What is kept of a bag beside its inputs and problems.
+# What is stored of a bag in addition to its inputs and problems.
 STORED = ('truth', 'predicates', 'times_s', 'regions', 'region_names')
 
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What was used and what was not: one line per problem."""
+    """What was used, and one line per problem for what was not."""
 
     bags: int
     moments: int
@@ -45,23 +45,23 @@ def load_samples(
     workers: int = 1,
     convert: Callable[[str, Array], Array] | None = None,
 ) -> tuple[Samples, LoadReport]:
-    """Read bags, in parallel and each only once where a cache folder is given.
+    """Read bags in parallel; with a cache folder, each bag is read only once.
 
     Args:
         bags: Bag folders or files.
-        configs: Preprocessing of each modality that is wanted.
-        cache: Folder for the extracted inputs; reused when bag and preprocessing are the same.
+        configs: Preprocessing of each requested modality.
+        cache: Folder for the extracted inputs; reused if bag and preprocessing are the same.
         workers: Number of processes.
-        convert: Called with a modality and the stored inputs of each bag; what it returns is kept
-            in their place, so that large inputs need not fit into memory together.
+        convert: Called with a modality and the stored inputs of each bag; its result replaces
+            them, so that large inputs need not all fit into memory.
 
     Returns:
-        All moments in order of bags, and a report. A moment lacks a modality where all its values
-        are 0; a bag without ground truth is reported and skipped.
+        All samples in the order of bags, and a report. A sample lacks a modality if all values of
+        that input are 0; a bag without ground truth is reported and skipped.
     """
     tasks = [(bag, dict(configs), cache) for bag in bags]
     if workers > 1:
-        # A forked copy of a process whose threads are computing may wait forever.
+        # A forked copy of a process with computing threads may deadlock.
         with ProcessPoolExecutor(workers, get_context('spawn')) as pool:
             results = pool.map(_extract, tasks, chunksize=1)
             found = track(results, 'reading bags', total=len(tasks))
@@ -123,7 +123,7 @@ def _fingerprint(bag: Path, configs: Mapping[str, Config]) -> str:
 
 
 def _stored_by(config: Config) -> dict[str, Any]:
-    """What the stored form of an input depends on."""
+    """The settings that the stored form of an input depends on."""
     applied_later = NETWORK_KEYS if family_of(config) == MINI else ()
     values = {k: v for k, v in asdict(config).items() if k not in applied_later}
     return values if applied_later else {'family': family_of(config), **values}

@@ -1,4 +1,4 @@
-"""Lines about what could not be used: each kind once, floods with their count."""
+"""Lines about unusable data: one line per kind, with a count for repeated messages."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ DETAIL = re.compile(r' \(.*?\)')
 
 @dataclass
 class Problems:
-    """Lines in the order in which their kinds first occurred.
+    """Problem lines in the order in which their kinds first occurred.
 
-    Iterating gives one line per kind; those of messages end with how many there were.
+    Iterating yields one line per kind; lines about messages end with the number of messages.
     """
 
     _lines: dict[str, str] = field(default_factory=dict)
@@ -29,15 +29,15 @@ class Problems:
         return len(self._lines)
 
     def add(self, line: str) -> None:
-        """Note a line once."""
+        """Add a line once."""
         self._note(line, line, 0)
 
     def add_message(self, line: str) -> None:
-        """Note what is wrong with a message; lines that differ in numbers only are one kind."""
+        """Add a problem of a message; lines that differ only in numbers are of the same kind."""
         self._note(NUMBER.sub('#', DETAIL.sub('', line)), line, 1)
 
     def extend(self, other: Problems) -> None:
-        """Note what another one noted, as of other messages."""
+        """Add the problems of another collection, about other messages."""
         for key, line in other._lines.items():
             self._note(key, line, other._counts[key])
 
@@ -46,10 +46,10 @@ class Problems:
         self._counts[key] = self._counts.get(key, 0) + count
 
     def stored(self) -> list[list[str]]:
-        """Rows of text for a file; see `restore`."""
+        """Rows of text for storage in a file; see `restore`."""
         return [[key, line, str(self._counts[key])] for key, line in self._lines.items()]
 
     def restore(self, rows: Sequence[Sequence[str]]) -> None:
-        """Note what `stored` gave."""
+        """Add the rows that `stored` returned."""
         for key, line, count in rows:
             self._note(str(key), str(line), int(count))

@@ -1,4 +1,4 @@
-"""Read logged bags without ROS: one streaming function and a report of what could not be used."""
+"""Reading of logged bags without ROS: a stream of messages and a report of what was unusable."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from train.bags.storage import RawMessage, read_raw
 OWN_MESSAGES = shipped('msg')
 HEADER = 'std_msgs/msg/Header'
 CDR_STAMP, CDR_STAMP_END = 4, 12  # bytes; the encapsulation header comes before
-# So much of a bag shows on which clocks its topics are stamped.
+# This much of a bag is enough to decide which clock stamps its topics.
 SETTLE_NS, MAX_HELD, MAX_HELD_BYTES = 1_000_000_000, 2000, 1 << 26
 TYPE_NAME = re.compile(r'[A-Za-z]\w*(/[A-Za-z]\w*)+', re.ASCII)
 
@@ -35,13 +35,13 @@ class BagMessage:
 
     Attributes:
         topic: Topic name without a leading slash.
-        stamp_ns: `header.stamp` where the type has one, else the time of recording; nanoseconds.
-            All on one clock, see `train.bags.clocks`.
-        log_ns: Time of recording, nanoseconds.
+        stamp_ns: `header.stamp` if the type has one, else the recording time; nanoseconds. All
+            stamps are on one clock, see `train.bags.clocks`.
+        log_ns: Recording time, nanoseconds.
         message: The decoded message with ROS field names (a rosbags dataclass).
         raw: The CDR bytes.
         type_name: Full type name.
-        is_aligned: Whether `stamp_ns` was taken from the time of recording, on another clock.
+        is_aligned: Whether `stamp_ns` was derived from the recording time, on another clock.
     """
 
     topic: str
@@ -54,20 +54,20 @@ class BagMessage:
 
     @property
     def is_stamped(self) -> bool:
-        """Whether `stamp_ns` is the sender's, not the time of recording."""
+        """Whether `stamp_ns` is the sender's, not the recording time."""
         has_stamp = self.stamp_ns != self.log_ns or hasattr(self.message, 'header')
         return has_stamp and not self.is_aligned
 
 
 @dataclass
 class BagReport:
-    """What was read from a bag, and one line for everything that was not.
+    """What was read from a bag, and one line for everything that could not be read.
 
     Attributes:
         path: The bag.
         counts: Messages delivered per topic.
         dropped: Messages per topic that could not be decoded.
-        notes: What `problems` are made of.
+        notes: The collected lines behind `problems`.
     """
 
     path: Path
@@ -77,28 +77,28 @@ class BagReport:
 
     @property
     def problems(self) -> list[str]:
-        """One line each, naming what and where; a flood of messages is one line with a count."""
+        """One line each, naming what and where; repeated messages become one line with a count."""
         return list(self.notes)
 
     def problem(self, line: str) -> None:
-        """Note a problem once."""
+        """Add a problem once."""
         self.notes.add(line)
 
     def skipped(self, topic: str, reason: str) -> None:
-        """Count a message that cannot be used, and note why, whatever the numbers in it."""
+        """Count an unusable message and add the reason; numbers in it do not matter."""
         self.dropped[topic] += 1
         self.notes.add_message(f'{self.path}: topic {topic}: {reason}; skipped')
 
     def noted(self, topic: str, line: str) -> None:
-        """Note something about a message that is used."""
+        """Add a note about a message that is used."""
         self.notes.add_message(f'{self.path}: topic {topic}: {line}')
 
 
 class MessageTypes:
-    """Message types from the bag itself, from a folder of `.msg` files, or of ROS 2 Jazzy.
+    """Message types from the bag itself, from a folder of `.msg` files, or from ROS 2 Jazzy.
 
     Args:
-        folder: A folder holding `<package>/msg/<Name>.msg`, for bags that embed no types.
+        folder: A folder with `<package>/msg/<Name>.msg` files, for bags without embedded types.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -115,10 +115,10 @@ class MessageTypes:
         self._store.register({k: v for k, v in found.items() if k not in self._store.types})
 
     def decode(self, raw: RawMessage) -> Any:
-        """The decoded message.
+        """Decode a message.
 
         Raises:
-            LookupError: Neither the bag nor the folder nor ROS 2 Jazzy knows the type.
+            LookupError: The type is not in the bag, the folder or ROS 2 Jazzy.
             ValueError: The bytes do not match the type.
         """
         self._learn(raw)
@@ -126,11 +126,11 @@ class MessageTypes:
             raise LookupError(f'unknown message type {raw.type_name!r}')
         try:
             return self._store.deserialize_cdr(raw.raw, raw.type_name)
-        except Exception as error:  # generated readers raise whatever the bytes provoke
+        except Exception as error:  # generated readers raise errors of many types
             raise ValueError(f'undecodable {raw.type_name}: {error}') from error
 
     def peek_stamp(self, raw: RawMessage) -> int | None:
-        """The stamp of a message that begins with a header, without decoding it; else None."""
+        """The stamp of a message whose first field is a header, without decoding it; else None."""
         self._learn(raw)
         fields = self._store.fielddefs.get(raw.type_name, (None, ()))[1]
         if not fields or fields[0][1][1] != HEADER or len(raw.raw) < CDR_STAMP_END:
@@ -142,13 +142,13 @@ class MessageTypes:
     def _learn(self, raw: RawMessage) -> None:
         if raw.definition and raw.type_name not in self._embedded:
             self._embedded.add(raw.type_name)
-            with contextlib.suppress(SyntaxError):  # it is made Python, with the names it has
+            with contextlib.suppress(SyntaxError):  # rosbags turns the names into Python
                 self._register(_parsed(raw.definition, raw.type_name))
 
 
 @lru_cache(maxsize=1)
 def _known_types() -> Typestore:
-    """Those of ROS 2 Jazzy and our own, parsed once however many bags are read."""
+    """The types of ROS 2 Jazzy and of this package, parsed once for all bags."""
     store = get_typestore(Stores.ROS2_JAZZY)
     store.register(_types_of_folder(OWN_MESSAGES, 'lb_ros'))
     return store
@@ -167,16 +167,16 @@ def _parsed(definition: str, type_name: str) -> dict[str, Any]:
         return {}
     try:
         found = get_types_from_msg(definition, type_name)
-    except Exception:  # an unparsable definition equals a missing one
+    except Exception:  # treated like a missing definition
         return {}
-    # rosbags runs what it makes of the names, so nothing but names may reach it.
+    # rosbags executes code that it generates from the names, so only valid names may reach it.
     return found if all(TYPE_NAME.fullmatch(name) for name in found) else {}
 
 
 def stamp_of(message: Any) -> int | None:
-    """`header.stamp` in nanoseconds, or None where there is none or it is 0."""
+    """`header.stamp` in nanoseconds; None if there is none or it is 0."""
     stamp = getattr(getattr(message, 'header', None), 'stamp', None)
-    # A type that a bag embeds may call anything its header.
+    # In a type embedded in a bag, the field `header` may be anything.
     seconds, nanoseconds = (getattr(stamp, name, None) for name in ('sec', 'nanosec'))
     if not isinstance(seconds, int) or not isinstance(nanoseconds, int):
         return None
@@ -195,17 +195,17 @@ def read_bag(
 
     Args:
         path: rosbag2 folder (MCAP or sqlite3) or a single storage file.
-        topics: Deliver only these (leading slashes ignored); all where empty. One that never came
+        topics: Topics to deliver (leading slashes ignored); all if empty. A topic without messages
             is reported at the end.
-        optional: Deliver these as well; nobody misses one that never came.
-        types_folder: `.msg` files for bags that embed no types.
+        optional: Further topics to deliver, which are not reported if they have no messages.
+        types_folder: `.msg` files for bags without embedded types.
         report: Filled while reading: counts, undecodable messages, problems.
 
     Yields:
-        Messages; a truncated tail, a missing topic or an unknown type costs only itself.
+        Messages. A truncated end, a missing topic or an unknown type affects no other messages.
 
     Raises:
-        FileNotFoundError: The bag does not exist or is empty of storage files.
+        FileNotFoundError: The bag does not exist or has no storage files.
         BagError: None of its files can be read.
     """
     report = report if report is not None else BagReport(path)
@@ -244,7 +244,7 @@ def _raws(path: Path, report: BagReport) -> Iterator[RawMessage]:
 def _settled(
     raws: Iterator[RawMessage], types: MessageTypes, clocks: Clocks
 ) -> Iterator[RawMessage]:
-    """All messages; the first of them are held back until they show which clock the bag is on."""
+    """Yield all messages; the first ones are held back until the clock of the bag is known."""
     held: list[RawMessage] = []
     size, stamped_ns = 0, None
     for raw in raws:

@@ -1,4 +1,4 @@
-"""Labelled samples: what every sensor saw at each moment whose truth is known."""
+"""Labelled samples: the input of every sensor at each stamp with known truth."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Labelled moments.
+    """Labelled samples of one or more bags.
 
     Attributes:
         inputs: Modality to stored inputs `[N, ...]` (see `encoders.preprocess.to_stored`), or
-            to what `convert` of `load_samples` made of them.
+            to the result of the `convert` argument of `load_samples`.
         truth: int8 `[N, P]`: 1 true, 0 false, -1 unknown.
         predicates: `P` names.
-        bag: `[N]` index of the bag each moment comes from.
+        bag: `[N]` index of the bag of each sample.
         times_s: `[N]` seconds since the start of its bag.
-        bags: Names.
-        regions: uint8 `[N, 64, 64]`: which named part of the scene each cell of the image shows, 0
-            for none, else 1 + index in `region_names`. All 0 where a bag does not say.
-        region_names: Of the parts.
+        bags: Names of the bags.
+        regions: uint8 `[N, 64, 64]`: the named part of the scene in each cell of the image: 0 for
+            none, else 1 + index in `region_names`. All 0 if the bag has no regions.
+        region_names: Names of the parts.
     """
 
     inputs: dict[str, Array]
@@ -47,7 +47,7 @@ class Samples:
 
 
 def joined(parts: Sequence[Samples], modalities: Sequence[str]) -> Samples:
-    """Samples of several bags in their order, with the predicates and regions of all of them."""
+    """Concatenate the samples of several bags, with the predicates and regions of all of them."""
     names = sorted({name for part in parts for name in part.predicates})
     region_names = sorted({name for part in parts for name in part.region_names})
     total = sum(map(len, parts))
@@ -82,11 +82,11 @@ def joined(parts: Sequence[Samples], modalities: Sequence[str]) -> Samples:
 def renumbered(
     labels: NDArray[np.uint8], own: Sequence[str], names: Sequence[str]
 ) -> NDArray[np.uint8]:
-    """Labels that count in `own` names as labels that count in `names`, which hold them all."""
+    """Labels that index `own`, converted to index `names`, which contains all of `own`."""
     number = np.array([0, *(1 + names.index(str(name)) for name in own)], np.uint8)
     return np.asarray(number[labels])
 
 
 def stored_tensor(stored: NDArray[Any]) -> Tensor:
-    """Stored inputs as a tensor; uint16, for which torch has few operations, as int32."""
+    """Stored inputs as a tensor; uint16, for which PyTorch has few operations, becomes int32."""
     return torch.from_numpy(stored.astype(np.int32) if stored.dtype == np.uint16 else stored)

@@ -1,7 +1,7 @@
-"""Raw messages out of MCAP and sqlite3 bags, in file order, without ROS and without an index.
+"""Raw messages from MCAP and sqlite3 bags, in file order, without ROS and without an index.
 
-Reading from front to back is what makes a truncated recording usable: everything before the cut is
-delivered, and what is lost is reported in one line.
+Reading from front to back makes a truncated recording usable: everything before the cut is
+delivered, and the loss is reported in one line.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from mcap.stream_reader import StreamReader, breakup_chunk
 
 from train.bags.contents import LZ4, MCAP, ZSTD, Contents, contents_of
 
-# What the readers of MCAP and of its compressions raise on damaged bytes; lz4 knows RuntimeError.
+# Errors that the MCAP and decompression libraries raise on damaged bytes; lz4: RuntimeError.
 DAMAGE = (McapError, zstandard.ZstdError, OSError, EOFError, LookupError, MemoryError,
           OverflowError, RuntimeError, ValueError, struct.error)  # fmt: skip
-# Of a chunk or a message once decompressed; a damaged or hostile header must not allocate more.
+# Limit of a decompressed chunk or message: a damaged or hostile header must not allocate more.
 MAX_PLAIN_BYTES = 1 << 29
 CDR = 'cdr'
 FOREIGN_REMEDIES = {'ros1': 'convert the ROS 1 recording: rosbags-convert --src IN.bag --dst OUT'}
 
-SQLITE_TYPES = (str, str, int, bytes)  # of a topic's name and type, a message's time and bytes
+SQLITE_TYPES = (str, str, int, bytes)  # topic name and type, time and bytes of a message
 
 Problem = Callable[[str], None]
 
@@ -47,9 +47,9 @@ class RawMessage:
     Attributes:
         topic: Topic name as recorded, usually with a leading slash.
         type_name: Full type name, for example `sensor_msgs/msg/Image`.
-        log_ns: Time of recording, nanoseconds since the epoch.
+        log_ns: Recording time, nanoseconds since the epoch.
         raw: CDR bytes.
-        definition: Concatenated `.msg` text embedded in the bag, empty where there is none.
+        definition: Concatenated `.msg` text embedded in the bag, empty if there is none.
     """
 
     topic: str
@@ -60,32 +60,32 @@ class RawMessage:
 
 
 class BoundedFile(BufferedReader):
-    """A file of which no more is allocated than is left, whatever a damaged length claims."""
+    """A file whose reads allocate at most what is left of it, even if a length is damaged."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(FileIO(path))
         self._count = os.fstat(self.fileno()).st_size
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """At most `size` bytes, all that are left where it is negative or None."""
+        """Read at most `size` bytes; all that are left if it is negative or None."""
         left = max(0, self._count - self.tell())
         return super().read(left if size is None or size < 0 else min(size, left))
 
 
 def open_database(file: Path) -> sqlite3.Connection:
-    """A database that is only read, whatever characters its path holds."""
-    # Without its log of writes nothing of it can change, and none is made next to it.
+    """Open a database read-only; its path may contain any characters."""
+    # Without a write-ahead log the database cannot change, and SQLite must not create a log.
     has_log = file.with_name(f'{file.name}-wal').exists()
     mode = 'mode=ro' if has_log else 'immutable=1'
     return sqlite3.connect(f'{file.absolute().as_uri()}?{mode}', uri=True)
 
 
 def read_raw(file: Path, problem: Problem) -> Iterator[RawMessage]:
-    """Every readable message of one storage file.
+    """Yield every readable message of one storage file.
 
     Args:
-        file: MCAP or sqlite3 by its content, whole or compressed (zstd, lz4, gzip).
-        problem: Called with one clear line for everything that could not be read.
+        file: MCAP or sqlite3 (detected by content), uncompressed or compressed (zstd, lz4, gzip).
+        problem: Called with one line for everything that could not be read.
     """
     try:
         contents = contents_of(file)
@@ -110,10 +110,10 @@ def read_raw(file: Path, problem: Problem) -> Iterator[RawMessage]:
 def _read_plain(
     plain: Path, file: Path, contents: Contents, problem: Problem
 ) -> Iterator[RawMessage]:
-    """Messages of a file that is not compressed; `file` is its name in reports."""
+    """Yield the messages of an uncompressed file; `file` is its name in reports."""
     read = _read_mcap if contents.storage == MCAP else _read_sqlite
     for message in read(plain, lambda line: problem(line.replace(str(plain), str(file)))):
-        if not message.raw.startswith((ZSTD, LZ4)):  # CDR begins with a zero
+        if not message.raw.startswith((ZSTD, LZ4)):  # CDR begins with a zero byte
             yield message
             continue
         try:
@@ -145,7 +145,7 @@ def _opened(file: Path, compression: str) -> Any:
 
 
 def _decompressed_bytes(raw: bytes) -> bytes:
-    """Decompressed in pieces: frames of rosbag2 may not say how large they are."""
+    """Decompress in pieces, because frames of rosbag2 may lack the decompressed size."""
     if raw.startswith(LZ4):
         opened = lz4.frame.LZ4FrameDecompressor()
         plain: bytes = opened.decompress(raw, MAX_PLAIN_BYTES)
@@ -199,7 +199,7 @@ def _open_chunk(record: object, file: Path, problem: Problem) -> list[object]:
     try:
         _check_plain_size(record)
         return list(breakup_chunk(record, validate_crc=True))
-    except Exception as error:  # decompressors raise their own unrelated types
+    except Exception as error:  # decompressors raise errors of unrelated types
         start_s = record.message_start_time / 1e9
         problem(f'{file}: damaged chunk at {start_s:.3f} s skipped ({type(error).__name__})')
         return []
@@ -250,12 +250,12 @@ def _read_sqlite(file: Path, problem: Problem) -> Iterator[RawMessage]:
                 problem(f'{file}: messages of a topic whose description is lost are skipped')
                 continue
             topic, type_name = topics[topic_id]
-            # A column of sqlite holds values of any type.
+            # SQLite does not enforce the type of a column.
             if (type(topic), type(type_name), type(log_ns), type(raw)) != SQLITE_TYPES:
                 problem(f'{file}: topic {topic}: damaged message skipped (types of columns)')
                 continue
             yield RawMessage(topic, type_name, log_ns, raw, definitions.get(type_name, ''))
-    # What sqlite quotes of a damaged schema need not be text; a damaged length asks for memory.
+    # SQLite may quote invalid UTF-8 of a damaged schema; a damaged length may exhaust memory.
     except (sqlite3.Error, UnicodeDecodeError, MemoryError) as error:
         problem(f'{file}: damaged database, the rest is lost ({error})')
 
@@ -268,5 +268,5 @@ def _sqlite_definitions(connection: sqlite3.Connection) -> dict[str, str]:
         return {
             kind: text for kind, text in rows if isinstance(kind, str) and isinstance(text, str)
         }
-    except sqlite3.OperationalError:  # bags before ROS 2 Iron hold no definitions
+    except sqlite3.OperationalError:  # bags before ROS 2 Iron have no definitions
         return {}

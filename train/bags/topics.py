@@ -1,4 +1,4 @@
-"""Names of the topics that bags of lb_ros have."""
+"""Names of the topics in bags of lb_ros."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was true at a moment, as ground truth messages say it."""
+"""Ground truth from the truth messages of a bag."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from train.bags.reader import BagMessage, BagReport
 
 
 def facts_of(message: BagMessage, report: BagReport) -> dict[str, bool] | None:
-    """Predicates and whether they hold; None, reported, where the message does not say.
+    """Predicates with their truth; None, which is reported, if the message is not ground truth.
 
     Args:
-        message: Of the truth topic; people name other things so as well.
-        report: Counts messages that cannot be used.
+        message: Message of the truth topic; other software may use that topic name as well.
+        report: Counts unusable messages.
     """
     names = getattr(message.message, 'predicates', None)
     values = getattr(message.message, 'values', None)
