@@ -1,1 +1,1 @@
-"""Bags to language pairs, binding, calibration and evaluation; needs no ROS."""
+"""Training, calibration, evaluation and search with logged bags; does not need ROS."""

@@ -1,6 +1,6 @@
-"""What all command lines share: checked values, lists, defaults in help, and errors of one line.
+"""Parts of all command lines: checked values, lists, defaults in help, and one-line errors.
 
-Standard library only, so that help and a wrong argument end at once.
+Imports the standard library only, so that help and wrong arguments return immediately.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NAMESPACE = re.compile(r'/?([A-Za-z_]\w*(/[A-Za-z_]\w*)*)?/?', re.ASCII)
 
 
 class Help(argparse.HelpFormatter):
-    """Help that shows defaults, and keeps the lines of a text that has several."""
+    """Help that shows defaults and keeps the line breaks of texts with several lines."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         if '\n' in text:
@@ -43,20 +43,20 @@ def _shown(default: Any) -> str:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser of one command: errors take one line, and lists end where their names end."""
+    """Parser of one command, with one-line errors and lists of names separated by spaces."""
 
     def __init__(self, **settings: Any) -> None:
         settings.setdefault('formatter_class', Help)
         super().__init__(**settings)
 
     def error(self, message: str) -> NoReturn:
-        """End with status 2 and one line."""
+        """Exit with status 2 and a one-line message."""
         self.exit(2, f'{self.prog}: {" ".join(message.split())}; see {self.prog} --help\n')
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """As argparse, with the words of every list joined to one."""
+        """Parse as argparse does, after joining the words of every list into one."""
         words = sys.argv[1:] if args is None else list(args)
         return super().parse_known_args(self._joined(words), namespace)
 
@@ -94,14 +94,14 @@ class Parser(argparse.ArgumentParser):
 
 
 class Default(tuple[str, ...]):
-    """The names of a list that nobody gave."""
+    """Default names of a list, replaced when the user gives the option."""
 
 
 class ListAction(argparse.Action):
-    """An option with several names: `a,b`, `a b`, or given again.
+    """An option with several names: `a,b`, `a b`, or repeated.
 
-    A word that is none of the names ends the list, so that a sentence may follow; one that is
-    nearly a name does not, so that the error names it.
+    A word that is not a known name ends the list, so that a sentence may follow. A word that is
+    close to a known name does not end it, so that the error reports the misspelt name.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class ListAction(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        """Check the names and add them to those before."""
+        """Check the names and append them to the earlier ones."""
         before = getattr(namespace, self.dest, Default())
         names = self._split(values)
         for name in names:
@@ -136,7 +136,7 @@ class ListAction(argparse.Action):
         setattr(namespace, self.dest, tuple(dict.fromkeys((*kept, *names))))
 
     def goes_on(self, word: str) -> bool:
-        """Whether a word belongs to the list that stands before it."""
+        """Whether a word continues the list before it."""
         if self.keyed:
             key, equals, _ = word.partition('=')
             return bool(equals) and (not self.known or key in self.known)
@@ -152,7 +152,7 @@ class ListAction(argparse.Action):
         return bool(close) and ' ' not in part and not exists(part)
 
     def _split(self, text: str) -> list[str]:
-        # The topics of one modality are separated by commas as well.
+        # Commas also separate the topics of one modality.
         parts = re.split(r',(?=[^,=]+=)' if self.keyed else ',', text)
         return [part.strip() for part in parts if part.strip()]
 
@@ -180,16 +180,16 @@ def add_list(
     keyed: bool = False,
     **settings: Any,
 ) -> None:
-    """Declare an option that takes several names, by commas, by spaces or given again.
+    """Declare an option that takes several names, separated by commas or spaces, or repeated.
 
     Args:
-        parser: Of the command.
-        flag: Its name.
-        known: The names that fit; all where empty, of a command without positional arguments.
+        parser: Parser of the command.
+        flag: Name of the option.
+        known: Valid names; if empty, any name, for commands without positional arguments.
         about: One line of help.
-        alias: An older name, which help does not show.
-        metavar: How a value is written.
-        keyed: A value is `NAME=VALUE` instead of a name.
+        alias: An older name of the option, hidden in help.
+        metavar: Format of a value, shown in help.
+        keyed: Whether a value is `NAME=VALUE` instead of a name.
         settings: Further settings of argparse.
     """
     common: dict[str, Any] = {'action': ListAction, 'known': known, 'keyed': keyed}
@@ -205,7 +205,7 @@ def add_list(
 
 
 def whole(least: int, most: float = math.inf) -> Callable[[str], int]:
-    """A type of arguments: whole numbers from `least` to `most`."""
+    """Argument type for integers from `least` to `most`."""
 
     def read(text: str) -> int:
         try:
@@ -222,7 +222,7 @@ def whole(least: int, most: float = math.inf) -> Callable[[str], int]:
 def number(
     least: float, most: float = math.inf, *, exclusive: bool = False
 ) -> Callable[[str], float]:
-    """A type of arguments: numbers from `least` to `most`, without `least` where exclusive."""
+    """Argument type for numbers from `least` to `most`, without `least` if exclusive."""
 
     def read(text: str) -> float:
         try:
@@ -242,15 +242,15 @@ def _range(least: float, most: float) -> str:
 
 
 def exists(path: str | Path) -> bool:
-    """Whether there is a file or folder; a path that cannot be is not there."""
+    """Whether a file or folder exists; False for invalid paths."""
     try:
         return Path(path).exists()
-    except (OSError, ValueError):  # too long, a null byte, no right to look
+    except (OSError, ValueError):  # too long, a null byte, no permission
         return False
 
 
 def there(text: str) -> Path:
-    """A type of arguments: a file or folder that exists."""
+    """Argument type for a file or folder that exists."""
     path = Path(text)
     if not text or not exists(path):
         raise argparse.ArgumentTypeError(f'{text!r}: there is no such file or folder')
@@ -258,7 +258,7 @@ def there(text: str) -> Path:
 
 
 def file(text: str) -> Path:
-    """A type of arguments: a file that exists."""
+    """Argument type for a file that exists."""
     path = there(text)
     if path.is_dir():
         raise argparse.ArgumentTypeError(f'{text!r} is a folder, not a file')
@@ -266,21 +266,21 @@ def file(text: str) -> Path:
 
 
 def place(text: str) -> Path:
-    """A type of arguments: a path that may be written to."""
+    """Argument type for a path that may be written to."""
     if not text or '\0' in text:
         raise argparse.ArgumentTypeError(f'{text!r} is no path')
     return Path(text)
 
 
 def device(text: str) -> str:
-    """A type of arguments: a device of PyTorch, by its name."""
+    """Argument type for the name of a PyTorch device."""
     if not DEVICE.fullmatch(text):
         raise argparse.ArgumentTypeError(f'{text!r}: expected cpu, cuda or cuda:NUMBER')
     return text
 
 
 def namespace(text: str) -> str:
-    """A type of arguments: a ROS namespace; a slash at its end is left out."""
+    """Argument type for a ROS namespace; a trailing slash is removed."""
     if not NAMESPACE.fullmatch(text):
         raise argparse.ArgumentTypeError(
             f'{text!r}: a namespace has letters, digits, _ and /, as in /robot1'
@@ -289,7 +289,7 @@ def namespace(text: str) -> str:
 
 
 def model(text: str) -> str:
-    """A type of arguments: a model set that is here, or a name that tells where to get one."""
+    """Argument type for a model set: a local one, or a name that can be downloaded."""
     from encoders.model_sets.places import find_set
 
     released = exists(Path(text) / 'config.json')

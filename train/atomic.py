@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: written beside, flushed to disk, then renamed."""
+"""Atomic writes: a temporary file in the same folder is flushed to disk, then renamed."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import BinaryIO
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """A binary file that takes the place of `path` only once it is complete and on disk.
+    """A binary file that replaces `path` only once it is complete and on disk.
 
-    Whatever fails, also the disk being full, leaves what was at `path` and no partial file. What a
-    writer that was killed has left beside `path` is removed by the next one.
+    If anything fails, including a full disk, the old content of `path` stays and no partial file
+    remains. The next writer removes the partial files of writers that were killed.
     """
     _remove_abandoned(path)
     temporary = path.with_name(f'.{path.name}.{secrets.token_hex(4)}.tmp')
@@ -26,7 +26,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            # While it is locked, so that nobody takes it for abandoned.
+            # Renamed while still locked, so that no other writer removes it as abandoned.
             temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -35,16 +35,16 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a whole file (see `atomic_file`)."""
+    """Write a complete file (see `atomic_file`)."""
     with atomic_file(path) as file:
         file.write(content)
 
 
 def _created(path: Path) -> BinaryIO:
-    """A new file, locked for as long as it is open: the kernel lets go however a process ends."""
+    """Create a file and lock it until it is closed; the kernel unlocks it if the process dies."""
     while True:
         file = path.open('wb')
-        with suppress(OSError):  # a file system without locks: others cannot lock it either
+        with suppress(OSError):  # a file system without locks, so no other writer can lock it
             fcntl.flock(file, fcntl.LOCK_EX)
         if os.fstat(file.fileno()).st_nlink:
             return file
@@ -52,7 +52,7 @@ def _created(path: Path) -> BinaryIO:
 
 
 def _remove_abandoned(path: Path) -> None:
-    """Remove the partial files of writers of `path` that have ended: nobody locks those."""
+    """Remove the partial files of terminated writers of `path`, which are not locked."""
     for left in path.parent.glob(f'.{glob.escape(path.name)}.*.tmp'):
         with suppress(OSError), left.open('r+b') as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -60,7 +60,7 @@ def _remove_abandoned(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    # The name itself must survive a power cut; Windows cannot open folders and does not need it.
+    # The rename itself must survive a power cut; Windows cannot open folders and does not need it.
     if not hasattr(os, 'O_DIRECTORY'):
         return
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

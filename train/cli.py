@@ -47,11 +47,11 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_train(args: argparse.Namespace) -> int:
-    """Train, or cut pairs."""
+    """Train a model set, or make pairs."""
     if args.recipe == 'bind':
         return _run_bind(args)
     if args.recipe == 'pairs':
-        try:  # before the seconds of the imports
+        try:  # checked before imports that take seconds
             options_of(args)
         except ValueError as error:
             return _fail('train pairs', error)
@@ -114,7 +114,7 @@ def add_calibrate_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_calibrate(args: argparse.Namespace) -> int:
-    """Fit probabilities; 0 done, 2 unusable input."""
+    """Fit probabilities; return 0 on success, 2 for unusable input."""
     from encoders.model_sets.places import find_set
     from encoders.model_sets.sources import load_encoders
     from train.bags.find import find_bags, refuse_evaluation_bags
@@ -163,7 +163,7 @@ def _fail(command: str, error: Exception, *, code: int = 2) -> int:
 
 
 def run_eval(args: argparse.Namespace) -> int:
-    """Measure a model set; 0 done, 2 unusable input."""
+    """Evaluate a model set; return 0 on success, 2 for unusable input."""
     from train.evaluation import cli as evaluation
 
     return evaluation.run(args)
@@ -179,7 +179,7 @@ COMMANDS: dict[str, Command] = {
 
 
 def main() -> int:
-    """Entry of `python -m train.cli`."""
+    """Entry point of `python -m train.cli`."""
     parser = Parser(description=__doc__)
     subparsers = parser.add_subparsers(dest='command', required=True)
     for name, command in COMMANDS.items():

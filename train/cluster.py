@@ -1,7 +1,7 @@
-"""Work on many bags, spread over the machines of a Ray cluster; nothing else here imports Ray.
+"""Distribution of work on many bags over a Ray cluster; the only module that imports Ray.
 
-Every machine needs this package installed and the same folders at the same paths, as a shared
-file system gives them.
+Every machine needs this package and the same folders at the same paths, for example on a shared
+file system.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 LOCAL = 'local'
-WAITING_PER_CORE = 2  # tasks that are handed out before the first of them is done
+WAITING_PER_CORE = 2  # tasks submitted before the first result is awaited
 Item = TypeVar('Item')
 Result = TypeVar('Result')
 
 
 class RayMissingError(ValueError):
-    """Ray was asked for and is not installed."""
+    """Ray was requested but is not installed."""
 
 
 class Spread(Protocol):
-    """Runs a function on items somewhere; the results come in the order of the items."""
+    """Applies a function to items, possibly elsewhere; results come in the order of the items."""
 
     def __call__(
         self, function: Callable[[Item], Result], items: Iterable[Item], /
     ) -> Iterator[Result]:
-        """As `map`: an error of the function is raised where its result would be."""
+        """Apply as `map` does: an error of the function is raised in place of its result."""
         ...
 
 
@@ -48,18 +48,18 @@ def add_ray_argument(parser: argparse._ActionsContainer) -> None:
 
 @contextmanager
 def ray_cluster(address: str, *, gpus: float = 0) -> Iterator[Spread]:
-    """Join a cluster, or start one of this machine's cores, and leave it at the end.
+    """Join a cluster, or start one on the cores of this machine; disconnect at the end.
 
     Args:
         address: See `add_ray_argument`.
-        gpus: Of each task; every task has one core.
+        gpus: GPUs of each task; every task has one core.
 
     Raises:
         RayMissingError: Ray is not installed.
         ConnectionError: There is no cluster at this address.
     """
     ray = _ray()
-    os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')  # Ray reports its use otherwise
+    os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')  # Ray sends usage statistics otherwise
     own = {'include_dashboard': False} if address == LOCAL else {}
     ray.init(address=address, log_to_driver=False, logging_level='error', **own)
     try:
@@ -89,12 +89,12 @@ class _RaySpread:
         try:
             return self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
-            # What the function raised, as without Ray.
+            # The original error of the function, as without Ray.
             raise (error.cause if isinstance(error.cause, Exception) else error) from error
 
 
 def _run_in(folder: Path, function: Callable[[Item], Result], item: Item) -> Result:
-    """Run a task in the folder that its relative paths are meant for, on its one core."""
+    """Run a task on one core, in the folder to which its relative paths refer."""
     import torch
 
     os.chdir(folder)

@@ -1,4 +1,4 @@
-"""Tables for narrow terminals: where the columns do not fit, a block of lines per row."""
+"""Tables for narrow terminals: if the columns do not fit, each row becomes a block of lines."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ UNBOUNDED = 10_000
 
 
 def print_table(table: Table, console: Console | None = None) -> None:
-    """Print a table to standard output, or to a console.
+    """Print a table to standard output or to a console.
 
-    In a file or a pipe it is as wide as its content, unless `COLUMNS` is set; in a terminal it is
-    `fitted`.
+    In a file or a pipe it is as wide as its content, unless `COLUMNS` is set; a terminal gets the
+    `fitted` form.
     """
     console = console or Console()
     if not console.is_terminal and not os.environ.get('COLUMNS'):
@@ -28,12 +28,12 @@ def print_table(table: Table, console: Console | None = None) -> None:
 
 
 def fitted(table: Table, width: int) -> RenderableType:
-    """The table itself where no cell of it must be wrapped, else a block of lines per row."""
+    """The table if all cells fit without wrapping, otherwise a block of lines per row."""
     return table if natural_width(table) <= width else Group(*_blocks(table, width))
 
 
 def natural_width(table: Table) -> int:
-    """Columns of a terminal that the table takes without wrapping anything."""
+    """Terminal columns that the table needs without wrapping."""
     console = Console(width=UNBOUNDED)
     return Measurement.get(console, console.options, table).maximum
 
@@ -51,7 +51,7 @@ def _blocks(table: Table, width: int) -> Iterator[Text]:
 
 
 def _lines(pairs: list[tuple[str, Text]], width: int) -> Iterator[Text]:
-    """Headings and values, as many in a line as fit, no pair broken unless it is wider itself."""
+    """Lines of heading-value pairs, as many pairs as fit; a pair is broken only if too wide."""
     line = Text(GAP)
     for heading, value in pairs:
         if not value.plain:

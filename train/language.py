@@ -1,4 +1,4 @@
-"""The text side of training: many sentences per fact, mixed anew at every step."""
+"""The text side of training: many sentences per fact, mixed at random in every step."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Embed = Callable[[Sequence[str]], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class FactVectors:
-    """Sentence vectors of `P` predicates, padded to `K` sentences a side.
+    """Sentence vectors of `P` predicates, padded to `K` sentences per side.
 
     Attributes:
         positive, negative: float32 `[P, K, D]`, unit rows, zero where padded.
-        positive_count, negative_count: `[P]` real sentences.
+        positive_count, negative_count: `[P]` number of sentences without padding.
     """
 
     positive: Tensor
@@ -48,12 +48,12 @@ class FactVectors:
         return positive, negative
 
     def facts(self) -> Facts:
-        """The facts and their opposites, as a calibration knows them."""
+        """The facts and their opposites in the form that calibration uses."""
         positive, negative = self.means()
         return Facts.of(positive.numpy(), negative.numpy(), self.contrasts().numpy())
 
     def of(self, columns: Tensor) -> FactVectors:
-        """Those of some predicates, int64 `[Q]`."""
+        """Select predicates by index, int64 `[Q]`."""
         return FactVectors(
             self.positive[columns],
             self.negative[columns],
@@ -62,10 +62,10 @@ class FactVectors:
         )
 
     def mixed(self, generator: torch.Generator, *, jitter: float) -> tuple[Tensor, Tensor]:
-        """A random wording of every fact: `[P, D]` positive and negative, unit length.
+        """Draw a random wording of every fact: `[P, D]` positive and negative, unit length.
 
-        Each is a random convex mixture of its sentences, from a single one to nearly all, with
-        noise of relative size `jitter`, so that what is learned is the meaning and not the
+        Each wording is a random convex mixture of its sentences, from one to nearly all of them,
+        plus noise of relative size `jitter`, so that the model learns the meaning and not the
         wording.
         """
         sides = []
@@ -95,11 +95,10 @@ def fact_vectors(
 
     Args:
         predicates: `relation(argument, ...)`.
-        phrasings: Where the sentences come from.
-        embed: Sentences to unit vectors.
-        synonyms: Other names of each argument to use besides its own.
-        limit: At most this many sentences a side, drawn at random but always the same; all if
-        None.
+        phrasings: Source of the sentences.
+        embed: Function from sentences to unit vectors.
+        synonyms: Number of other names of each argument to use in addition to its own.
+        limit: Largest number of sentences per side, drawn with a fixed seed; None for all.
 
     Raises:
         KeyError: A predicate has no phrasings.
@@ -121,7 +120,7 @@ def fact_vectors(
 
 
 def name_vectors(names: Sequence[str], phrasings: Phrasings, embed: Embed) -> Tensor:
-    """What things are called: float32 `[N, K, D]`, unit rows, `K` patterns each."""
+    """Embed names of things: float32 `[N, K, D]`, unit rows, for `K` patterns each."""
     texts = [phrasings.named(name) for name in names]
     flat = torch.from_numpy(embed([text for group in texts for text in group]))
     return flat.view(len(names), len(phrasings.names), flat.shape[-1])

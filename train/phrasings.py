@@ -1,4 +1,4 @@
-"""What people say when a fact holds or does not hold: sentences for `relation(argument, ...)`."""
+"""Sentences for `relation(argument, ...)`: wordings of the fact and of its negation."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from train.validated import STRICT, read_record
 FACT = re.compile(r'^\s*(?P<relation>[\w ]+?)\s*\((?P<arguments>[^()]*)\)\s*$')
 SLOTS = ('x', 'y')
 SOMETHING = ('holding', 'lifted', 'contact')
-# Pronouns take no article, nor an adjective before them.
+# Pronouns take no article and no preceding adjective.
 PRONOUN = '(?:some|any|every)(?:thing|one|body)|nothing|nobody'
 ARTICLE = re.compile(rf'\b(?:the|an?) (?=(?:{PRONOUN})\b)', re.I)
 QUALIFIED = re.compile(rf'\b(?:the|an?) \w+ (?:{PRONOUN})\b', re.I)
 
 
 class WordingError(KeyError, ValueError):
-    """No wording fits a predicate; the text names both."""
+    """No wording fits a predicate; the message names both."""
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -31,7 +31,7 @@ class WordingError(KeyError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A predicate of the ground truth, taken apart.
+    """A parsed predicate of the ground truth.
 
     Attributes:
         relation: For example `in`.
@@ -43,10 +43,10 @@ class Fact:
 
     @classmethod
     def parse(cls, predicate: str) -> Fact:
-        """Take `relation(argument[, argument])` apart.
+        """Parse `relation(argument[, argument])`.
 
         Raises:
-            ValueError: The text is not of that form.
+            ValueError: The text does not have that form.
         """
         found = FACT.match(predicate)
         if found is None:
@@ -72,9 +72,9 @@ class Wording:
     """Sentence patterns of one relation.
 
     Attributes:
-        positive: Patterns with slots {x} and {y} that say the fact holds.
-        negative: Patterns that say it does not hold.
-        kinds: Further patterns that apply when the first argument contains the key as a word.
+        positive: Patterns with slots {x} and {y} that state the fact.
+        negative: Patterns that negate the fact.
+        kinds: Further patterns that apply if the first argument contains the key as a word.
     """
 
     positive: Patterns
@@ -82,7 +82,7 @@ class Wording:
     kinds: Mapping[str, Wording] = Field(default_factory=dict)
 
     def for_argument(self, argument: str) -> Wording:
-        """All patterns that fit an argument, those of its kinds included."""
+        """All patterns that fit an argument, including those of its kinds."""
         positive, negative = list(self.positive), list(self.negative)
         for kind, extra in self.kinds.items():
             if kind in argument.split():
@@ -93,7 +93,7 @@ class Wording:
 
 @dataclass(frozen=True, slots=True)
 class Sentences:
-    """Sentences for one fact: `positive` say it holds, `negative` that it does not."""
+    """Sentences for one fact: `positive` state it, `negative` negate it."""
 
     positive: tuple[str, ...]
     negative: tuple[str, ...]
@@ -104,9 +104,9 @@ class Phrasings:
     """All wordings of one file.
 
     Attributes:
-        relations: Relation name to its patterns; `holding something` is a relation of its own.
+        relations: Relation name to its patterns; `holding something` is a separate relation.
         objects: Other names of things.
-        names: Patterns with the slot {x} that say what a thing is.
+        names: Patterns with the slot {x} that name a thing.
     """
 
     relations: Mapping[str, Wording]
@@ -120,7 +120,7 @@ class Phrasings:
         Raises:
             FileNotFoundError: There is no such file.
             InvalidRecordError: A relation lacks positive or negative patterns, or has an unknown
-                key or slot: a line for each, with file, line and key.
+                key or slot; one line for each, with file, line and key.
         """
         path = Path(name_or_path)
         if not path.suffix:
@@ -135,14 +135,14 @@ class Phrasings:
             return False
 
     def sentences(self, predicate: str, *, synonyms: int = 0) -> Sentences:
-        """Sentences for and against one predicate.
+        """Return sentences that state and that negate a predicate.
 
         Args:
             predicate: For example `in(black bowl, top drawer)`.
-            synonyms: How many other names of each argument to use besides its own.
+            synonyms: Number of other names of each argument to use in addition to its own.
 
         Raises:
-            ValueError: The predicate is of no known form, or no relation of this file fits it
+            ValueError: The predicate is malformed, or no relation of this file fits it
                 (`WordingError`).
         """
         fact = Fact.parse(predicate)
@@ -163,7 +163,7 @@ class Phrasings:
             raise WordingError(f'{predicate!r} has too few arguments for {key!r}') from None
 
     def named(self, name: str) -> tuple[str, ...]:
-        """What a thing of that name is called, one text per pattern."""
+        """Texts that name a thing, one per pattern."""
         return tuple(_grammar(pattern.format(x=name)) for pattern in self.names)
 
     def _relation_key(self, fact: Fact) -> str | None:
@@ -185,7 +185,7 @@ class Phrasings:
 
 
 def _noun(argument: str) -> str:
-    """The noun phrase of an argument: programs write `the_top_drawer`, and patterns an article."""
+    """The noun phrase of an argument, without article (patterns have one) or underscores."""
     return re.sub(r'^(?:the|an?) ', '', argument.replace('_', ' ').strip(), flags=re.I)
 
 
@@ -200,7 +200,7 @@ def _grammar(sentence: str) -> str:
 
 
 def relation_of(predicate: str) -> str:
-    """The relation of a predicate; `holding something` and its like are their own."""
+    """The relation of a predicate; `holding something` and similar are separate relations."""
     fact = Fact.parse(predicate)
     if fact.arguments[-1:] == ('something',) and fact.relation in SOMETHING:
         return f'{fact.relation} something'

@@ -1,4 +1,4 @@
-"""A progress bar over items of which some may be left out."""
+"""A progress bar over items of which some may be skipped."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Item = TypeVar('Item')
 def counted(
     items: Iterable[Item], description: str, *, total: int, console: Console | None = None
 ) -> Iterator[Item]:
-    """The items, with a bar on the error stream that is whole at their end.
+    """Yield the items and show a progress bar on standard error, which is full at the end.
 
     Args:
         items: At most `total` items.
         description: Text in front of the bar.
-        total: Number of items that are looked at.
-        console: Where the bar is shown; None for the error stream.
+        total: Number of items before any are skipped.
+        console: Where to show the bar; None for standard error.
     """
     columns = (
         TextColumn('{task.description}'),

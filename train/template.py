@@ -1,4 +1,4 @@
-"""Templates of pages: what is filled in is escaped, and a missing name is an error."""
+"""HTML templates in which values are escaped and a missing name is an error."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import jinja2
 
 ENVIRONMENT = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-# In scripts: NaN is not JSON, and the order of sensors is kept.
+# JSON in scripts: NaN is invalid, and the order of sensors is kept.
 ENVIRONMENT.policies['json.dumps_kwargs'] = {'allow_nan': False}
 
 
 def render(template: Path, **values: Any) -> str:
-    """A page from a template file."""
+    """Render a page from a template file."""
     return ENVIRONMENT.from_string(template.read_text()).render(values)

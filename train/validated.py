@@ -1,4 +1,4 @@
-"""Records that pydantic checks: all errors are reported together, each with its place."""
+"""Records validated by pydantic: all errors are reported together, each with its location."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Location = tuple[int | str, ...]
 
 
 class InvalidRecordError(ValueError):
-    """Values do not make a record; the text has one line for each error."""
+    """Values do not form a valid record; the message has one line per error."""
 
 
 def _known_modality(name: str) -> str:
@@ -47,13 +47,13 @@ def read_record(path: Path, kind: type[T], changes: Mapping[str, Any] | None = N
 
     Args:
         path: The file.
-        kind: A pydantic dataclass, or another type that pydantic checks.
-        changes: Keys that take other values than in the file.
+        kind: A pydantic dataclass, or another type that pydantic validates.
+        changes: Values that replace those of the file, by key.
 
     Raises:
         OSError: The file cannot be read.
-        InvalidRecordError: It is not YAML, or keys or values are wrong: a line for each, with
-            file, line and key.
+        InvalidRecordError: The file is not YAML, or keys or values are invalid; one line for
+            each, with file, line and key.
     """
     try:
         loader = yaml.SafeLoader(path.read_text())
@@ -73,16 +73,16 @@ def record(
     place: Callable[[Location], str] = lambda _: '',
     named: Callable[[Location], str] = lambda where: '.'.join(map(_step, where)),
 ) -> T:
-    """A record of plain values.
+    """Validate plain values as a record.
 
     Args:
         kind: See `read_record`.
-        values: Its fields.
-        place: Where the field at a location was written, to begin the line of its error.
-        named: What a user calls that field.
+        values: Fields of the record.
+        place: Returns where the field at a location was written, as a prefix of its error.
+        named: Returns the name of the field at a location as users know it.
 
     Raises:
-        InvalidRecordError: Keys or values are wrong.
+        InvalidRecordError: Keys or values are invalid.
     """
     try:
         return TypeAdapter(kind).validate_python(values)
@@ -99,7 +99,7 @@ def _step(step: int | str) -> str:
 
 
 def plain(value: Any) -> dict[str, Any]:
-    """A record as JSON takes it."""
+    """Convert a record to JSON-compatible values."""
     found: dict[str, Any] = TypeAdapter(type(value)).dump_python(value, mode='json')
     return found
 
@@ -131,14 +131,14 @@ def _without_marks(where: Location) -> Location:
 
 
 def _fields(kind: Any, where: Location) -> list[str]:
-    """Names of the fields of the record at a location; none where it is of another kind."""
+    """Names of the fields of the record at a location; empty if it is not a record."""
     for step in where:
         kind = get_type_hints(kind).get(str(step)) if is_dataclass(kind) else None
     return [field.name for field in fields(kind)] if is_dataclass(kind) else []
 
 
 def _line(node: Node | None, where: Location) -> int:
-    """The line of the key or item at a location, or of what it is missing from."""
+    """The line of the key or item at a location, or of its parent if it is missing."""
     line = int(node.start_mark.line) + 1 if node is not None else 1
     for step in where:
         if isinstance(node, MappingNode):
