@@ -1,1 +1,1 @@
-"""Bags to language pairs: what sensors recorded in windows of time, and what is said of them."""
+"""Bags to language pairs: the sensor data of time windows with sentences that describe them."""

@@ -1,4 +1,4 @@
-"""The options of `lb-ros train pairs`: the fields of `PairOptions`, and what else it takes."""
+"""The options of `lb-ros train pairs`: the fields of `PairOptions`, and inputs and outputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from train.cluster import add_ray_argument
 from train.pairs.options import DEFAULT_PAIRS, PairOptions
 from train.validated import record
 
-# Fields of `PairOptions` by the group of their options.
+# Fields of `PairOptions` by option group.
 GROUPS = {
     'sensors': ('modalities', 'topics', 'types_folder', 'clock'),
     'windows': ('windows_at', 'every_s', 'window_s', 'max_offset_s', 'clip_frames'),
@@ -88,12 +88,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def flag_of(field: str) -> str:
-    """The option of a field of `PairOptions`: without its unit, `--window` of `window_s`."""
+    """The option for a field of `PairOptions`, without its unit: `--window` for `window_s`."""
     return '--' + field.removesuffix('_s').removesuffix('_folder').replace('_', '-')
 
 
 def _add_option(group: argparse._ActionsContainer, field: str) -> None:
-    """Declare a field of `PairOptions`, which has its default and checks the text."""
+    """Declare an option for a field of `PairOptions`, which sets the default and validates."""
     about = PairOptions.__pydantic_fields__[field]  # type: ignore[attr-defined]
     default = about.get_default(call_default_factory=True)
     settings: dict[str, Any] = {'dest': field, 'default': argparse.SUPPRESS}
@@ -151,10 +151,10 @@ def _add_views(texts: argparse._ArgumentGroup) -> None:
 
 
 def options_of(args: argparse.Namespace) -> PairOptions:
-    """The fields of `PairOptions` that a command line gives, checked.
+    """Validate the fields of `PairOptions` that a command line sets.
 
     Raises:
-        ValueError: Values are wrong: a line for each.
+        ValueError: Values are invalid; one line for each.
     """
     given = {f.name: getattr(args, f.name) for f in fields(PairOptions) if f.name in args}
     if 'topics' in given:

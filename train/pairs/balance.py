@@ -1,4 +1,4 @@
-"""Choose windows so that no word of a vocabulary drowns the others."""
+"""Selection of windows so that frequent words of a vocabulary do not dominate."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ WORD = re.compile(r"[a-z0-9][a-z0-9'-]*")
 def balanced(
     windows: Sequence[Window], vocabulary: Sequence[str], *, most: int, seed: int
 ) -> tuple[list[int], Counter[str]]:
-    """Which windows to keep, and how often each entry then occurs.
+    """Return the windows to keep, and how often each entry then occurs.
 
-    In random order a window is kept while one of its entries occurs in fewer than `most` kept
-    windows (compare the balanced curation of Xu et al. 2024, "Demystifying CLIP data"): every
-    entry keeps at least `most` windows, or all it has. Windows without an entry go.
+    In random order, a window is kept while one of its entries occurs in fewer than `most` kept
+    windows (compare the balanced curation of Xu et al. 2024, "Demystifying CLIP data"). Each entry
+    keeps at least `most` windows, or all it has; windows without an entry are dropped.
 
     Args:
-        windows: All of them.
-        vocabulary: Words or phrases; where empty, every sentence is an entry of its own.
+        windows: All windows.
+        vocabulary: Words or phrases; if empty, every sentence is an entry.
         most: Windows per entry.
-        seed: Of the order.
+        seed: Seed of the random order.
     """
     phrases = [words_of(entry) for entry in vocabulary]
     order = list(range(len(windows)))
@@ -41,7 +41,7 @@ def balanced(
 
 
 def entries_of(window: Window, phrases: Sequence[tuple[str, ...]]) -> set[str]:
-    """Entries of the vocabulary in the sentences of a window."""
+    """Entries of the vocabulary that occur in the sentences of a window."""
     if not phrases:
         return {text.text.lower() for text in window.texts}
     found = set()
@@ -52,7 +52,7 @@ def entries_of(window: Window, phrases: Sequence[tuple[str, ...]]) -> set[str]:
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """Lower-case words."""
+    """Split a text into lower-case words."""
     return tuple(WORD.findall(text.lower()))
 
 

@@ -1,4 +1,4 @@
-"""`lb-ros train pairs`: bags to shards of language pairs."""
+"""`lb-ros train pairs`: convert bags to shards of language pairs."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _make(args: argparse.Namespace, report: PairsReport, spread: Spread | None) 
     total = sum(len(windows) for windows in plan.windows)
     shown = counted(pairs, 'cutting windows', total=total)
     first = next(shown, None)
-    if first is None:  # a set without a pair would look like a finished one
+    if first is None:  # an empty set would look like a finished one
         return
     _clear(args.out)
     shards = write_shards(args.out, chain([first], shown), pairs_per_shard=args.pairs_per_shard)
@@ -69,10 +69,10 @@ def _make(args: argparse.Namespace, report: PairsReport, spread: Spread | None) 
 
 
 def _plan(args: argparse.Namespace, *, report: PairsReport, spread: Spread) -> PairPlan:
-    """Read what the options ask for.
+    """Plan the pairs that the options request.
 
     Raises:
-        EvaluationDataError: A bag is kept for evaluation and `--evaluation` is not given.
+        EvaluationDataError: A bag is reserved for evaluation and `--evaluation` is not given.
         OSError, ValueError: A file or an option is unusable.
     """
     options = options_of(args)
@@ -122,7 +122,7 @@ def _views(args: argparse.Namespace) -> Views:
 
 
 def _clear(out: Path) -> None:
-    """Remove the set that is replaced; its manifest first, so that no half of it looks whole."""
+    """Remove the old set, its manifest first, so that a partial set never looks complete."""
     (out / MANIFEST).unlink(missing_ok=True)
     for shard in out.glob('pairs-*.tar'):
         shard.unlink()

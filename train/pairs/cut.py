@@ -1,4 +1,4 @@
-"""The second pass over a bag: what every sensor recorded in the windows that were planned."""
+"""The second pass over a bag: the sensor data of the windows that were planned."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from train.pairs.options import WINDOWS_AT_TEXTS, PairOptions, PairsReport
 from train.pairs.plan import Window, segmented
 from train.pairs.record import Pair, encode, key_of
 
-# Sensors are this late at most; then a window is complete.
+# Largest delay of a sensor, after which a window is complete.
 MAX_LATENESS_NS = 5_000_000_000
 MIN_CLIP_S = 1e-3
-# Sound must fill at least this share of its window.
+# Smallest share of a window for which audio must be present.
 MIN_SOUND = 0.5
 
 
 @dataclass
 class Opened:
-    """A window while its messages come in.
+    """A window while its messages are collected.
 
     Attributes:
         index: Its number among the planned windows.
         images: Modality to (rank of its topic, distance in ns, files) of the best image.
         clips: (modality, rank of its topic) to its stream, whose messages are files, and the
             clip that ends with the newest of them.
-        sound: Its sound, once the stream has gone on beyond it; None where there is not enough.
+        sound: Its audio, set once the stream has passed its end; None if there is too little.
         heard: Whether `sound` is final.
     """
 
@@ -51,13 +51,13 @@ class Opened:
 def cut_bag(
     bag: Path, windows: Sequence[Window], options: PairOptions, *, report: PairsReport
 ) -> Iterator[tuple[int, Pair]]:
-    """Pairs of a bag with the number of their window; one no sensor saw is counted, not given.
+    """Yield the pairs of a bag with their window numbers; windows without data are only counted.
 
     Args:
         bag: rosbag2 folder or storage file.
         windows: See `plan_bag`.
         options: The same as for `plan_bag`.
-        report: Told what was dropped.
+        report: Counts what was dropped.
     """
     waiting = [Opened(index, window) for index, window in enumerate(windows)]
     waiting.sort(key=lambda opened: (opened.window.segment, opened.window.start_ns))
@@ -75,7 +75,7 @@ def cut_bag(
             sound.forget()
         _take(message, segment, waiting, sound, options, report)
         newest[message.topic] = max(newest.get(message.topic, 0), message.stamp_ns)
-        # Until the sensor that is furthest behind: clocks may differ, and streams stop.
+        # The sensor furthest behind decides, because clocks may differ and streams may stop.
         newest_ns = min(newest.values())
         yield from _finished(
             waiting,
@@ -117,10 +117,10 @@ def _take(
 def _take_sound(
     message: BagMessage, segment: int, waiting: Sequence[Opened], sound: AudioStream
 ) -> str:
-    """Give the windows that end before a chunk their sound, then take the chunk.
+    """Assign audio to the windows that end before a chunk, then add the chunk.
 
     Returns:
-        What was repaired in the chunk; empty for nothing.
+        What was repaired in the chunk; empty if nothing was.
     """
     for opened in waiting:
         if opened.window.segment == segment and opened.window.end_ns <= message.stamp_ns:
@@ -164,7 +164,7 @@ def _take_picture(
             if message.stamp_ns <= window.end_ns:
                 _extend_clip(opened, (name, rank), files_once(), message.stamp_ns, options)
             continue
-        # Any image of a window whose text holds all along will do, the middle one best.
+        # If texts define the window, any image in it is valid; the one nearest the middle is best.
         reach = max(limit, window.end_ns - window.at_ns)
         offset = abs(message.stamp_ns - window.at_ns)
         best = opened.images.get(name)
@@ -179,7 +179,7 @@ def _extend_clip(
     stamp_ns: int,
     options: PairOptions,
 ) -> None:
-    """The clip of a window that ends with a picture, as live nodes cut it."""
+    """Update the clip of a window that ends with an image, cut as live nodes cut it."""
     if key in opened.clips:
         stream = opened.clips[key][0]
     else:
@@ -191,10 +191,10 @@ def _extend_clip(
 
 
 def picture_files(name: str, message: Any) -> tuple[dict[str, bytes], str]:
-    """Files of one picture, and what was repaired; a compressed one that fits stays as it is.
+    """Files of one image, and what was repaired; a suitable compressed image stays as it is.
 
     Raises:
-        DecodeError: It cannot be decoded, or shows nothing that could be learned.
+        DecodeError: It cannot be decoded, or has no content to learn from.
     """
     source = 'image' if MODALITIES[name].kind == 'clip' else name
     decoded = decode_image(message, modality=source)
@@ -220,7 +220,7 @@ def _finished(
     segment: int,
     before_ns: int | None = None,
 ) -> Iterator[tuple[int, Pair]]:
-    """Hand out the first windows as long as they are complete."""
+    """Yield the pairs of the first windows as long as these are complete."""
     while waiting and (
         waiting[0].window.segment < segment
         or (
@@ -267,7 +267,7 @@ def _pair(
 
 
 def _pictures(name: str, opened: Opened, options: PairOptions) -> dict[str, bytes]:
-    """Files of a window's image or clip; empty where it has none."""
+    """Files of the image or clip of a window; empty if it has none."""
     if MODALITIES[name].kind != 'clip':
         return opened.images[name][2] if name in opened.images else {}
     ranks = sorted(rank for modality, rank in opened.clips if modality == name)
@@ -278,7 +278,7 @@ def _pictures(name: str, opened: Opened, options: PairOptions) -> dict[str, byte
 def _clip_files(
     name: str, opened: Opened, clip: tuple[ClipStream, Cut], options: PairOptions
 ) -> dict[str, bytes]:
-    """Files of a clip; empty where pictures are missing anywhere in its window."""
+    """Files of a clip; empty if images are missing anywhere in its window."""
     stream, cut = clip
     count, window = options.clip_frames, opened.window
     stamps_ns = np.array([picture.stamp_ns for picture in cut.content])
@@ -293,13 +293,13 @@ def _clip_files(
 
 
 def window_sound(sound: AudioStream, window: Window) -> tuple[NDArray[np.int16], int] | None:
-    """The wave of a window, int16 `[channels, samples]`, with its rate in hertz.
+    """The waveform of a window, int16 `[channels, samples]`, with its rate in hertz.
 
-    It is what live nodes would have heard: where sound is missing, the window begins after the
-    gap.
+    It is the audio that live nodes would use: after a gap in the audio, the window begins at the
+    end of the gap.
 
     Returns:
-        None where less than half of the window was recorded.
+        None if less than half of the window was recorded.
     """
     length_s = (window.end_ns - window.start_ns) * 1e-9
     found = sound.until(window.end_ns, length_s=length_s)

@@ -1,4 +1,4 @@
-"""Pairs from shards or streamed from bags, in the order in which training reads them."""
+"""Pairs from shards or streamed from bags, in the order in which training uses them."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from train.validated import plain
 
 
 class PairSource(Protocol):
-    """Pairs by number: shards or bags."""
+    """Pairs by number, from shards or bags."""
 
     def __len__(self) -> int: ...
 
     def read(self, index: int) -> Pair:
-        """One pair."""
+        """Read one pair."""
         ...
 
     def outline(self, index: int) -> Pair:
-        """One pair whose files may be empty; faster."""
+        """Read one pair whose files may be empty; faster than `read`."""
         ...
 
 
 @dataclass
 class PairData:
-    """All pairs of a training.
+    """All pairs of a training run.
 
     Attributes:
-        source: Where they are read.
-        identity: What tells these data from others; goes into checkpoints.
-        text_sources: Sentences of these sources only; all where empty.
-        report: What bags gave, where they are streamed.
+        source: Where pairs are read from.
+        identity: Distinguishes these data from others; stored in checkpoints.
+        text_sources: Use only sentences from these sources; all if empty.
+        report: Report about the bags, if they are streamed.
     """
 
     source: PairSource
@@ -50,7 +50,7 @@ class PairData:
     _usable: dict[str, NDArray[np.int64]] = field(default_factory=dict, repr=False)
 
     def usable(self, modality: str) -> NDArray[np.int64]:
-        """Numbers of the pairs that have this sensor and a sentence."""
+        """Numbers of the pairs that have this modality and a sentence."""
         if modality not in self._usable:
             found = [k for k in range(len(self.source)) if self._fits(k, modality)]
             self._usable[modality] = np.array(found, np.int64)
@@ -61,15 +61,15 @@ class PairData:
         return modality in pair.modalities and bool(self.sentences(pair))
 
     def sentences(self, pair: Pair) -> list[str]:
-        """Those of a pair that are trained on."""
+        """Sentences of a pair that are used for training."""
         chosen = self.text_sources
         return [t.text for t in pair.texts if not chosen or t.source in chosen]
 
     def order(self, modality: str, step: int, *, batch: int, seed: int) -> NDArray[np.int64]:
-        """The pairs of a step; every epoch is a new order, and its rest is left out.
+        """The pairs of a step; each epoch is shuffled again, and its incomplete batch is dropped.
 
         Raises:
-            ValueError: There are fewer pairs than a batch takes.
+            ValueError: There are fewer pairs than the batch size.
         """
         usable = self.usable(modality)
         steps = len(usable) // batch
@@ -84,7 +84,7 @@ class PairData:
     def _shuffled(self, usable: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
         if not isinstance(self.source, StreamedPairs):
             return rng.permutation(usable)
-        # A few bags at a time, so that no bag is read for every sample anew.
+        # Shuffled within a few bags at a time, so that bags are not read again for every sample.
         blocks = self.source.blocks
         chosen = rng.permutation(len(blocks))
         parts = []
@@ -105,8 +105,8 @@ def open_pair_data(
     """Open a folder of shards, or bags to stream from.
 
     Raises:
-        EvaluationDataError: The data are kept for evaluation, and `evaluation` is not asked for.
-        ValueError: Shards and bags are mixed, or nothing usable is there.
+        EvaluationDataError: The data are reserved for evaluation, and `evaluation` is False.
+        ValueError: Shards and bags are mixed, or nothing is usable.
     """
     sets = [path for path in paths if is_pair_set(path)]
     if sets:

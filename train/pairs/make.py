@@ -1,4 +1,4 @@
-"""Bags to pairs: the plan of every bag, the choice of windows, and the pairs themselves."""
+"""Bags to pairs: the plan for every bag, the selection of windows, and the pairs themselves."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from train.pairs.views import Views, with_views
 from train.validated import plain
 
 HELD_BAGS = 4
-# Of one bag: its windows, the sidecar rows that lie within it, and what was dropped.
+# For one bag: its windows, the sidecar rows within it, and the report of what was dropped.
 Planned = tuple[list[Window], set[SidecarRow], PairsReport]
 
 
 @dataclass(frozen=True)
 class PairPlan:
-    """What will be cut.
+    """The pairs to make.
 
     Attributes:
-        bags: That have at least one window.
-        windows: Of each bag.
-        options: How they are cut.
-        views: What is added to them.
+        bags: Bags with at least one window.
+        windows: Windows of each bag.
+        options: How to cut pairs.
+        views: Additions to every pair.
         entries: How often each entry of the vocabulary occurs; empty without balancing.
     """
 
@@ -56,18 +56,18 @@ def plan_pairs(
     spread: Spread = map,
     progress: Callable[[Iterator[Planned]], Iterator[Planned]] = iter,
 ) -> PairPlan:
-    """Read what is said in every bag and choose windows.
+    """Read the texts of every bag and select windows.
 
     Args:
         bags: rosbag2 folders or storage files; an unreadable one is reported and skipped.
         options: How to cut.
-        report: Told what was used and dropped.
-        sidecar: Sentences with time ranges; a row with a bag's name is about that bag only.
-        views: What is added to every pair.
-        vocabulary: Entries to balance over; every sentence is one where empty.
-        max_per_entry: Windows per entry; all where None.
-        spread: Where bags are read.
-        progress: Wraps the bags while they are read.
+        report: Counts what was used and dropped.
+        sidecar: Sentences with time ranges; a row that names a bag applies to that bag only.
+        views: Additions to every pair.
+        vocabulary: Entries to balance; if empty, every sentence is an entry.
+        max_per_entry: Windows per entry; None for all.
+        spread: Executor that reads the bags.
+        progress: Wraps the iterator over bags.
     """
     _report_unknown_bags(bags, sidecar, report)
     found: list[tuple[Path, list[Window]]] = []
@@ -95,7 +95,7 @@ def plan_pairs(
 
 
 def _windows_of(bag: Path, *, options: PairOptions, sidecar: Sequence[SidecarRow]) -> Planned:
-    """The windows of one bag; none where it cannot be read or nothing is said."""
+    """The windows of one bag; none if it cannot be read or has no texts."""
     report = PairsReport()
     rows = [row for row in sidecar if row.bag in ('', bag.name, bag.stem)]
     windows: list[Window] = []
@@ -127,7 +127,7 @@ def _report_outside(
     matched: set[SidecarRow],
     report: PairsReport,
 ) -> None:
-    """Count the rows that lie in none of the bags they may be about, and name the first."""
+    """Count the rows outside of all bags to which they may apply, and name the first."""
     known = {name for bag in bags for name in (bag.name, bag.stem)}
     outside = [r for r in sidecar if r not in matched and (not r.bag or r.bag in known)]
     if outside:
@@ -156,7 +156,7 @@ def _only(
 
 
 def pairs_of_bag(plan: PairPlan, number: int, *, report: PairsReport) -> Iterator[Pair]:
-    """Stream the pairs of one bag of a plan; what fails on the way is counted, never fatal."""
+    """Stream the pairs of one bag of a plan; errors are counted and never fatal."""
     bag, windows = plan.bags[number], plan.windows[number]
     count = 0
     try:
@@ -174,7 +174,7 @@ def pairs_of_bag(plan: PairPlan, number: int, *, report: PairsReport) -> Iterato
 def _viewed(pair: Pair, views: Views, report: PairsReport) -> Pair:
     try:
         return with_views(pair, views)
-    except Exception as error:  # captioners, refiners and generators are not ours
+    except Exception as error:  # captioners, refiners and generators are user code
         report.dropped['views that failed'] += 1
         report.problem(f'{pair.key}: a view failed ({type(error).__name__}: {error})')
         return pair
@@ -188,13 +188,13 @@ def _count(pair: Pair, report: PairsReport) -> None:
 
 
 def stream_pairs(plan: PairPlan, *, report: PairsReport) -> Iterator[Pair]:
-    """All pairs of a plan, bag by bag, straight from the bags."""
+    """Stream all pairs of a plan from its bags, one bag after the other."""
     for number in range(len(plan.bags)):
         yield from pairs_of_bag(plan, number, report=report)
 
 
 def spread_pairs(plan: PairPlan, spread: Spread, *, report: PairsReport) -> Iterator[Pair]:
-    """As `stream_pairs`, with bags cut elsewhere; all pairs of a bag come at once."""
+    """Do as `stream_pairs` on an executor; the pairs of a bag arrive together."""
     alone = (
         replace(plan, bags=(bag,), windows=(windows,), entries={})
         for bag, windows in zip(plan.bags, plan.windows, strict=True)
@@ -211,10 +211,10 @@ def _pairs_alone(plan: PairPlan) -> tuple[list[Pair], PairsReport]:
 
 @dataclass
 class StreamedPairs:
-    """Pairs read from their bags when they are asked for, a few bags held at a time.
+    """Pairs that are read from their bags on demand; a few bags are kept in memory.
 
     Args:
-        plan: See `plan_pairs`. Every bag is gone through once to see which windows hold a sample.
+        plan: See `plan_pairs`. Every bag is read once to find out which windows have a sample.
     """
 
     plan: PairPlan
@@ -233,17 +233,17 @@ class StreamedPairs:
         return self.blocks[-1].stop if self.blocks else 0
 
     def read(self, index: int) -> Pair:
-        """One pair."""
+        """Read one pair."""
         number = next(k for k, block in enumerate(self.blocks) if index in block)
         return self._bag(number)[index - self.blocks[number].start]
 
     def outline(self, index: int) -> Pair:
-        """The same."""
+        """Read one pair; the same as `read`."""
         return self.read(index)
 
     def _bag(self, number: int) -> list[Pair]:
         if number not in self._held:
-            # Only the first reading of a bag counts.
+            # Only the first pass over a bag is counted in the report.
             report = self.report if number == len(self.blocks) else PairsReport()
             self._held[number] = list(pairs_of_bag(self.plan, number, report=report))
             while len(self._held) > HELD_BAGS:
@@ -253,7 +253,7 @@ class StreamedPairs:
 
 
 def manifest_of(plan: PairPlan, report: PairsReport, **more: Any) -> dict[str, Any]:
-    """What the manifest says about data and origin."""
+    """Content of the manifest about data and origin."""
     return {
         'bags': [bag.name for bag in plan.bags],
         'modalities': dict(sorted(report.samples.items())),

@@ -1,4 +1,4 @@
-"""What a person chooses when bags become pairs, and what the report says afterwards."""
+"""Options for making pairs from bags, and the report about the result."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from train.validated import STRICT, ModalityName
 
 Topic = Annotated[str, AfterValidator(lambda topic: topic.lstrip('/'))]
 WINDOWS_AT_TEXTS = 'texts'
-DEFAULT_PAIRS = 1000  # in one shard
+DEFAULT_PAIRS = 1000  # per shard
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class PairOptions:
     """How windows are cut and where sentences come from.
 
-    Topics have no leading slash. Those of tasks, annotations and notes have any type with a text
-    field; a text holds until the next one of its topic, and an empty one ends it.
+    Topics have no leading slash. Topics of tasks, annotations and notes have any type with a text
+    field; a text is valid until the next one of its topic, and an empty text ends it.
     """
 
     modalities: tuple[ModalityName, ...] = Field(
@@ -96,7 +96,7 @@ class PairOptions:
         return every_s
 
     def sensor_topics(self, modality: str) -> tuple[str, ...]:
-        """The topics that a modality may come from, best first."""
+        """The topics of a modality, best first."""
         source = 'image' if MODALITIES[modality].kind == 'clip' else modality
         found = self.topics.get(modality) or self.topics.get(source) or TOPICS.get(source, ())
         return tuple(found)
@@ -113,19 +113,19 @@ class PairOptions:
 
 @dataclasses.dataclass
 class PairsReport:
-    """What was used and what was dropped, and why.
+    """What was used and what was dropped, with reasons.
 
     Attributes:
-        bags_used, bags_skipped: Bags with and without a pair.
+        bags_used, bags_skipped: Number of bags with and without a pair.
         windows: Windows that were cut.
         pairs: Windows that became a pair.
         clipped: Windows shortened at a jump in time or at the start of a bag.
         jumps: Jumps in time.
         samples: Pairs with a sample, by modality.
-        generated: Of these, those that were predicted from another sensor.
+        generated: Number of these samples that were predicted from another sensor.
         texts: Sentences of pairs, by source.
-        dropped: What was left out, by reason.
-        notes: What `problems` are made of.
+        dropped: What was dropped, by reason.
+        notes: The collected lines behind `problems`.
     """
 
     bags_used: int = 0
@@ -142,31 +142,31 @@ class PairsReport:
 
     @property
     def problems(self) -> list[str]:
-        """One line each, naming what and where; a flood of messages is one line with a count."""
+        """One line each, naming what and where; repeated messages become one line with a count."""
         return list(self.notes)
 
     def problem(self, line: str) -> None:
-        """Note a problem once."""
+        """Add a problem once."""
         self.notes.add(line)
 
     def message(self, line: str) -> None:
-        """Note what is wrong with a message, whatever the numbers in it; a flood is one line."""
+        """Add a problem of a message; lines that differ only in numbers are counted as one."""
         self.notes.add_message(line)
 
     def add(self, other: PairsReport) -> None:
-        """Count what another one counted, as of other bags."""
+        """Add the counts and problems of a report about other bags."""
         for name in (f.name for f in fields(self) if f.name != 'notes'):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.notes.extend(other.notes)
 
     def described(self) -> dict[str, Any]:
-        """As JSON takes it."""
+        """The report as JSON-compatible values."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != 'notes'}
         counted = {k: dict(v) if isinstance(v, Counter) else v for k, v in values.items()}
         return {**counted, 'problems': self.problems}
 
     def lines(self) -> list[str]:
-        """For people."""
+        """The report as readable lines."""
         counts = ', '.join(f'{name} {count:,}' for name, count in sorted(self.samples.items()))
         sources = ', '.join(f'{name} {count:,}' for name, count in sorted(self.texts.items()))
         lines = [

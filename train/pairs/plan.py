@@ -1,4 +1,4 @@
-"""The first pass over a bag: which windows of time have something that can be said of them."""
+"""The first pass over a bag: find the time windows that sentences can describe."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from train.pairs.record import Text
 from train.pairs.sidecar import SidecarRow
 from train.phrasings import Phrasings
 
-# A clock that went back by more than this, or on by so much more than the recorder's, has jumped.
+# A stamp has jumped if it goes back by this, or moves by so much more or less than recording time.
 MAX_BACK_NS = 1_000_000_000
 MAX_STEP_NS = 5_000_000_000
-# Stamps further than this from the time of recording belong to another clock, e.g. a simulator's.
+# Stamps further than this from their recording time belong to another clock, e.g. a simulator's.
 OTHER_CLOCK_NS = 60_000_000_000
-MAX_SPAN_NS = 30 * DAY_NS  # of windows cut at even times
+MAX_SPAN_NS = 30 * DAY_NS  # for windows at regular intervals
 TEXT_FIELDS = ('data', 'text', 'caption', 'label', 'description', 'msg')
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of time in a bag and what is known about it.
+    """A time window of a bag with what is known about it.
 
     Attributes:
-        segment: Stretch between two jumps in time it lies in, counted from 0.
-        start_ns, end_ns: For sound and clips.
-        at_ns: The moment that pictures are taken from.
-        texts: Sentences that hold at `at_ns`.
-        facts: Predicates and whether they hold then.
+        segment: Index of its segment between two jumps in time, from 0.
+        start_ns, end_ns: Time range of audio and clips.
+        at_ns: Time of the images.
+        texts: Sentences that are valid at `at_ns`.
+        facts: Predicates with their truth at `at_ns`.
     """
 
     segment: int
@@ -49,7 +49,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A text and when it holds."""
+    """A text with the time range in which it is valid."""
 
     start_ns: int
     end_ns: int
@@ -58,7 +58,7 @@ class Span:
 
 @dataclass
 class Segment:
-    """What one stretch between jumps says: times in ns, all in order of recording."""
+    """Texts and truths between two jumps in time: times in ns, all in order of recording."""
 
     first_ns: int
     last_ns: int
@@ -72,10 +72,10 @@ class Segment:
 def segmented(
     bag: Path, options: PairOptions, report: BagReport
 ) -> Iterator[tuple[int, BagMessage]]:
-    """The messages that matter, each with the number of the segment it lies in.
+    """Yield the relevant messages, each with the number of its segment.
 
-    A jump in time of any topic begins a new segment. Both passes over a bag call this, so that
-    they agree on the segments.
+    A jump in time of any topic begins a new segment. Both passes over a bag use this function, so
+    that they agree on the segments.
     """
     sensors = [t for name in options.modalities for t in options.sensor_topics(name)]
     others = [*options.text_topics(), options.truth_topic]
@@ -91,7 +91,7 @@ def segmented(
         before = previous.get(message.topic)
         if before is not None:
             moved, recorded = message.stamp_ns - before[0], message.log_ns - before[1]
-            is_set = abs(moved) > DAY_NS  # of the recorder's clock as well
+            is_set = abs(moved) > DAY_NS  # even if the recorder's clock moved too
             if moved < -MAX_BACK_NS or abs(moved - recorded) > MAX_STEP_NS or is_set:
                 segment += 1
                 previous.clear()
@@ -110,18 +110,18 @@ def plan_bag(
     sidecar: Sequence[SidecarRow] = (),
     report: PairsReport,
 ) -> tuple[list[Window], set[SidecarRow]]:
-    """Windows of a bag with sentences, in order of time within each segment.
+    """Find the windows of a bag that have sentences, in order of time within each segment.
 
-    Also returns the rows of the sidecar that lie within the recording.
+    Also returns the rows of the sidecar that are within the recording.
 
     Args:
         bag: rosbag2 folder or storage file.
         options: How to cut.
-        sidecar: Rows about this bag (or about every bag).
-        report: Told what was dropped.
+        sidecar: Rows that apply to this bag (or to every bag).
+        report: Counts what was dropped.
 
     Raises:
-        BagError: Not a single message of the bag can be read.
+        BagError: No message of the bag can be read.
     """
     read = BagReport(bag)
     segments = _segments(bag, options, read)
@@ -225,7 +225,7 @@ def _is_inside(span: tuple[int, int], segments: Sequence[Segment]) -> bool:
 def _ranges(
     segment: Segment, spans: Sequence[Span], options: PairOptions
 ) -> Iterator[tuple[int, int, int]]:
-    """(start, end, moment of pictures) of every window."""
+    """(start, end, time of images) of every window."""
     length = round(options.window_s * 1e9)
     if options.windows_at == WINDOWS_AT_TEXTS:
         ranges = {(s.start_ns, s.end_ns) for s in spans}
@@ -272,9 +272,9 @@ def fact_texts(
     draw: random.Random,
     report: PairsReport,
 ) -> list[Text]:
-    """Sentences for the facts of a window, those that hold first, about as many that deny others.
+    """Sentences for the facts of a window: first those that hold, then about as many negations.
 
-    A fact of an unknown relation is counted, not guessed.
+    A fact of an unknown relation is counted and gets no sentences.
     """
     sides: dict[bool, list[Text]] = {True: [], False: []}
     for name, holds in facts.items():
@@ -296,7 +296,7 @@ def fact_texts(
 def _limited(
     said: Sequence[Text], from_facts: Sequence[Text], options: PairOptions
 ) -> tuple[Text, ...]:
-    """What people said goes before what follows from facts; every sentence once."""
+    """Texts by people first, then texts from facts, without duplicates."""
     once: dict[str, Text] = {}
     for text in (*said, *from_facts):
         once.setdefault(text.text, text)

@@ -1,4 +1,4 @@
-"""A pair, and how each kind of sensor sample is kept in a file of its own."""
+"""A pair, and the file formats of its sensor samples."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Text:
 
     Attributes:
         text: The sentence.
-        source: Where it comes from: `predicate`, `annotation`, `task`, `sidecar`, `note`, or what
-            made it of another one: `template`, `paraphrase`, `caption`, `refined`.
-        maker: Name of the captioner or refiner; empty for what a person or a simulator said.
+        source: Its origin: `predicate`, `annotation`, `task`, `sidecar`, `note`, or how it was
+            derived from another sentence: `template`, `paraphrase`, `caption`, `refined`.
+        maker: Name of the captioner or refiner; empty for texts of a person or a simulator.
     """
 
     text: str
@@ -43,12 +43,12 @@ class Pair:
     Attributes:
         key: Unique in its data set; without dots.
         bag: Name of the bag.
-        start_ns, end_ns: The window, on the clock of the stamps.
+        start_ns, end_ns: Time range of the window, on the clock of the stamps.
         files: File extension to bytes, for example `depth.png` (see `encode` and `decode`).
         texts: Sentences that are true of the window.
-        facts: Predicates of the ground truth and whether they hold.
-        generated: Modality to the name of what predicted it; those that a sensor measured are
-            absent.
+        facts: Predicates of the ground truth with their truth.
+        generated: Modality to the name of the generator that predicted it; without measured
+            modalities.
     """
 
     key: str
@@ -62,11 +62,11 @@ class Pair:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Those it has a sample of, sorted."""
+        """Modalities of its samples, sorted."""
         return tuple(sorted({name.split('.')[0] for name in self.files}))
 
     def described(self) -> dict[str, Any]:
-        """Everything but the files, as JSON takes it."""
+        """Everything except the files, as JSON-compatible values."""
         return {
             'bag': self.bag,
             'start_ns': self.start_ns,
@@ -80,10 +80,10 @@ class Pair:
     def from_described(
         cls, key: str, values: Mapping[str, Any], files: Mapping[str, bytes]
     ) -> Pair:
-        """The inverse of `described`.
+        """Create a pair from the values of `described`.
 
         Raises:
-            KeyError, TypeError: Something is missing or unknown.
+            KeyError, TypeError: A value is missing or unknown.
         """
         texts = tuple(Text(**text) for text in values['texts'])
         plain = {k: values[k] for k in ('bag', 'start_ns', 'end_ns')}
@@ -98,15 +98,15 @@ class Pair:
 
 
 def key_of(bag: str, end_ns: int) -> str:
-    """A key without dots: a data set reader takes what follows the first dot as extension."""
+    """A key without dots, because readers treat what follows the first dot as extension."""
     return f'{re.sub(r"[^0-9A-Za-z_-]", "_", bag)}_{end_ns}'
 
 
 def encode(modality: str, sample: Any) -> dict[str, bytes]:
-    """Files of one sample as `encoders.Binder.embed` takes it.
+    """Encode one sample, as accepted by `encoders.Binder.embed`, as files.
 
-    Pictures become JPEG, depth 16-bit PNG in millimetres (0 for holes), infrared PNG of its own
-    depth, sound WAV, and a clip one JPEG per frame.
+    Images become JPEG, depth 16-bit PNG in millimetres (0 for holes), infrared PNG of its own bit
+    depth, audio WAV, and a clip one JPEG per frame.
 
     Raises:
         ValueError: The sample does not fit the modality.
@@ -124,7 +124,7 @@ def encode(modality: str, sample: Any) -> dict[str, bytes]:
 
 
 def decode(modality: str, files: Mapping[str, bytes]) -> Any:
-    """A sample as `encoders.Binder.embed` takes it, from the files of a pair.
+    """Decode a sample, as accepted by `encoders.Binder.embed`, from the files of a pair.
 
     Raises:
         KeyError: The pair has no sample of this modality.
@@ -177,7 +177,7 @@ def _picture(data: bytes) -> Array:
 
 
 def _wav(samples: Array, rate_hz: int) -> bytes:
-    """Int16 or float in -1..1, `[samples]` or `[channels, samples]`."""
+    """Encode int16, or float in -1..1, `[samples]` or `[channels, samples]`, as WAV."""
     channels = np.atleast_2d(samples)
     if channels.dtype != np.int16:
         channels = np.round(np.clip(channels, -1, 1) * 32_767).astype(np.int16)

@@ -1,9 +1,9 @@
 """Pairs on disk: tar shards in the layout of webdataset, and a manifest.
 
-The layout is the one every webdataset reader knows: files of a sample lie next to each other and
-share the name up to the first dot. They are read by position with the standard library, not with
-that package, because a resumed or distributed training must get the very samples that an
-uninterrupted one got, which its shuffled streams do not promise.
+Every webdataset reader can read the layout: the files of a sample are adjacent and share the name
+up to the first dot. This module reads them by position with the standard library instead of
+webdataset, because a resumed or distributed training must get exactly the samples of an
+uninterrupted one, which the shuffled streams of webdataset do not guarantee.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ RECORD = 'json'
 
 
 class ShardError(ValueError):
-    """A folder of pairs is damaged or cannot be written; the text names the file."""
+    """A folder of pairs is damaged or cannot be written; the message names the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One tar file as the manifest lists it."""
+    """One tar file as listed in the manifest."""
 
     name: str
     pairs: int
@@ -42,7 +42,7 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the files of one pair lie: extension to (start, size) in a shard."""
+    """Positions of the files of one pair: extension to (start, size) in a shard."""
 
     shard: Path
     key: str
@@ -54,9 +54,9 @@ class PairSet:
     """A folder of shards.
 
     Attributes:
-        folder: Where they lie.
-        manifest: Its content.
-        places: Of all pairs, in order.
+        folder: Path of the folder.
+        manifest: Content of the manifest.
+        places: Positions of all pairs, in order.
     """
 
     folder: Path
@@ -67,7 +67,7 @@ class PairSet:
         return len(self.places)
 
     def read(self, index: int) -> Pair:
-        """One pair.
+        """Read one pair.
 
         Raises:
             ShardError: Its record is damaged.
@@ -75,7 +75,7 @@ class PairSet:
         return self._read(self.places[index], set(self.places[index].files))
 
     def outline(self, index: int) -> Pair:
-        """One pair with empty files, for what is said of it.
+        """Read one pair with empty files, for its sentences and facts.
 
         Raises:
             ShardError: Its record is damaged.
@@ -106,11 +106,11 @@ def write_shards(
     """Write shards `NAME-000000.tar` and so on; each appears only when it is complete.
 
     Args:
-        folder: Made where it does not exist.
-        pairs: In the order they will have.
-        described: Content of the manifest beside the shards; no manifest is written where None.
-        pairs_per_shard: Size of a shard.
-        name: First part of the names.
+        folder: Created if it does not exist.
+        pairs: Pairs in the order in which they are stored.
+        described: Content of the manifest next to the shards; None to write no manifest.
+        pairs_per_shard: Number of pairs in a shard.
+        name: First part of the file names.
     """
     folder.mkdir(parents=True, exist_ok=True)
     shards: list[Shard] = []
@@ -128,7 +128,7 @@ def write_shards(
 
 
 def write_manifest(folder: Path, shards: Iterable[Shard], described: Mapping[str, Any]) -> None:
-    """Write the manifest, last of all: a folder without one is not finished."""
+    """Write the manifest, after all shards: a folder without one is incomplete."""
     listed = [{k: getattr(shard, k) for k in Shard.__slots__} for shard in shards]
     values = {'format': FORMAT, **described, 'shards': listed}
     write_atomically(folder / MANIFEST, (json.dumps(values, indent=1) + '\n').encode())

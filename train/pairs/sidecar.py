@@ -17,30 +17,30 @@ import yaml
 
 KINDS = ('sidecar', 'note')
 KEYS = {'start', 'end', 'text', 'bag', 'kind'}
-# Times of the years 2001 to 2100 in seconds since the epoch; in other units of them, so many times
-# as much. What lies below are seconds since the start of the bag.
+# Range of epoch times in seconds, years 2001 to 2100; for other units it is scaled by the unit.
+# Smaller values are seconds since the start of the bag.
 FIRST_EPOCH_S, LAST_EPOCH_S = 1e8, 4.2e9
 UNITS = (1.0, 1e3, 1e6, 1e9)
-# Days since 1899-12-30, as spreadsheets count them, of the years 2000 to 2100.
+# Spreadsheet dates, days since 1899-12-30, of the years 2000 to 2100.
 FIRST_SERIAL, LAST_SERIAL = 36_526.0, 73_415.0
 SERIAL_OF_EPOCH, DAY_S = 25_569.0, 86_400.0
 CLOCK_TIME = re.compile(r'(?:(\d+):)?(\d{1,3}):(\d{1,2}(?:\.\d+)?)')
 
 
 class SidecarError(ValueError):
-    """A sidecar file is not usable; the text names the file, the row and what is wrong."""
+    """A sidecar file is unusable; the message names the file, the row and the error."""
 
 
 @dataclass(frozen=True, slots=True)
 class SidecarRow:
-    """One sentence.
+    """One sentence with its time range.
 
     Attributes:
-        start_s, end_s: When it holds: seconds since the start of the bag, or since the epoch.
+        start_s, end_s: Time range: seconds since the start of the bag, or since the epoch.
         text: The sentence.
-        bag: Name of the bag it is about; empty for every bag.
-        kind: `sidecar`, or `note` for what an operator wrote.
-        where: File and number of the row, for reports.
+        bag: Name of the bag to which it applies; empty for every bag.
+        kind: `sidecar`, or `note` for text by an operator.
+        where: File and row number, for reports.
     """
 
     start_s: float
@@ -51,12 +51,12 @@ class SidecarRow:
     where: str = ''
 
     def range_ns(self, bag_start_ns: int, bag_end_ns: int | None = None) -> tuple[int, int]:
-        """(start, end) on the clock of a bag.
+        """Return (start, end) on the clock of a bag.
 
         Args:
-            bag_start_ns: When the bag begins.
-            bag_end_ns: When it ends. Times that lie outside as seconds and inside as dates of a
-                spreadsheet (UTC) are such dates.
+            bag_start_ns: Start of the bag.
+            bag_end_ns: End of the bag. Times that are outside the bag as seconds, but inside as
+                spreadsheet dates (UTC), are treated as dates.
         """
         plain = self._range_ns(bag_start_ns)
         if bag_end_ns is None or not FIRST_SERIAL <= self.start_s <= self.end_s <= LAST_SERIAL:
@@ -81,12 +81,12 @@ class SidecarRow:
 
 
 def read_sidecar(path: Path) -> list[SidecarRow]:
-    """Rows of a file: columns (or keys) `start`, `end`, `text`, and optionally `bag` and `kind`.
+    """Read the rows of a file: columns (or keys) `start`, `end`, `text`, optionally `bag`, `kind`.
 
     Times are seconds since the start of the bag, `[h:]m:s`, or since the epoch: in seconds,
-    milliseconds, microseconds or nanoseconds, or as an ISO date (UTC where it names no zone).
-    YAML and JSON hold a list of such mappings, or a mapping of bag name to such a list; a single
-    mapping will do for a list of one.
+    milliseconds, microseconds or nanoseconds, or as an ISO date (UTC if it has no time zone).
+    YAML and JSON contain a list of such mappings, or a mapping of bag name to such a list; a
+    single mapping is accepted in place of a list of one.
 
     Raises:
         SidecarError: The file cannot be read, or a row is unusable.
@@ -123,7 +123,7 @@ def _rows(suffix: str, content: str) -> Iterable[Any]:
 
 
 def _csv_rows(content: str) -> Iterable[dict[str, Any]]:
-    """Rows of a table with a head; its columns may be separated as spreadsheets do (; or tab)."""
+    """Rows of a table with a header; columns may be separated as in spreadsheets (; or tab)."""
     head = content.split('\n', 1)[0]
     comma = next((sign for sign in (';', '\t') if sign in head and ',' not in head), ',')
     rows = csv.reader(io.StringIO(content), strict=True, delimiter=comma)
@@ -133,7 +133,7 @@ def _csv_rows(content: str) -> Iterable[dict[str, Any]]:
     for cells in rows:
         if not any(cell.strip() for cell in cells):
             continue
-        if len(cells) > len(keys) and keys[-1] == 'text':  # commas of the sentence, not quoted
+        if len(cells) > len(keys) and keys[-1] == 'text':  # unquoted commas in the sentence
             cells = [*cells[: len(keys) - 1], comma.join(cells[len(keys) - 1 :])]
         elif len(cells) > len(keys):
             raise ValueError(
@@ -149,10 +149,10 @@ def _csv_rows(content: str) -> Iterable[dict[str, Any]]:
 
 
 def seconds_of(value: Any) -> float:
-    """A time as seconds since the start of a bag, or since the epoch.
+    """Parse a time as seconds since the start of a bag, or since the epoch.
 
     Raises:
-        ValueError: It is no time, or one that may mean two things.
+        ValueError: It is not a time, or is ambiguous.
     """
     if isinstance(value, bool) or value is None:
         raise ValueError(f'{value!r} is no time')

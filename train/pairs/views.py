@@ -1,8 +1,8 @@
-"""Further views of a window: more sentences, and sensors that were predicted from others.
+"""Additions to a window: more sentences, and modalities predicted from other sensors.
 
-VIDAL-10M (Zhu et al., ICLR 2024, section 4) describes a clip by several texts and gets its depth
-and infrared from its colour. What says or predicts something is a callable of the user's, named by
-`package.module:name`; nothing here downloads a model.
+VIDAL-10M (Zhu et al., ICLR 2024, section 4) describes a clip by several texts and generates its
+depth and infrared from its colour. Captioners, refiners and generators are callables of the user,
+named as `package.module:name`; this module downloads no model.
 """
 
 from __future__ import annotations
@@ -18,41 +18,41 @@ DERIVABLE = ('annotation', 'task', 'sidecar', 'note')
 
 
 class Captioner(Protocol):
-    """Says what a window shows."""
+    """Describes the content of a window."""
 
     def __call__(self, samples: Mapping[str, Any]) -> Sequence[str]:
-        """Sentences for the samples of a window, by modality as `Binder.embed` takes them."""
+        """Sentences for the samples of a window, by modality as accepted by `Binder.embed`."""
         ...
 
 
 class Refiner(Protocol):
-    """Says the same in other words, for example by a language model."""
+    """Rewrites sentences, for example with a language model."""
 
     def __call__(self, texts: Sequence[str]) -> Sequence[str]:
-        """Sentences made of all sentences of a window."""
+        """Sentences derived from all sentences of a window."""
         ...
 
 
 class Generator(Protocol):
-    """Predicts one sensor from another, for example depth from colour."""
+    """Predicts one modality from another, for example depth from colour."""
 
-    #: Modality it reads.
+    #: Modality of the input.
     source: str
 
     def __call__(self, sample: Any) -> Any:
-        """A sample of the new modality, as `Binder.embed` takes it."""
+        """Return a sample of the new modality, as accepted by `Binder.embed`."""
         ...
 
 
 @dataclass(frozen=True)
 class Views:
-    """What is added to the windows of all bags.
+    """Additions to the windows of all bags.
 
     Attributes:
-        templates: Sentences with one `{}` for what a person said.
-        paraphrases: A sentence (lower case) to other ways to say it.
+        templates: Sentences with one `{}` for a text by a person.
+        paraphrases: A sentence (lower case) to its paraphrases.
         captioners, refiners: Name to callable.
-        generators: Modality to (name, callable); used where no sensor measured it.
+        generators: Modality to (name, callable); used if no sensor measured the modality.
     """
 
     templates: tuple[str, ...] = ()
@@ -63,10 +63,10 @@ class Views:
 
 
 def with_views(pair: Pair, views: Views) -> Pair:
-    """The pair with what the views add; what was there stays first.
+    """Return the pair with the additions after its own content.
 
     Raises:
-        ValueError: A generator returned something that is no sample of its modality.
+        ValueError: A generator returned something other than a sample of its modality.
     """
     files, generated = dict(pair.files), dict(pair.generated)
     for modality, (name, generate) in views.generators.items():
@@ -95,10 +95,10 @@ def with_views(pair: Pair, views: Views) -> Pair:
 
 
 def load_callable(name: str) -> Any:
-    """What `package.module:name` is; a class is made an object without arguments.
+    """Import `package.module:name`; a class is instantiated without arguments.
 
     Raises:
-        ValueError: There is no such thing, or it cannot be called.
+        ValueError: The object does not exist or is not callable.
     """
     if ':' not in name:
         raise ValueError(f'{name!r}: expected package.module:name')
