@@ -1,1 +1,1 @@
-"""Fitting probabilities and thresholds from labelled bags."""
+"""Fitting of probabilities and thresholds from labelled bags."""

@@ -1,4 +1,4 @@
-"""The options of `lb-ros calibrate` that decide: thresholds, and the file the robot loads."""
+"""Options of `lb-ros calibrate` for thresholds, and for the file that the robot loads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fit probabilities and fusion weights from labelled bags."""
+"""Calibration of probabilities and fusion weights from labelled bags."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ def calibrate(
     embed: Embed,
     phrasings: Phrasings,
 ) -> Calibration:
-    """Fit every predicate of which both truths occur.
+    """Fit every predicate for which both truths occur.
 
-    Each modality gets a slope and an offset by balanced logistic regression: of the predicate
-    where it has `MIN_COUNT` moments of both truths, else of all predicates of its relation
-    together. The weights are the relation's: 0 for a modality that tells it no better than
-    chance, else the non-negative ones under which the summed log-odds predict best.
+    Balanced logistic regression fits a slope and an offset per modality: for each predicate with
+    at least `MIN_COUNT` samples of both truths, otherwise for all predicates of its relation
+    together. Fusion weights are shared by a relation: 0 for a modality no better than chance,
+    otherwise the non-negative weights whose summed log-odds predict best.
 
     Args:
         scores: Modality to cosines `[N, P]`, see `scores_to_fit`.
-        samples: The labelled moments that were scored.
+        samples: The labelled samples that were scored.
         space: Language space of the scores.
-        embed: Sentences to unit vectors.
-        phrasings: Of the contrasts.
+        embed: Function from sentences to unit vectors.
+        phrasings: Source of the sentences of the contrasts.
 
     Raises:
-        ValueError: No predicate has enough of both truths.
+        ValueError: No predicate has enough samples of both truths.
     """
     fits = fit_predicates(labelled_predicates(scores, samples.truth, samples.predicates))
     if not fits:
@@ -63,7 +63,7 @@ def calibrate(
 def scores_to_fit(
     vectors: Vectors, samples: Samples, *, embed: Embed, phrasings: Phrasings
 ) -> dict[str, NDArray[np.float32]]:
-    """What `calibrate` takes: cosines with the contrasts, read along what it will fit."""
+    """Return the input of `calibrate`: cosines, smoothed towards the prototypes that it fits."""
     names = fitted_names(labelled_predicates({}, samples.truth, samples.predicates))
     along = None
     if names:
@@ -74,19 +74,19 @@ def scores_to_fit(
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """One predicate: cosines `[N]` by modality, and its truth, bool `[N]`."""
+    """One predicate: cosines `[N]` by modality, and truth, bool `[N]`."""
 
     columns: Mapping[str, Floats]
     truth: NDArray[np.bool_]
 
     @property
     def rarer(self) -> int:
-        """Moments of the rarer truth."""
+        """Number of samples of the rarer truth."""
         return int(min(self.truth.sum(), (~self.truth).sum()))
 
     @property
     def balance(self) -> Floats:
-        """Weights `[N]` under which both truths weigh the same; their mean is 1."""
+        """Weights `[N]` under which both truths have the same total weight; their mean is 1."""
         share = float(self.truth.mean())
         weights: Floats = np.where(self.truth, 0.5 / share, 0.5 / (1 - share))
         return weights
@@ -97,7 +97,7 @@ def labelled_predicates(
     truth: NDArray[np.int8],
     predicates: Sequence[str],
 ) -> dict[str, Labelled]:
-    """The predicates of which both truths occur, from scores and truth `[N, P]`."""
+    """The predicates for which both truths occur, from scores and truth `[N, P]`."""
     found = {}
     for column, name in enumerate(predicates):
         known = truth[:, column] >= 0
@@ -109,7 +109,7 @@ def labelled_predicates(
 
 
 def fitted_names(labelled: Mapping[str, Labelled]) -> list[str]:
-    """Predicates of relations of which some predicate has `MIN_COUNT` moments of both truths."""
+    """Predicates of relations with `MIN_COUNT` samples of both truths in some predicate."""
     solid = {relation_of(name) for name, one in labelled.items() if one.rarer >= MIN_COUNT}
     return [name for name in labelled if relation_of(name) in solid]
 
@@ -117,7 +117,7 @@ def fitted_names(labelled: Mapping[str, Labelled]) -> list[str]:
 def fit_predicates(
     labelled: Mapping[str, Labelled],
 ) -> dict[str, tuple[Lines, list[float]]]:
-    """The lines and the fusion weights of `fitted_names`, as `calibrate` says."""
+    """The lines and the fusion weights of `fitted_names`, as described in `calibrate`."""
     solid = {name: one for name, one in labelled.items() if one.rarer >= MIN_COUNT}
     relations: dict[str, list[Labelled]] = {}
     for name, one in labelled.items():
@@ -134,10 +134,10 @@ def fit_predicates(
 
 
 def useful_modalities(predicates: Mapping[str, Labelled]) -> dict[str, NDArray[np.bool_]]:
-    """Which modalities can tell a relation: bool `[M]` by relation.
+    """Which modalities are informative for each relation: bool `[M]` by relation.
 
-    Judged by all predicates of a relation together, for one with few positives looks now and then
-    as if a blind sensor saw it.
+    All predicates of a relation are evaluated together, because a predicate with few positives can
+    make an uninformative sensor look informative by chance.
     """
     areas: dict[str, list[list[float]]] = {}
     spreads: dict[str, list[float]] = {}
@@ -145,7 +145,7 @@ def useful_modalities(predicates: Mapping[str, Labelled]) -> dict[str, NDArray[n
         truth = one.truth
         found = [auroc(truth, cosines) or 0.5 for cosines in one.columns.values()]
         areas.setdefault(relation_of(name), []).append(found)
-        # The spread of an AUROC at chance, with this many samples (Hanley & McNeil 1982).
+        # Standard deviation of an AUROC at chance for this sample size (Hanley & McNeil 1982).
         spread = np.sqrt((len(truth) + 1) / (12 * truth.sum() * (~truth).sum()))
         spreads.setdefault(relation_of(name), []).append(float(spread))
     useful = {}
@@ -158,7 +158,7 @@ def useful_modalities(predicates: Mapping[str, Labelled]) -> dict[str, NDArray[n
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """From cosines to log-odds: `slope * cosine + offset`, one line per modality."""
+    """Maps from cosine to log-odds: `slope * cosine + offset`, one per modality."""
 
     slopes: list[float]
     offsets: list[float]
@@ -167,11 +167,11 @@ class Lines:
 def fit_together(
     predicates: Sequence[Labelled], useful: NDArray[np.bool_]
 ) -> tuple[Lines, list[float]]:
-    """The lines and the fusion weights of predicates; each of them weighs the same.
+    """Fit the lines and fusion weights of predicates, with equal weight for each predicate.
 
     Args:
-        predicates: One or more, both truths in each.
-        useful: `[M]`, which modalities can tell them.
+        predicates: One or more, with both truths in each.
+        useful: `[M]`, which modalities are informative for them.
     """
     lines = fit_lines(predicates)
     odds = [
@@ -185,7 +185,7 @@ def fit_together(
 
 
 def fit_lines(predicates: Sequence[Labelled]) -> Lines:
-    """The lines alone, see `fit_together`."""
+    """Fit the lines of `fit_together` only."""
     truth, balance = _pooled_truth(predicates)
     fits = [fit_logistic(cosines, truth, balance) for cosines in _pooled_cosines(predicates)]
     return Lines([slope for slope, _ in fits], [offset for _, offset in fits])
@@ -205,9 +205,9 @@ def _pooled_cosines(predicates: Sequence[Labelled]) -> list[Floats]:
 def fit_logistic(
     cosines: Floats, truth: NDArray[np.bool_], balance: Floats
 ) -> tuple[float, float]:
-    """Slope and offset of `P(true | cosine)`, never with a negative slope.
+    """Fit slope and offset of `P(true | cosine)`; the slope is never negative.
 
-    A negative slope would turn a reversed predicate into a right one and hide the fault.
+    A negative slope would correct a reversed predicate and hide the error.
     """
     spread = float(cosines.std()) + 1e-6
     scaled = (cosines - cosines.mean()) / spread
@@ -226,7 +226,7 @@ def fit_logistic(
 def fit_fusion(
     odds: Floats, truth: NDArray[np.bool_], balance: Floats, useful: NDArray[np.bool_]
 ) -> Floats:
-    """Non-negative weights `[M]` of log-odds `[N, M]`; 0 where a modality is not `useful`."""
+    """Fit non-negative weights `[M]` of log-odds `[N, M]`; 0 if a modality is not `useful`."""
     weights = np.zeros(odds.shape[1])
     if not useful.any():
         return weights

@@ -1,4 +1,4 @@
-"""The part of `lb-ros calibrate` that decides: thresholds, and the file the robot loads."""
+"""Steps of `lb-ros calibrate` that fit thresholds and write the file that the robot loads."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ COPIES = Path('runs') / 'calibrated'
 
 
 def folder_to_calibrate(folder: Path, *, overwrite: bool) -> Path:
-    """Where the calibration of a set is written: into it, or into a copy that is made here.
+    """Return the folder for the calibration of a set: the set itself, or a copy made here.
 
-    A set that was shipped or pulled, or that has a calibration, stays as it is unless told.
+    A shipped, pulled or already calibrated set is copied unless `overwrite` is given.
     """
     if overwrite or not (is_kept(folder) or (folder / CALIBRATION).exists()):
         return folder
@@ -60,7 +60,7 @@ def decide(
     vectors: Mapping[str, NDArray[np.float32]],
     model: str,
 ) -> None:
-    """Fit thresholds, print them, and write the files that are asked for.
+    """Fit thresholds, print them, and write the requested files.
 
     Raises:
         ValueError: A cost is not positive, there are too few bags, or a file is unusable.
@@ -107,7 +107,7 @@ def _read_entries(predicates: Path) -> dict[str, dict[str, Any]]:
 
 
 def print_thresholds(fits: list[ThresholdFit]) -> None:
-    """One line per predicate; all numbers are of held-out bags."""
+    """Print one line per predicate; all numbers are for held-out bags."""
     table = Table(title='held-out decisions')
     columns = ('predicate', 'by', 'method', 'on', 'off', 'AUROC', 'ECE', 'false +', 'false -',
                'of', 'cost', 'probe')  # fmt: skip

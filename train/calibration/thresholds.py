@@ -1,11 +1,11 @@
-"""Thresholds by the cost of errors, from predictions on bags that were held out, per predicate.
+"""Thresholds from the costs of errors, per predicate, by cross-validation over bags.
 
-The robot's probability of a predicate is the fused one of the model set's calibration (Platt 1999,
-a line from cosine to log-odds per modality, with the fusion weights of its relation). Here all of
-that is fitted anew without each part of the bags in turn, so that no probability is judged on what
-it was fitted to. Where isotonic regression (Zadrozny & Elkan 2002) of these held-out probabilities
-tells better, the threshold is put where the isotonic curve, not the probability itself, crosses
-the cost ratio.
+The robot uses the fused probability of the model set's calibration (Platt 1999: a line from cosine
+to log-odds per modality, with the fusion weights of the relation). Here all of that is refitted
+without each fold of bags in turn, so that no probability is evaluated on data it was fitted to. If
+isotonic regression (Zadrozny & Elkan 2002) of these held-out probabilities predicts better, the
+threshold is the probability at which the isotonic curve crosses the cost ratio; otherwise it is
+the cost ratio itself.
 """
 
 from __future__ import annotations
@@ -37,37 +37,37 @@ from train.calibration.calibrate import (
 from train.evaluation.calibration_error import Predictions, balanced_error
 from train.phrasings import Phrasings
 
-MARGIN = 0.15  # between the two thresholds, so that a state does not flicker
+MARGIN = 0.15  # between the two thresholds, so that a state is stable
 LOWEST, HIGHEST = 0.02, 0.98
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What a wrong TRUE and a wrong FALSE cost, in any common unit."""
+    """Costs of a wrong TRUE and a wrong FALSE, in any common unit."""
 
     false_positive: float = 1.0
     false_negative: float = 1.0
 
     @property
     def ratio(self) -> float:
-        """Probability from which saying TRUE is the cheaper error (Elkan 2001, eq. 2)."""
+        """Probability from which TRUE has the lower expected cost (Elkan 2001, eq. 2)."""
         return self.false_positive / (self.false_positive + self.false_negative)
 
 
 @dataclass(frozen=True, slots=True)
 class ThresholdFit:
-    """How one predicate is decided; all numbers are of held-out bags.
+    """Thresholds of one predicate; all numbers are for held-out bags.
 
     Attributes:
-        name: Of the predicate.
-        modalities: Those with a say in the fused probability.
-        method: `platt` or `isotonic`, whichever put the threshold.
-        threshold_on, threshold_off: On the robot's probability.
-        false_positives, false_negatives: At `threshold_on`; of `moments`.
-        cost: Of these errors, per moment.
-        ece: Method to expected calibration error, both truths weighted alike.
-        auroc: Of the fused probability.
-        probe_auroc: Of a linear probe on the vectors of the best modality; None if not asked for.
+        name: Name of the predicate.
+        modalities: Modalities that contribute to the fused probability.
+        method: `platt` or `isotonic`, whichever set the threshold.
+        threshold_on, threshold_off: Thresholds of the robot's probability.
+        false_positives, false_negatives: Errors at `threshold_on` among `moments` samples.
+        cost: Mean cost of these errors per sample.
+        ece: Method to expected calibration error, with both truths weighted equally.
+        auroc: AUROC of the fused probability.
+        probe_auroc: AUROC of a linear probe on the best modality's vectors; None if not requested.
     """
 
     name: str
@@ -96,18 +96,18 @@ def fit_thresholds(
     folds: int = 5,
     vectors: Mapping[str, NDArray[np.float32]] | None = None,
 ) -> list[ThresholdFit]:
-    """Fit every predicate that has enough of both truths, and both also without any one part.
+    """Fit every predicate with enough samples of both truths, also without any one fold.
 
     Args:
         scores: Modality to cosines with the predicates' contrasts, `[N, P]`.
         truth: int8 `[N, P]`; 1 true, 0 false, -1 unknown.
         predicates: `P` names.
-        bags: `[N]`, the bag of each moment; a bag is never split.
-        useful: Predicate to bool `[M]`, which modalities can tell it.
-        costs: Of errors.
-        method: See `METHODS`; `auto` takes the one with the smaller held-out cross-entropy.
-        folds: Parts.
-        vectors: Modality to `[N, D]`, for a linear probe beside it.
+        bags: `[N]`, the bag of each sample; a bag is never split.
+        useful: Predicate to bool `[M]`, which modalities are informative for it.
+        costs: Costs of errors.
+        method: See `METHODS`; `auto` selects the one with the smaller held-out cross-entropy.
+        folds: Number of folds.
+        vectors: Modality to `[N, D]`, for a linear probe to compare with.
 
     Raises:
         ValueError: The method is unknown, or there are fewer than two folds or bags.
@@ -136,7 +136,7 @@ def fit_thresholds(
 
 
 def split_bags(bags: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
-    """Part of each moment, `[N]`; whole bags, about as many moments in each part."""
+    """Fold of each sample, `[N]`; bags are not split, and folds have similar sizes."""
     names, counts = np.unique(bags, return_counts=True)
     sizes = np.zeros(min(folds, len(names)))
     part_of = {}
@@ -153,9 +153,9 @@ def held_out_odds(
     predicates: Sequence[str],
     parts: NDArray[np.int64],
 ) -> Floats:
-    """Fused log-odds `[N, P]`, each from a calibration that did not see its part.
+    """Fused log-odds `[N, P]`, each from a calibration fitted without its fold.
 
-    NaN where the other parts do not calibrate a predicate.
+    NaN if the other folds do not calibrate a predicate.
     """
     odds = np.full(truth.shape, np.nan)
     for part in np.unique(parts):
@@ -176,7 +176,7 @@ def held_out_odds(
 def probe_auroc(
     vectors: NDArray[np.float32], truth: NDArray[np.bool_], parts: NDArray[np.int64]
 ) -> float | None:
-    """Held-out AUROC of logistic regression on the vectors: what a sentence leaves unused."""
+    """Held-out AUROC of logistic regression on vectors; shows what sentences leave unused."""
     probe = LogisticRegression(C=10.0, class_weight='balanced', max_iter=500)
     split = PredefinedSplit(parts)
     return auroc(
@@ -267,15 +267,15 @@ def write_predicates(
     calibration: Calibration | None = None,
     existing: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
-    """Write a predicates file as the robot loads it.
+    """Write a predicates file that the robot can load.
 
     Args:
         path: The file.
-        fits: Of these predicates.
-        phrasings: Their sentences, where `existing` has none.
-        model: Name of the model set they were fitted for.
-        calibration: Written into the file, so that it holds also where the set's is another.
-        existing: Entries of another predicates file; those without a fit stay as they are.
+        fits: Thresholds of the predicates.
+        phrasings: Source of sentences that `existing` lacks.
+        model: Name of the model set for which they were fitted.
+        calibration: Stored in the file, so that it is valid with another calibration of the set.
+        existing: Entries of another predicates file; those without a fit are kept.
     """
     entries: dict[str, Any] = {k: dict(v) for k, v in (existing or {}).items()}
     for fit in fits:
