@@ -1,1 +1,1 @@
-"""Score logged bags with what the live nodes run: windows, encoders, bank and trackers."""
+"""Scoring of logged bags as in the live nodes: windows, encoders, predicate bank and trackers."""

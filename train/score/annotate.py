@@ -1,4 +1,4 @@
-"""A copy of a bag with the scores as messages beside the original topics."""
+"""Copies of bags with the scores as additional messages."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ SCORES_TOPIC, STATES_TOPIC = 'predicates/scores', 'predicates/state'
 
 
 def write_annotated(bag: Path, moments: Iterable[Scored], *, space: str, to: Path) -> list[str]:
-    """Write an MCAP with all messages of a bag and `PredicateScores` and `PredicateStates`.
+    """Write an MCAP with all messages of a bag plus `PredicateScores` and `PredicateStates`.
 
     Args:
-        bag: Original, MCAP or sqlite3.
-        moments: In order of recording.
+        bag: Original bag, MCAP or sqlite3.
+        moments: Scored moments, in order of recording.
         space: Identity of the language space.
         to: MCAP file to write, atomically.
 
@@ -42,7 +42,7 @@ def write_annotated(bag: Path, moments: Iterable[Scored], *, space: str, to: Pat
         writer.start(profile='ros2', library='lb_ros')
         channels = _Channels(writer)
         originals = (m for file in bag_files(bag) for m in read_raw(file, problems.append))
-        # Scores that were recorded live stay what they are.
+        # Scores that were recorded live are kept unchanged.
         taken = {SCORES_TOPIC, STATES_TOPIC} & set(bag_topics(bag))
         added = _messages(moments, space, prefix='scored/' if taken else '')
         for message in heapq.merge(originals, added, key=lambda message: message.log_ns):
@@ -53,7 +53,7 @@ def write_annotated(bag: Path, moments: Iterable[Scored], *, space: str, to: Pat
 
 @dataclass
 class _Channels:
-    """Registers every topic at its first message."""
+    """Registers every topic when its first message is written."""
 
     writer: Writer
     known: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -96,7 +96,7 @@ def _messages(moments: Iterable[Scored], space: str, *, prefix: str) -> Iterator
 
 
 def own_types() -> Any:
-    """A typestore of ROS 2 Jazzy's and this package's messages."""
+    """Return a typestore with the messages of ROS 2 Jazzy and of this package."""
     store = get_typestore(Stores.ROS2_JAZZY)
     found: dict[str, Any] = {}
     for file in sorted(OWN_MESSAGES.glob('*.msg')):
@@ -106,7 +106,7 @@ def own_types() -> Any:
 
 
 def new_message(store: Any, type_name: str, **values: Any) -> Any:
-    """A message; as with a ROS constructor, fields that are left out are zero or empty."""
+    """Create a message; as with a ROS constructor, omitted fields are zero or empty."""
     _, fields = store.fielddefs[type_name]
     zeros = {name: _zero(*described) for name, described in fields if name not in values}
     return store.types[type_name](**zeros, **values)
@@ -121,7 +121,7 @@ def _zero(node: Nodetype, described: Any) -> Any:
 
 
 def scores_message(store: Any, moment: Scored, space: str) -> Any:
-    """The `PredicateScores` that the live node would publish at this moment."""
+    """The `PredicateScores` message that the live node would publish at this moment."""
     evaluation = moment.evaluation
     entries = [
         new_message(
@@ -149,7 +149,7 @@ def scores_message(store: Any, moment: Scored, space: str) -> Any:
 
 
 def states_message(store: Any, moment: Scored) -> Any:
-    """The `PredicateStates` that the live node would publish at this moment."""
+    """The `PredicateStates` message that the live node would publish at this moment."""
     states = [
         new_message(
             store,

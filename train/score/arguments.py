@@ -1,4 +1,4 @@
-"""The options of `lb-ros score`, and those of all commands that embed bags."""
+"""Options of `lb-ros score`, and options of all commands that embed bags."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from encoders.vision.choices import PRECISIONS
 from train.arguments import add_list, device, file, model, number, place, there, whole
 from train.cluster import add_ray_argument
 
-DEFAULT_MAX_RATE_HZ = 15.0  # as the live nodes'
+DEFAULT_MAX_RATE_HZ = 15.0  # as in the live nodes
 DEFAULT_FPS = 10
 
 
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of all commands that embed bags."""
+    """Declare the options of all commands that embed bags."""
     parser.add_argument('--model', type=model, default='lb-mini', help='model set')
     add_topics_argument(parser)
     add_list(
@@ -77,7 +77,7 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_topics_argument(parser: argparse.ArgumentParser) -> None:
-    """Where the sensors of a bag are."""
+    """Declare the option for the sensor topics of a bag."""
     add_list(
         parser,
         '--topics',

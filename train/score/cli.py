@@ -36,13 +36,13 @@ from train.score.rerun_export import rerun_module
 from train.score.score import Outputs, Result, outputs_for, score_bag
 from train.score.windows import SensorTopics
 
-MAX_SPAN_NS = 30 * DAY_NS  # nobody records one bag for longer
+MAX_SPAN_NS = 30 * DAY_NS  # longer than any recording
 ERRORS = (KeyError, ModuleNotFoundError, OSError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One bag to score: the predicates, how it is read, and where its results go."""
+    """One bag to score, with the predicates, the source settings and the outputs."""
 
     predicates: Sequence[Predicate]
     source: BagSource
@@ -51,7 +51,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class ScoredBag:
-    """What became of one bag; the record of `--json`. Of a failed one, `problems` say why."""
+    """Result for one bag, the record of `--json`; if it failed, `problems` gives the reason."""
 
     bag: str
     scores: str
@@ -66,12 +66,12 @@ class ScoredBag:
 
 
 def default_threads() -> int:
-    """Threads without a core of their own only wait."""
+    """Number of available cores; more threads would only wait."""
     return len(os.sched_getaffinity(0))
 
 
 def load_binder(args: argparse.Namespace) -> Binder:
-    """The encoders that a command line asks for.
+    """Load the encoders that a command line requests.
 
     Raises:
         ModelSetError, SpaceError, KeyError: See `Binder.load`.
@@ -82,22 +82,22 @@ def load_binder(args: argparse.Namespace) -> Binder:
 
 
 def sources_of(args: argparse.Namespace, bags: Sequence[Path], binder: Binder) -> list[BagSource]:
-    """The bags of a command line with how to read them."""
+    """Return the bags of a command line with their source settings."""
     topics = SensorTopics.parse(args.topics)
     sensed = tuple(m for m in SENSED if m in binder.modalities)
     return [BagSource(bag, topics, sensed, args.max_rate_hz) for bag in bags]
 
 
 def run(args: argparse.Namespace) -> int:
-    """Score bags; 0 done, 2 unusable input, also of one bag while the others are scored.
+    """Score bags; return 0 on success, 2 if any input is unusable; the other bags are scored.
 
-    What an interrupted run finished is kept.
+    Results that an interrupted run finished are kept.
     """
     try:
         bags = find_bags(args.bags)
         predicates = load_predicates(args.predicates or shipped('config/predicates.yaml'))
         if args.rerun:
-            rerun_module()  # missing, it is told before hours of work
+            rerun_module()  # reported before hours of work if missing
         outputs = outputs_for(
             bags,
             args.out,
@@ -137,12 +137,12 @@ def _new_dataset(args: argparse.Namespace) -> LerobotWriter | None:
 
 
 def reason_of(error: Exception) -> str:
-    """The text of an error, of a KeyError without quotes."""
+    """The text of an error, without the quotes of a KeyError."""
     return str(error.args[0] if isinstance(error, KeyError) and error.args else error)
 
 
 def progress_bar() -> Progress:
-    """Bag time done, times real time, and time left; on the error stream."""
+    """Progress bar on standard error: bag time done, speed over real time, and time left."""
     return Progress(
         TextColumn('{task.description}'),
         BarColumn(),
@@ -155,10 +155,10 @@ def progress_bar() -> Progress:
 
 
 def follow(bar: Progress, source: BagSource) -> Callable[[int], None]:
-    """A function that moves a new line of the bar to a time of recording.
+    """Add a line to the bar and return a function that moves it to a recording time.
 
-    A bag without an index does not say how long it is, nor does one whose clock was set while it
-    was recorded: then the bar shows what is done.
+    The length is unknown for a bag without an index, and for one whose clock was set while it was
+    recorded; then the bar shows only what is done.
     """
     span = bag_span_ns(source.path)
     if span is not None and span[1] - span[0] > MAX_SPAN_NS:
@@ -181,7 +181,7 @@ def follow(bar: Progress, source: BagSource) -> Callable[[int], None]:
 
 
 def fill(bar: Progress) -> None:
-    """Show what is done as whole: the last messages of a bag need not be of a sensor."""
+    """Set all lines to complete, because the last messages of a bag may not be sensor data."""
     for task in bar.tasks:
         total_s = task.total or task.completed
         bar.update(task.id, total=total_s, completed=total_s, done=f'{total_s:.0f} s')

@@ -1,4 +1,4 @@
-"""All windows of a bag as embeddings, in parts that survive an interruption."""
+"""Embeddings of all windows of a bag, stored in parts that survive an interruption."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from train.score.windows import SensorTopics, Window, read_windows
 PART_WINDOWS = 64
 BATCH = 16
 IDENTITY = 'identity.json'
-# Of stored parts; 3 counts messages that could not be used.
+# Version of stored parts; 3 counts messages that could not be used.
 FORMAT = 3
 PROBE_TOLERANCE = 1e-3
 
@@ -34,15 +34,15 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """Embeddings of one bag in recorded order, `N` of them.
+    """Embeddings of one bag in recorded order, `N` in total.
 
     Attributes:
         vectors: float32 `[N, D]`, unit length.
         modality: `[N]` names.
         topic: `[N]` names.
         stamp_ns, start_ns, log_ns: int64 `[N]`; see `Window`.
-        valid: float32 `[N]`, the share of the input that was valid.
-        invalid_reason: `[N]`, why predicates do not count it; empty where they do.
+        valid: float32 `[N]`, the valid share of the input.
+        invalid_reason: `[N]`, why predicates ignore it; empty if they use it.
     """
 
     vectors: NDArray[np.float32]
@@ -58,7 +58,7 @@ class Embeddings:
         return len(self.vectors)
 
     def evidence(self) -> Embeddings:
-        """Those that predicates count."""
+        """The embeddings that predicates use."""
         kept = self.invalid_reason == ''
         return Embeddings(**{name: getattr(self, name)[kept] for name in self.__slots__})
 
@@ -68,10 +68,10 @@ class _Prepared:
     """Windows with their network inputs.
 
     Attributes:
-        looked_at: How many windows there were.
-        unusable: Topic and what was wrong with each of the others.
-        invalid_reason: Of each window, why predicates do not count it; empty where they do.
-        notes: Topic and line of each window that was repaired, or that predicates do not count.
+        looked_at: Number of windows, including unusable ones.
+        unusable: Topic and error of each unusable window.
+        invalid_reason: For each window, why predicates ignore it; empty if they use it.
+        notes: Topic and line for each window that was repaired, or that predicates ignore.
     """
 
     windows: list[Window]
@@ -85,12 +85,12 @@ class _Prepared:
 
 @dataclass(frozen=True)
 class BagSource:
-    """A bag and how to read it.
+    """A bag with the settings for reading it.
 
     Attributes:
         path: Bag folder or file.
         topics: Names of its sensor topics.
-        modalities: Only these.
+        modalities: Modalities to read.
         max_rate_hz: Upper limit of windows per modality.
     """
 
@@ -118,21 +118,21 @@ def embed_bag(
     report: BagReport,
     progress: Progress = lambda end_ns: None,
 ) -> Embeddings:
-    """Decode, preprocess and encode every window, as the live nodes do.
+    """Decode, preprocess and encode every window as the live nodes do.
 
     Args:
         binder: The encoders.
         source: The bag.
-        store: Folder of finished parts. Those of an interrupted run are used; those of another
-            bag, model or choice of topics are thrown away.
+        store: Folder for finished parts. Parts of an interrupted run are reused; parts of another
+            bag, model or selection of topics are deleted.
         report: Filled with what could not be used.
-        progress: Called with the stamp that was reached.
+        progress: Called with the recording time that was reached.
 
     Raises:
         FileNotFoundError: There is no such bag.
     """
     _prepare_store(store, binder, source, report)
-    # What is found while windows are encoded; what is found on the way there is found every time.
+    # Only problems found while encoding; problems found while reading recur in every run.
     notes = BagReport(source.path)
     parts, done = _finished(store, notes, progress)
     for vectors, prepared in _encoded(binder, source, done, report):
@@ -150,9 +150,9 @@ def embed_bag(
 def _encoded(
     binder: Binder, source: BagSource, done: int, report: BagReport
 ) -> Iterator[tuple[NDArray[np.float32], _Prepared]]:
-    """Parts in order; as many are decoded and encoded at once as torch has threads.
+    """Yield parts in order; each PyTorch thread decodes and encodes its own part.
 
-    Threads that share the work of one part wait for each other at every layer.
+    Threads that share the work of one part would wait for each other at every layer.
     """
     windows = islice(source.windows(report), done, None)
     workers = torch.get_num_threads()
@@ -239,7 +239,7 @@ def _save(
 
 
 def _finished(store: Path, report: BagReport, progress: Progress) -> tuple[list[Path], int]:
-    """Parts without a gap, and how many windows they took; their problems are told again."""
+    """Return the leading parts and their number of windows; restore their problems."""
     parts: list[Path] = []
     done = 0
     noted: list[list[str]] = []
@@ -254,7 +254,7 @@ def _finished(store: Path, report: BagReport, progress: Progress) -> tuple[list[
             break
         parts.append(path)
         done += looked_at
-        noted = problems  # each part holds all so far
+        noted = problems  # each part contains the problems of all earlier ones
         for log_ns in reached:
             progress(int(log_ns))
     report.notes.restore(noted)
@@ -280,7 +280,7 @@ def _load(parts: Sequence[Path]) -> Embeddings:
 
 
 def fingerprint(bag: Path) -> str:
-    """Names, sizes and times of change of a bag's files, as text."""
+    """Names, sizes and modification times of the files of a bag, as text."""
     files = [bag] if bag.is_file() else sorted(p for p in bag.iterdir() if p.is_file())
     stats = [(f.name, f.stat()) for f in files]
     return json.dumps([(name, s.st_size, s.st_mtime_ns) for name, s in stats])
@@ -314,6 +314,6 @@ def _prepare_store(store: Path, binder: Binder, source: BagSource, report: BagRe
 
 
 def probe_vectors(binder: Binder, modalities: Sequence[str]) -> NDArray[np.float32]:
-    """What a model makes of fixed inputs, `[M, D]`: tells two trainings of one name apart."""
+    """Embeddings of fixed inputs, `[M, D]`, which distinguish two trainings of the same name."""
     rows = [binder.embed(**{name: golden_input(name)})[name][0] for name in modalities]
     return np.stack(rows) if rows else np.zeros((0, 0), np.float32)

@@ -1,4 +1,4 @@
-"""Scored bags as a LeRobot data set: sensors and predicates at a fixed rate, an episode a bag."""
+"""Scored bags as a LeRobot dataset: sensors and predicates at a fixed rate, an episode per bag."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MAGIC = (b'\xff\xd8\xff', b'\x89PNG')
 
 @dataclass(frozen=True, slots=True)
 class _Stream:
-    """One topic: the feature it becomes, and the window of each frame by its stamp."""
+    """One topic: its feature, and the stamp of its window in each frame."""
 
     feature: str
     modality: str
@@ -48,22 +48,22 @@ def add_episode(
     *,
     truth: Truth,
 ) -> None:
-    """Write a bag as an episode, from when every sensor has spoken to the last moment.
+    """Write a bag as an episode, from the time when all sensors have data to the end.
 
-    A frame holds what was newest at its time: pictures (colour as JPEG; depth in millimetres and
-    infrared in tenths of a kelvin, or grey, as PNG), the level of sound since the frame before,
-    and of each predicate the probability (0.5 where no sensor can tell), the state (0 UNKNOWN,
-    1 FALSE, 2 TRUE) and the truth (-1 where it is not known).
+    A frame contains the newest values at its time: images (colour as JPEG; depth in millimetres
+    and infrared in tenths of a kelvin, or grey, as PNG), the audio level since the last frame, and
+    for each predicate the probability (0.5 if no sensor is informative), the state (0 UNKNOWN,
+    1 FALSE, 2 TRUE) and the truth (-1 if unknown).
 
     Args:
-        dataset: Being written.
+        dataset: Dataset to extend.
         source: The bag; its sensors are read again.
-        embeddings: Of its windows.
-        moments: In order; at least one.
+        embeddings: Embeddings of its windows.
+        moments: Scored moments, in order; at least one.
         truth: (stamp, value) in order, by predicate.
 
     Raises:
-        ValueError: Its sensors, or the size of their pictures, are not those of the first
+        ValueError: The sensors, or the size of their images, differ from those of the first
             episode.
     """
     times_ns = _frame_times(embeddings, moments, dataset.fps)
@@ -89,7 +89,7 @@ def _frame_times(embeddings: Embeddings, moments: Sequence[Scored], fps: int) ->
 
 
 def _streams(embeddings: Embeddings, times_ns: NDArray[np.int64]) -> dict[str, _Stream]:
-    """By topic; the usable windows are those that were embedded."""
+    """Streams by topic; the usable windows are those that were embedded."""
     found = {}
     for modality in dict.fromkeys(str(m) for m in embeddings.modality):
         topics = sorted({str(t) for t in embeddings.topic[embeddings.modality == modality]})
@@ -110,7 +110,7 @@ def _frames(
     scores: Sequence[Mapping[str, Any]],
     count: int,
 ) -> Iterator[dict[str, Any]]:
-    """Frames in order, each as soon as its last window was read."""
+    """Yield frames in order, each as soon as its last window was read."""
     waiting = deque(range(count))
     wanted = {topic: set(stream.stamps_ns) for topic, stream in streams.items()}
     loudness = {topic: Loudness() for topic in streams}
@@ -126,7 +126,7 @@ def _frames(
                 break
             sensed = {streams[topic].feature: ready[key] for topic, key in needed.items()}
             yield sensed | dict(scores[waiting.popleft()])
-            # What is older than a frame that is done is not needed again.
+            # Values older than the frame just yielded are not needed again.
             ready = {k: v for k, v in ready.items() if k[1] >= needed[k[0]][1]}
 
 
@@ -147,7 +147,7 @@ def _value(window: Window, loudness: Loudness) -> Any:
         raw = np.nan_to_num(raw * 1000, nan=0, posinf=0, neginf=0)
         raw = np.clip(raw, 0, np.iinfo(np.uint16).max).astype(np.uint16)
     elif modality.pixels == 'infrared' and raw.dtype == np.uint16:
-        # Hundredths of a kelvin overflow in readers that take 16 bits as signed.
+        # Hundredths of a kelvin overflow in readers that treat 16 bits as signed.
         raw = ((raw.astype(np.uint32) + 5) // 10).astype(np.uint16)
     return cv2.imencode('.png', raw)[1].tobytes()
 
@@ -199,7 +199,7 @@ def _scores(
 
 
 def _task(source: BagSource) -> str:
-    """What the bag says was to be done; empty where it does not."""
+    """The task recorded in the bag; empty if there is none."""
     for message in read_bag(source.path, topics=[TASK_TOPIC]):
         return str(getattr(message.message, 'data', ''))
     return ''

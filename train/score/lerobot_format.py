@@ -1,6 +1,6 @@
-"""Data sets in LeRobot's format 3.0, written without LeRobot: pictures and numbers in Parquet.
+"""Datasets in LeRobot's format 3.0, written without LeRobot: images and numbers in Parquet.
 
-The layout is that of lerobot 0.4 to 0.6 (`codebase_version` v3.0), one file an episode.
+The layout is that of lerobot 0.4 to 0.6 (`codebase_version` v3.0), with one file per episode.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from train.atomic import write_atomically
 
 VERSION = 'v3.0'
 CHUNK_FILES = 1000
-FILE_MB, VIDEO_MB = 100, 200  # what LeRobot splits at; told, though one file is one episode
+FILE_MB, VIDEO_MB = 100, 200  # LeRobot's split sizes, as metadata; each episode is one file
 DATA = 'data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet'
 EPISODES = 'meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet'
 ROWS_AT_ONCE = 32
 QUANTILES = {'q01': 0.01, 'q10': 0.1, 'q50': 0.5, 'q90': 0.9, 'q99': 0.99}
-SAMPLED_FRAMES, SAMPLED_SIDE = 50, 100  # of pictures, for statistics
+SAMPLED_FRAMES, SAMPLED_SIDE = 50, 100  # limits of images in statistics
 
 Stats = dict[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One column, as `meta/info.json` tells it.
+    """One column, as described in `meta/info.json`.
 
     Attributes:
         dtype: NumPy's name, or `image`.
-        shape: Of one frame.
-        names: Of its axes, or of its entries.
-        info: What else readers may know.
+        shape: Shape of the value of one frame.
+        names: Names of its axes or of its entries.
+        info: Further information for readers.
     """
 
     dtype: str
@@ -49,14 +49,14 @@ class Feature:
     info: Mapping[str, object] | None = None
 
     def described(self) -> dict[str, object]:
-        """As JSON."""
+        """JSON-compatible description."""
         names = None if self.names is None else list(self.names)
         told: dict[str, object] = {'dtype': self.dtype, 'shape': list(self.shape), 'names': names}
         return told if self.info is None else told | {'info': dict(self.info)}
 
     @property
     def arrow(self) -> pa.DataType:
-        """Its type in Parquet."""
+        """Type of the column in Parquet."""
         if self.dtype == 'image':
             return pa.struct([('bytes', pa.binary()), ('path', pa.string())])
         scalar = pa.from_numpy_dtype(np.dtype(self.dtype))
@@ -73,14 +73,14 @@ COUNTED = {
 
 
 class LerobotWriter:
-    """A data set that appears at `root` when it is finished; before, it is a hidden folder beside.
+    """A dataset that appears at `root` when finished; until then it is a hidden folder next to it.
 
     Args:
         root: Folder that must not exist yet.
         fps: Frames per second of all episodes.
 
     Raises:
-        FileExistsError: There is something at `root`.
+        FileExistsError: `root` exists.
     """
 
     def __init__(self, root: Path, *, fps: int) -> None:
@@ -107,10 +107,10 @@ class LerobotWriter:
         """Write an episode.
 
         Args:
-            features: Of its frames; the same in all episodes.
-            frames: Values by feature, pictures as encoded bytes.
-            count: How many frames there are.
-            task: What was to be done, in words.
+            features: Features of its frames; the same in all episodes.
+            frames: Values by feature, images as encoded bytes.
+            count: Number of frames.
+            task: Description of the task.
 
         Raises:
             ValueError: The features differ from those of the first episode.
@@ -142,7 +142,7 @@ class LerobotWriter:
     def _write_frames(
         self, path: Path, frames: Iterator[Mapping[str, Any]], *, count: int, task: int
     ) -> dict[str, list[Any]]:
-        """Write the next episode's frames; returns what statistics need, by feature."""
+        """Write the frames of the next episode; return the values for statistics, by feature."""
         path.parent.mkdir(parents=True, exist_ok=True)
         step = max(1, count // SAMPLED_FRAMES)
         seen: dict[str, list[Any]] = {name: [] for name in self._all_features()}
@@ -163,7 +163,7 @@ class LerobotWriter:
         return seen
 
     def finish(self) -> None:
-        """Write what describes the data set and put it in its place.
+        """Write the metadata of the dataset and move it to its final folder.
 
         Raises:
             ValueError: There is no episode.
@@ -242,10 +242,10 @@ def _check_same(known: Mapping[str, Feature], new: Mapping[str, Feature]) -> Non
 
 
 def decoded(picture: bytes) -> NDArray[Any]:
-    """The pixels of an encoded picture, `[H, W]` or BGR `[H, W, 3]`.
+    """Decode an image to its pixels, `[H, W]` or BGR `[H, W, 3]`.
 
     Raises:
-        ValueError: It is none that OpenCV reads.
+        ValueError: OpenCV cannot read it.
     """
     read = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_UNCHANGED)
     if read is None:
@@ -255,7 +255,7 @@ def decoded(picture: bytes) -> NDArray[Any]:
 
 
 def _pixels(picture: bytes) -> NDArray[np.float64]:
-    """Some pixels `[N, C]`: RGB from 0 to 1, other pictures in their own unit."""
+    """A subset of pixels `[N, C]`: RGB from 0 to 1, other images in their own unit."""
     read = decoded(picture)
     step = max(1, max(read.shape[:2]) // SAMPLED_SIDE)
     some = read[::step, ::step]
@@ -265,7 +265,7 @@ def _pixels(picture: bytes) -> NDArray[np.float64]:
 
 
 def _statistics(values: Sequence[Any]) -> Stats:
-    """Of every entry, over all frames; of a picture by channel, `[C, 1, 1]`."""
+    """Statistics of every entry over all frames; of an image per channel, `[C, 1, 1]`."""
     pictures = isinstance(values[0], np.ndarray) and values[0].ndim == 2
     rows = np.concatenate(values) if pictures else np.stack([np.atleast_1d(v) for v in values])
     rows = rows.astype(np.float64)
@@ -284,7 +284,7 @@ def _statistics(values: Sequence[Any]) -> Stats:
 
 
 def _together(parts: Sequence[Stats]) -> Stats:
-    """Of several episodes; outer quantiles are bounds, as exact ones would need all values."""
+    """Combine episodes; outer quantiles are bounds, because exact ones would need all values."""
     counts = np.array([part['count'][0] for part in parts], np.float64)
     weights = counts / counts.sum()
 
@@ -307,7 +307,7 @@ def _together(parts: Sequence[Stats]) -> Stats:
 
 
 def _task_table(tasks: Sequence[str]) -> pa.Table:
-    """Numbers by task; the task is pandas' index, where LeRobot looks for it."""
+    """Task numbers by task; the task is the pandas index, as LeRobot requires."""
 
     def column(name: str, pandas: str, numpy: str) -> dict[str, object]:
         return {'name': name, 'field_name': name, 'pandas_type': pandas, 'numpy_type': numpy,

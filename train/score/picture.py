@@ -1,4 +1,4 @@
-"""The timeline of a scored bag as a picture."""
+"""The timeline of a scored bag as an image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from train.score.table import FUSED
 from train.score.timeline import Line, Timeline, value_at
 
-# Okabe and Ito's colours; lines differ in dashes as well.
+# Colours of Okabe and Ito; lines also differ in their dashes.
 STYLES: dict[str, dict[str, Any]] = {
     'image': {'color': '#e69f00', 'linestyle': (0, (5, 2)), 'linewidth': 0.8},
     'depth': {'color': '#009e73', 'linestyle': (0, (2, 1)), 'linewidth': 0.8},
@@ -27,7 +27,7 @@ STYLES: dict[str, dict[str, Any]] = {
     'touch': {'color': '#56b4e9', 'linestyle': (0, (4, 1, 1, 1, 1, 1)), 'linewidth': 0.8},
     'fused': {'color': '#1b1b1b', 'linestyle': '-', 'linewidth': 1.4},
 }
-# Drawn over the style of a series where it has a caveat.
+# Drawn over the style of a series that has a caveat.
 NO_VOTE: dict[str, Any] = {'linestyle': (0, (1, 4)), 'linewidth': 0.8, 'alpha': 0.7}
 NOT_CALIBRATED: dict[str, Any] = {
     'color': '#767676', 'linestyle': (0, (6, 4)), 'linewidth': 1.2,
@@ -38,7 +38,7 @@ BAND: dict[str, dict[str, Any]] = {
     'UNKNOWN': {'facecolor': '#ffffff', 'hatch': '/////', 'edgecolor': '#9a9a9a'},
 }
 OUTLINED: dict[str, Any] = {'facecolor': '#ffffff', 'linestyle': '--', 'linewidth': 0.8}
-# The same states of what is not calibrated: outlined, not filled.
+# The same states without calibration: outlined instead of filled.
 DOUBTED: dict[str, dict[str, Any]] = {
     'TRUE': OUTLINED | {'edgecolor': '#0072b2'},
     'FALSE': OUTLINED | {'edgecolor': '#b5bec6'},
@@ -48,13 +48,13 @@ TRUTH: dict[bool, dict[str, Any]] = {
     True: {'facecolor': '#1b1b1b'},
     False: {'facecolor': '#e4e4e4'},
 }
-PICTURES = 10  # across
+PICTURES = 10  # per row
 ROW_INCHES = 0.85
-LABEL_CHARACTERS = 30  # of a line of a label
+LABEL_CHARACTERS = 30  # per line of a label
 
 
 def write_picture(timeline: Timeline, path: Path) -> None:
-    """Write the probabilities, states, truth and pictures of a bag as PNG."""
+    """Write the probabilities, states, truth and images of a bag as PNG."""
     modalities = [m for m in STYLES if any(m == shown for _, shown, _ in timeline.thumbnails)]
     count = max(1, len(timeline.lines))
     heights = [0.9] * len(modalities) + [ROW_INCHES] * count

@@ -23,17 +23,17 @@ from train.score.thumbnail import thumbnail
 from train.score.track import Scored
 
 TIMELINE = 'time'
-SIDE = 640  # pixels of a picture at most
-# Okabe and Ito's, as in the other timelines.
+SIDE = 640  # largest side of an image, pixels
+# Colours of Okabe and Ito, as in the other timelines.
 STATE_COLOURS = {'TRUE': 0x0072B2FF, 'FALSE': 0xBFC9D1FF, 'UNKNOWN': 0x6E6E6EFF}
 TRUTH_COLOURS = {'true': 0xE69F00FF, 'false': 0x8A7A5CFF}
 
 
 def rerun_module() -> Any:
-    """The package `rerun`.
+    """Import the package `rerun`.
 
     Raises:
-        ModuleNotFoundError: It is not installed; the text says how to get it.
+        ModuleNotFoundError: It is not installed; the message explains how to install it.
     """
     try:
         import rerun
@@ -53,17 +53,17 @@ def write_rerun(
     about: Mapping[str, object],
     to: Path,
 ) -> None:
-    """Write an `.rrd` file, whole or not at all, that `rerun FILE` shows.
+    """Write an `.rrd` file for `rerun FILE`, atomically.
 
-    Under `sensors` are pictures (depth in millimetres, infrared coloured, at most 640 pixels) and
-    the sound's level in dBFS; under `predicates/NAME` the probability of every modality and of all
-    of them, the state where it changes, and the truth where the bag has it.
+    `sensors` contains images (depth in millimetres, infrared coloured, at most 640 pixels) and the
+    audio level in dBFS. `predicates/NAME` contains the probability of every modality and of all of
+    them, the state where it changes, and the truth if the bag has it.
 
     Args:
         source: The bag; its sensors are read again.
-        moments: In order.
+        moments: Scored moments, in order.
         truth: (stamp, value) in order, by predicate.
-        about: Kept as properties of the recording.
+        about: Stored as properties of the recording.
         to: File to write.
 
     Raises:
@@ -75,7 +75,7 @@ def write_rerun(
     stream = rr.RecordingStream('lb_ros', recording_id=uuid.uuid4())
     try:
         stream.save(temporary, default_blueprint=_blueprint(rr, source.modalities, names))
-        # The time of sensing is the only one; when this was written says nothing.
+        # The only timeline is the time of sensing; the time of writing is irrelevant.
         stream.set_log_time_enabled(False)
         stream.set_log_tick_enabled(False)
         stream.send_recording_name(source.path.name)
@@ -102,7 +102,7 @@ def _log_sensors(rr: Any, stream: Any, source: BagSource) -> None:
             continue
         try:
             picture = _picture(rr, window.modality, window.raw())
-        except DecodeError:  # told when it was embedded
+        except DecodeError:  # reported when it was embedded
             continue
         stream.set_time(TIMELINE, timestamp=np.datetime64(window.stamp_ns, 'ns'))
         stream.log(entity, picture)
@@ -118,9 +118,9 @@ def _picture(rr: Any, modality: str, raw: Any) -> Any:
     if depth.dtype != np.uint16:
         depth = np.nan_to_num(depth * 1000, nan=0, posinf=0, neginf=0)
         depth = np.clip(depth, 0, np.iinfo(np.uint16).max).astype(np.uint16)
-    step = -(-max(depth.shape) // SIDE)  # measured values, not means of them
+    step = -(-max(depth.shape) // SIDE)  # subsampled, because means would not be measured values
     png = cv2.imencode('.png', depth[::step, ::step])[1].tobytes()
-    return rr.EncodedDepthImage(blob=png, media_type='image/png')  # integers are millimetres
+    return rr.EncodedDepthImage(blob=png, media_type='image/png')  # integers are in millimetres
 
 
 def _log_scores(rr: Any, stream: Any, moments: Sequence[Scored]) -> None:
@@ -136,7 +136,7 @@ def _log_scores(rr: Any, stream: Any, moments: Sequence[Scored]) -> None:
     for (name, modality), values in series.items():
         entity = rr.new_entity_path(['predicates', name, 'probability', modality])
         colour = int(STYLES[modality]['color'].lstrip('#') + 'ff', 16)
-        # A line of its own colour for each sensor; those of all sensors are told apart by Rerun.
+        # One colour per sensor; Rerun chooses the colours of the fused lines.
         colours = None if modality == FUSED else colour
         style = rr.SeriesLines(names=f'{name} ({modality})', colors=colours)
         stream.log(entity, style, static=True)
@@ -188,7 +188,7 @@ def _times(rr: Any, stamps_ns: Sequence[int]) -> Any:
 
 
 def _blueprint(rr: Any, modalities: Sequence[str], names: Sequence[str]) -> Any:
-    """Sensors above, probabilities of all sensors together and states below."""
+    """Layout: sensors above, fused probabilities and states below."""
     rrb = rr.blueprint
     views = [
         rrb.TimeSeriesView(origin=f'sensors/{m}', name=f'{m} (dBFS)')

@@ -1,4 +1,4 @@
-"""One bag from file to scores, timeline and annotated copy."""
+"""Scoring of one bag: scores, timeline and annotated copy."""
 
 from __future__ import annotations
 
@@ -26,12 +26,11 @@ from train.score.track import read_truth, track, truth_for
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """Where the results of one bag go; None for what is not wanted.
+    """Output paths for one bag; None for outputs that are not requested.
 
     Attributes:
         scores: Parquet.
-        store: Folder of embeddings; what an interrupted run, or one with other predicates, needs
-            not compute again.
+        store: Folder of embeddings, reused after an interruption and for other predicates.
         annotated: MCAP with the scores.
         rerun: Recording for Rerun's viewer.
         picture: PNG.
@@ -48,7 +47,7 @@ class Outputs:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Rows of scores, embedded windows, and the seconds between the first and the last one."""
+    """Number of score rows and embedded windows, and seconds from the first to the last window."""
 
     rows: int
     windows: int
@@ -58,10 +57,10 @@ class Result:
 def outputs_for(
     bags: Sequence[Path], out: Path, *, annotated: bool, drawn: bool, rerun: bool = False
 ) -> list[Outputs]:
-    """Where the results of each bag go: one folder each, or beside a single `.parquet` file.
+    """Return the outputs of each bag: one folder each, or next to a single `.parquet` file.
 
     Raises:
-        ValueError: Several bags for one file, or two bags of one name.
+        ValueError: Several bags for one file, or two bags of the same name.
     """
     if out.suffix == '.parquet':
         if len(bags) != 1:
@@ -96,20 +95,20 @@ def score_bag(
     dataset: LerobotWriter | None = None,
     progress: Callable[[int], None] = lambda log_ns: None,
 ) -> Result:
-    """Score a bag with what the live nodes run.
+    """Score a bag with the code of the live nodes.
 
     Args:
         binder: The encoders.
-        predicates: To score.
+        predicates: Predicates to score.
         source: The bag.
-        out: Where the results go.
+        out: Output paths.
         report: Filled with what could not be used.
-        dataset: The bag becomes an episode of it, unless its sensors are not those of the others.
-        progress: Called with the time of recording that was reached.
+        dataset: Gets the bag as an episode, unless its sensors differ from those of the others.
+        progress: Called with the recording time that was reached.
 
     Raises:
         FileNotFoundError: There is no such bag.
-        BagError: It holds nothing to encode; then nothing is written.
+        BagError: It has no data to encode; nothing is written.
     """
     embeddings = _embedded(binder, source, out, report=report, progress=progress)
     named = read_truth(source.path)
@@ -151,7 +150,7 @@ def _embedded(
     report: BagReport,
     progress: Callable[[int], None],
 ) -> Embeddings:
-    """The embeddings of a bag, at least one; where there is none, nothing is left behind."""
+    """The embeddings of a bag, at least one; if there are none, created folders are removed."""
     new = [each for each in (out.scores.parent, *out.scores.parent.parents) if not each.exists()]
     out.scores.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -160,7 +159,7 @@ def _embedded(
             raise nothing_in(source.path, 'nothing to score', report.problems)
     except BagError:
         shutil.rmtree(out.store, ignore_errors=True)
-        with contextlib.suppress(OSError):  # results of other bags may be there by now
+        with contextlib.suppress(OSError):  # results of other bags may have been written meanwhile
             for folder in new:
                 folder.rmdir()
         raise

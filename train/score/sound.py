@@ -1,4 +1,4 @@
-"""How loud a microphone was, as a number over time."""
+"""The level of a microphone over time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FLOOR_DBFS = -120.0
 
 
 class Loudness:
-    """The level of what is new in each window of one microphone, which overlap."""
+    """The level of the new part of each window of one microphone, as windows overlap."""
 
     def __init__(self) -> None:
         self._heard_ns: int | None = None

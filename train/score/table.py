@@ -1,4 +1,4 @@
-"""Scores as rows: one per moment, predicate and modality, in Parquet."""
+"""Scores as a Parquet table with one row per moment, predicate and modality."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from train.score.track import Scored
 
 FUSED = 'fused'
 BATCH_ROWS = 200_000
-# Truth at a moment is the last one said before it, for at most this long.
+# The truth at a moment is the last one stamped before it, for at most this long.
 MAX_TRUTH_AGE_NS = 150_000_000
 
 SCHEMA = pa.schema(
     [
-        ('time', pa.timestamp('us', tz='UTC')),  # what Python's datetime can hold
+        ('time', pa.timestamp('us', tz='UTC')),  # the precision of Python's datetime
         ('stamp_ns', pa.int64()),
         ('time_s', pa.float64()),  # since the bag's first window
         ('bag', pa.dictionary(pa.int32(), pa.string())),
@@ -41,18 +41,18 @@ Truth = Mapping[str, Sequence[tuple[int, bool]]]
 def write_scores(
     path: Path, moments: Iterable[Scored], *, bag: str, truth: Truth, about: Mapping[str, object]
 ) -> int:
-    """Write Parquet atomically; returns the number of rows.
+    """Write Parquet atomically; return the number of rows.
 
-    Modality rows carry what that sensor said at that moment; the row `fused` carries the
-    probability of all sensors that can tell, and has no similarity. Every row carries the state
-    that was held then. Probability is null where no modality had evidence.
+    A modality row contains the values of that sensor at that moment. The row `fused` contains the
+    probability over all informative sensors, and has no similarity. Every row contains the state
+    at that moment. The probability is null if no modality had evidence.
 
     Args:
         path: File to write.
-        moments: In order.
+        moments: Scored moments, in order.
         bag: Name of the bag.
         truth: (stamp, value) in order, by predicate.
-        about: Stored with the file under the key `lb_ros`: model, language space, predicates.
+        about: Stored in the file under the key `lb_ros`: model, language space, predicates.
     """
     schema = SCHEMA.with_metadata({'lb_ros': json.dumps(about)})
     rows = 0
@@ -103,7 +103,7 @@ def _flush(writer: pq.ParquetWriter, columns: dict[str, list[object]], schema: p
 
 
 def value_at(values: Sequence[tuple[int, bool]], time_ns: int) -> bool | None:
-    """The truth at a moment; None where nothing is known."""
+    """The truth at a moment; None if unknown."""
     index = bisect.bisect_right(values, time_ns, key=lambda entry: entry[0]) - 1
     if index < 0 or time_ns - values[index][0] > MAX_TRUTH_AGE_NS:
         return None

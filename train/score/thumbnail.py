@@ -1,4 +1,4 @@
-"""Small pictures of what a sensor saw or heard, for people."""
+"""Small images of sensor data, for people."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from encoders import MODALITIES
 
 SIDE = 128  # pixels
 JPEG_QUALITY = 70
-# Colour maps that keep their order in greyscale and for colour-blind readers.
+# Colour maps that keep their order in greyscale and for colour-blind viewers.
 COLOURS = {'depth': cv2.COLORMAP_VIRIDIS, 'infrared': cv2.COLORMAP_INFERNO}
 FFT, HOP = 512, 256
 FLOOR_DB, CEILING_DB = -90.0, -10.0
 
 
 def thumbnail(modality: str, raw: Any, *, side: int = SIDE) -> bytes:
-    """A JPEG of at most `side` pixels: a picture, coloured depth or heat, or a spectrogram.
+    """A JPEG of at most `side` pixels: a colour image, coloured depth or heat, or a spectrogram.
 
     Args:
-        modality: Of the sample.
-        raw: As `Binder.preprocess` takes it.
+        modality: Modality of the sample.
+        raw: Sample as accepted by `Binder.preprocess`.
         side: Longest side, pixels.
     """
     picture = picture_of(modality, raw)
@@ -36,7 +36,7 @@ def thumbnail(modality: str, raw: Any, *, side: int = SIDE) -> bytes:
 
 
 def picture_of(modality: str, raw: Any) -> NDArray[np.uint8]:
-    """What a sensor saw or heard as a picture, uint8 BGR `[H, W, 3]`; see `thumbnail`."""
+    """Sensor data as an image, uint8 BGR `[H, W, 3]`; see `thumbnail`."""
     if MODALITIES[modality].kind == 'sound':
         return _spectrogram(*raw)
     if modality not in COLOURS:
@@ -45,7 +45,7 @@ def picture_of(modality: str, raw: Any) -> NDArray[np.uint8]:
 
 
 def _coloured(plane: NDArray[Any], colours: int) -> NDArray[np.uint8]:
-    """Contrast between the 1st and 99th percentile of what was measured; holes are black."""
+    """Colours that span the 1st to 99th percentile of measured values; holes are black."""
     values = plane.astype(np.float32)
     measured = np.isfinite(values) & (values > 0)
     if not measured.any():

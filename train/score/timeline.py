@@ -1,4 +1,4 @@
-"""Scores over time as one record that is drawn as a picture and as a page."""
+"""Scores over time, as the data of the timeline image and the timeline page."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ PAGE = Path(__file__).parent / 'page'
 TEMPLATE = Path(__file__).with_name('scored.html.j2')
 STYLES = ('uPlot.min.css', 'timeline.css')
 SCRIPTS = ('uPlot.iife.min.js', 'timeline.js')
-MAX_POINTS = 6000  # a line; more cannot be told apart
-MAX_THUMBNAILS = 120  # of a modality
+MAX_POINTS = 6000  # per line; more cannot be distinguished
+MAX_THUMBNAILS = 120  # per modality
 
 Changing = TypeVar('Changing')
 
 
 @dataclass
 class Line:
-    """One predicate over time, seconds since the start of the bag.
+    """One predicate over time, in seconds since the start of the bag.
 
     Attributes:
-        name: Of the predicate.
+        name: Name of the predicate.
         series: Modality, or `fused`, to times and probabilities (None without evidence).
         states: (time, name of the state) at every change.
-        truth: (time, value) at every change; empty where it is not known.
-        caveats: (time, series to why it must not be read like any other) at every change; see
-            `encoders.predicates.fusion.caveats`.
+        truth: (time, value) at every change; empty if unknown.
+        caveats: (time, series to the reason why its values need care) at every change;
+            see `encoders.predicates.fusion.caveats`.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Timeline:
-    """All predicates of a bag over time, with pictures: (time, modality, JPEG)."""
+    """All predicates of a bag over time, with images: (time, modality, JPEG)."""
 
     title: str
     duration_s: float
@@ -75,11 +75,11 @@ def make_timeline(
     truth: Truth,
     thumbnails: Sequence[tuple[int, str, bytes]],
 ) -> Timeline:
-    """Collect what a page shows.
+    """Collect the data of a timeline.
 
     Args:
-        title: Of the page.
-        moments: In order.
+        title: Title of the page.
+        moments: Scored moments, in order.
         truth: (stamp, value) by predicate.
         thumbnails: (stamp, modality, JPEG).
     """
@@ -108,7 +108,7 @@ def make_timeline(
 
 
 def value_at(changes: Sequence[tuple[float, Changing]], time_s: float) -> Changing | None:
-    """The last of (time, value) at or before a moment; None before the first."""
+    """The value of the last (time, value) at or before a time; None before the first."""
     index = bisect.bisect_right(changes, time_s, key=lambda change: change[0]) - 1
     return changes[index][1] if index >= 0 else None
 
@@ -119,7 +119,7 @@ def _change(changes: list[tuple[float, Changing]], time_s: float, value: Changin
 
 
 def thumbnails_of(source: BagSource, duration_s: float) -> list[tuple[int, str, bytes]]:
-    """Evenly spread pictures of every sensor of a bag: (stamp, modality, JPEG)."""
+    """Evenly spaced images of every sensor of a bag: (stamp, modality, JPEG)."""
     found: list[tuple[int, str, bytes]] = []
     step_ns = round(max(duration_s / MAX_THUMBNAILS, 0.5) * 1e9)
     due_ns: dict[str, int] = {}
@@ -131,13 +131,13 @@ def thumbnails_of(source: BagSource, duration_s: float) -> list[tuple[int, str, 
             found.append(
                 (window.stamp_ns, window.modality, thumbnail(window.modality, window.raw()))
             )
-        except DecodeError:  # told when it was embedded
+        except DecodeError:  # reported when it was embedded
             continue
     return found
 
 
 def write_page(timeline: Timeline, path: Path) -> None:
-    """Write one HTML file that needs nothing else."""
+    """Write one self-contained HTML file."""
     pictures: dict[str, list[Any]] = {m: [] for m in SENSED}
     for time_s, modality, jpeg in timeline.thumbnails:
         coded = 'data:image/jpeg;base64,' + base64.b64encode(jpeg).decode()

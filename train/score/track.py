@@ -1,4 +1,4 @@
-"""From embeddings over time to scores and states over time, as the live node finds them."""
+"""Scores and states over time from embeddings, as in the live node."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from train.bags.truth import facts_of
 from train.phrasings import Phrasings
 from train.score.embed import Embeddings
 
-HISTORY_S = 2.0  # only the newest evidence is asked for
+HISTORY_S = 2.0  # only the newest evidence is queried
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,9 @@ class Scored:
     """All predicates at one moment.
 
     Attributes:
-        time_ns: Stamp of the newest evidence, or of the evaluation where there was none new.
-        log_ns: When the evidence was recorded.
-        fresh: Modalities whose evidence is new at this moment.
+        time_ns: Stamp of the newest evidence; without new evidence, time of the evaluation.
+        log_ns: Recording time of the evidence.
+        fresh: Modalities with new evidence at this moment.
         evaluation: Scores and states.
     """
 
@@ -42,15 +42,15 @@ def track(
 ) -> Iterator[Scored]:
     """Score embeddings in order of their stamps.
 
-    All evidence of one stamp is taken in before it is evaluated. The present is the newest stamp,
-    which is the live present without the time that computing takes.
+    All evidence with the same stamp is received before it is evaluated. The current time is the
+    newest stamp, which is the current time of the live node without computing time.
     """
     scoring = Scoring(PredicateBank(predicates, binder), history_s=HISTORY_S)
     now_ns = log_ns = 0
     due_ns: int | None = None
     for rows in _moments(embeddings):
         stamp_ns = int(embeddings.stamp_ns[rows[0]])
-        # As live: without new evidence a dwell time ends, and evidence grows old.
+        # As in the live node: dwell times end and evidence expires even without new evidence.
         while due_ns is not None and now_ns < due_ns < stamp_ns:
             log_ns, now_ns = log_ns + due_ns - now_ns, due_ns
             evaluation = scoring.evaluate(now_ns)
@@ -82,7 +82,7 @@ def _moments(embeddings: Embeddings) -> Iterator[list[int]]:
 
 
 def read_truth(bag: Path) -> dict[str, list[tuple[int, bool]]]:
-    """Ground truth of a bag by predicate: (stamp, value) in order; empty where there is none."""
+    """Ground truth of a bag by predicate: (stamp, value) in order; empty if there is none."""
     found: dict[str, list[tuple[int, bool]]] = {}
     for message in read_bag(bag, topics=[TRUTH_TOPIC]):
         for name, value in (facts_of(message, BagReport(bag)) or {}).items():
@@ -93,13 +93,13 @@ def read_truth(bag: Path) -> dict[str, list[tuple[int, bool]]]:
 def truth_for(
     predicates: Sequence[Predicate], names: Sequence[str], phrasings: Phrasings
 ) -> dict[str, str]:
-    """Predicate name to the name of its ground truth, where there is one.
+    """Map predicate names to the names of their ground truth, if there is one.
 
-    A predicate is the truth of the same name, or the one with which it shares most sentences.
+    A predicate matches the truth of the same name, otherwise the one that shares most sentences.
     """
     sentences: dict[str, set[str]] = {}
     for name in names:
-        with contextlib.suppress(ValueError):  # without wordings, only its name can match
+        with contextlib.suppress(ValueError):  # without phrasings, only the name can match
             sentences[name] = set(phrasings.sentences(name).positive)
     matched: dict[str, str] = {}
     for predicate in predicates:

@@ -1,4 +1,4 @@
-"""The stretches of sensor data that the live nodes would encode, read from a bag."""
+"""The windows of sensor data that the live nodes would encode, read from a bag."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from train.bags.reader import BagMessage, BagReport, read_bag
 from train.bags.topics import TOPICS
 from train.score.arguments import DEFAULT_MAX_RATE_HZ
 
-# Types that carry a sensor, for the advice given where no topic has a usual name.
+# Sensor message types, for advice if no topic has a default name.
 SENSOR_TYPES = ('Image', 'CompressedImage', 'AudioChunk', 'AudioStamped', 'AudioData')
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What one sensor had to say at one moment, not yet decoded.
+    """Data of one sensor at one moment, not yet decoded.
 
     Attributes:
         index: Position in the bag's sequence of windows; the same each time it is read.
-        modality: Of the encoder it is for.
-        topic: Where it came from.
-        stamp_ns: End of the stretch; for a picture, when it was taken.
-        start_ns: Begin of the stretch.
-        log_ns: When it was recorded.
-        source: The cut of a picture, (wave, rate) of a sound.
-        stream: Of its sensor.
+        modality: Modality of the encoder.
+        topic: Topic of the data.
+        stamp_ns: End of the window; for an image, the time when it was taken.
+        start_ns: Start of the window.
+        log_ns: Recording time.
+        source: The cut of an image, or (waveform, rate) of audio.
+        stream: Stream of the sensor.
     """
 
     index: int
@@ -44,18 +44,18 @@ class Window:
     stream: Stream
 
     def raw(self) -> Any:
-        """The array as `Binder.preprocess` takes it.
+        """The array as accepted by `Binder.preprocess`.
 
         Raises:
-            DecodeError: The message is not what it says.
+            DecodeError: The content of the message does not match its description.
         """
         return self.decoded()[0]
 
     def decoded(self) -> tuple[Any, str]:
-        """The array, and what was repaired for it; empty for nothing.
+        """The array, and what was repaired in it; empty if nothing was.
 
         Raises:
-            DecodeError: The message is not what it says.
+            DecodeError: The content of the message does not match its description.
         """
         if MODALITIES[self.modality].kind == 'sound':
             return self.source, ''  # reported when it was cut
@@ -65,20 +65,20 @@ class Window:
 
 @dataclass(frozen=True)
 class SensorTopics:
-    """Which topics of a bag carry which modality.
+    """Assignment of topics of a bag to modalities.
 
     Attributes:
-        named: Modality to the topics its user named; they replace the usual ones.
+        named: Modality to topics given by the user, which replace the default ones.
     """
 
     named: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, words: Sequence[str]) -> SensorTopics:
-        """From `modality=/topic` words of a command line.
+        """Parse `modality=/topic` words of a command line.
 
         Raises:
-            ValueError: A word has another form or names an unknown modality.
+            ValueError: A word is malformed or names an unknown modality.
         """
         named: dict[str, list[str]] = {}
         for word in words:
@@ -96,12 +96,12 @@ class SensorTopics:
     def choose(
         self, present: Mapping[str, str], modalities: Sequence[str], report: BagReport
     ) -> dict[str, str]:
-        """Topic to modality: the named ones, else the first usual name that is present.
+        """Topic to modality: the named ones, otherwise the first default name that is present.
 
         Args:
             present: Topics of the bag with their types.
-            modalities: That can be encoded.
-            report: Told about what is missing, with the topics it may be.
+            modalities: Modalities that can be encoded.
+            report: Receives missing topics, with suggestions.
         """
         chosen: dict[str, str] = {}
         for modality in (m for m in SENSED if m in modalities):
@@ -123,7 +123,7 @@ def _advice(modality: str, present: Mapping[str, str]) -> str:
 
 
 def usual_topics(modality: str) -> tuple[str, ...]:
-    """Topic names the live node of a modality listens to."""
+    """Default topics to which the live node of a modality subscribes."""
     topic = MODALITIES[modality].topic
     compressed = (f'{topic}/compressed', f'{topic}/compressedDepth')
     return tuple(dict.fromkeys((*TOPICS[modality], topic, *compressed)))
@@ -137,18 +137,18 @@ def read_windows(
     max_rate_hz: float = DEFAULT_MAX_RATE_HZ,
     report: BagReport | None = None,
 ) -> Iterator[Window]:
-    """The windows of a bag in recorded order.
+    """Yield the windows of a bag in recorded order.
 
     Args:
         bag: Bag folder or file.
         topics: Names of its sensor topics.
-        modalities: Only these.
-        max_rate_hz: Upper limit per modality, in the time of the bag; 0 for none.
+        modalities: Modalities to read.
+        max_rate_hz: Upper limit per modality, in bag time; 0 for none.
         report: Filled with what could not be used.
 
     Raises:
         FileNotFoundError: There is no such bag.
-        BagError: Not a single message of it can be read.
+        BagError: No message of it can be read.
     """
     report = report if report is not None else BagReport(bag)
     chosen = topics.choose(topics_to_read(bag, report.problem), modalities, report)
@@ -185,7 +185,7 @@ class _Sensor:
             self._stream,
         )
         if MODALITIES[self._modality].kind == 'sound':
-            # Windows of sound depend on each other, so they are decoded in order.
+            # Audio windows depend on each other, so they are decoded in order.
             try:
                 sound = self._stream.window(cut)
             except DecodeError as error:
@@ -199,7 +199,7 @@ class _Sensor:
         return window if self._is_due(window.stamp_ns) else None
 
     def _is_due(self, stamp_ns: int) -> bool:
-        """As the live worker: on average the limit, however the messages are spaced."""
+        """Whether to use a window: on average at the limit, for any spacing, as when live."""
         if stamp_ns < self._last_ns:  # the clock was set back
             self._due_ns = stamp_ns
         if stamp_ns < self._due_ns:
