@@ -1,1 +1,1 @@
-"""Find moments in many bags by sentence or by example."""
+"""Search for moments in many bags by sentence or by example."""

@@ -34,9 +34,9 @@ from train.search.store import About, MomentStore
 
 
 def run_index(args: argparse.Namespace) -> int:
-    """Index bags; 0 done, 2 unusable input, also of one bag while the others are indexed.
+    """Index bags; return 0 on success, 2 if any input is unusable; the other bags are indexed.
 
-    Bags that an interrupted run finished stay.
+    Bags that an interrupted run finished are kept.
     """
     try:
         bags = find_bags(args.bags)
@@ -58,7 +58,7 @@ def run_index(args: argparse.Namespace) -> int:
                             binder, source, store, work=work, report=report, progress=progress
                         )
                     )
-                except BagError as error:  # the other bags are indexed
+                except BagError as error:  # the other bags are still indexed
                     failed += 1
                     print(f'lb-ros index: {error}', file=sys.stderr)
                     continue
@@ -82,7 +82,7 @@ def run_index(args: argparse.Namespace) -> int:
 
 
 def run_search(args: argparse.Namespace) -> int:
-    """Search an index; 0 with answers, 1 without, 2 for unusable input."""
+    """Search an index; return 0 with answers, 1 without, 2 for unusable input."""
     try:
         if (args.sentence is None) == (args.like is None):
             raise ValueError('give either a sentence or --like BAG@12.5s')

@@ -1,4 +1,4 @@
-"""Moments that fit a sentence or an example, best first, each scene once."""
+"""Search for moments that match a sentence or an example, best first, each scene once."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from train.score.embed import Embeddings
 from train.search.arguments import APART_S
 from train.search.store import Entry, MomentStore
 
-CANDIDATES = 10  # looked at per answer that is wanted, at first
-MAX_CANDIDATES = 20_000  # of each sensor
-SAMPLED = 300  # moments that scores are measured against
-EVIDENCE_NS = 1_000_000_000  # as old as live evidence may be
+CANDIDATES = 10  # initial number per requested answer
+MAX_CANDIDATES = 20_000  # per sensor
+SAMPLED = 300  # moments for the distribution of scores
+EVIDENCE_NS = 1_000_000_000  # the largest age of live evidence
 MAX_EXAMPLE_OFFSET_S = 1.0
 
 Vector = NDArray[np.float32]
@@ -32,15 +32,15 @@ class Moment:
     """One answer.
 
     Attributes:
-        bag: Path.
-        time_s: Seconds since the recording began.
-        stamp_ns: Of the sensor message that fits best.
-        modality: That sensor.
-        topic: Its topic.
-        score: How far it stands out of the index, in standard deviations; only its order counts.
-        probability: That the sentence holds; None for an example.
-        cosines: Of every sensor that was looked at.
-        calibrated: Whether the probability was fitted from labelled data; None for an example.
+        bag: Path of the bag.
+        time_s: Seconds since the start of the recording.
+        stamp_ns: Stamp of the sensor message that matches best.
+        modality: Modality of that sensor.
+        topic: Topic of that sensor.
+        score: Standard deviations above the mean of the index; only the order is meaningful.
+        probability: Probability of the sentence; None for an example.
+        cosines: Cosine of every sensor that was evaluated.
+        calibrated: Whether the probability was fitted to labelled data; None for an example.
     """
 
     bag: str
@@ -55,7 +55,7 @@ class Moment:
 
     @property
     def supported(self) -> bool:
-        """Whether the sensors speak for it: more than at an average moment, and not improbable."""
+        """Whether the score is above that of an average moment, and the answer not improbable."""
         improbable = bool(self.calibrated) and (self.probability or 0.0) < 0.5
         return self.score > 0 and not improbable
 
@@ -69,7 +69,7 @@ class Moment:
         probability: float | None = None,
         calibrated: bool | None = None,
     ) -> Moment:
-        """The moment of the entry that fits best, rounded to what anyone reads."""
+        """Create a moment from the entry that matches best, with rounded numbers."""
         return cls(
             bag=entry.bag,
             time_s=round(entry.time_s, 3),
@@ -92,15 +92,15 @@ def find_sentence(
     top: int,
     apart_s: float = APART_S,
 ) -> list[Moment]:
-    """Moments that a sentence fits best.
+    """Find the moments that match a sentence best.
 
-    Two things count alike, each in standard deviations over the index: the log-odds that the
-    sentence is true, from all asked sensors by the bank that scores live, and how near the views
-    are to the sentence itself. The first tells the state (open, not closed), the second whether
-    what it speaks of is there at all.
+    The score is the sum of two numbers, each in standard deviations over the index: the log-odds
+    of the sentence, from all requested sensors and the predicate bank used live, and the
+    similarity of the sensor data to the sentence itself. The first measures the state (open, not
+    closed), the second whether the named things are present.
 
     Raises:
-        SpaceError: The index is of another language space than the model.
+        SpaceError: The language spaces of index and model differ.
         PredicateError: The sentence is empty.
     """
     store.check_space(binder.space)
@@ -123,14 +123,14 @@ def find_sentence(
 def _best_apart(
     found: Callable[[int], list[Moment]], store: MomentStore, *, apart_s: float, top: int
 ) -> list[Moment]:
-    """The best moments apart from each other: `top`, where the index has as many.
+    """The best `top` moments with a minimum distance in time, or fewer if the index has fewer.
 
     Args:
-        found: Gives moments out of so many candidates of each sensor. The best ones are often
-            neighbours, of which one counts: then more candidates are asked for.
+        found: Returns moments from a number of candidates per sensor. The best ones are often
+            neighbours, of which only one is kept; then more candidates are requested.
         store: The index.
-        apart_s: Seconds between answers of one bag.
-        top: Answers.
+        apart_s: Minimum seconds between answers of one bag.
+        top: Number of answers.
     """
     count = max(top * CANDIDATES, 100)
     while True:
@@ -143,7 +143,7 @@ def _best_apart(
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """Mean and standard deviation of something over the index."""
+    """Mean and standard deviation of a quantity over the index."""
 
     mean: float
     deviation: float
@@ -158,10 +158,10 @@ class _Scale:
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """A sentence with what its scores are measured against.
+    """A sentence with the distributions to which its scores are compared.
 
-    The score of a moment is nearly the sum over its sensors of the product of their vectors with
-    `along`, less `usual`, so what has the largest of those products is worth judging.
+    The score of a moment is approximately the sum over its sensors of the product of their vectors
+    with `along`, minus `usual`, so the entries with the largest products are the candidates.
     """
 
     bank: PredicateBank
@@ -202,7 +202,7 @@ class _Question:
         return cls(bank, said, said_scales, odds, along, usual)
 
     def propose(self, store: MomentStore, count: int) -> list[tuple[float, Entry]]:
-        """The windows of each sensor that speak most for the sentence, with how much."""
+        """The windows of each sensor with the largest approximate scores, and these scores."""
         found = []
         for modality, along in self.along.items():
             length = float(np.linalg.norm(along))
@@ -212,7 +212,7 @@ class _Question:
         return found
 
     def judge(self, centre: Entry, near: Sequence[Entry]) -> Moment:
-        """The score of a moment by all sensors around it."""
+        """Score a moment with all sensors near it."""
         evidence: dict[str, Entry] = {}
         for entry in near:
             best = evidence.get(entry.modality)
@@ -236,13 +236,13 @@ class _Question:
 
 
 def _seen(modalities: Iterable[str]) -> list[str]:
-    """Those that tell what is there: a sound says what happened, and counts where it is alone."""
+    """Modalities that show objects; audio describes events, and is used only on its own."""
     given = list(modalities)
     return [m for m in given if MODALITIES[m].kind != 'sound'] or given
 
 
 def _slopes(bank: PredicateBank, modalities: Iterable[str]) -> dict[str, float]:
-    """How fast the fused log-odds of a bank's only sentence grow with each modality's cosine."""
+    """Derivatives of the fused log-odds of a bank's only sentence by each modality's cosine."""
     columns = {m: bank.table.columns[m] for m in modalities if m in bank.table.columns}
     votes = sum(float(column.weight[0]) for column in columns.values())
     scale = 1.0 if bank.table.calibrated[0] else 1.0 / max(votes, 1e-9)
@@ -256,11 +256,11 @@ def _log_odds(probability: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A moment to look for more of.
+    """A moment for which to find similar ones.
 
     Attributes:
-        bag: Path.
-        time_s: Seconds since the recording began.
+        bag: Path of the bag.
+        time_s: Seconds since the start of the recording.
         vectors: Modality to unit vector `[D]`.
     """
 
@@ -278,19 +278,19 @@ def find_like(
     like: Sequence[str] = (),
     apart_s: float = APART_S,
 ) -> list[Moment]:
-    """Moments that are like an example, itself left out.
+    """Find moments that are similar to an example, without the example itself.
 
-    A modality that the example has is compared with itself; another one, or with `like`, with the
-    mean of those the example gives. Vectors of one sensor share a direction that says only which
-    sensor it is, so the mean of each modality is taken off first.
+    A modality of the example is compared with itself; other modalities, and all with `like`, are
+    compared with the mean of the example's. Vectors of one sensor share a direction that only
+    identifies the sensor, so the mean of each modality is subtracted first.
 
     Args:
         store: The index.
-        example: What to look for.
-        modalities: To look in.
-        top: Answers.
+        example: The example.
+        modalities: Modalities to search.
+        top: Number of answers.
         like: Compare with these modalities of the example only.
-        apart_s: Answers of one bag lie at least this far apart.
+        apart_s: Minimum seconds between answers of one bag.
 
     Raises:
         ValueError: The example has none of the modalities of `like`.
@@ -325,7 +325,7 @@ def _unit(vector: Vector) -> Vector:
 
 
 def _apart(best_first: Iterable[Placed], *, apart_s: float, top: int) -> list[Placed]:
-    """Without those that are near a better one of the same bag."""
+    """Drop entries that are near a better one of the same bag."""
     kept: list[Placed] = []
     for one in best_first:
         if all(one.bag != k.bag or abs(one.time_s - k.time_s) >= apart_s for k in kept):
@@ -336,10 +336,10 @@ def _apart(best_first: Iterable[Placed], *, apart_s: float, top: int) -> list[Pl
 
 
 def parse_place(word: str) -> tuple[str, float]:
-    """`BAG@12.5s` as a bag and seconds.
+    """Parse `BAG@12.5s` as a bag and seconds.
 
     Raises:
-        ValueError: The word has another form.
+        ValueError: The word is malformed.
     """
     bag, at, time_s = word.rpartition('@')
     try:
@@ -352,7 +352,7 @@ def parse_place(word: str) -> tuple[str, float]:
 
 
 def resolve_bag(store: MomentStore, word: str) -> str | None:
-    """The stored path of a bag given by path or by name; None where it is not stored.
+    """Return the stored path of a bag given by path or by name; None if it is not stored.
 
     Raises:
         ValueError: Several stored bags have that name.
@@ -369,16 +369,16 @@ def resolve_bag(store: MomentStore, word: str) -> str | None:
 def example_at(
     store: MomentStore, word: str, *, embed: Callable[[Path], tuple[Embeddings, int]]
 ) -> Example:
-    """The moment `BAG@12.5s`, from the index where the bag is stored, else from the bag.
+    """Return the moment `BAG@12.5s`, from the index if the bag is stored, otherwise from the bag.
 
     Args:
         store: The index.
-        word: Path or name of the bag, and seconds since its recording began.
-        embed: Embeds a bag that is not stored; gives the time its recording began as well.
+        word: Path or name of the bag, and seconds since the start of its recording.
+        embed: Embeds a bag that is not stored; also returns the start of its recording.
 
     Raises:
         FileNotFoundError: The bag is neither stored nor on disk.
-        ValueError: No sensor has anything to say within a second of that moment.
+        ValueError: There is no sensor data within a second of that moment.
     """
     name, time_s = parse_place(word)
     path = resolve_bag(store, name)

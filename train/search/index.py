@@ -1,4 +1,4 @@
-"""Bags into an index: each whole or not at all, and none twice."""
+"""Addition of bags to an index: each bag completely or not at all, and none twice."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WORK = 'unfinished'
 
 @dataclass(frozen=True, slots=True)
 class IndexedBag:
-    """What became of one bag: windows stored, and whether it was there already."""
+    """Result for one bag: number of stored windows, and whether it was already in the index."""
 
     bag: str
     windows: int
@@ -40,20 +40,20 @@ def index_bag(
     report: BagReport,
     progress: Callable[[int], None] = lambda log_ns: None,
 ) -> IndexedBag:
-    """Add a bag, unless it is stored as it is.
+    """Add a bag, unless the same version is already stored.
 
     Args:
         binder: The encoders.
         source: The bag.
         store: The index.
-        work: Folder for what an interrupted run can go on from.
+        work: Folder from which an interrupted run can be resumed.
         report: Filled with what could not be used.
-        progress: Called with the time of recording that was reached.
+        progress: Called with the recording time that was reached.
 
     Raises:
         FileNotFoundError: There is no such bag.
-        BagError: It holds nothing to encode; nothing is left of it.
-        SpaceError: The index is of another language space.
+        BagError: It has no data to encode; nothing of it is stored.
+        SpaceError: The language spaces of index and model differ.
     """
     store.check_space(binder.space)
     path = str(source.path.resolve())
@@ -68,9 +68,9 @@ def index_bag(
     except BagError:
         shutil.rmtree(unfinished, ignore_errors=True)
         with contextlib.suppress(OSError):
-            unfinished.parent.rmdir()  # not while other bags are unfinished
+            unfinished.parent.rmdir()  # fails while other bags are unfinished
         raise
-    found = found.evidence()  # a sentence would be judged by the others; the report names them
+    found = found.evidence()  # without invalid windows, which the report names
     if len(found):
         span = bag_span_ns(source.path)
         start_ns = span[0] if span else int(found.log_ns.min())
@@ -101,7 +101,7 @@ def _thumbnails(source: BagSource) -> list[tuple[int, str, bytes]]:
         due_ns[window.modality] = window.stamp_ns + THUMBNAIL_STEP_NS
         try:
             picture = thumbnail(window.modality, window.raw())
-        except (DecodeError, ValueError):  # told when it was embedded
+        except (DecodeError, ValueError):  # reported when it was embedded
             continue
         found.append((window.stamp_ns, window.modality, picture))
     return found

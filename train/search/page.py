@@ -1,4 +1,4 @@
-"""Answers as a page with pictures, and how to play each of them again."""
+"""Answers as a page with images, and commands to replay each of them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from train.search.find import Moment
 from train.search.store import MomentStore
 from train.template import render
 
-LEAD_S = 2.0  # a moment is understood from what went before
+LEAD_S = 2.0  # shows what led to the moment
 TEMPLATE = Path(__file__).with_name('results.html.j2')
 
 
 def replay_command(moment: Moment) -> str:
-    """Opens the moment on the dashboard, with all sensors around it."""
+    """The command that opens a moment on the dashboard, with all sensors around it."""
     return f'lb-ros dashboard {shlex.quote(f"{moment.bag}@{moment.time_s:.1f}s")}'
 
 
 def play_command(moment: Moment) -> str:
-    """Publishes the bag from shortly before the moment, where ROS 2's tools are installed."""
+    """The command that publishes a bag from shortly before a moment; needs the tools of ROS 2."""
     offset_s = max(0.0, moment.time_s - LEAD_S)
     return f'ros2 bag play {shlex.quote(moment.bag)} --start-offset {offset_s:.1f}'
 
@@ -31,7 +31,7 @@ def play_command(moment: Moment) -> str:
 def write_thumbnails(
     store: MomentStore, moments: Sequence[Moment], folder: Path
 ) -> list[dict[str, str]]:
-    """The pictures of every answer as JPEG files: modality to file name, one mapping each."""
+    """Write the images of every answer as JPEG files; return modality to file name for each."""
     folder.mkdir(parents=True, exist_ok=True)
     found = []
     for rank, moment in enumerate(moments, start=1):
@@ -49,7 +49,7 @@ def write_thumbnails(
 def write_results_page(
     title: str, moments: Sequence[Moment], thumbnails: Sequence[dict[str, str]], path: Path
 ) -> None:
-    """One HTML file beside the pictures it shows."""
+    """Write one HTML file in the folder of its images."""
     pictures = [{m: Path(file).name for m, file in files.items()} for files in thumbnails]
     path.write_text(results_page(title, moments, pictures, command=replay_command))
 
@@ -64,16 +64,16 @@ def results_page(
     command: Callable[[Moment], str] = lambda moment: '',
     href: Callable[[Moment], str] = lambda moment: '',
 ) -> str:
-    """The page of the answers: those that speak for the question, and apart those that do not.
+    """Render the answers in two groups: those supported by the sensors, and the others.
 
     Args:
         title: Heading.
-        moments: Best first; None where nothing was asked yet.
-        pictures: Modality to address of a picture, one mapping for each moment.
-        sentence: What was asked, in a form that asks again; None for a page without a form.
+        moments: Best first; None if there was no query yet.
+        pictures: Modality to address of an image, one mapping for each moment.
+        sentence: Query, shown in a form for the next one; None for a page without a form.
         error: Why there are no answers.
-        command: What to type to see a moment.
-        href: Where a click on a moment leads.
+        command: Returns the command that shows a moment.
+        href: Returns the link of a moment.
     """
     answers: list[dict[str, Any]] = [
         {

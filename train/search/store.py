@@ -1,9 +1,9 @@
-"""Moments in LanceDB: vectors with bag, topic and time, all of one language space.
+"""Moments in LanceDB: vectors with bag, topic and time, all in one language space.
 
-A stored vector is an embedding with `CODE_SIZE` more dimensions that say which sensor it is of,
-and so is a query: within a sensor the order of cosines stays as it is, but the cells of the
-approximate index hold one sensor each, and a search looks into those of its sensor alone.
-Without, a sentence, which is far from all sensors, is looked for in cells of the wrong one.
+Stored vectors and queries are embeddings plus `CODE_SIZE` dimensions that identify the sensor.
+This keeps the order of cosines within a sensor, but each cell of the approximate index holds only
+one sensor, so that a search visits only cells of its sensor. Without the code, a sentence, whose
+vector is far from those of all sensors, would be searched in cells of the wrong sensor.
 """
 
 from __future__ import annotations
@@ -27,37 +27,37 @@ from train.score.embed import Embeddings
 FORMAT = 2
 MOMENTS, THUMBNAILS = 'moments', 'thumbnails'
 ABOUT = b'lb_ros'
-# Below this an exact search takes milliseconds, and needs no approximate index.
+# Below this an exact search takes milliseconds and needs no approximate index.
 MIN_ROWS_TO_APPROXIMATE = 100_000
 PLACE = ('bag', 'modality', 'topic', 'stamp_ns', 'start_ns', 'time_s')
 METRIC = 'cosine'
 CODE_SIZE, CODE_VALUE = 8, 0.4
-# What a coded vector is longer than the embedding in it: nothing of another sensor comes close.
+# Length of a coded vector relative to its embedding; other sensors are never close.
 CODED_LENGTH = math.sqrt(1 + CODE_SIZE * CODE_VALUE**2)
-# Cells need not be exact: more are looked into than hold the answers.
+# Cells need not be exact, because a search visits more cells than those with the answers.
 KMEANS_ITERATIONS, KMEANS_SAMPLE_RATE = 8, 32
-# Of an approximate search. Sentences need a larger share of the cells than examples. A byte for
-# each dimension is not quite exact, so that some candidates are compared again.
+# For approximate search. Sentences need a larger share of the cells than examples. Quantisation to
+# one byte per dimension is not exact, so that some candidates are compared again.
 PROBED_SHARE = 0.16
 REFINE_FACTOR = 5
-# An open index notices within this time what another process has added or merged.
+# An open index sees additions and merges of other processes within this time.
 REFRESH = timedelta(seconds=1)
-# Versions that another process may still read or write are younger than this.
+# Other processes may still read or write versions younger than this.
 KEPT_VERSIONS = timedelta(seconds=10)
 
 
 class NoIndexError(ValueError):
-    """There is no usable index; the text names it and what is wrong."""
+    """There is no usable index; the message names it and the problem."""
 
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What all vectors of an index have in common.
+    """Properties shared by all vectors of an index.
 
     Attributes:
         space: Identity of the language space.
         model: Name of the model set that embedded them.
-        dimensions: Of the vectors.
+        dimensions: Dimensions of the vectors without code.
     """
 
     space: str
@@ -67,7 +67,7 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One stored window and how near it is to what was looked for (cosine)."""
+    """One stored window and its cosine to the query."""
 
     bag: str
     modality: str
@@ -83,8 +83,8 @@ class MomentStore:
     """An index on disk, or on object storage by its URI.
 
     Raises:
-        NoIndexError: There is none, or it is of another format.
-        ModuleNotFoundError: LanceDB is not installed; the text says how to get it.
+        NoIndexError: There is no index, or it has another format.
+        ModuleNotFoundError: LanceDB is not installed; the message explains how to install it.
     """
 
     def __init__(self, uri: str, about: About | None = None) -> None:
@@ -114,15 +114,15 @@ class MomentStore:
         thumbnails = [('bag', text), ('modality', text), ('stamp_ns', pa.int64()),
                       ('jpeg', pa.binary())]  # fmt: skip
         metadata = {ABOUT: json.dumps(described)}
-        # The moments last: without them there is no index yet.
+        # Create the moments last, because the index exists once they do.
         self._db.create_table(THUMBNAILS, schema=pa.schema(thumbnails), mode='overwrite')
         self._db.create_table(MOMENTS, schema=pa.schema(moments, metadata=metadata))
 
     def check_space(self, space: str) -> None:
-        """Refuse vectors of another language space.
+        """Check that vectors are of the language space of the index.
 
         Raises:
-            SpaceError: They are.
+            SpaceError: They are not.
         """
         if space != self.about.space:
             raise SpaceError(
@@ -134,7 +134,7 @@ class MomentStore:
         return int(self._moments.count_rows())
 
     def bags(self) -> dict[str, str]:
-        """Path of every bag to the key it was stored under."""
+        """Path of every bag to the key under which it was stored."""
         found = self._moments.search().select(['bag', 'bag_key']).to_arrow()
         return dict(zip(found['bag'].to_pylist(), found['bag_key'].to_pylist(), strict=True))
 
@@ -147,13 +147,13 @@ class MomentStore:
         start_log_ns: int,
         thumbnails: Sequence[tuple[int, str, bytes]],
     ) -> None:
-        """Store a bag, whole or, if this is interrupted, not at all; replaces an older version.
+        """Store a bag, or nothing if interrupted; replaces an older version.
 
         Args:
-            bag: Its path.
-            key: Tells versions of the bag, and choices of topics, apart.
-            embeddings: Of its windows.
-            start_log_ns: When its recording began.
+            bag: Path of the bag.
+            key: Distinguishes versions of the bag and selections of topics.
+            embeddings: Embeddings of its windows.
+            start_log_ns: Start of its recording.
             thumbnails: (stamp, modality, JPEG).
         """
         named = f'bag = {_quoted(bag)}'
@@ -186,9 +186,9 @@ class MomentStore:
             self._moments.delete(f'{named} AND bag_key != {_quoted(key)}')
 
     def optimise(self) -> None:
-        """Merge small files, and bring the indices up to date where there is much to search.
+        """Merge small files, and create or update the search indices if there are enough rows.
 
-        Older versions, which take as much room again, are deleted.
+        Older versions, which need as much space again, are deleted.
         """
         self._thumbnails.optimize(cleanup_older_than=KEPT_VERSIONS)
         self._moments.optimize()
@@ -209,7 +209,7 @@ class MomentStore:
     def nearest(
         self, query: NDArray[np.float32], modality: str, *, limit: int, exact: bool = False
     ) -> list[Entry]:
-        """The windows of a modality whose vectors have the largest product with a query `[D]`."""
+        """The windows of a modality with the largest dot products with a query `[D]`."""
         coded = _coded(query[None].astype(np.float32), np.array([modality]))[0]
         search = self._moments.search(coded, vector_column_name='vector')
         search = search.distance_type(METRIC).where(_is(modality), prefilter=True).limit(limit)
@@ -220,7 +220,7 @@ class MomentStore:
         return self._entries(search.to_arrow(), query)
 
     def _probes(self, modality: str) -> int:
-        """How many cells to look into: a share of those that hold the modality."""
+        """Number of cells to visit: a share of the cells that hold the modality."""
         rows = len(self)
         if (rows, modality) not in self._shares:
             count = self._moments.count_rows(_is(modality))
@@ -232,7 +232,7 @@ class MomentStore:
     def around(
         self, moments: Sequence[tuple[str, int]], *, within_ns: int, modalities: Sequence[str]
     ) -> list[Entry]:
-        """All windows of some modalities near moments, (bag, stamp) each."""
+        """All windows of some modalities near moments, each given as (bag, stamp)."""
         if not moments:
             return []
         near = ' OR '.join(
@@ -245,7 +245,7 @@ class MomentStore:
         return self._entries(search.to_arrow(), None)
 
     def at(self, bag: str, time_s: float, *, within_s: float) -> list[Entry]:
-        """All windows of a bag near a moment of it."""
+        """All windows of a bag near a time."""
         low, high = time_s - within_s, time_s + within_s
         where = f'bag = {_quoted(bag)} AND time_s >= {low} AND time_s <= {high}'
         return self._entries(self._moments.search().where(where).to_arrow(), None)
@@ -273,7 +273,7 @@ class MomentStore:
         return stored[:, : self.about.dimensions] * np.float32(CODED_LENGTH)
 
     def thumbnail(self, bag: str, modality: str, stamp_ns: int) -> bytes | None:
-        """The picture nearest to a moment; None where there is none within 2 s."""
+        """The image nearest to a stamp; None if there is none within 2 s."""
         where = (
             f'bag = {_quoted(bag)} AND {_is(modality)} AND '
             f'stamp_ns >= {stamp_ns - 2_000_000_000} AND stamp_ns <= {stamp_ns + 2_000_000_000}'
@@ -285,12 +285,12 @@ class MomentStore:
 
 
 def partitions(rows: int) -> int:
-    """Cells of the approximate index: the square root of the number of rows."""
+    """Number of cells of the approximate index: the square root of the number of rows."""
     return max(1, round(math.sqrt(rows)))
 
 
 def _coded(vectors: NDArray[np.float32], modalities: NDArray[np.str_]) -> NDArray[np.float32]:
-    """Vectors `[N, D]` with the code of their sensor, `[N, D + CODE_SIZE]`."""
+    """Append the codes of the sensors to vectors `[N, D]`: `[N, D + CODE_SIZE]`."""
     codes = np.stack([_code(str(name)) for name in modalities]) if len(modalities) else None
     if codes is None:
         codes = np.zeros((0, CODE_SIZE), np.float32)
@@ -299,7 +299,7 @@ def _coded(vectors: NDArray[np.float32], modalities: NDArray[np.str_]) -> NDArra
 
 @lru_cache(maxsize=64)
 def _code(modality: str) -> NDArray[np.float32]:
-    """Signs that are orthogonal to those of other sensors; a row of Hadamard's matrix."""
+    """Signs that are orthogonal to those of other sensors; a row of a Hadamard matrix."""
     row = 1 + SENSED.index(modality) % (CODE_SIZE - 1) if modality in SENSED else 0
     signs = [(-1) ** bin(row & column).count('1') for column in range(CODE_SIZE)]
     return CODE_VALUE * np.array(signs, np.float32)
