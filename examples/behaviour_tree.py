@@ -16,16 +16,16 @@ from lb_ros.client import LanguageClient, NotAnsweredError
 
 
 class Say(py_trees.behaviour.Behaviour):
-    """Stands for what a robot does: prints its name."""
+    """Placeholder for an action of a robot; prints its name."""
 
     def update(self) -> Status:
-        """Always succeeds."""
+        """Print the name and succeed."""
         print(self.name)
         return Status.SUCCESS
 
 
 def enter(sentence: str) -> py_trees.trees.BehaviourTree:
-    """Go while the sentence holds; wait while it does not, or no sensor has evidence."""
+    """Make a tree that goes while the sentence is TRUE, and waits while it is FALSE or UNKNOWN."""
     is_open = Condition(sentence, unknown=Status.FAILURE)
     go = py_trees.composites.Sequence('go', memory=False, children=[is_open, Say('going')])
     root = py_trees.composites.Selector('enter', memory=False, children=[go, Say('waiting')])
@@ -33,7 +33,7 @@ def enter(sentence: str) -> py_trees.trees.BehaviourTree:
 
 
 def main() -> int:
-    """Tick five times; 2 on errors."""
+    """Tick five times; return 2 on errors."""
     sentence = sys.argv[1] if len(sys.argv) > 1 else 'the door is open'
     try:
         with LanguageClient() as client:

@@ -1,4 +1,4 @@
-"""Ask a sentence of an array, without ROS.
+"""Score a sentence on an array, without ROS.
 
 python examples/embed_arrays.py
 """
@@ -11,7 +11,7 @@ from encoders import Binder, Predicate, PredicateBank
 
 
 def main() -> None:
-    """Print what a flat wall, 0.9 m away, says about a drawer."""
+    """Print the score of a sentence about a drawer for the depth image of a wall 0.9 m away."""
     binder = Binder.load('lb-mini')
     bank = PredicateBank([Predicate.from_sentence('the drawer is open')], binder)
     depth_mm = np.full((480, 640), 900, np.uint16)

@@ -1,4 +1,4 @@
-"""Fine-tune the shipped encoders on a folder of labelled bags, and measure what that brings.
+"""Fine-tune the shipped encoders on a folder of labelled bags, and measure the improvement.
 
 python examples/fine_tune.py BAGS OUT
 """
@@ -22,7 +22,7 @@ RECIPE, SENSOR, STEPS = 'config/recipes/lora.yaml', 'depth', 6
 
 
 def accuracy(model: str, bag: Path) -> dict[str, float]:
-    """AUROC of every predicate of a bag in the sensor that learns."""
+    """Return the AUROC of every predicate of a bag for the sensor that is fine-tuned."""
     encoders = load_encoders(parse_source(model))
     vectors, samples, _ = embed_bags({SENSOR: encoders.encoders[SENSOR]}, [bag])
     results = score_predicates(vectors, samples, encoders.text.embed, Phrasings.load('trained'))
@@ -30,7 +30,7 @@ def accuracy(model: str, bag: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Learn from all bags but the last, and compare both model sets on that one."""
+    """Train on all bags but the last, and compare both model sets on the last."""
     bags, out = find_bags([Path(sys.argv[1])]), Path(sys.argv[2])
     sensor = {'modalities': [SENSOR], 'patch_dropout': {SENSOR: 0.5}}
     small = {'batch': 12, 'micro_batch': 12, 'max_steps': STEPS, 'learning_rate': 1e-3}

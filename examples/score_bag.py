@@ -1,4 +1,4 @@
-"""Score predicates on a logged bag, with the windows that the live nodes would encode.
+"""Score predicates on a recorded bag, with the windows that live nodes would encode.
 
 python examples/score_bag.py [BAG]
 """
@@ -17,7 +17,7 @@ SENTENCE = 'the stove is hot'
 
 
 def main() -> None:
-    """Print the probability of a sentence once a second of the bag."""
+    """Print the probability of a sentence for every second of the bag."""
     bag = Path(sys.argv[1]) if len(sys.argv) > 1 else shipped('lb_ros/data/demo_bag')
     binder = Binder.load('lb-mini')
     scoring = Scoring(PredicateBank([Predicate.from_sentence(SENTENCE)], binder))

@@ -1,4 +1,4 @@
-"""A program that waits until the sensors say that something holds.
+"""Wait until a predicate is TRUE.
 
 lb-ros up &
 python examples/wait_for_predicate.py "the stove is hot"
@@ -12,7 +12,7 @@ from lb_ros.client import LanguageClient, NotAnsweredError
 
 
 def main() -> int:
-    """Wait for a sentence; 0 where it became true, 1 where it did not within 30 s, 2 on errors."""
+    """Wait for a sentence; return 0 if it becomes TRUE, 1 if not within 30 s, 2 on errors."""
     sentence = sys.argv[1] if len(sys.argv) > 1 else 'the stove is hot'
     try:
         with LanguageClient() as client:

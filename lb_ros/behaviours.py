@@ -5,14 +5,14 @@
     root = py_trees.composites.Sequence('fetch', memory=True)
     root.add_children([Wait('drawer_open', timeout_s=10.0), Guard('gripper_holding', carry)])
     tree = py_trees.trees.BehaviourTree(root)
-    tree.setup(node=node)  # py_trees_ros passes its node without being asked
+    tree.setup(node=node)  # py_trees_ros passes its node by itself
 
-`setup` accepts `node` (a node of rclpy, whose context and namespace are joined), `namespace` (of
-the `predicates` node) and `timeout_s`; all are optional. All behaviours that are set up with the
-same node and namespace share one `LanguageClient`, which `shutdown` of the last one closes.
+`setup` accepts `node` (a node of rclpy, whose context and namespace to join), `namespace` (of the
+`predicates` node) and `timeout_s`; all are optional. All behaviours that are set up with the same
+node and namespace share one `LanguageClient`, which `shutdown` of the last one closes.
 
-`setup` waits for the first states and raises `NotAnsweredError` where no node publishes them. A
-tick never waits: it reads what has arrived. A behaviour whose node has died fails, and its
+`setup` waits for the first states and raises `NotAnsweredError` if no node publishes them. A tick
+never waits: it uses the last received states. A behaviour whose node has died fails, and its
 `feedback_message` gives the reason.
 """
 
@@ -41,7 +41,7 @@ from lb_ros.client import LanguageClient, NotAnsweredError, PredicateStatus
 __all__ = ['Condition', 'Guard', 'Wait']
 
 TIMEOUT_S = 5.0
-# States carry the time at which they began as a float; this is more than it is rounded by.
+# The start times of states are floats; this is more than their rounding error.
 ROUNDING_S = 1e-6
 
 
@@ -77,12 +77,12 @@ def _release(key: _Key) -> None:
 
 
 class _Asking:
-    """Mixin of a behaviour that asks about one predicate, with the client of its tree."""
+    """Mixin for a behaviour that uses one predicate, with the client of its tree."""
 
     name: str
 
     def _ask_about(self, predicate: str, state: State, namespace: str) -> None:
-        """Set what it asks about; called once, at the start of its life."""
+        """Set the predicate and its expected state; called once, on construction."""
         if not predicate:
             raise ValueError(f'behaviour {self.name!r}: the name of the predicate is empty')
         self.predicate, self.state = predicate, State(state)
@@ -94,7 +94,7 @@ class _Asking:
         """Join the client of the tree and wait for the first states.
 
         Raises:
-            NotAnsweredError: No node published states within `timeout_s`.
+            NotAnsweredError: No node has published states within `timeout_s`.
         """
         self.shutdown()
         key = (kwargs.get('node'), self._namespace or kwargs.get('namespace', ''))
@@ -107,7 +107,7 @@ class _Asking:
         self._key, self._client = key, client
 
     def shutdown(self) -> None:
-        """Give back the client; the last behaviour closes it."""
+        """Release the client; the last behaviour closes it."""
         key, self._key, self._client = self._key, None, None
         if key is not None:
             _release(key)
@@ -124,7 +124,7 @@ class _Asking:
         return self._client
 
     def _status(self) -> PredicateStatus:
-        """The state of the predicate as last published.
+        """Return the state of the predicate as last published.
 
         Raises:
             NotAnsweredError: The node has died, or it does not score this predicate.
@@ -140,12 +140,12 @@ class Condition(_Asking, Behaviour):
 
     Args:
         predicate: Name of the predicate.
-        state: That it should have.
-        unknown: The status while the state is UNKNOWN, because no sensor has fresh evidence:
-            RUNNING, so that the tree waits for a sensor instead of acting on nothing, or FAILURE.
-            It has no effect where `state` is UNKNOWN.
-        name: Of the behaviour; that of the predicate where empty.
-        namespace: Of the `predicates` node; where empty, the one given to `setup`.
+        state: State that the predicate should have.
+        unknown: Status while the state is UNKNOWN because no sensor has fresh evidence: RUNNING,
+            so that the tree waits for a sensor instead of acting without evidence, or FAILURE.
+            It has no effect if `state` is UNKNOWN.
+        name: Name of the behaviour; if empty, that of the predicate.
+        namespace: Namespace of the `predicates` node; if empty, the one given to `setup`.
 
     Raises:
         ValueError: `unknown` is neither RUNNING nor FAILURE, or `predicate` is empty.
@@ -167,7 +167,7 @@ class Condition(_Asking, Behaviour):
         self._unknown = unknown
 
     def update(self) -> Status:
-        """The status that follows from the state as last published."""
+        """Return the status for the state as last published."""
         try:
             found = self._status()
         except NotAnsweredError as error:
@@ -182,17 +182,17 @@ class Condition(_Asking, Behaviour):
 class Wait(_Asking, Behaviour):
     """RUNNING until a predicate has a state, then SUCCESS; FAILURE after `timeout_s`.
 
-    UNKNOWN is waited through like any other state. The node evaluates the wait itself, so a state
-    that lasts for less than the period of the ticks is seen as well.
+    While the state is UNKNOWN, the wait continues. The node evaluates the wait, so that states
+    shorter than the period of the ticks are detected as well.
 
     Args:
         predicate: Name of the predicate.
-        state: To wait for.
+        state: State to wait for.
         timeout_s: Seconds of the nodes' clock; 0 or less waits without a limit.
-        new: Wait for the state to begin: one that is already there when the wait begins does not
-            count. For events such as `something_dropped`.
-        name: Of the behaviour; that of the predicate where empty.
-        namespace: Of the `predicates` node; where empty, the one given to `setup`.
+        new: Wait for the state to begin; a state that already exists when the wait begins does
+            not count. For events such as `something_dropped`.
+        name: Name of the behaviour; if empty, derived from that of the predicate.
+        namespace: Namespace of the `predicates` node; if empty, the one given to `setup`.
     """
 
     def __init__(
@@ -227,7 +227,7 @@ class Wait(_Asking, Behaviour):
         )
 
     def update(self) -> Status:
-        """Whether the wait has ended, and how."""
+        """Return RUNNING until the wait has ended, then its outcome."""
         if not self._failure and self._answer is not None:
             if not self._answer.done():
                 self.feedback_message = self._so_far()
@@ -237,13 +237,13 @@ class Wait(_Asking, Behaviour):
         return Status.FAILURE if self._failure else Status.SUCCESS
 
     def terminate(self, new_status: Status) -> None:
-        """Cancel the wait where it has not ended, also at the node."""
+        """Cancel the wait if it has not ended, also at the node."""
         if self._answer is not None:
             self._answer.cancel()
         self._answer = None
 
     def _outcome(self, answer: Future[bool]) -> str:
-        """Why the wait failed; empty where it did not."""
+        """Return why the wait failed; empty if it did not."""
         try:
             reached = answer.result()
         except NotAnsweredError as error:
@@ -258,18 +258,18 @@ class Wait(_Asking, Behaviour):
 
 
 class Guard(_Asking, Decorator):
-    """Tick a child only while a predicate has a state; stop the child when it no longer has.
+    """Tick a child only while a predicate has a state; otherwise stop the child and fail.
 
-    The guard then fails. It watches the states between ticks as well: the child is stopped at the
-    next tick even if the predicate has the state again by then. UNKNOWN stops the child, because
-    nothing is known any more; to wait for a first state, put a `Condition` in front of it.
+    The guard also watches the states between ticks: the child is stopped at the next tick even if
+    the predicate has the state again by then. UNKNOWN stops the child as well, because there is no
+    evidence any more; to wait for a first state, put a `Condition` in front of the guard.
 
     Args:
         predicate: Name of the predicate.
         child: Behaviour or subtree to guard.
-        state: That the predicate must keep.
-        name: Of the behaviour; that of the predicate where empty.
-        namespace: Of the `predicates` node; where empty, the one given to `setup`.
+        state: State that the predicate must keep.
+        name: Name of the behaviour; if empty, derived from that of the predicate.
+        namespace: Namespace of the `predicates` node; if empty, the one given to `setup`.
     """
 
     def __init__(
@@ -286,7 +286,7 @@ class Guard(_Asking, Decorator):
         self._hold: Hold | None = None
 
     def tick(self) -> Iterator[Behaviour]:
-        """Tick the child where the predicate has kept its state; otherwise stop it and fail.
+        """Tick the child if the predicate has kept its state; otherwise stop it and fail.
 
         Yields:
             The behaviours that were ticked.
@@ -300,18 +300,18 @@ class Guard(_Asking, Decorator):
             yield from super().tick()
 
     def update(self) -> Status:
-        """The status of the child."""
+        """Return the status of the child."""
         self.feedback_message = self.decorated.feedback_message
         return self.decorated.status
 
     def terminate(self, new_status: Status) -> None:
-        """Watch the states no longer."""
+        """Stop watching the states."""
         if self._hold is not None:
             self._hold.close()
         self._hold = None
 
     def _ended(self) -> str:
-        """Why the predicate does not hold, or has not held since the child was started."""
+        """Return why the predicate does not hold, or did not since the start of the child."""
         if self._hold is None:
             try:
                 self._hold = self.client.while_holds(self.predicate, state=self.state)

@@ -1,4 +1,4 @@
-"""Sound messages to waves: AudioChunk and both packages `audio_common_msgs`, told by shape."""
+"""Audio messages to waves: AudioChunk and both packages `audio_common_msgs`, by their fields."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from encoders.decode.raw_bytes import bytes_of
 
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
 MAX_CHANNELS = 64
-# GStreamer's names, as audio_common_msgs/AudioInfo carries them.
+# Names of GStreamer, as in audio_common_msgs/AudioInfo.
 SAMPLE_FORMATS = {'S8': 'i1', 'U8': 'u1', 'S16LE': '<i2', 'S16BE': '>i2', 'S32LE': '<i4',
                   'S32BE': '>i4', 'F32LE': '<f4', 'F32BE': '>f4'}  # fmt: skip
-# PortAudio's, as the other AudioInfo does; each has its own array in the message.
+# Formats of PortAudio, as in the other AudioInfo; each has its own array in the message.
 PORTAUDIO = {1: 'float32_data', 2: 'int32_data', 8: 'int16_data', 16: 'int8_data',
              32: 'uint8_data'}  # fmt: skip
 DTYPES = {'float32_data': 'f4', 'int32_data': 'i4', 'int16_data': 'i2', 'int8_data': 'i1',
@@ -26,11 +26,11 @@ DTYPES = {'float32_data': 'f4', 'int32_data': 'i4', 'int16_data': 'i2', 'int8_da
 
 @dataclass(frozen=True, slots=True)
 class AudioOptions:
-    """What sound messages without a description are.
+    """Format of audio messages without a description.
 
     Attributes:
         rate_hz: Samples per second and channel.
-        channels: Interleaved.
+        channels: Number of interleaved channels.
         sample_format: One of `SAMPLE_FORMATS`.
 
     Raises:
@@ -55,7 +55,7 @@ class AudioOptions:
 class DecodedAudio:
     """`wave`: int16 or float32 `[channels, samples]`; `rate_hz`: samples per second.
 
-    `repaired` names what the message got wrong and was read in spite of; empty for nothing.
+    `repaired` describes errors of the message that were corrected; empty for none.
     """
 
     wave: NDArray[Any]
@@ -66,25 +66,25 @@ class DecodedAudio:
 def decode_audio(
     message: Any, *, rate_hz: int = 16_000, channels: int = 1, sample_format: str = 'S16LE'
 ) -> DecodedAudio:
-    """Decode a sound message.
+    """Decode an audio message.
 
     Args:
         message: lb_ros AudioChunk (`samples`, `sample_rate_hz`); AudioData or AudioDataStamped of
             the audio_common_msgs with bytes; AudioStamped, Audio or AudioData of the one with an
-            array per kind of sample.
-        rate_hz: Rate of messages that do not carry one.
-        channels: Channels of messages that do not say.
-        sample_format: Of messages that are bytes.
+            array per sample type.
+        rate_hz: Rate of messages without one.
+        channels: Number of channels of messages without one.
+        sample_format: Format of messages that contain bytes.
 
     Raises:
-        DecodeError: The message has another shape, its length does not fit its channels, its rate
-            is impossible, its samples are not finite, or it holds an encoded file.
+        DecodeError: The message has unknown fields, its length does not fit its channels, its rate
+            is impossible, its samples are not finite, or it contains an encoded file.
     """
     if hasattr(message, 'samples') and hasattr(message, 'sample_rate_hz'):
         wave = np.asarray(message.samples, np.int16)
         return _read(wave, int(message.channels), int(message.sample_rate_hz))
     info = None
-    while hasattr(message, 'audio'):  # AudioStamped and AudioDataStamped wrap what they carry
+    while hasattr(message, 'audio'):  # AudioStamped and AudioDataStamped wrap their content
         info, message = getattr(message, 'info', info), message.audio
     if hasattr(message, 'audio_data'):
         info, message = getattr(message, 'info', info), message.audio_data
@@ -101,11 +101,11 @@ def decode_audio(
 def _read(
     samples: NDArray[Any], channels: int, rate_hz: int, *, sample_format: str = ''
 ) -> DecodedAudio:
-    """Samples as they came; their bytes may be those of a file, and then it says what they are.
+    """Decode samples, or the file whose bytes they are; a WAV file's header gives its format.
 
-    `sample_format` is that of bytes, empty where the samples have their type.
+    `sample_format` is the format of bytes, empty if the samples are typed.
     """
-    if samples.dtype.itemsize <= 2:  # a file fills bytes, or shorts where it is taken for samples
+    if samples.dtype.itemsize <= 2:  # files arrive as bytes, or as int16 if taken for samples
         raw = samples.tobytes()
         file = read_wav(raw)
         if file is not None:
@@ -118,7 +118,7 @@ def _read(
 
 
 def _typed(data: Any, number: int) -> NDArray[Any]:
-    """The one array that holds samples; which one, the format's number may say."""
+    """Return the array with samples; the format number may select it."""
     names = [PORTAUDIO[number]] if number in PORTAUDIO else []
     for name in (*names, *DTYPES):
         values = getattr(data, name, None)
@@ -139,7 +139,7 @@ def _as_samples(data: NDArray[np.uint8], sample_format: str) -> NDArray[Any]:
 
 
 def _as_wave(samples: NDArray[Any]) -> NDArray[Any]:
-    """int16, or float32 with full scale -1..1."""
+    """Convert samples to int16, or to float32 with full scale -1..1."""
     kind = samples.dtype.kind + str(samples.dtype.itemsize)
     if kind == 'i1':
         return samples.astype(np.int16) << 8

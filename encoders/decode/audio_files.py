@@ -1,7 +1,7 @@
-"""Whole audio files inside messages, where samples are expected.
+"""Audio files inside messages, where samples are expected.
 
-A WAV file says what its samples are and is read. The others hold no samples; played as if they
-did, they are loud noise.
+A WAV file describes its samples and is read. Other files are refused: their bytes are compressed,
+and interpreted as samples they are loud noise.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from encoders.decode.errors import DecodeError
 from encoders.decode.mp3 import is_mp3
 
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
-# Tag and bytes of a sample -> its type; 24 bits are widened to 32.
+# Format tag and bytes per sample -> dtype; 24 bits are widened to 32.
 WAV_DTYPES = {(PCM, 1): 'u1', (PCM, 2): '<i2', (PCM, 4): '<i4', (FLOAT, 4): '<f4'}
 FORMAT_BYTES = 16
 ENCODED = {
@@ -29,11 +29,11 @@ ENCODED = {
     b'#!AMR': 'AMR',
 }
 ADTS = (b'\xff\xf1', b'\xff\xf9')
-MIN_BYTES = 12  # fewer cannot be told from samples
+MIN_BYTES = 12  # fewer bytes cannot be distinguished from samples
 
 
 class EncodedSoundError(DecodeError):
-    """A message holds an encoded file or a part of one."""
+    """A message contains an encoded file or a part of one."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
@@ -44,7 +44,7 @@ class EncodedSoundError(DecodeError):
 
 @dataclass(frozen=True, slots=True)
 class WavFile:
-    """Samples of a WAV file, as `dtype` says, interleaved; and its rate and channels."""
+    """Interleaved samples of a WAV file in their own dtype, its rate and number of channels."""
 
     samples: NDArray[Any]
     rate_hz: int
@@ -52,9 +52,9 @@ class WavFile:
 
 
 def encoded_format(raw: bytes) -> str:
-    """The name of the format of an encoded file or stream; empty where the bytes may be samples.
+    """Return the format of an encoded file or stream; empty if the bytes may be samples.
 
-    Only beginnings are recognised: in the middle of such a stream, bytes look like any others.
+    Only the beginning of a stream is recognised; bytes from its middle look like samples.
     """
     if is_mp3(raw):
         return 'mp3'
@@ -72,10 +72,10 @@ def _adts_length(raw: bytes) -> int:
 
 
 def refuse_encoded(raw: bytes) -> None:
-    """Raise where the bytes begin an encoded file.
+    """Raise if the bytes are the beginning of an encoded file.
 
     Raises:
-        EncodedSoundError: The text names the format and the remedy.
+        EncodedSoundError: The message names the format and the remedy.
     """
     name = encoded_format(raw)
     if name:
@@ -83,10 +83,10 @@ def refuse_encoded(raw: bytes) -> None:
 
 
 def read_wav(raw: bytes) -> WavFile | None:
-    """The samples of a WAV file, also of one that is still being written; None where it is none.
+    """Return the samples of a WAV file, complete or still being written; None for other bytes.
 
     Raises:
-        DecodeError: Its samples are of a kind that is not read, or it holds none.
+        DecodeError: The file has an unsupported sample format, or no samples.
     """
     if len(raw) < MIN_BYTES or raw[:4] not in (b'RIFF', b'RF64') or raw[8:12] != b'WAVE':
         return None

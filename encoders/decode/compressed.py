@@ -30,13 +30,13 @@ JPEG_SIZES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})  # start of fr
 def decode_compressed(
     data: NDArray[np.uint8], description: str, *, modality: str, notes: list[str] | None = None
 ) -> Array:
-    """An array from the bytes of a CompressedImage.
+    """Decode the bytes of a CompressedImage.
 
     Args:
         data: uint8 `[n]`.
-        description: Its field `format`.
-        modality: Of pictures.
-        notes: Get a line for everything that was wrong and could be repaired.
+        description: Field `format` of the message.
+        modality: Modality of the image.
+        notes: Receives a line for every error that was corrected.
 
     Returns:
         Colour (`image`, `touch`): uint8 `[H, W, 3]` RGB.
@@ -44,7 +44,7 @@ def decode_compressed(
         `infrared`: uint8 or uint16 `[H, W]`.
 
     Raises:
-        DecodeError: The bytes are no such picture.
+        DecodeError: The bytes are not such an image.
     """
     notes = [] if notes is None else notes
     if 'compressedDepth' in description:
@@ -75,7 +75,7 @@ def decode_compressed(
 def _colour(data: NDArray[np.uint8], description: str, notes: list[str]) -> Array:
     pattern = description.split(';')[0].strip()
     if pattern.startswith('bayer_') and pattern in TO_RGB:
-        # Its publisher compressed the mosaic as it was, unless it made colours of it before.
+        # A publisher compresses either the raw mosaic (one channel) or a debayered image.
         mosaic = _picture(data, cv2.IMREAD_UNCHANGED, description)
         if mosaic.ndim == 2:
             notes.append(f'a mosaic {pattern} compressed as grey; debayered')
@@ -87,7 +87,7 @@ def _colour(data: NDArray[np.uint8], description: str, notes: list[str]) -> Arra
 
 
 def _is_grey(array: Array) -> bool:
-    """Whether a three-channel picture is a grey one that a republisher gave colour channels."""
+    """Whether a three-channel image is a grey image that a republisher converted to colour."""
     return array.shape[2] == 3 and bool((array[..., :2] == array[..., 2:]).all())
 
 
@@ -111,9 +111,9 @@ def _picture(data: NDArray[np.uint8], flags: int, description: str) -> Array:
 
 
 def _is_whole_png(data: NDArray[np.uint8]) -> bool:
-    """Whether all chunks up to the last lie within the data.
+    """Whether all chunks up to the last are within the data.
 
-    OpenCV allocates what the length of a chunk claims, up to 2 GB, before it reads the chunk.
+    OpenCV allocates the declared length of a chunk, up to 2 GB, before it reads the chunk.
     """
     at = len(PNG_MAGIC)
     while at + PNG_CHUNK <= len(data):
@@ -125,10 +125,10 @@ def _is_whole_png(data: NDArray[np.uint8]) -> bool:
 
 
 def _declared_size(head: bytes, description: str, *, count: int) -> tuple[int, int]:
-    """Columns and rows from the header of a jpeg or png; both are read before anything is decoded.
+    """Return columns and rows from the header of a jpeg or png, without decoding it.
 
     Raises:
-        DecodeError: It is neither, or has no size.
+        DecodeError: The bytes are neither jpeg nor png, or have no size.
     """
     if head.startswith(PNG_MAGIC) and len(head) >= 24:
         columns, rows = struct.unpack('>II', head[16:24])
@@ -142,7 +142,7 @@ def _declared_size(head: bytes, description: str, *, count: int) -> tuple[int, i
             if marker in JPEG_SIZES:
                 rows, columns = struct.unpack('>HH', head[at + 5 : at + 9])
                 return columns, rows
-            # Padding and markers without a length come before anything that has one.
+            # Skip padding and markers without a length.
             alone = marker == 0xFF or marker == 0x01 or 0xD0 <= marker <= 0xD9
             at += (
                 (1 if marker == 0xFF else 2)

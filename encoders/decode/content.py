@@ -1,7 +1,7 @@
-"""Pictures that decode well and still show nothing to an encoder: wrong units, black, mosaics.
+"""Detects images that decode without errors but show nothing: wrong units, black, mosaics.
 
-As in `encoders.decode.temperature`, each sample is judged by itself, so that live nodes and
-offline programs agree.
+As in `encoders.decode.temperature`, each sample is judged alone, so that live nodes and offline
+programs agree.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from encoders.decode.temperature import Objection
 
 MIN_MEDIAN_M, MAX_MEDIAN_M = 0.03, 150.0
 SAMPLE_STEP = 4  # every fourth row and column are enough for statistics
-DARK = 1  # of 255: shares of 0..1 that were made bytes without a factor
+DARK = 1  # of 255: values 0..1 that were converted to bytes without scaling
 MOSAIC_CROP = 128
-# In a mosaic, neighbours differ by their colour filter, and next but one pixels hardly. In any
-# other picture it is the other way round.
+# In a mosaic, adjacent pixels differ by their colour filter more than pixels at distance two. In
+# any other image it is the other way round.
 MOSAIC_RATIO, MOSAIC_LEVELS = 1.5, 4.0
 
 
 def content_objection(modality: str, raw: Any) -> Objection | None:
-    """Why a decoded sample is no evidence for predicates, whatever encodes it; None where it may.
+    """Return why a decoded sample is no evidence for predicates with any encoder, or None.
 
     Args:
-        modality: Of the sample.
-        raw: As `decode_image` returns it; samples of other kinds are not judged.
+        modality: Modality of the sample.
+        raw: Result of `decode_image`; other kinds of samples are not judged.
     """
     if modality == 'depth':
         return depth_objection(raw)
@@ -37,7 +37,7 @@ def content_objection(modality: str, raw: Any) -> Objection | None:
 
 
 def depth_objection(raw: NDArray[Any]) -> Objection | None:
-    """An objection to depth `[H, W]` in a unit that it cannot be in: millimetres or metres."""
+    """Return an objection to depth `[H, W]` with an impossible unit (millimetres or metres)."""
     valid = raw > 0
     if raw.dtype.kind == 'f':
         valid &= np.isfinite(raw)
@@ -45,7 +45,7 @@ def depth_objection(raw: NDArray[Any]) -> Objection | None:
     if not alive.any():
         some, alive = raw, valid
     if not alive.any():
-        return None  # without a valid pixel it does not become an embedding at all
+        return None  # an image without a valid pixel is not encoded
     metres = float(np.median(some[alive])) * (1e-3 if raw.dtype == np.uint16 else 1.0)
     if MIN_MEDIAN_M <= metres <= MAX_MEDIAN_M:
         return None
@@ -58,7 +58,7 @@ def depth_objection(raw: NDArray[Any]) -> Objection | None:
 
 
 def picture_objection(raw: NDArray[Any]) -> Objection | None:
-    """An objection to a colour picture, uint8 `[H, W, 3]`, that shows nothing."""
+    """Return an objection to a colour image, uint8 `[H, W, 3]`, that shows nothing."""
     if raw.ndim != 3 or raw.dtype != np.uint8 or not raw.size:
         return None
     if 0 < int(raw[::SAMPLE_STEP, ::SAMPLE_STEP].max()) <= DARK and int(raw.max()) <= DARK:

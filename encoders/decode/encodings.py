@@ -17,7 +17,7 @@ RAW_ENCODINGS: dict[str, tuple[str, int]] = {
     'bayer_gbrg16': ('u2', 1), 'bayer_grbg16': ('u2', 1),
     'nv12': ('u1', 1), 'nv21': ('u1', 1),
 }  # fmt: skip
-# Followed by half as many rows with both chroma planes at a quarter of the resolution.
+# The luma plane is followed by half as many rows of chroma at a quarter of the resolution.
 PLANAR = ('nv12', 'nv21')
 # 8UC3 and 8UC4 have OpenCV's channel order, BGR.
 TO_RGB: dict[str, int] = {

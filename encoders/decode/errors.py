@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class DecodeError(ValueError):
-    """A message cannot be decoded; the text names what was found and what is expected.
+    """A message cannot be decoded; the text names what was found and what was expected.
 
     Attributes:
         fault: `encoding` (unknown, or of another sensor), `size` (the bytes do not match the

@@ -25,9 +25,9 @@ HINTED = ('depth', 'mono16')
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """An array as `preprocess` takes it, and the encoding it came in.
+    """An array in the form that `preprocess` accepts, and its original encoding.
 
-    `repaired` names what the message got wrong and was read in spite of; empty for nothing.
+    `repaired` describes errors of the message that were corrected; empty for none.
     """
 
     array: Array
@@ -40,17 +40,17 @@ def decode_image(message: Any, *, modality: str, options: ImageOptions = PLAIN) 
 
     Args:
         message: Any object with the fields of sensor_msgs Image or CompressedImage.
-        modality: Of pictures.
-        options: What the encoding leaves open.
+        modality: Modality of the image.
+        options: Properties that the encoding does not define.
 
     Returns:
         Colour (`image`, `touch`): uint8 `[H, W, 3]` RGB.
         `depth`: uint16 millimetres or float metres `[H, W]`.
-        `infrared`: uint16 centikelvin where the counts are temperatures, else uint8 grey
-        `[H, W]`. A view of the message where no conversion is needed.
+        `infrared`: uint16 centikelvin if the counts are temperatures, else uint8 grey
+        `[H, W]`. A view of the message if no conversion is needed.
 
     Raises:
-        DecodeError: The encoding is unknown or of another modality, or the bytes do not fit.
+        DecodeError: The encoding is unknown or of another modality, or the size is wrong.
     """
     notes: list[str] = []
     if hasattr(message, 'encoding'):
@@ -94,7 +94,7 @@ def _raw(message: Any, modality: str, options: ImageOptions, notes: list[str]) -
 
 
 def _pixels(message: Any, encoding: str, notes: list[str]) -> Array:
-    """`[H, W]` or `[H, W, channels]` in the machine's byte order; planar ones with all rows."""
+    """Return `[H, W]` or `[H, W, channels]` in native byte order; planar images with all rows."""
     kind, channels = RAW_ENCODINGS[encoding]
     dtype = np.dtype(kind).newbyteorder('>' if message.is_bigendian else '<')
     height, width, step = int(message.height), int(message.width), int(message.step)
@@ -108,7 +108,7 @@ def _pixels(message: Any, encoding: str, notes: list[str]) -> Array:
     row = width * channels * dtype.itemsize
     rows = height + (height + 1) // 2 if encoding in PLANAR else height
     step = row_step(step, row=row, rows=rows, count=len(data), notes=notes)
-    # The last row may come without its padding.
+    # The last row may lack its padding.
     if step < row or len(data) < step * (rows - 1) + row:
         raise DecodeError(
             f'{encoding} image of {width}x{height} with step {step} needs at least '

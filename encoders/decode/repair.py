@@ -1,6 +1,6 @@
-"""Messages whose fields are wrong in a way that leaves one reading only: read that way, and noted.
+"""Correction of wrong message fields that leave only one plausible interpretation.
 
-Each function appends one line to `notes` for what it repaired, and changes nothing else.
+Each function appends one line to `notes` for each correction, and changes nothing else.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-CROP = 128  # rows and columns that are enough to see in which order bytes are
-ROUGHER = 8.0  # times as rough as with the other order of bytes: no picture of the world is
+CROP = 128  # rows and columns that suffice to detect the byte order
+ROUGHER = 8.0  # ratio of roughness between byte orders above which the order is wrong
 FEW, MOST = 0.2, 0.8
-MIN_FLOAT, MAX_FLOAT = 1e-4, 1e6  # kelvin and metres lie between
-# Depth in whole numbers of at least so much is neither metres nor centimetres of a room.
+MIN_FLOAT, MAX_FLOAT = 1e-4, 1e6  # range of plausible kelvin and metres
+# Depth in whole numbers with at least this median is neither metres nor centimetres of a room.
 MIN_WHOLE_MEDIAN, MIN_WHOLE_SPAN = 500.0, 3.0
 NARROW_BITS = (8, 10, 12)
 BYTE_BITS = 8
-MIN_TOP = 16  # a lens cap is no brighter
+MIN_TOP = 16  # with a lens cap on, the image is darker
 
 
 def row_step(step: int, *, row: int, rows: int, count: int, notes: list[str]) -> int:
-    """Bytes from row to row: those of a row without padding where just these were sent."""
+    """Return the bytes per row: without padding if the message holds exactly these bytes."""
     if step == row or count != row * rows:
         return step
     notes.append(f'step {step} does not fit {count} bytes; read as {row} bytes a row')
@@ -32,14 +32,14 @@ def row_step(step: int, *, row: int, rows: int, count: int, notes: list[str]) ->
 
 
 def byte_order(array: Array, *, flag: int, notes: list[str]) -> Array:
-    """An array with its bytes swapped where the flag of their order is evidently wrong.
+    """Swap the bytes of an array if the flag of their order is evidently wrong.
 
-    In the wrong order, the low byte decides, and neighbours have nothing to do with each other.
+    In the wrong order, the low byte dominates, and adjacent pixels are unrelated.
 
     Args:
-        array: `[H, W]` or `[H, W, channels]`, read as the flag says.
+        array: `[H, W]` or `[H, W, channels]`, read in the order of the flag.
         flag: `is_bigendian` of the message.
-        notes: Get a line.
+        notes: Receives a line for a correction.
     """
     if array.itemsize == 1:
         return array
@@ -62,7 +62,7 @@ def _is_rougher(crop: Array, other: Array) -> bool:
 
 
 def _roughness(plane: Array) -> float:
-    """Mean difference of neighbours that are both valid; of a mosaic, of the same colour."""
+    """Mean difference of valid pixels at distance two, which have equal colour in a mosaic."""
     wide = plane.astype(np.int32)
     valid = (wide[:, 2:] > 0) & (wide[:, :-2] > 0)
     steps = np.abs(wide[:, 2:] - wide[:, :-2])[valid]
@@ -81,7 +81,7 @@ def _plausible(plane: Array) -> float:
 
 
 def depth_unit(array: Array, notes: list[str]) -> Array:
-    """Float depth in metres; whole numbers that cannot be metres are millimetres."""
+    """Return float depth in metres; whole numbers that cannot be metres are millimetres."""
     if array.dtype.kind != 'f':
         return array
     some = array[::4, ::4]
@@ -99,7 +99,7 @@ def depth_unit(array: Array, notes: list[str]) -> Array:
 
 
 def to_bytes(array: Array, notes: list[str]) -> NDArray[np.uint8]:
-    """16-bit colour or grey as 8 bits; that of a sensor with 10 or 12 bits fills them as well."""
+    """Convert 16-bit colour or grey to 8 bits; values of 8, 10 or 12 bits use the full range."""
     top = int(array.max()) if array.size else 0
     for bits in NARROW_BITS:
         if MIN_TOP <= top < 1 << bits:

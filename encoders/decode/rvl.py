@@ -71,6 +71,6 @@ def _pixels(numbers: NDArray[np.int64], count: int) -> NDArray[np.uint16]:
             previous = int(run[-1]) & 0xFFFF
             at += values
             cursor += values
-        elif not zeros:  # no encoder writes it, and a message could consist of many
+        elif not zeros:  # no encoder writes empty runs, but a message could consist of them
             raise DecodeError('rvl: an empty run', fault='size')
     return pixels

@@ -1,9 +1,8 @@
 """Messages of one sensor to the windows that are encoded.
 
-Live nodes, `lb-ros score`, pairs and training all cut windows here, so that what is trained on,
-what is scored and what is served are the same stretches of the same stream. `add` takes every
-message in order and is cheap; `window` decodes what `add` returned. Only the messages that are
-encoded are decoded, except that every chunk of sound is.
+Live nodes, `lb-ros score`, pairs and training all create windows here, so that they use the same
+stretches of a stream. `add` takes every message in order and is cheap; `window` decodes the result
+of `add`. Only messages that are encoded are decoded, except audio, of which every chunk is.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ from encoders.decode.options import ImageOptions
 from encoders.modalities import MODALITIES
 
 DEFAULT_CLIP_S = 2.0
-# Of each of so many parts of a clip's window the newest picture is kept: four for each of eight
-# frames.
+# A clip's window is divided into this many parts, and the newest image of each is kept: four for
+# each of eight frames.
 PARTS = 32
-# Chunks wait to be decoded while nothing is encoded; those so much older than the newest one, in
-# addition to the window, are dropped.
+# Chunks wait to be decoded while nothing is encoded; those older than the newest one by the window
+# length plus this time are dropped.
 SPARE_S = 1.0
-# The middle of an encoded file looks like samples; what follows its beginning without such a pause
-# is more of it.
+# The middle of an encoded file looks like samples; chunks that follow its beginning without such a
+# pause belong to it.
 ENCODED_PAUSE_NS = 2_000_000_000
 PLAIN_IMAGES, PLAIN_SOUND = ImageOptions(), AudioOptions()
 
@@ -44,8 +43,8 @@ class Cut:
     """The end of a window in its stream, not decoded yet.
 
     Attributes:
-        stamp_ns: When the message that ends the window was sensed (of sound: its first sample).
-        content: For the stream that made it.
+        stamp_ns: When the message that ends the window was sensed (audio: its first sample).
+        content: Data of the stream that created it.
     """
 
     stamp_ns: int
@@ -57,10 +56,10 @@ class Window:
     """A decoded window.
 
     Attributes:
-        raw: As `Binder.preprocess` takes it: an image, `(wave, rate in hertz)`, or a `Clip`.
+        raw: Input of `Binder.preprocess`: an image, `(wave, rate in hertz)`, or a `Clip`.
         start_ns, stamp_ns: Its first and last instant; equal for an image.
-        end: Number of the sample after the last one in a stream of sound; none is used twice.
-        fault: Kind and line where the window is not what it should be, or None.
+        end: In audio, the number of the sample after the last one; no number is used twice.
+        fault: Kind and description of a defect of the window, or None.
     """
 
     raw: Any
@@ -72,7 +71,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A message of a camera and when it was sensed."""
+    """A message of a camera and its stamp."""
 
     message: Any
     stamp_ns: int
@@ -83,8 +82,8 @@ class Clip:
     """The frames of a clip.
 
     Attributes:
-        stamps_ns: Of all frames, in order; a picture may occur several times.
-        pictures: Stamp to decoded picture, uint8 `[H, W, 3]`, without those that are known.
+        stamps_ns: Stamps of all frames, in order; an image may occur several times.
+        pictures: Decoded images by stamp, uint8 `[H, W, 3]`, without those that are known.
     """
 
     stamps_ns: tuple[int, ...]
@@ -92,25 +91,25 @@ class Clip:
 
 
 class Stream(Protocol):
-    """One sensor's messages. Safe for one thread that adds and another one that decodes."""
+    """Messages of one sensor. One thread may add while another one decodes."""
 
     def add(self, message: Any, *, stamp_ns: int, stamped: bool = True) -> Cut:
-        """Take the next message; returns the window that ends with it.
+        """Add the next message; return the window that ends with it.
 
         Args:
-            message: Of a type that `encoders.decode` knows.
-            stamp_ns: When it was sensed (of sound: its first sample).
-            stamped: False where that is only the time of arrival.
+            message: Message of a type that `encoders.decode` supports.
+            stamp_ns: When it was sensed (audio: its first sample).
+            stamped: False if that is only the time of arrival.
         """
         ...
 
     def window(self, cut: Cut, *, frames: int = 1, known: Container[int] = ()) -> Window:
-        """Decode a window; those of one stream in order.
+        """Decode a window; windows of one stream must be decoded in order.
 
         Args:
-            cut: What `add` returned.
-            frames: Pictures of a clip.
-            known: Stamps of pictures of a clip that need not be decoded again.
+            cut: Result of `add`.
+            frames: Number of frames of a clip.
+            known: Stamps of images of a clip that need not be decoded again.
 
         Raises:
             DecodeError: A message cannot be decoded.
@@ -118,13 +117,13 @@ class Stream(Protocol):
         ...
 
     def forget(self) -> None:
-        """Begin again with the next message: time has jumped."""
+        """Start again with the next message, after a jump in time."""
         ...
 
 
 @dataclass
 class ImageStream:
-    """Images: each is a window."""
+    """Images; each is a window."""
 
     modality: str
     options: ImageOptions = PLAIN_IMAGES
@@ -144,9 +143,9 @@ class ImageStream:
 
 @dataclass
 class ClipStream:
-    """The pictures of the last seconds, from which clips are taken.
+    """The images of the last seconds, from which clips are taken.
 
-    Messages are kept as they came: most are decoded late, or never.
+    Messages are kept undecoded, because most are decoded late or never.
     """
 
     modality: str
@@ -182,7 +181,7 @@ class ClipStream:
                         picture.message, modality=self.modality, options=self.options
                     )
                 except DecodeError:
-                    self._discard(picture)  # it would spoil the following clips as well
+                    self._discard(picture)  # otherwise the following clips would fail as well
                     raise
                 pictures[picture.stamp_ns] = decoded.array
                 repaired = decoded.repaired
@@ -191,7 +190,7 @@ class ClipStream:
         return Window(clip, stamps[0], cut.stamp_ns, fault=_repaired(repaired))
 
     def chosen(self, cut: Cut, *, frames: int) -> list[Picture]:
-        """The messages of a clip's frames, in order, not decoded; one may occur several times."""
+        """Return the undecoded messages of a clip's frames, in order, possibly with repeats."""
         stamps_ns = [picture.stamp_ns for picture in cut.content]
         return [cut.content[index] for index in evenly(stamps_ns, frames)]
 
@@ -214,10 +213,10 @@ class _Chunk:
 
 
 class AudioStream:
-    """Chunks of sound, joined to the window that a sound encoder hears.
+    """Chunks of audio, joined to the window of an audio encoder.
 
     Attributes:
-        options: What chunks that do not describe themselves are; may be replaced at any time.
+        options: Format of chunks without a description; may be replaced at any time.
     """
 
     def __init__(self, options: AudioOptions = PLAIN_SOUND, *, length_s: float = WINDOW_S) -> None:
@@ -227,10 +226,10 @@ class AudioStream:
         self._pending: deque[_Chunk] = deque()
         self._encoded_ns = -ENCODED_PAUSE_NS
         self._repaired = ''
-        # Numbers of chunks: of the newest, of the last one to be decoded, and of the newest one
-        # before time jumped.
+        # Numbers of the newest chunk, of the last decoded chunk, and of the newest chunk before
+        # the last jump in time.
         self._count = self._decoded = self._forgotten = 0
-        # Nothing is decoded under it: `add` is called on the thread that serves all sensors.
+        # Not held while decoding, because `add` is called on the thread that serves all sensors.
         self._lock = threading.Lock()
 
     def add(self, message: Any, *, stamp_ns: int, stamped: bool = True) -> Cut:
@@ -264,27 +263,27 @@ class AudioStream:
         return _sound_window(sound, fault)
 
     def until(self, end_ns: int, *, length_s: float | None = None) -> Window | None:
-        """The window at a moment of the sound that is decoded; None where there is none.
+        """Return the window of decoded audio that ends at a given time; None if there is none.
 
-        For labelled moments and pairs, which do not end where a chunk does.
+        For labelled samples and pairs, which do not end with a chunk.
 
         Args:
-            end_ns: The moment.
-            length_s: Of the window; the usual one where None.
+            end_ns: End of the window.
+            length_s: Length of the window; None for the usual one.
         """
         with self._lock:
             sound = self._window.until(end_ns, length_s=length_s)
         return None if sound is None else _sound_window(sound, None)
 
     def forget(self) -> None:
-        """See `Stream`; not a gap."""
+        """See `Stream`; does not count as a gap."""
         with self._lock:
             self._window.forget()
             self._pending.clear()
             self._forgotten = self._count
 
     def _until(self, number: int) -> list[_Chunk]:
-        """Take the chunks up to a number."""
+        """Remove and return the pending chunks up to a number."""
         chunks = []
         with self._lock:
             while self._pending and self._pending[0].number <= number:
@@ -314,7 +313,7 @@ class AudioStream:
         with self._lock:
             if chunk.number <= self._forgotten:
                 raise _out_of_order()
-            if chunk.number > before + 1:  # those between were too old to wait, which is no gap
+            if chunk.number > before + 1:  # chunks between were dropped as too old: not a gap
                 self._window.forget()
             return self._window.add(
                 decoded.wave, rate_hz=decoded.rate_hz, start_ns=start_ns, stamped=chunk.stamped
@@ -341,7 +340,7 @@ def stream_of(
     sound: AudioOptions = PLAIN_SOUND,
     clip_s: float = DEFAULT_CLIP_S,
 ) -> Stream:
-    """The stream of a sensor of a modality."""
+    """Make the stream of a sensor of a modality."""
     kind = MODALITIES[modality].kind
     if kind == 'sound':
         return AudioStream(sound)
@@ -351,13 +350,13 @@ def stream_of(
 
 
 def evenly(stamps_ns: Sequence[int], count: int) -> list[int]:
-    """Indices of the pictures that were the newest at `count` even times, first to last.
+    """Return the indices of the newest images at `count` even times, from first to last.
 
-    Of a steady camera, those that LanguageBind takes of a clip of as many pictures.
+    For a steady camera, these are the frames that LanguageBind takes from a clip of these images.
 
     Args:
-        stamps_ns: Rising, at least one.
-        count: How many; pictures are repeated where there are fewer.
+        stamps_ns: Ascending stamps, at least one.
+        count: Number of indices; images are repeated if there are fewer.
     """
     first, span = stamps_ns[0], stamps_ns[-1] - stamps_ns[0]
     parts = max(1, count - 1)

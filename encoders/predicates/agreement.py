@@ -1,8 +1,8 @@
-"""Whether what a calibration knows about a text agrees with the text itself.
+"""Checks whether the calibrated facts near a text agree with the text.
 
-A text tower hardly reads "not", and places a plural or a rare synonym by other words than the one
-that matters: "the drawers are open" is next to facts about closed drawers. Its negative sentence
-shows that: both are then on the same side of what the calibration knows.
+A text tower hardly represents "not", and may place a plural or a rare synonym by its other words:
+"the drawers are open" is next to facts about closed drawers. The negative sentence reveals this:
+both sentences are then on the same side of the nearest facts.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from encoders.model_sets.calibration import ANCHOR_SCALE, ANCHORS, Calibration, Facts
 from encoders.predicates.predicate import Predicate, deny, is_negated
 
-# Cosine by which a sentence must be nearer to a fact than to its opposite where its negative is
-# itself with a "not", which says nothing.
+# Cosine by which a sentence must be nearer to a fact than to its opposite if its negative sentence
+# only adds a "not" and is therefore not informative.
 MARGIN = 0.08
 
 Floats = NDArray[np.float32]
@@ -23,14 +23,14 @@ Floats = NDArray[np.float32]
 def agrees(
     calibration: Calibration, predicate: Predicate, said: Floats, denied: Floats, contrast: Floats
 ) -> bool:
-    """Whether positive and negative sentences are on different sides of the facts next to them.
+    """Return whether positive and negative sentences are on different sides of the nearest facts.
 
     Args:
-        calibration: Facts with their sentences; without these nothing can disagree.
+        calibration: Facts with their sentences; without sentences the result is True.
         predicate: The sentences.
-        said: The mean positive sentence `[D]`, unit length.
-        denied: All negative sentences `[K, D]`, unit rows.
-        contrast: From the negative to the positive sentences `[D]`, unit length.
+        said: Mean vector of the positive sentences `[D]`, unit length.
+        denied: Vectors of all negative sentences `[K, D]`, unit rows.
+        contrast: Direction from the negative to the positive sentences `[D]`, unit length.
     """
     if calibration.positives is None:
         return True
@@ -44,9 +44,9 @@ def agrees(
 
 
 def _known(sentence: Floats, facts: Facts) -> tuple[Floats, float]:
-    """The contrast of the facts that are next to a sentence, and by how much they are nearer.
+    """Return the contrast of the facts nearest to a sentence, and the margin to their opposites.
 
-    Both compare with the opposites of the facts.
+    The margin is a difference of cosines.
     """
     similarity = facts.said @ sentence
     nearest = np.argsort(-similarity, kind='stable')[:ANCHORS]

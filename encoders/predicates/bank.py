@@ -101,13 +101,13 @@ class PredicateBank:
             raise PredicateError('\n'.join(refused.values()))
 
     def try_extend(self, predicates: Sequence[Predicate]) -> dict[str, str]:
-        """As `extend`, but returns reasons by name of refused predicates; then none is added."""
+        """Like `extend`, but return why predicates were refused, by name; then none is added."""
         embed_ahead(self._binder, predicates)
         made, refused = {}, {}
         for predicate in predicates:
             try:
                 made[predicate.name] = self._entry(predicate)
-            except ValueError as error:  # PredicateError, or the text tower's
+            except ValueError as error:  # PredicateError, or an error of the text tower
                 refused[predicate.name] = str(error)
         if not refused:
             self._entries |= made
@@ -178,7 +178,7 @@ class PredicateBank:
         ages_ms: Mapping[str, Ages] | None = None,
         invalid: Mapping[str, Sequence[str]] = NONE_INVALID,
     ) -> Scores:
-        """As `score`, from the results of `similarities`."""
+        """Like `score`, from the results of `similarities`."""
         return fuse(self.table, similarities, ages_ms=ages_ms, invalid=invalid)
 
     def _entry(self, predicate: Predicate) -> _Entry:
@@ -187,7 +187,7 @@ class PredicateBank:
         calibration = self._binder.calibration
         fit, anchors, note = None, None, ''
         if calibration is not None:
-            # What was fitted for the predicate itself was fitted along the smoothed contrast.
+            # A calibration of the predicate itself was fitted with the smoothed contrast.
             trusted = bool(predicate.calibration) or agrees(
                 calibration, predicate, said, denied(self._binder, predicate), contrast
             )

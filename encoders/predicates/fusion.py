@@ -37,8 +37,8 @@ class PredicateScore:
             order is meaningful. False if all evidence is invalid.
         can_tell: Whether any modality with evidence is informative; otherwise `fused` is
             meaningless.
-        reasons: Limits of this score: `infrared stale 1.8 s`,
-            `audio cannot tell`, `infrared: 8-bit picture, not a temperature`, `not calibrated`.
+        reasons: Limits of this score, for example `infrared stale 1.8 s`, `audio cannot tell`,
+            `infrared: 8-bit picture, not a temperature`, `not calibrated`.
     """
 
     name: str
@@ -186,15 +186,15 @@ class Scores(Sequence[PredicateScore]):
 def caveats(
     modalities: Iterable[str], *, calibrated: bool, reasons: Iterable[str]
 ) -> dict[str, str]:
-    """Which values of a score must not be read like any other, and why, in two words.
+    """Return which values of a score need a caveat, and the caveat in two words.
 
     Args:
-        modalities: Those with evidence.
-        calibrated: Of the `PredicateScore`, or of its message.
-        reasons: Likewise.
+        modalities: Modalities with evidence.
+        calibrated: Field of the `PredicateScore` or of its message.
+        reasons: Field of the `PredicateScore` or of its message.
 
     Returns:
-        `fused` to `not calibrated`, and a modality whose evidence does not count to `no vote`.
+        `not calibrated` for `fused`, `no vote` for a modality whose evidence does not count.
     """
     found = {} if calibrated else {'fused': 'not calibrated'}
     told = tuple(reasons)
@@ -253,7 +253,7 @@ def fuse(
 def _read_valid(
     table: Table, modality: str, rows: Floats, ages_ms: Ages | None, invalid: Sequence[str]
 ) -> Reading:
-    """As `_read` for sensors whose evidence counts; if none does, for all, with log-odds of 0."""
+    """Like `_read`, for sensors with valid evidence; without any, for all with log-odds of 0."""
     if not any(invalid):
         return _read(table, modality, rows, ages_ms)
     if len(invalid) != len(rows):

@@ -181,7 +181,7 @@ class Predicate:
 
 @lru_cache(maxsize=4096)
 def negate(statement: str) -> tuple[str, ...]:
-    """Sentences that say the opposite: without its negation, by antonym, or else with a "not"."""
+    """Return opposite sentences: without the negation, with an antonym, or else with a "not"."""
     if is_negated(statement):
         return (_NEGATION.sub('', statement, count=1),)
     found = []
@@ -194,12 +194,12 @@ def negate(statement: str) -> tuple[str, ...]:
 
 
 def is_negated(statement: str) -> bool:
-    """Whether a statement denies something with a word for it."""
+    """Whether a statement contains a word of negation."""
     return _NEGATION.search(statement) is not None
 
 
 def deny(statement: str) -> str:
-    """A statement with a "not"."""
+    """Return the statement with a "not"."""
     for verb in VERBS:
         changed = re.sub(rf'\b{verb}\b', f'{verb} not', statement, count=1)
         if changed != statement:

@@ -43,7 +43,7 @@ class Tracks(Mapping[str, TrackedState]):
 
     @classmethod
     def start(cls, predicates: Sequence[Predicate], *, keep: Tracks | None = None) -> Tracks:
-        """All UNKNOWN, except predicates that `keep` has with the same definition."""
+        """Start with all states UNKNOWN, except predicates with the same definition in `keep`."""
         count = len(predicates)
         new = cls(
             predicates=predicates,
@@ -82,7 +82,7 @@ class Tracks(Mapping[str, TrackedState]):
         return float(ends_ms.min(where=self.candidates != UNKNOWN, initial=np.inf))
 
     def updated(self, now_ms: float, scores: Scores) -> tuple[Tracks, tuple[str, ...]]:
-        """The states after an evaluation, and the names of those that changed.
+        """Return the states after an evaluation, and the names of those that changed.
 
         An UNKNOWN state also changes when its evidence begins or ceases to be invalid.
 
@@ -142,7 +142,7 @@ class Tracks(Mapping[str, TrackedState]):
 
 
 def _invalid_differs(before: Scores | None, now: Scores) -> NDArray[np.bool_]:
-    """Whether why evidence does not count is another than before, of each predicate `[P]`."""
+    """Whether the reason why evidence does not count has changed, for each predicate `[P]`."""
     readings = {} if before is None else before.readings
     differs = np.zeros(len(now), np.bool_)
     for name, column in now.table.columns.items():

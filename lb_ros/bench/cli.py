@@ -23,7 +23,7 @@ from lb_ros.bench.suites import SUITES
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure or compare: 0 done, 2 unusable input."""
+    """Measure or compare; return 0 if done, 2 for unusable input."""
     try:
         if args.compare:
             return _compare(*args.compare, as_json=args.json)

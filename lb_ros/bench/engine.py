@@ -1,4 +1,4 @@
-"""How fast encoders run, beside plain PyTorch, OpenCLIP and this machine's matrix products."""
+"""Speed of the encoders, compared with plain PyTorch, OpenCLIP and bare matrix products."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def engine(
     batch: int = 1,
     compilation: str = 'auto',
 ) -> list[Measurement]:
-    """All modalities, `batch` samples of each, in one packed call, and what that is to beat.
+    """Measure a packed call of all modalities, `batch` samples of each, and its references.
 
     `plain` is the reference, as LanguageBind runs: float32, one tower after the other, layer by
-    layer in PyTorch. Then the engine, in float32 and in `precision`: every modality by itself,
-    all one after the other, and packed. OpenCLIP's image tower is of the same shape. The linear
-    layers of the trunk, each with its own weights, stand beside products of matrices of the same
-    shapes whose weights stay in the cache. `ready` is the packed call as nodes make it ready,
-    where `compilation` says so.
+    layer in PyTorch. The engine runs in float32 and in `precision`: each modality alone, all one
+    after the other, and packed. OpenCLIP's image tower has the same shape. The linear layers of
+    the trunk, each with its own weights, are compared with matrix products of the same shapes
+    whose weights stay in the cache. `ready` is the packed call compiled or captured as in the
+    nodes, if `compilation` enables it.
     """
     chosen = dtype_of(precision, device=device)
     names = {'fp32': torch.float32} | {n: d for n, d in DTYPES.items() if d == chosen}
@@ -56,7 +56,7 @@ def engine(
                 ready = _ready_case(name, encoders, inputs)
                 vectors |= {case: run() for case, run in ready.items()}
                 cases |= ready
-            else:  # a compiler cannot read rearranged weights
+            else:  # the compiler does not support rearranged weights
                 prepack(towers_of(encoders).values())
             cases |= _engine_cases(name, encoders, inputs)
             cases |= product_cases(name, towers_of(encoders), batch=batch)
@@ -78,7 +78,7 @@ def _encode(encoders: Mapping[str, Encoder], inputs: Inputs) -> dict[str, Tensor
 
 
 def _on_cpu(vectors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """So that a GPU has finished."""
+    """Copy vectors to the CPU, which waits for a GPU to finish."""
     return {name: rows.cpu() for name, rows in vectors.items()}
 
 
@@ -104,7 +104,7 @@ def _engine_cases(name: str, encoders: Mapping[str, Encoder], inputs: Inputs) ->
 def _ready_case(
     name: str, encoders: Mapping[str, Encoder], inputs: Inputs
 ) -> dict[str, Callable[[], dict[str, Tensor]]]:
-    """The packed call made ready; none where that is not possible."""
+    """Return the compiled or captured packed call; empty if that is not possible."""
     calls = ReadyCalls(
         towers_of(encoders), log=lambda line: print(f'{name}: {line}', file=sys.stderr)
     )
@@ -132,14 +132,14 @@ def _facts(
     *,
     flops: float,
 ) -> dict[str, Any]:
-    """What a case's name says, and how it compares with others of this run."""
+    """Return facts from the name of a case, and its comparison with other cases of this run."""
     what, name, *_ = case.split()
     facts: dict[str, Any] = {'precision': name}
     if case in vectors:
         cosines = [float((z * exact[m]).sum(-1).min()) for m, z in vectors[case].items()]
         facts['cosine_to_plain'] = round(min(cosines), 7)
     if what in ('trunk', 'products') or case in vectors:
-        # Of whole calls the linear layers of the blocks alone are counted.
+        # For whole calls, only the linear layers of the blocks are counted.
         facts['gflop_per_s'] = round(flops / medians[case] * 1e-6, 1)
     for key, rival in _rivals(case, medians).items():
         if rival in medians:
@@ -148,7 +148,7 @@ def _facts(
 
 
 def _rivals(case: str, medians: Mapping[str, float]) -> dict[str, str]:
-    """What a case is to beat, by the fact that says how many times faster than that it is."""
+    """Return the cases to compare a case with, by the name of the fact with the speed ratio."""
     what, name, *_ = case.split()
     bare = [other for other in medians if other.startswith(f'products {name} ')]
     fastest = min(bare, key=lambda other: medians[other]) if bare else ''

@@ -1,4 +1,4 @@
-"""What a benchmark result must carry so that a stranger can judge and repeat it."""
+"""The environment of a benchmark, which its result contains so that others can repeat it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ PACKAGES = ('torch', 'numpy', 'opencv-python', 'ros-jazzy-rclpy')
 
 
 def environment() -> dict[str, Any]:
-    """Machine, versions, command line and time of this run, ready for JSON."""
+    """Return machine, versions, command line and time of this run, as values for JSON."""
     return {
         'command': shlex.join(['python', *sys.orig_argv[1:]]),
         'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
         'machine': {
             'cpu': _cpu_name(),
             'cores': len(os.sched_getaffinity(0)),
-            # Of the last minute: others were at work if it is much above what was measured.
+            # Load of the last minute; far above that of the benchmark, others used the machine.
             'load': round(os.getloadavg()[0], 2),
             'memory_gib': round(_memory_bytes() / 2**30, 1),
             'system': platform.platform(),

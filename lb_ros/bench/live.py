@@ -1,4 +1,4 @@
-"""Benchmarks over DDS, with sensors and nodes in processes of their own."""
+"""Benchmarks over DDS, with sensors and nodes in separate processes."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from lb_ros.ros.stamps import to_ns
 
 START_S = 120.0
 RATE_HZ = 30.0
-# Frames at the beginning do not count: discovery, and caches that are still cold.
+# Number of first frames that do not count, because of discovery and cold caches.
 WARM_UP_FRAMES = 30
 DEPTH_SIZE = (1280, 720)
 IDLE_S = 15.0
 
 
 def messages(model: str, precision: str, repeats: int) -> list[Measurement]:
-    """A depth image of 1280x720 from another process: from its stamp to the network's input.
+    """Measure a 1280x720 depth image from another process, from its stamp to the network's input.
 
-    `repeats` images count. Processor time is that of the receiving process.
+    `repeats` images count. CPU time is that of the receiving process.
     """
     encoder = Binder.load(parse_source(model), modalities=('depth',))
     arrived_ms: list[float] = []
@@ -57,7 +57,7 @@ def messages(model: str, precision: str, repeats: int) -> list[Measurement]:
         node.create_subscription(Image, 'depth/image', take, NEWEST)
         count = repeats + WARM_UP_FRAMES
         words = ['depth/image', '--size', *map(str, DEPTH_SIZE)]
-        # A busy machine loses images, so they are sent until enough have arrived.
+        # Images may be lost on a busy machine, so they are sent until enough have arrived.
         timing = _timing(START_S * RATE_HZ)
         with _process('lb_ros.bench.sender', *words, *timing) as sender:
             _spin(node, lambda: len(cpu_s) > count or sender.poll() is not None)
@@ -75,9 +75,9 @@ def messages(model: str, precision: str, repeats: int) -> list[Measurement]:
 
 
 def end_to_end(model: str, precision: str, repeats: int) -> list[Measurement]:
-    """Four sensors at 30 Hz to `bringup`: from a frame's stamp to the first score that used it.
+    """Measure `bringup` with four sensors at 30 Hz, from a frame's stamp to its first score.
 
-    `repeats` frames of each sensor are sent after those for warming up. Processor time is that of
+    `repeats` frames of each sensor are sent after those for warming up. CPU time is that of
     `bringup` per embedding.
     """
     ages_ms: dict[str, list[float]] = defaultdict(list)
@@ -122,7 +122,7 @@ def end_to_end(model: str, precision: str, repeats: int) -> list[Measurement]:
 
 
 def idle(model: str, precision: str, repeats: int) -> list[Measurement]:
-    """Processor time of `bringup` per second while no sensor sends anything."""
+    """Measure the CPU time of `bringup` per second while no sensor sends messages."""
     with _node() as node, _bringup(node, model, precision) as nodes:
         spent_ms = []
         for _ in range(max(2, min(repeats, round(IDLE_S)))):
@@ -151,7 +151,7 @@ def _measurement(suite: str, case: str, times_ms: Any, *, cpu: Any, facts: Any) 
 
 @contextmanager
 def _node() -> Iterator[Node]:
-    """A node in a domain of its own, which the processes it starts share."""
+    """Make a node in a separate ROS domain, which processes started meanwhile share."""
     os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100)
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     use_dds_profile()
@@ -177,7 +177,7 @@ def _process(module: str, *words: str) -> Iterator[subprocess.Popen[str]]:
 
 @contextmanager
 def _bringup(node: Node, model: str, precision: str) -> Iterator[subprocess.Popen[str]]:
-    """The nodes, once they are active."""
+    """Run the nodes; enter when they are active."""
     active: list[PredicateStates] = []
     node.create_subscription(PredicateStates, 'predicates/state', active.append, LATCHED)
     parameters = {'model': model, 'precision': precision, 'max_rate_hz': RATE_HZ}
@@ -202,6 +202,6 @@ def _timing(frames: float) -> list[str]:
 
 
 def _cpu_s(pid: int) -> float:
-    """User and system time of a process and its threads."""
+    """Return the user and system time of a process and its threads, seconds."""
     fields = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')

@@ -1,4 +1,4 @@
-"""Medians of interleaved runs, and the files they are written to."""
+"""Medians of interleaved runs, and their files."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Cases = Mapping[str, Callable[[], object]]
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Time of one case.
+    """Times of one case.
 
     Attributes:
-        suite, case: What was measured.
-        median_ms, p95_ms, min_ms: Of all repeats.
-        cpu_ms: Median of the processor time of all threads, which what else runs hardly changes.
-        repeats: Number of them.
-        facts: What else is known, for example `precision`, or a rate.
+        suite, case: Names of the suite and the case.
+        median_ms, p95_ms, min_ms: Wall time, over all repeats.
+        cpu_ms: Median CPU time of all threads, largely independent of other load.
+        repeats: Number of repeats.
+        facts: Further values, for example `precision` or a rate.
     """
 
     suite: str
@@ -40,9 +40,9 @@ class Measurement:
 def measure(
     suite: str, cases: Cases, *, repeats: int, facts: Mapping[str, Any] | None = None
 ) -> list[Measurement]:
-    """Run all cases in turn, `repeats` times after one for warming up.
+    """Run all cases in turn, `repeats` times after one warm-up run.
 
-    In turn, so that what else the machine does falls on all of them alike and ratios hold.
+    Interleaving spreads other load over all cases equally, so that ratios are valid.
     """
     times_ms: dict[str, list[float]] = {name: [] for name in cases}
     cpu_ms: dict[str, list[float]] = {name: [] for name in cases}
@@ -91,7 +91,7 @@ def write(
 
 
 def read(path: Path) -> dict[tuple[str, str], float]:
-    """Median milliseconds by suite and case.
+    """Read the median milliseconds by suite and case.
 
     Raises:
         ValueError: The file is not a result of `lb-ros bench`.

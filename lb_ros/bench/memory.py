@@ -1,4 +1,4 @@
-"""Memory of a process that holds a model set and runs packed calls of it."""
+"""Memory of a process that holds a model set and runs packed calls."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CALLS = 3
 
 
 def memory(model: str, precision: str, repeats: int) -> list[Measurement]:
-    """Memory in float32 and in `precision`, each in a process of its own (see `_report`).
+    """Measure memory in float32 and in `precision`, each in a separate process (see `_report`).
 
     The time is that of the last of three packed calls.
     """
@@ -53,16 +53,16 @@ def memory(model: str, precision: str, repeats: int) -> list[Measurement]:
 
 @torch.inference_mode()
 def _report(model: str, precision: str) -> dict[str, float | str]:
-    """Of this process, in MiB: its parameters, what it holds once loaded, the most while encoding.
+    """Return the memory of parameters, of this process after loading, and its peak, all in MiB.
 
-    The most is counted from the end of loading: random weights take more to make than to hold.
+    The peak is measured after loading, because creating random weights needs more memory.
     """
     encoders, inputs = open_encoders(model, DTYPES[precision])
     towers = towers_of(encoders)
     prepack(towers.values())
     held = {id(p): p.nbytes for tower in towers.values() for p in tower.parameters()}
     gc.collect()
-    Path('/proc/self/clear_refs').write_text('5')  # the peak begins anew
+    Path('/proc/self/clear_refs').write_text('5')  # resets the peak
     loaded_mib = _status_mib('VmRSS')
     for _ in range(CALLS):
         start_s = time.perf_counter()

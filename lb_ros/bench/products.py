@@ -1,4 +1,4 @@
-"""The linear layers of a trunk beside the matrix products that this machine can do."""
+"""The linear layers of a trunk, compared with bare matrix products on this machine."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Cases = dict[str, Callable[[], object]]
 
 
 def product_cases(name: str, towers: Mapping[str, VisionTower], *, batch: int) -> Cases:
-    """All linear layers of the blocks on the rows of a packed call, and bare matrix products.
+    """Return all linear layers of the blocks on the rows of a packed call, and bare products.
 
-    The latter run over one layer's weights again and again: in rows, in columns, and rearranged;
-    which of them is the fastest differs by machine.
+    The bare products repeat the weights of one layer: in rows, in columns, and rearranged; the
+    fastest of the three depends on the machine.
     """
     if not towers:
         return {}
@@ -57,7 +57,7 @@ def product_cases(name: str, towers: Mapping[str, VisionTower], *, batch: int) -
 
 
 def linear_flops(towers: Mapping[str, VisionTower], *, batch: int) -> float:
-    """Operations of what `product_cases` runs."""
+    """Return the floating-point operations of one case of `product_cases`."""
     if not towers:
         return 0.0
     config = next(iter(towers.values())).config
@@ -66,7 +66,7 @@ def linear_flops(towers: Mapping[str, VisionTower], *, batch: int) -> float:
 
 
 def rows_of(towers: Mapping[str, VisionTower], *, batch: int) -> int:
-    """Tokens of a packed call."""
+    """Return the number of tokens of a packed call."""
     return batch * sum((1 + t.config.patches) * t.config.frames for t in towers.values())
 
 

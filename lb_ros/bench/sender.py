@@ -1,4 +1,4 @@
-"""Sensors of a benchmark, in a process of their own: `python -m lb_ros.bench.sender`."""
+"""Sensors of a benchmark, in a separate process: `python -m lb_ros.bench.sender`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOPICS = ('camera/image', 'depth/image', 'infrared/image', 'microphone/audio')
 
 
 def main() -> None:
-    """Publish the topics asked for, all at one rate, until the end of the time."""
+    """Publish the given topics at one rate for the given time."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('topics', nargs='+', choices=TOPICS)
     parser.add_argument('--rate-hz', type=float, required=True)
@@ -36,7 +36,7 @@ def main() -> None:
         topic: node.create_publisher(type(frame), topic, qos_profile_sensor_data)
         for topic, frame in frames.items()
     }
-    # Discovery takes as long as it takes; what is sent before it is lost and is no measurement.
+    # Wait for discovery, because messages sent earlier are lost and would not be measured.
     give_up_s = time.monotonic() + DISCOVERY_S
     while any(not publisher.get_subscription_count() for publisher in publishers.values()):
         if time.monotonic() > give_up_s:
@@ -47,7 +47,7 @@ def main() -> None:
     for count in range(round(args.seconds * args.rate_hz)):
         time.sleep(max(start_s + count / args.rate_hz - time.monotonic(), 0.0))
         for topic, frame in frames.items():
-            # A chunk of sound is stamped with its first sample and sent after its last.
+            # A chunk of audio is stamped with its first sample and sent after its last one.
             age_ns = round(1e9 / args.rate_hz) if topic == 'microphone/audio' else 0
             frame.header.stamp = to_stamp(node.get_clock().now().nanoseconds - age_ns)
             publishers[topic].publish(frame)

@@ -1,4 +1,4 @@
-"""What the engine is measured on: model sets, and the trunk of a large one with random weights."""
+"""Encoders for benchmarks: model sets, and the trunk of a large set with random weights."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SHAPES = {
 def open_encoders(
     model: str, dtype: torch.dtype, *, device: str = 'cpu', batch: int = 1
 ) -> tuple[Mapping[str, Encoder], dict[str, Tensor]]:
-    """Encoders of a set, or random ones, and `batch` inputs for each."""
+    """Return the encoders of a set, or random encoders, and `batch` inputs for each."""
     if not model.startswith(RANDOM):
         loaded = load_encoders(parse_source(model), device=device, dtype=dtype).encoders
         inputs = {m: e.preprocess(golden_input(m))[0].unsqueeze(0) for m, e in loaded.items()}
@@ -47,7 +47,7 @@ def open_encoders(
             if name.endswith('lora_B'):
                 nn.init.normal_(parameter, std=0.02)
         towers[modality] = tower.to(device, dtype).eval().requires_grad_(False)
-        tie(towers)  # one after the other, so that never more than two whole ones are held
+        tie(towers)  # after each tower, so that at most two complete towers are in memory
     encoders = {
         m: TowerEncoder(tower, released_config(m, tower.config, {})) for m, tower in towers.items()
     }
@@ -56,7 +56,7 @@ def open_encoders(
 
 
 def open_clip_tower(model: str, dtype: torch.dtype, *, device: torch.device) -> nn.Module:
-    """OpenCLIP's own image tower of the random model's shape, random too."""
+    """Return an image tower of OpenCLIP with the shape of the random model and random weights."""
     from open_clip.transformer import VisionTransformer
 
     with unfilled():
@@ -76,5 +76,5 @@ def open_clip_tower(model: str, dtype: torch.dtype, *, device: torch.device) -> 
 
 
 def layers_of(model: str) -> int:
-    """Layers of `random:vit-l-14` or `random:vit-l-14:LAYERS`."""
+    """Return the number of layers of `random:vit-l-14` or `random:vit-l-14:LAYERS`."""
     return int(model.removeprefix(f'{RANDOM}:')) if model != RANDOM else LARGE.layers

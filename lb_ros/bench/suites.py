@@ -1,4 +1,4 @@
-"""What `lb-ros bench` measures."""
+"""The suites of `lb-ros bench`."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ FACTS = 400
 PREDICATES = (10, 100, 1000, 10_000)
 SENSORS = ('image', 'depth', 'audio')
 SOUND_HZ = 16_000
-CLIP_PICTURES = 29  # of two seconds at 14 Hz: every fourth is one of eight frames
+CLIP_PICTURES = 29  # two seconds at 14 Hz; every fourth image is one of eight frames
 
 
 def preprocessing(model: str, precision: str, repeats: int) -> list[Measurement]:
-    """One sample of every modality, on one thread.
+    """Measure preprocessing of one sample of every modality, on one thread.
 
-    Of sound also a window as a node hears it, 100 ms later in every run: alone, and with the
-    columns of the spectrogram that it has in common with the window before. Of video a clip of
-    eight pictures of 1280x720 that one more picture ends: alone, and with the other seven kept.
+    For audio also the window of a node, which moves by 100 ms in every run: alone, and with the
+    spectrogram frames that it shares with the previous window. For video a clip of eight images
+    of 1280x720 that ends with a new image: alone, and with the other seven already preprocessed.
     """
     rng = np.random.default_rng(0)
     raw: dict[str, Any] = {
@@ -74,7 +74,7 @@ def preprocessing(model: str, precision: str, repeats: int) -> list[Measurement]
 
 
 class _Heard:
-    """A stream of sound whose window is preprocessed anew after every chunk."""
+    """A stream of audio whose window is preprocessed after every chunk."""
 
     def __init__(self, encoder: Encoder, rng: np.random.Generator, *, keeps: bool) -> None:
         self._encoder, self._columns, self._keeps = encoder, ColumnStore(), keeps
@@ -88,14 +88,14 @@ class _Heard:
         return self._window.add(self._chunk, rate_hz=SOUND_HZ, start_ns=start_ns)
 
     def run(self) -> object:
-        """One window."""
+        """Preprocess one window."""
         window = self._hear()
         columns = self._columns.until(window.end) if self._keeps else None
         return self._encoder.preprocess((window.wave, SOUND_HZ), columns=columns)
 
 
 class _Filmed:
-    """A camera at 14 Hz whose clip of two seconds is preprocessed anew after every picture."""
+    """A camera at 14 Hz whose clip of two seconds is preprocessed after every image."""
 
     def __init__(self, config: VideoConfig, picture: NDArray[np.uint8], *, keeps: bool) -> None:
         self._config, self._picture, self._keeps = config, picture, keeps
@@ -104,7 +104,7 @@ class _Filmed:
             self.run()
 
     def run(self) -> object:
-        """One clip."""
+        """Preprocess one clip."""
         if not self._keeps:
             return preprocess(self._clip, self._config)
         self._now += 1
@@ -115,7 +115,7 @@ class _Filmed:
 
 
 def text(model: str, precision: str, repeats: int) -> list[Measurement]:
-    """One and sixteen sentences that were never asked before, and one that was."""
+    """Measure embedding of one and sixteen new sentences, and of one that is cached."""
     if model.startswith(RANDOM):
         return []
     binder = Binder.load(parse_source(model))
@@ -133,10 +133,10 @@ def text(model: str, precision: str, repeats: int) -> list[Measurement]:
 
 
 def scoring(model: str, precision: str, repeats: int) -> list[Measurement]:
-    """Scores and states of 10 to 10,000 predicates after new embeddings of three sensors.
+    """Measure scores and states of 10 to 10,000 predicates after new embeddings of three sensors.
 
-    Their vectors are random, of the model's dimensions. Messages are measured apart: they are only
-    made for those who listen. They need ROS.
+    Vectors are random, with the dimensions of the model. Messages are measured separately, because
+    nodes create them only for subscribers; they need ROS.
     """
     size = LARGE.projection
     if not model.startswith(RANDOM):
@@ -155,7 +155,7 @@ def scoring(model: str, precision: str, repeats: int) -> list[Measurement]:
 
 
 class _Scored:
-    """Scoring whose evidence is 20 ms newer with every run."""
+    """Scoring with new evidence, 20 ms later, in every run."""
 
     def __init__(self, bank: PredicateBank, sensors: Sequence[str], *, size: int) -> None:
         rng = np.random.default_rng(0)
@@ -170,7 +170,7 @@ class _Scored:
         self._scoring.receive(modality, vector, stamp_ns=self._now_ns, space='random')
 
     def run(self) -> Evaluation:
-        """One evaluation."""
+        """Run one evaluation."""
         self._now_ns += 20_000_000
         for modality in self._sensors:
             self._receive(modality)
@@ -198,9 +198,9 @@ def _messages(bank: PredicateBank, count: int, *, size: int) -> dict[str, Callab
 
 
 class RandomSentences:
-    """A text side of random vectors: how long scoring takes does not depend on what they are.
+    """Stands in for a binder with random text vectors, which do not affect the time of scoring.
 
-    It is calibrated on as many facts as `lb-mini`, so that sentences are read along them.
+    It is calibrated with as many facts as `lb-mini`, so that contrasts are smoothed as there.
     """
 
     space, model, modalities = 'random', 'random', SENSORS
@@ -221,11 +221,11 @@ class RandomSentences:
         )
 
     def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """float32 `[N, D]`, unit length."""
+        """Return vectors, float32 `[N, D]`, unit length."""
         return _unit(self._rng, len(texts), size=self._size)
 
     def unread(self, text: str) -> int:
-        """It reads everything."""
+        """Return 0: no sentence is truncated."""
         return 0
 
 
@@ -233,7 +233,7 @@ Suite = Callable[[str, str, int], list[Measurement]]
 
 
 def _live(name: str) -> Suite:
-    """A suite over DDS; without ROS it measures nothing, and says so."""
+    """Make a suite over DDS; without ROS it measures nothing and prints a message."""
 
     def run(model: str, precision: str, repeats: int) -> list[Measurement]:
         if importlib.util.find_spec('rclpy') is None or model.startswith(RANDOM):

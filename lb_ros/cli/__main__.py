@@ -1,4 +1,4 @@
-"""`python -m lb_ros.cli`."""
+"""Entry point of `python -m lb_ros.cli`."""
 
 import sys
 

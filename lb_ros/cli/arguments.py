@@ -1,4 +1,4 @@
-"""The options of the subcommands that talk to running nodes: `--help` imports nothing else."""
+"""Options of the subcommands for running nodes; `--help` imports nothing else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STATES = ('unknown', 'false', 'true')
 
 
 def add_up_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `lb-ros up`."""
+    """Declare the options of `lb-ros up`."""
     from train.arguments import file, model
 
     parser.epilog = 'example: lb-ros up modalities:=depth,touch depth_inputs:=[/zed/depth]'
@@ -34,7 +34,7 @@ def _setting(text: str) -> str:
 
 
 def add_query_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `lb-ros query`."""
+    """Declare the options of `lb-ros query`."""
     from train.arguments import add_list, number
 
     parser.epilog = 'example: lb-ros query "the drawer is open" "the stove is hot"'
@@ -63,7 +63,7 @@ def add_query_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_wait_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `lb-ros wait`."""
+    """Declare the options of `lb-ros wait`."""
     from train.arguments import number
 
     parser.epilog = (
@@ -89,7 +89,7 @@ def add_wait_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `lb-ros add`."""
+    """Declare the options of `lb-ros add`."""
     parser.epilog = 'example: lb-ros add "the stove is hot" --name stove_hot'
     parser.add_argument(
         'sentences', nargs='+', type=_sentence, metavar='SENTENCE', help='a statement'
@@ -99,13 +99,13 @@ def add_add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_list_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `lb-ros list`."""
+    """Declare the options of `lb-ros list`."""
     parser.epilog = 'example: lb-ros list --json'
     _add_common(parser)
 
 
 def add_watch_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of `lb-ros watch`."""
+    """Declare the options of `lb-ros watch`."""
     from train.arguments import number
 
     parser.epilog = 'example: lb-ros watch'

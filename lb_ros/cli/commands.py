@@ -15,11 +15,11 @@ from lb_ros.stopping import ReaderGone, Terminated, drop_output, raise_on_sigter
 
 @dataclass(frozen=True, slots=True)
 class Subcommand:
-    """One word after `lb-ros`.
+    """A subcommand of `lb-ros`.
 
     Attributes:
-        help: One line.
-        declare: `module:function` that declares its options; the module is quick to import.
+        help: One line of help.
+        declare: `module:function` that declares its options, in a module that imports quickly.
         run: `module:function` that runs it; imported after the options have been checked.
         needs_ros: Whether it needs rclpy.
     """
@@ -31,9 +31,9 @@ class Subcommand:
 
 
 def run_program() -> int:
-    """Run the installed program: `main`, in the environment of the nodes if there is one.
+    """Run `main` as the installed program, in the environment of the nodes if there is one.
 
-    Help is shown in whichever interpreter this is, unless it needs packages of the environment.
+    Help is printed by the current interpreter, unless it needs packages of the environment.
     """
     try:
         raise_on_sigterm()
@@ -62,16 +62,16 @@ def _entered(words: list[str]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a subcommand; returns its exit status.
+    """Run a subcommand and return its exit status.
 
     0 done, 1 failed, 2 unusable input, 130 interrupted and 143 terminated (also while a subcommand
-    still imports), 141 the reader of its output has gone.
+    still imports), 141 the reader of its output has closed the pipe.
     """
     try:
         try:
             return _run(list(sys.argv[1:] if arguments is None else arguments))
         finally:
-            sys.stdout.flush()  # whether the reader has gone shows here
+            sys.stdout.flush()  # raises if the reader has closed the pipe
     except KeyboardInterrupt as stop:
         return _status(stop)
     except ReaderGone:
@@ -98,7 +98,7 @@ def _run(words: Sequence[str]) -> int:
             _function(subcommand.declare)(sub)
     try:
         args = parser.parse_args(words)
-    except SystemExit as end:  # help, or a wrong argument
+    except SystemExit as end:  # help, or an invalid argument
         return int(end.code or 0)
     subcommand = SUBCOMMANDS[args.subcommand]
     if subcommand.needs_ros:

@@ -29,7 +29,7 @@ FAILURES = (ModelSetError, SpaceError, KeyError, OSError, ValueError, ModuleNotF
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run an action: 0 done, 1 it is damaged or failed, 2 unusable input."""
+    """Run an action; return 0 if done, 1 if damaged or not pulled, 2 for unusable input."""
     actions = {
         'list': _list,
         'pull': _pull,
@@ -165,7 +165,7 @@ def _shape(vision: VisionConfig) -> dict[str, Any]:
 
 def _verify(args: argparse.Namespace) -> int:
     if is_released(args.model):
-        found = read_released(Path(args.model))  # strictly: every name and shape
+        found = read_released(Path(args.model))  # checks every name and shape
         print(f'{found.path} holds every tensor; convert it to get a hash and golden vectors')
         return 0
     folder = find_set(args.model)

@@ -1,4 +1,4 @@
-"""The options of `lb-ros models`, apart from what runs it: `--help` imports no PyTorch."""
+"""Options of `lb-ros models`, in a separate module so that `--help` does not import PyTorch."""
 
 from __future__ import annotations
 

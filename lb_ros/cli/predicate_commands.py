@@ -15,7 +15,7 @@ NODES_S = 5.0
 
 
 def run_wait(args: argparse.Namespace) -> int:
-    """Wait; 0 where the state was reached."""
+    """Wait for a state; return 0 if it was reached."""
 
     def work(client: Any) -> int:
         state = State[args.state.upper()]

@@ -1,4 +1,4 @@
-"""`lb-ros query`: sentences against what the sensors see now."""
+"""`lb-ros query`: compare sentences with the current evidence of the sensors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lb_ros.client import LanguageClient, NotAnsweredError
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask and print; 0 answered, 1 nobody answered, 2 unusable input."""
+    """Query and print; return 0 with answers, 1 if no node answered, 2 for unusable input."""
     try:
         with LanguageClient(namespace=args.namespace, timeout_s=args.timeout) as client:
             answers = client.query(

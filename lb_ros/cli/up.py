@@ -8,7 +8,7 @@ from lb_ros.start import start
 
 
 def run(args: argparse.Namespace) -> int:
-    """Become the process of `bringup`."""
+    """Run `bringup` in this process; does not return."""
     settings = list(args.parameters)
     settings += [f'model:={args.model}'] if args.model else []
     settings += [f'predicates:={args.predicates}'] if args.predicates else []

@@ -1,4 +1,4 @@
-"""`lb-ros watch`: scores and states of running nodes, as they come."""
+"""`lb-ros watch`: show scores and states of running nodes as they arrive."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ PERIOD_S = 0.25
 STYLES = {State.TRUE: 'bold green', State.FALSE: 'dim', State.UNKNOWN: 'yellow'}
 
 
-PROBABILITY = r'probability [0-9.]+(?: \((.*)\))?'  # as the column `p`, and a note
-WIDE = Console(width=10_000)  # to measure what a table would need
+PROBABILITY = r'probability [0-9.]+(?: \((.*)\))?'  # repeats the column `p`; the note does not
+WIDE = Console(width=10_000)  # to measure the width that a table needs
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a table shows.
+    """Content of a table.
 
     Attributes:
-        sparks: Values of the sparkline; 0 for none.
+        sparks: Number of values of the sparkline; 0 for none.
         columns: Some of `sensors` and `why`.
-        name_width: Longer names of predicates are wrapped; None for never.
+        name_width: Width at which names of predicates are wrapped; None for never.
     """
 
     sparks: int
@@ -55,7 +55,7 @@ class Layout:
     name_width: int | None = None
 
 
-# From a wide terminal to a narrow one.
+# Ordered from wide to narrow terminals.
 LAYOUTS = (
     Layout(SPARKS, ('sensors', 'why')),
     Layout(10, ('sensors', 'why')),
@@ -70,12 +70,12 @@ LAYOUTS = (
 
 @dataclass
 class Seen:
-    """What has been heard so far.
+    """Messages received so far.
 
     Attributes:
         newest: The last evaluation.
-        states: Name to state and reason.
-        courses: Name to its last fused probabilities; NaN where no sensor could tell.
+        states: State and reason by name.
+        courses: Last fused probabilities by name; NaN if no sensor was informative.
     """
 
     newest: PredicateScores | None = None
@@ -83,7 +83,7 @@ class Seen:
     courses: dict[str, deque[float]] = field(default_factory=dict)
 
     def take_scores(self, message: PredicateScores) -> None:
-        """Take an evaluation; predicates that are scored no more are forgotten."""
+        """Store an evaluation; forget predicates that are no longer scored."""
         self.newest = message
         courses = {}
         for score in message.scores:
@@ -92,21 +92,21 @@ class Seen:
         self.courses = courses
 
     def take_states(self, message: PredicateStates) -> None:
-        """Take the latched states."""
+        """Store the latched states."""
         self.states = {s.name: (State(s.state), s.reason) for s in message.states}
 
     def state_of(self, name: str) -> tuple[State, str]:
-        """State and reason; UNKNOWN where it has not been told yet."""
+        """Return state and reason; UNKNOWN if none has been received yet."""
         return self.states.get(name, (State.UNKNOWN, ''))
 
 
 def run(args: argparse.Namespace) -> int:
-    """`lb-ros watch`."""
+    """Run `lb-ros watch`."""
     return watch(as_json=args.json, seconds=args.seconds, namespace=args.namespace)
 
 
 def watch(*, as_json: bool, seconds: float, namespace: str = '') -> int:
-    """Show until stopped by a signal or for so many seconds; 1 where nothing ever arrived."""
+    """Show scores until a signal or for `seconds`; return 1 if nothing arrived."""
     use_dds_profile()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     seen = Seen()
@@ -157,7 +157,7 @@ def _show_table(executor: SingleThreadedExecutor, seen: Seen, end_s: float) -> N
 
 
 def as_values(seen: Seen) -> dict[str, Any]:
-    """The last evaluation as plain values; None where no sensor can tell."""
+    """Return the last evaluation as plain values; None where no sensor is informative."""
     assert seen.newest is not None
 
     def described(score: PredicateScore) -> dict[str, Any]:
@@ -180,10 +180,10 @@ def as_values(seen: Seen) -> dict[str, Any]:
 
 
 def screen(seen: Seen, width: int, height: int) -> RenderableType:
-    """A terminal's worth of predicates, in the richest layout that fits into its width.
+    """Return the predicates that fit a terminal, in the richest layout that fits its width.
 
-    Where reasons do not fit beside the numbers they follow below; where sensors do not fit either
-    they are left out, which the caption names.
+    Reasons that do not fit into the table follow below it; sensors that do not fit are left out
+    and named in the caption.
     """
     limit = max(3, height - 6)
     for layout in LAYOUTS:
@@ -200,7 +200,7 @@ def screen(seen: Seen, width: int, height: int) -> RenderableType:
 
 
 def reasons_below(seen: Seen, limit: int) -> list[Text]:
-    """A line per reason beyond the probability, with the predicates, `limit` at most."""
+    """Return one line per reason other than the probability, for at most `limit` predicates."""
     assert seen.newest is not None
     notes: dict[str, list[str]] = {}
     for score in seen.newest.scores[:limit]:
@@ -220,7 +220,7 @@ def _modalities(seen: Seen) -> list[str]:
 
 
 def table(seen: Seen, *, limit: int, layout: Layout | None = None) -> Table:
-    """A row per predicate, `limit` at most: state, probability, its course, and every sensor."""
+    """Return one row per predicate, at most `limit`: state, probability, course, sensors."""
     assert seen.newest is not None
     layout = layout or LAYOUTS[0]
     scores = seen.newest.scores
@@ -253,7 +253,7 @@ def table(seen: Seen, *, limit: int, layout: Layout | None = None) -> Table:
 
 
 def sparkline(values: deque[float]) -> str:
-    """A bar per probability, 0..1; a space where no sensor could tell."""
+    """Return one bar per probability, 0..1; a space where no sensor was informative."""
     top = len(BARS) - 1
     return ''.join(
         ' ' if math.isnan(v) else BARS[min(top, max(0, round(v * top)))] for v in values

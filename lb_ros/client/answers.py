@@ -1,4 +1,4 @@
-"""What a client returns: answers to sentences, states, and why there is no answer."""
+"""Results of a client: answers to sentences, states of predicates, and errors."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from lb_ros.srv import QueryText
 
 
 class NotAnsweredError(RuntimeError):
-    """The nodes did not answer in time, or refused; the text says why.
+    """The nodes did not answer in time, or refused; the message gives the reason.
 
     Attributes:
-        refused: Name to reason of the predicates that were refused.
+        refused: Reasons of the refused predicates, by name.
         code: Why a wait ended, a constant of `lb_ros/action/WaitForPredicate`, or 0.
     """
 
@@ -30,20 +30,20 @@ class NotAnsweredError(RuntimeError):
 
 
 class GoneError(NotAnsweredError):
-    """The node stopped or died, before or after it was asked."""
+    """The node stopped or died, before or after the request."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextAnswer:
-    """What the sensors say about one sentence; None where there is no evidence.
+    """The scores of one sentence; None where there is no evidence.
 
     Attributes:
         text: The sentence.
-        fused: Probability from all modalities that can tell.
-        probability, similarity: By modality.
-        ages_ms: Of the evidence, by modality.
-        reasons: Modality to why it has no evidence or cannot tell.
-        calibrated: False where only the order of probabilities means something.
+        fused: Probability from all informative modalities.
+        probability, similarity: Probability and cosine similarity, by modality.
+        ages_ms: Age of the evidence, by modality.
+        reasons: Why a modality has no evidence or is not informative, by modality.
+        calibrated: False where only the order of probabilities is meaningful.
     """
 
     text: str
@@ -57,14 +57,14 @@ class TextAnswer:
 
 @dataclass(frozen=True, slots=True)
 class PredicateStatus:
-    """Whether a predicate is held to be true.
+    """The state of a predicate.
 
     Attributes:
-        name: Of the predicate.
+        name: Name of the predicate.
         state: TRUE, FALSE or UNKNOWN.
-        probability: Fused, 0..1; 0.5 without evidence.
+        probability: Fused probability, 0..1; 0.5 without evidence.
         since_s: When the state began, seconds of the nodes' clock.
-        reason: Why, in a few words.
+        reason: Reason for the state, in a few words.
         published_s: When the node published this, wall time in seconds since 1970.
     """
 
@@ -77,12 +77,12 @@ class PredicateStatus:
 
     @property
     def age_s(self) -> float:
-        """How long ago the node published this; states are published when one of them changes."""
+        """Seconds since the node published this; it publishes states when one of them changes."""
         return max(0.0, time.time() - self.published_s)
 
 
 def status_from_message(message: PredicateState, *, published_s: float) -> PredicateStatus:
-    """A state that was published at this wall time."""
+    """Convert a message that was published at this wall time."""
     return PredicateStatus(
         name=message.name,
         state=State(message.state),
@@ -94,7 +94,7 @@ def status_from_message(message: PredicateState, *, published_s: float) -> Predi
 
 
 def answers_from_message(texts: Sequence[str], response: QueryText.Response) -> list[TextAnswer]:
-    """The reply of `query`, an answer per sentence."""
+    """Convert the response of `query` to one answer per sentence."""
     columns = list(response.modalities)
     reasons = {m: r for m, r in zip(columns, response.reasons, strict=True) if r}
     ages = {

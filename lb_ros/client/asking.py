@@ -1,4 +1,4 @@
-"""How a client asks: futures on a listener that it shares, and their end when it closes."""
+"""The requests of a client: futures on a shared listener, ended when the client closes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Self = TypeVar('Self', bound='Asking')
 
 
 class Asking:
-    """Base of `LanguageClient`: its life, and its requests as futures."""
+    """Base class of `LanguageClient`: opens and closes it, and turns requests into futures."""
 
     def __init__(
         self, node: Node | None = None, *, namespace: str = '', timeout_s: float = 5.0
@@ -42,7 +42,7 @@ class Asking:
         self.close()
 
     def close(self) -> None:
-        """End its requests, watches and guards; the last client leaves the ROS graph."""
+        """End all requests, watches and guards; the last client leaves the ROS graph."""
         with self._lock:
             if self._is_closed:
                 return
@@ -51,7 +51,7 @@ class Asking:
         for close in closers:
             close()
         for future in futures:
-            with contextlib.suppress(Exception):  # it has ended meanwhile
+            with contextlib.suppress(Exception):  # the future has ended meanwhile
                 future.set_exception(NotAnsweredError('the client was closed'))
         self._dispatcher.close()
         release(self._listener)
@@ -65,7 +65,7 @@ class Asking:
         *,
         answer_s: float = 0.0,
     ) -> Future[Result]:
-        """What `result` makes of the response of a service."""
+        """Call a service; the future returns `result(response)`."""
         limits = Limits(self.timeout_s, answer_s or self.timeout_s)
 
         async def ask(answer: Future[Result]) -> Result:
@@ -89,7 +89,7 @@ class Asking:
         *,
         result: Callable[[bool, str], Any] = lambda reached, name: reached,
     ) -> Future[Any]:
-        """What `result` makes of whether the goal was reached, and by which predicate."""
+        """Send a goal; the future returns `result(reached, name of the predicate)`."""
 
         def feedback(message: Any) -> None:
             if on_probability is not None:
@@ -109,12 +109,12 @@ class Asking:
         self._open.add(future)
         future.add_done_callback(self._open.discard)
         if self._is_closed:
-            with contextlib.suppress(Exception):  # it has ended meanwhile
+            with contextlib.suppress(Exception):  # the future has ended meanwhile
                 future.set_exception(NotAnsweredError('the client was closed'))
         return future
 
     def _closes(self, close: Callable[[], None]) -> None:
-        """Call `close` when the client is closed, unless `_closed` is called with it before."""
+        """Call `close` when the client closes, unless `_closed(close)` was called before."""
         with self._lock:
             self._closers.add(close)
 
@@ -126,7 +126,7 @@ class Asking:
         self._check_thread()
         try:
             return future.result()
-        except BaseException:  # also Ctrl-C: nobody waits for it any more
+        except BaseException:  # includes Ctrl-C: the result is no longer needed
             future.cancel()
             raise
 

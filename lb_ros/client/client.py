@@ -1,4 +1,4 @@
-"""Ask running nodes from Python: sentences, states, and waiting for a state."""
+"""`LanguageClient`: query sentences, read states and wait for states of running nodes."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from lb_ros.srv import (
     SetPredicates,
 )
 
-# What embedding a predicate's sentences may take while busy sensors load a busy machine.
+# Time limit for embedding the sentences of a predicate while sensors load a busy machine.
 PREDICATE_S = 0.1
 
 
 class LanguageClient(Asking):
     """A client of a running `predicates` node.
 
-    On its own:
+    In a program without a node:
 
         with LanguageClient() as client:
             print(client.query(['the drawer is open'])[0].fused)
@@ -45,17 +45,17 @@ class LanguageClient(Asking):
                 ...
 
     Inside a node, `LanguageClient(node)` joins its context and namespace. All methods may be
-    called from anywhere, also from a callback of that node and from callbacks of the client; only
+    called from any thread and callback, including callbacks of that node and of the client; only
     done callbacks of a future must not block. All clients of a context and namespace share one
-    node and one thread, so that a client of one's own costs nothing.
+    node and one thread, so an additional client costs nothing.
 
     Args:
-        node: The node it works for; None to start ROS where it has not been.
-        namespace: Of the `predicates` node; that of `node` where empty.
+        node: Node whose context and namespace to join; None to start ROS if it is not running.
+        namespace: Namespace of the `predicates` node; if empty, that of `node`.
         timeout_s: How long to wait for the nodes and for each answer, seconds of wall time.
 
     Raises:
-        ValueError: `namespace` is not a valid one.
+        ValueError: `namespace` is not valid.
     """
 
     def query(
@@ -67,17 +67,17 @@ class LanguageClient(Asking):
         at_s: float | None = None,
         ago_s: float = 0.0,
     ) -> list[TextAnswer]:
-        """Compare sentences with the newest evidence, or with that of a past moment.
+        """Compare sentences with the newest evidence, or with that of a time in the past.
 
         Args:
             texts: One or more sentences.
-            modalities: Ask only these; all where empty.
+            modalities: Use only these; all if empty.
             max_age_ms: Evidence older than this does not count.
-            at_s: The moment, seconds of the nodes' clock; now where None.
-            ago_s: Instead of `at_s`: how long the moment lies back by the nodes' clock.
+            at_s: Time to ask about, seconds of the nodes' clock; None for now.
+            ago_s: Alternative to `at_s`: seconds before now, by the nodes' clock.
 
         Returns:
-            An answer per sentence.
+            One answer per sentence.
 
         Raises:
             NotAnsweredError: No answer in time, or a sentence or modality is not usable.
@@ -96,11 +96,11 @@ class LanguageClient(Asking):
         at_s: float | None = None,
         ago_s: float = 0.0,
     ) -> Future[list[TextAnswer]]:
-        """As `query`, without waiting: a future, which raises in `result()` what `query` raises.
+        """Like `query`, but return a future; its `result()` raises what `query` raises.
 
         It is a `concurrent.futures.Future`: call `result(timeout)`, add a done callback, or, in
-        asyncio, `await asyncio.wrap_future(future)`. `cancel()` gives it up. Done callbacks run on
-        the thread that receives all answers and must not block.
+        asyncio, `await asyncio.wrap_future(future)`. `cancel()` abandons the request. Done
+        callbacks run on the thread that receives all answers and must not block.
         """
         listed = [texts] if isinstance(texts, str) else list(texts)
         request = query_request(
@@ -119,14 +119,14 @@ class LanguageClient(Asking):
         since_s: float | None = None,
         on_probability: Callable[[float], None] | None = None,
     ) -> bool:
-        """Wait until a predicate has a state; False where it does not within `timeout_s`.
+        """Wait until a predicate has a state; return False if it has not within `timeout_s`.
 
         Args:
-            name: Of the predicate.
+            name: Name of the predicate.
             timeout_s: Seconds of the nodes' clock; 0 or less waits without a limit.
-            state: To wait for.
-            since_s: Only a state that began after this moment of the nodes' clock counts, so that
-                a change is waited for: `since_s=client.now_s()`.
+            state: State to wait for.
+            since_s: Count only a state that began after this time of the nodes' clock; to wait
+                for a change, pass `since_s=client.now_s()`.
             on_probability: Called with the fused probability while waiting, on a thread of the
                 client.
 
@@ -152,7 +152,7 @@ class LanguageClient(Asking):
         since_s: float | None = None,
         on_probability: Callable[[float], None] | None = None,
     ) -> Future[bool]:
-        """As `wait_until`, without waiting: a future as of `query_async`.
+        """Like `wait_until`, but return a future; see `query_async`.
 
         `cancel()` ends the wait, also at the node.
         """
@@ -167,7 +167,7 @@ class LanguageClient(Asking):
         state: State = State.TRUE,
         since_s: float | None = None,
     ) -> bool:
-        """Wait until all predicates have a state at the same moment; see `wait_until`."""
+        """Wait until all predicates have a state at the same time; see `wait_until`."""
         waits = self.wait_all_async(names, timeout_s=timeout_s, state=state, since_s=since_s)
         return self._wait(waits)
 
@@ -179,7 +179,7 @@ class LanguageClient(Asking):
         state: State = State.TRUE,
         since_s: float | None = None,
     ) -> Future[bool]:
-        """As `wait_all`, without waiting: a future as of `wait_async`."""
+        """Like `wait_all`, but return a future; see `wait_async`."""
         return self._send(wait_goal(names, state=state, timeout_s=timeout_s, since_s=since_s))
 
     def wait_any(
@@ -193,7 +193,7 @@ class LanguageClient(Asking):
         """Wait until one of several predicates has a state; see `wait_until`.
 
         Returns:
-            The name of the first that has it; None where none has within `timeout_s`.
+            Name of the first that has it; None if none has within `timeout_s`.
         """
         waits = self.wait_any_async(names, timeout_s=timeout_s, state=state, since_s=since_s)
         return self._wait(waits)
@@ -206,7 +206,7 @@ class LanguageClient(Asking):
         state: State = State.TRUE,
         since_s: float | None = None,
     ) -> Future[str | None]:
-        """As `wait_any`, without waiting: a future as of `wait_async`."""
+        """Like `wait_any`, but return a future; see `wait_async`."""
         goal = wait_goal(names, state=state, timeout_s=timeout_s, since_s=since_s, any_of=True)
         return self._send(goal, result=lambda reached, name: name if reached else None)
 
@@ -217,20 +217,20 @@ class LanguageClient(Asking):
         *,
         state: State = State.TRUE,
     ) -> Guard:
-        """Guard that a predicate keeps a state, for as long as something is done.
+        """Return a guard that ends when a predicate no longer has a state.
 
             with client.while_holds('gripper_holds_cup', on_end=stop) as guard:
                 while moving():
                     guard.check()
 
-        The guard ends once, for whichever comes first: another state, UNKNOWN included; the
-        predicate is removed; the node stops or dies. A predicate that does not have the state to
-        begin with ends it at once.
+        The guard ends once, at the first of these events: the predicate has another state,
+        including UNKNOWN; the predicate is removed; the node stops or dies. If the predicate does
+        not have the state at the start, the guard ends immediately.
 
         Args:
-            name: Of the predicate.
+            name: Name of the predicate.
             on_end: Called once with the reason, on a thread of the client.
-            state: To keep.
+            state: State to keep.
 
         Raises:
             NotAnsweredError: No node published states within `timeout_s`, or it has died.
@@ -251,7 +251,7 @@ class LanguageClient(Asking):
             raise
 
     def states(self) -> dict[str, PredicateStatus]:
-        """The states of all predicates by name, as last published; each knows its age.
+        """Return the states of all predicates by name, as last published; see their `age_s`.
 
         Raises:
             GoneError: The node that published them stopped or died.
@@ -268,15 +268,15 @@ class LanguageClient(Asking):
     ) -> Watch:
         """Call `callback` with all states by name, now and whenever one changes.
 
-        It is called on a thread of the client, one call after the other. The states before the
-        first change come at once where they are known.
+        It is called on a thread of the client, one call after the other. The current states are
+        passed immediately if they are known.
 
         Args:
-            callback: Takes the states.
+            callback: Receives the states.
             on_gone: Called with the reason when the node stops or dies.
 
         Returns:
-            A handle whose `close` ends it.
+            A handle whose `close` ends the watch.
         """
 
         def pass_on(states: States) -> None:
@@ -303,26 +303,26 @@ class LanguageClient(Asking):
         return Watch(close)
 
     def set(self, predicates: Sequence[Predicate | str]) -> list[str]:
-        """Score these predicates instead of all others, all or none; sentences will do.
+        """Replace all predicates by these, all or none; a sentence stands for a predicate.
 
         Returns:
-            Names of all that are scored now.
+            Names of all predicates that are scored now.
 
         Raises:
-            NotAnsweredError: One was refused, and nothing has changed; or there was no answer
-                within `timeout_s` and `PREDICATE_S` for each predicate.
+            NotAnsweredError: One was refused and nothing changed, or there was no answer within
+                `timeout_s` plus `PREDICATE_S` for each predicate.
         """
         return self._change(SetPredicates, 'predicates/set', predicates)
 
     def add(self, *predicates: Predicate | str) -> list[str]:
-        """Score these predicates as well, all or none; those of the same names are replaced.
+        """Score these predicates as well, all or none; replace those of the same names.
 
         Returns:
-            Names of all that are scored now.
+            Names of all predicates that are scored now.
 
         Raises:
-            NotAnsweredError: One was refused, and nothing has changed; or there was no answer
-                within `timeout_s` and `PREDICATE_S` for each predicate.
+            NotAnsweredError: One was refused and nothing changed, or there was no answer within
+                `timeout_s` plus `PREDICATE_S` for each predicate.
         """
         return self._change(AddPredicates, 'predicates/add', predicates)
 
@@ -330,16 +330,16 @@ class LanguageClient(Asking):
         """Stop scoring these predicates, all or none.
 
         Returns:
-            Names of all that are scored now.
+            Names of all predicates that are scored now.
 
         Raises:
-            NotAnsweredError: No answer in time, or there is none of a name.
+            NotAnsweredError: No answer in time, or no predicate has one of the names.
         """
         request = RemovePredicates.Request(names=list(names))
         return self._wait(self._call(RemovePredicates, 'predicates/remove', request, _active))
 
     def now_s(self) -> float:
-        """The present by the nodes' clock, seconds; the node is asked, so it is right in replay.
+        """Return the time of the nodes' clock in seconds, from the node: also right in replay.
 
         Raises:
             NotAnsweredError: No answer in time.
@@ -349,7 +349,7 @@ class LanguageClient(Asking):
         return self._wait(now)
 
     def predicates(self) -> list[Predicate]:
-        """The predicates that are scored.
+        """Return the predicates that are scored.
 
         Raises:
             NotAnsweredError: No answer in time.
@@ -362,10 +362,10 @@ class LanguageClient(Asking):
         return self._wait(self._call(ListPredicates, 'predicates/list', request, listed))
 
     def load_model(self, model: str, *, timeout_s: float = 120.0) -> str:
-        """Change the model set of the running nodes; returns the language space now in use.
+        """Change the model set of the running nodes; return the language space now in use.
 
         Raises:
-            NotAnsweredError: No answer in time, or it cannot be loaded; the old one stays.
+            NotAnsweredError: No answer in time, or the set cannot be loaded and the old one stays.
         """
         request = LoadModel.Request(model=model)
         loaded = self._call(

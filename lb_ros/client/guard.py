@@ -1,4 +1,4 @@
-"""Handles of a client that run until they are closed: watches and guards."""
+"""Watches and guards: handles of a client that are active until they are closed."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from lb_ros.client.heard import Ear, Heard, States
 
 
 class Dispatcher:
-    """Calls callbacks one after the other on a thread of its own, so that they may ask and wait.
+    """Runs callbacks one after the other on its own thread, so that they may block on requests.
 
     Args:
-        failed: Called with a line for each callback that raised.
+        failed: Called with a message for each callback that raised.
     """
 
     def __init__(self, failed: Callable[[str], None]) -> None:
@@ -29,7 +29,7 @@ class Dispatcher:
         self._is_closed = False
 
     def call(self, callback: Callable[..., None], *arguments: Any) -> None:
-        """Have it called soon."""
+        """Queue a call."""
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(
@@ -39,7 +39,7 @@ class Dispatcher:
         self._calls.put((callback, arguments))
 
     def close(self) -> None:
-        """Call nothing more."""
+        """Discard queued calls and end the thread."""
         self._is_closed = True
         self._calls.put(None)
 
@@ -50,7 +50,7 @@ class Dispatcher:
                 return
             try:
                 callback(*arguments)
-            except Exception as error:  # the others are called all the same
+            except Exception as error:  # later callbacks still run
                 name = getattr(callback, '__name__', repr(callback))
                 self._failed(f'callback {name} failed: {type(error).__name__}: {error}')
 
@@ -63,17 +63,17 @@ class Watch:
 
 
 class NotHeldError(RuntimeError):
-    """A predicate that was guarded has stopped holding; the text says why."""
+    """A guarded predicate has stopped holding; the message gives the reason."""
 
 
 class Guard:
-    """Whether a predicate has kept a state so far; see `LanguageClient.while_holds`.
+    """Tracks whether a predicate has kept a state; see `LanguageClient.while_holds`.
 
-    It ends once and for all: with a state that is another one, UNKNOWN included, with the removal
-    of the predicate, and with the death of the node. Also a context manager, which closes it.
+    It ends permanently when the predicate has another state, including UNKNOWN, when it is
+    removed, or when the node dies. As a context manager it closes itself.
 
     Attributes:
-        reason: Why it ended; empty while it holds.
+        reason: Why the guard ended; empty while the predicate holds.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Guard:
         self._ear = Ear(self._look, self._end)
 
     def begin(self, timeout_s: float) -> Guard:
-        """Look at the states so far, and from now on at every change.
+        """Check the current states, and from now on every change.
 
         Raises:
             NotAnsweredError: No node published states in time, or it has died.
@@ -136,11 +136,11 @@ class Guard:
         return not self._ended.is_set()
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until it stops holding; whether it has within `timeout_s` (None: no limit)."""
+        """Return whether it stops holding within `timeout_s` (None: no limit)."""
         return self._ended.wait(timeout_s)
 
     def check(self) -> None:
-        """Raise `NotHeldError` with the reason where the predicate has stopped holding."""
+        """Raise `NotHeldError` with the reason if the predicate has stopped holding."""
         if self._ended.is_set():
             raise NotHeldError(self.reason)
 

@@ -1,4 +1,4 @@
-"""What a client has heard of its node: the latched states, and whether the node lives."""
+"""What a client has received from its node: the latched states and the node's liveliness."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class Heard:
     """Subscribes to `predicates/state` and follows the liveliness of its publisher.
 
     Args:
-        node: On whose executor's thread it hears.
+        node: Node that subscribes; its executor's thread runs the callbacks.
 
     Attributes:
-        gone_s: Monotonic time at which the last node was found dead; None while one lives, or
+        gone_s: Monotonic time at which the last node was found dead; None while one is alive, or
             before the first.
-        losses: How many nodes have died so far.
+        losses: Number of nodes that have died so far.
     """
 
     def __init__(self, node: Node) -> None:
@@ -48,7 +48,7 @@ class Heard:
         self.gone_s: float | None = None
         self.losses = 0
         self._states: States | None = None
-        self._awaits_states = False  # a node has started to live, and has sent none yet
+        self._awaits_states = False  # a new node is alive but has not sent states yet
         self._news = threading.Condition()
         self._ears: list[Ear] = []
         self._subscribe()
@@ -60,19 +60,19 @@ class Heard:
             node.create_subscription(
                 PredicateStates, topic, self._store, STATES, event_callbacks=events
             )
-        except UnsupportedEventTypeError:  # this middleware only shows the graph
+        except UnsupportedEventTypeError:  # no liveliness events: watch the graph instead
             node.create_subscription(PredicateStates, topic, self._store, LATCHED)
             steady = Clock(clock_type=ClockType.STEADY_TIME)
             node.create_timer(GRAPH_PERIOD_S, self._look_at_graph, clock=steady)
 
     def close(self) -> None:
-        """Nothing more will be heard."""
+        """Notify all callbacks that nothing more will be received."""
         for ear in list(self._ears):
             ear.gone(CLOSED)
 
     @property
     def known(self) -> States:
-        """The states so far, without waiting and whether or not their node lives."""
+        """The last received states, without waiting, whether or not their node is alive."""
         return self._states or {}
 
     def _store(self, message: PredicateStates, info: Any) -> None:
@@ -92,12 +92,12 @@ class Heard:
         if event.alive_count_change > 0:
             self._found(is_known=event.not_alive_count_change < 0)
         elif event.alive_count_change < 0 or event.not_alive_count_change > 0:
-            # Below 0 where this process has closed a subscription to the topic before: Fast DDS
-            # does not report to the next one that the node lives, but only that it has died.
+            # Below 0 if this process closed a subscription to the topic before: Fast DDS does not
+            # report to the next one that the node is alive, only that it has died.
             self._lost(is_last=event.alive_count <= 0)
 
     def _found(self, *, is_known: bool) -> None:
-        """A node lives: one that had only fallen silent, or another, which sends its states."""
+        """Handle a live node: a known one that was silent, or a new one, which sends states."""
         was_gone, states = self.gone_s is not None, self._states
         if is_known and was_gone and states is not None:
             self._publish(states)
@@ -118,7 +118,7 @@ class Heard:
         with self._news:
             self.losses += 1
             if not is_last:
-                if self._awaits_states:  # those known are of the node that has died
+                if self._awaits_states:  # the known states are those of the dead node
                     self._states = None
                 return
             self.gone_s = time.monotonic()
@@ -128,7 +128,7 @@ class Heard:
             ear.gone(self.gone_line())
 
     def gone_line(self) -> str:
-        """That the node has died, and when this was noticed."""
+        """Return a message that the node has died, and when this was noticed."""
         since_s = 0.0 if self.gone_s is None else time.monotonic() - self.gone_s
         return (
             f'the node {self._node.get_namespace().rstrip("/")}/{NODE} stopped or died '
@@ -136,11 +136,11 @@ class Heard:
         )
 
     def states(self, timeout_s: float) -> States:
-        """The states as last published by a node that lives; waits for the first.
+        """Return the states as last published by a live node; wait for the first.
 
         Raises:
             GoneError: The node has died.
-            NotAnsweredError: No node published them in time.
+            NotAnsweredError: No node published states in time.
         """
         with self._news:
             self._news.wait_for(
@@ -154,13 +154,13 @@ class Heard:
         return dict(states)
 
     def add(self, ear: Ear) -> States | None:
-        """Call its callbacks from now on; returns the states so far where the node lives."""
+        """Register callbacks; return the current states if the node is alive, else None."""
         with self._news:
             self._ears.append(ear)
             return None if self._states is None or self.gone_s is not None else dict(self._states)
 
     def remove(self, ear: Ear) -> None:
-        """Call its callbacks no more."""
+        """Unregister callbacks."""
         with self._news:
             if ear in self._ears:
                 self._ears.remove(ear)

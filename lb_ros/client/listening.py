@@ -1,8 +1,8 @@
 """One node, executor and thread for all clients of a context and a namespace.
 
-The thread runs every request as a coroutine, so that any number of them wait at the same time. A
-request ends with its answer, its time limit, its cancellation, or the death of the node that was
-asked, which the liveliness of `predicates/state` shows within `NODE_LEASE_S`.
+The thread runs every request as a coroutine, so any number of them can wait at the same time. A
+request ends with its answer, its time limit, its cancellation, or the death of the node that
+serves it, which the liveliness of `predicates/state` shows within `NODE_LEASE_S`.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from lb_ros.client.heard import CLOSED, Heard, States
 from lb_ros.ros.namespaces import nobody_line
 from lb_ros.ros.qos import MANY
 
-TICK_S = 0.02  # how often time limits and the readiness of services are checked
+TICK_S = 0.02  # interval at which time limits and the readiness of services are checked
 SETTLE_S = 0.1  # how long an answer is held back until the published states show it
 Result = TypeVar('Result')
 
 
 @dataclass(eq=False)
 class Limits:
-    """How long a request may wait.
+    """Time limits of a request.
 
     Attributes:
-        ready_s: For a node that answers.
-        answer_s: For the answer after that.
+        ready_s: Seconds to wait for a node that offers the service.
+        answer_s: Seconds to wait for the answer after that.
     """
 
     ready_s: float
@@ -49,11 +49,11 @@ class Limits:
 
 @dataclass(eq=False)
 class Listener:
-    """Listens and asks for all clients of a namespace; see `lb_ros.client.shared_listener`.
+    """Receives and sends for all clients of a namespace; see `lb_ros.client.shared_listener`.
 
     Args:
-        context: Of its node.
-        namespace: Of its node; None for that of the process's arguments.
+        context: Context of its node.
+        namespace: Namespace of its node; None for that of the process's arguments.
     """
 
     context: Context
@@ -84,7 +84,7 @@ class Listener:
         self.thread.start()
 
     def _make_node(self) -> Node:
-        # Names are unique in the graph, whatever the process was renamed to.
+        # The name is unique in the graph, even if the process's arguments rename nodes.
         name = f'language_client_{uuid4().hex[:8]}'
         rules = [f'__node:={name}']
         if self.namespace is not None:
@@ -99,16 +99,16 @@ class Listener:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it still listens."""
+        """Whether the listener still runs."""
         return not self._closed and self.thread.is_alive() and bool(self.context.ok())
 
     def close(self) -> None:
-        """Stop listening; all requests that are still open end."""
+        """Stop listening and end all open requests."""
         self._closed = True
         self._executor.shutdown()
         self.thread.join(timeout=5.0)
-        with contextlib.suppress(Exception):  # the context may have been shut down before
-            self._action.destroy()  # it keeps the node alive otherwise
+        with contextlib.suppress(Exception):  # the context may be shut down already
+            self._action.destroy()  # otherwise it keeps the node alive
             self.node.destroy_node()
 
     def _listen(self) -> None:
@@ -130,10 +130,10 @@ class Listener:
         async def run() -> None:
             try:
                 result = await work(answer)
-            except Exception as error:  # one that escaped would end the executor
+            except Exception as error:  # an exception that escapes would end the executor
                 _fail(answer, error)
             else:
-                with contextlib.suppress(Exception):  # it was cancelled
+                with contextlib.suppress(Exception):  # the future was cancelled
                     answer.set_result(result)
             finally:
                 self._pending.discard(answer)
@@ -148,11 +148,11 @@ class Listener:
     async def call(
         self, kind: Any, name: str, request: Any, *, limits: Limits, answer: Future[Any]
     ) -> Any:
-        """The response of a service.
+        """Return the response of a service.
 
         Raises:
             GoneError: The node died before it answered.
-            NotAnsweredError: No node offers it, or none answered in time.
+            NotAnsweredError: No node offers the service, or none answered in time.
         """
         client = self._services.get(name)
         if client is None:
@@ -174,11 +174,11 @@ class Listener:
         limits: Limits,
         answer: Future[Any],
     ) -> WaitForPredicate.Result | None:
-        """The result of a goal of `wait_for`; None where the future was cancelled.
+        """Return the result of a goal of `wait_for`; None if the future was cancelled.
 
         Raises:
             GoneError: The node died meanwhile.
-            NotAnsweredError: No node offers `wait_for`, or it did not take the goal.
+            NotAnsweredError: No node offers `wait_for`, or the goal was not accepted.
         """
         await self._ready(self._action.server_is_ready, 'wait_for', limits.ready_s, answer)
         sent = self._action.send_goal_async(goal, feedback_callback=feedback)
@@ -191,8 +191,8 @@ class Listener:
             raise NotAnsweredError(f'the wait for {goal.name!r} was not accepted')
         results: list[Any] = []
         while not answer.done() and not any(result.done() for result in results):
-            # Asked again after one of several nodes has died: the node that has the goal goes on
-            # waiting, another one answers at once that it does not know it.
+            # Request the result again after one of several nodes has died: the node with the goal
+            # keeps waiting, any other answers at once that it does not know the goal.
             results.append(handle.get_result_async())
             await self._ended(results, answer)
             if self.heard.gone_s is not None and not any(result.done() for result in results):
@@ -206,9 +206,9 @@ class Listener:
         return result
 
     async def settle(self, shows: Callable[[States], bool]) -> None:
-        """Wait until the states show what a node has answered, for `SETTLE_S` at most.
+        """Wait until the states agree with an answer of the node, for `SETTLE_S` at most.
 
-        They come on a way of their own; whoever looks at them next should find the same.
+        States arrive on a separate topic; a caller that reads them next should see the same.
         """
         await self.until(lambda: shows(self.heard.known), SETTLE_S)
 
@@ -222,7 +222,7 @@ class Listener:
         await self.until(holds)
 
     def _result(self, response: Any, goal: WaitForPredicate.Goal) -> WaitForPredicate.Result:
-        if response.result.code == 0:  # the node does not know the goal: another node has died
+        if response.result.code == 0:  # this node does not know the goal: the one that did died
             raise GoneError(f'the node that waited for {goal.name!r} died; another has started')
         return response.result
 
@@ -249,7 +249,7 @@ class Listener:
             raise GoneError(f'{name}: {self.heard.gone_line()}')
 
     async def until(self, holds: Callable[[], bool], limit_s: float = math.inf) -> bool:
-        """Wait until something holds, for so many seconds at most; whether it does."""
+        """Wait until a condition holds, for `limit_s` seconds at most; return whether it does."""
         end_s = time.monotonic() + limit_s
         if not holds():
             self._ticks(1 if limit_s < math.inf else 0)
@@ -261,7 +261,7 @@ class Listener:
         return holds()
 
     def _ticks(self, change: int) -> None:
-        # Each tick wakes the executor, which then looks at every request that waits.
+        # Each tick wakes the executor, which then checks every waiting request.
         self._ticking += change
         if change > 0 and self._ticking == 1:
             self._tick.reset()
@@ -270,21 +270,21 @@ class Listener:
 
 
 def _shows(states: States, goal: WaitForPredicate.Goal) -> bool:
-    """Whether these states are those that a goal waits for."""
+    """Return whether these states satisfy a goal."""
     names = [goal.name, *goal.more_names]
     have = [name for name in names if name in states and states[name].state == goal.state]
     return bool(have) if goal.any_of else len(have) == len(names)
 
 
 class _Turn:
-    """Awaited once, it lets the executor do everything else first."""
+    """Awaitable that yields once, so that the executor runs everything else first."""
 
     def __await__(self) -> Generator[None, None, None]:
         yield
 
 
 def _fail(answer: Future[Any], error: Exception) -> None:
-    with contextlib.suppress(Exception):  # it was cancelled, or has ended already
+    with contextlib.suppress(Exception):  # the future was cancelled or has ended already
         answer.set_exception(error)
 
 

@@ -1,4 +1,4 @@
-"""What a client sends, and what the result of a wait means."""
+"""Requests and goals that a client sends, and the outcome of a wait."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def query_request(
     at_s: float | None,
     ago_s: float,
 ) -> QueryText.Request:
-    """A question about now, about a moment, or about how long ago.
+    """Build a query about now, a time `at_s`, or `ago_s` seconds ago.
 
     Raises:
         ValueError: Both `at_s` and `ago_s` are given.
@@ -45,10 +45,10 @@ def wait_goal(
     since_s: float | None = None,
     any_of: bool = False,
 ) -> WaitForPredicate.Goal:
-    """A goal of `wait_for`.
+    """Build a goal of `wait_for`.
 
     Raises:
-        ValueError: There are no names.
+        ValueError: `names` is empty or a string.
     """
     if isinstance(names, str) or not names:
         raise ValueError(f'names must be a list of one or more predicates, not {names!r}')
@@ -65,10 +65,10 @@ def wait_goal(
 
 
 def wait_outcome(result: WaitForPredicate.Result) -> tuple[bool, str]:
-    """Whether the state was reached in time, and the predicate that the result is about.
+    """Return whether the state was reached in time, and the name of the predicate.
 
     Raises:
-        NotAnsweredError: The wait ended for any other reason than its time; `code` says which.
+        NotAnsweredError: The wait ended for a reason other than its time limit; see `code`.
     """
     if result.code not in (WaitForPredicate.Result.REACHED, WaitForPredicate.Result.TIMEOUT):
         raise NotAnsweredError(result.message, code=result.code)

@@ -1,4 +1,4 @@
-"""The listeners of this process: one per context and namespace, closed with its last client."""
+"""The listeners of a process: one per context and namespace, closed with its last client."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from lb_ros.ros.type_supports import load_type_supports
 
 _lock = threading.RLock()
 _listeners: dict[tuple[Context, str | None], Listener] = {}
-_started: set[Context] = set()  # initialised by a client, and shut down with the last one
+_started: set[Context] = set()  # initialised by a client, shut down with the last client
 
 
 def acquire(node: Node | None, namespace: str) -> Listener:
-    """The listener for a client; the first client of the process starts ROS where needed.
+    """Return the listener for a client; the first client of the process starts ROS if needed.
 
     Args:
-        node: Whose context and namespace to join; None for the default context.
-        namespace: Instead of that of `node`; with neither, that of the process's arguments.
+        node: Node whose context and namespace to join; None for the default context.
+        namespace: Replaces that of `node`; without both, that of the process's arguments is used.
 
     Raises:
-        ValueError: `namespace` is not one.
+        ValueError: `namespace` is not valid.
         NotAnsweredError: ROS was shut down, by a signal for example.
     """
     with _lock:
@@ -43,7 +43,7 @@ def acquire(node: Node | None, namespace: str) -> Listener:
         if found is None:
             made = Listener(context, wanted)
             found = _listeners.setdefault((context, made.node.get_namespace()), made)
-            if found is not made:  # what the arguments say has been asked for by name before
+            if found is not made:  # a client gave the namespace of the arguments by name before
                 made.close()
             _listeners[context, wanted] = found
         found.clients += 1
@@ -51,7 +51,7 @@ def acquire(node: Node | None, namespace: str) -> Listener:
 
 
 def release(listener: Listener) -> None:
-    """Give back what `acquire` returned; the last one closes it."""
+    """Release a listener from `acquire`; the last release closes it."""
     with _lock:
         listener.clients -= 1
         if listener.clients:
@@ -64,7 +64,7 @@ def release(listener: Listener) -> None:
         if is_last and context in _started:
             _started.discard(context)
             if context.ok():
-                rclpy.try_shutdown()  # it is the default one, which only this replaces
+                rclpy.try_shutdown()  # the default context, which only this call replaces
 
 
 def _check_namespace(namespace: str) -> None:
@@ -91,6 +91,6 @@ def _context(node: Node | None) -> Context:
 
 
 def _forget_dead(context: Context) -> None:
-    """Drop listeners of a context that was shut down under them; their clients keep them."""
+    """Drop listeners whose context was shut down; their clients keep references to them."""
     for key in [k for k, each in _listeners.items() if k[0] is context and not each.is_alive]:
         del _listeners[key]

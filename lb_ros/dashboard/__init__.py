@@ -1,1 +1,1 @@
-"""A local web page of what the sensors answer: live, of a recorded bag, or of an index."""
+"""A local web page with scores of a running robot, a recorded bag, or an index."""

@@ -1,4 +1,4 @@
-"""The options of `lb-ros dashboard`, apart from what runs it: `--help` imports no PyTorch."""
+"""Options of `lb-ros dashboard`, in a separate module so that `--help` does not import PyTorch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A robot's topics as a session. Pictures are only asked for while somebody watches."""
+"""A session from a robot's topics; images are subscribed to only while a page is open."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lb_ros.ros.picture_topics import PictureTopics
 from lb_ros.ros.qos import CHUNKS, LATCHED, NEWEST
 from lb_ros.ros.stamps import to_ns
 
-# Each topic keeps its newest message, so one look does for all that came since the last one.
+# Topics keep only their newest message, so one poll handles all messages since the last poll.
 LOOK_S = 0.1
 PICTURE_S = 0.5
 WATCHED_S = 5.0
@@ -33,12 +33,12 @@ DIAGNOSTIC_WORDS = ('latency', 'drop', 'rate', 'hz', 'delay')
 
 
 class DashboardNode(Node):
-    """Node `dashboard`: it only listens.
+    """Node `dashboard`, which only subscribes.
 
     Args:
-        session: To fill.
-        load: Gives the model of a name, for questions.
-        predicates: Whose truth is told under another name.
+        session: Session to fill.
+        load: Loads a model by name, for questions.
+        predicates: Predicates whose ground truth may have another name.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class DashboardNode(Node):
     def create_subscription(
         self, kind: Any, topic: str, callback: Any, qos: Any, **options: Any
     ) -> Subscription:
-        """As usual, and counts what is taken."""
+        """Create a subscription that also counts its messages."""
 
         def take(message: Any) -> None:
             self.taken += 1
@@ -76,7 +76,7 @@ class DashboardNode(Node):
         return super().create_subscription(kind, topic, take, qos, **options)
 
     def attend(self, watched: bool) -> None:
-        """Subscribe to sensors while somebody watches, and not otherwise; call now and then."""
+        """Subscribe to sensors only while a page is open; call this regularly."""
         if watched and not self._pictures:
             for modality in SENSED:
                 topic, store = MODALITIES[modality].topic, self._picture_of(modality)
@@ -103,7 +103,7 @@ class DashboardNode(Node):
     def _scores(self, message: PredicateScores) -> None:
         stamp_ns = to_ns(message.header.stamp)
         if stamp_ns <= self._scored_ns:
-            # Nothing new; only what has grown old is worth a point, at the time it did.
+            # No new evidence: add a point only when it has become old, at that time.
             if message.latency_ms < AGED_MS:
                 return
             stamp_ns += round(message.latency_ms * 1e6)
@@ -204,7 +204,7 @@ class DashboardNode(Node):
 
 
 def _named(predicates: Sequence[Predicate], names: Sequence[str]) -> dict[str, str]:
-    """Name of a truth to the predicate that asks for it."""
+    """Map the names of ground truths to the names of the predicates that they are for."""
     from train.phrasings import Phrasings
     from train.score.track import truth_for
 
@@ -213,7 +213,7 @@ def _named(predicates: Sequence[Predicate], names: Sequence[str]) -> dict[str, s
 
 
 def listen(node: DashboardNode, session: Session, stop: threading.Event) -> None:
-    """Take in what came, ten times a second, until told to stop."""
+    """Process received messages ten times a second, until `stop` is set."""
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:

@@ -1,4 +1,4 @@
-"""A recorded bag as a session: scored once, kept for the next time."""
+"""A session from a recorded bag; its embeddings are cached for the next time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def cache_folder() -> Path:
-    """Where embeddings of opened bags lie."""
+    """Folder of the cached embeddings of opened bags."""
     base = os.environ.get('XDG_CACHE_HOME') or str(Path.home() / '.cache')
     return Path(base) / 'lb_ros' / 'dashboard'
 
@@ -34,15 +34,15 @@ def load_bag(
     """Score a bag into a session.
 
     Args:
-        session: To fill; its message says how far it is.
+        session: Session to fill; its message shows the progress.
         bag: Bag folder or file.
         binder: The encoders.
-        predicates: To score.
-        topic_words: `modality=/topic`, where they have other names than usual.
+        predicates: Predicates to score.
+        topic_words: `modality=/topic`, for topics without their usual names.
 
     Raises:
-        FileNotFoundError: There is no such bag.
-        ValueError: It holds nothing to encode.
+        FileNotFoundError: The bag does not exist.
+        ValueError: The bag contains nothing to encode.
     """
     from train.bags.folder import bag_span_ns, nothing_in
     from train.bags.reader import BagReport
@@ -87,7 +87,7 @@ def load_bag(
 
 
 def _probabilities(moment: Scored) -> dict[str, dict[str, float | None]]:
-    """By series, then by predicate; None where no sensor can tell."""
+    """Return probabilities by series, then by predicate; None where no sensor is informative."""
     scores = moment.evaluation.scores
     series: dict[str, dict[str, float | None]] = {
         FUSED: {s.name: s.fused if s.can_tell else None for s in scores}

@@ -1,4 +1,4 @@
-"""`lb-ros dashboard`: a page over a robot, a bag or an index, on this machine only by default."""
+"""`lb-ros dashboard`: a page of a robot, a bag or an index, by default for this machine only."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ TOP = 24
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until interrupted; 0 after that, 2 for unusable input."""
-    # A page is no reason to take every core from the robot.
+    """Serve until interrupted, then return 0; return 2 for unusable input."""
+    # Leave cores for the robot.
     torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // 2))
     try:
         predicates = load_predicates(args.predicates or shipped('config/predicates.yaml'))
@@ -91,7 +91,7 @@ def _serve_robot(args: argparse.Namespace, predicates: list[Predicate]) -> int:
     from lb_ros.dds_profile import use_dds_profile
 
     session = Session('live', live=True)
-    make_app(Site(session))  # before anything starts: is the server there?
+    make_app(Site(session))  # raises before anything starts if the server is not installed
     use_dds_profile()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     stop = threading.Event()

@@ -1,4 +1,4 @@
-"""The HTTP server of the page: sessions, questions, pictures, and an index where there is one."""
+"""The HTTP server of the page: sessions, questions, images, and an index if there is one."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ MAX_OPEN_BAGS = 4
 
 @dataclass
 class Site:
-    """What is served.
+    """Content of the server.
 
     Attributes:
-        session: Of the first page; with an index, only its title and message.
-        search: Sentence to moments, where an index is open.
-        thumbnail: (bag, modality, stamp) to JPEG, of the index.
+        session: Session of the first page; with an index, only its title and message are used.
+        search: Finds moments of the index for a sentence; None without an index.
+        thumbnail: Returns a JPEG of the index for (bag, modality, stamp).
         open_bag: Fills a session with a bag of the index.
-        known_bags: Paths that may be opened.
+        known_bags: Returns the bags that may be opened.
     """
 
     session: Session
@@ -43,7 +43,7 @@ class Site:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def session_of(self, bag: str | None) -> Session | None:
-        """The session of a bag of the index, opened where it is not yet; None where unknown."""
+        """Return the session of a bag of the index, opened if needed; None for an unknown bag."""
         if bag is None:
             return self.session
         with self.lock:
@@ -61,7 +61,7 @@ class Site:
 def fill_in_background(
     session: Session, bag: Path, fill: Callable[[Session, Path], None]
 ) -> threading.Thread:
-    """Fill a session in a thread; what goes wrong becomes its message."""
+    """Fill a session in a thread; an error becomes the message of the session."""
 
     def work() -> None:
         try:
@@ -77,10 +77,10 @@ def fill_in_background(
 
 
 def make_app(site: Site) -> Starlette:
-    """The web application.
+    """Make the web application.
 
     Raises:
-        ModuleNotFoundError: The server is not installed; the text says how to get it.
+        ModuleNotFoundError: The server is not installed; the message names the command for it.
     """
     try:
         from starlette.applications import Starlette
@@ -128,7 +128,7 @@ def _file_routes(site: Site) -> list[Route]:
 
 
 def _search_page(site: Site, sentence: str) -> str:
-    """The page of an index, with answers where a sentence was asked."""
+    """Return the page of an index, with results if there is a sentence."""
     from train.search.page import results_page
 
     title, moments, error = site.session.title, None, ''
@@ -152,7 +152,7 @@ def _search_page(site: Site, sentence: str) -> str:
 
 
 def _session_routes(site: Site) -> list[Route]:
-    """What a page shows: its title, what is new, pictures."""
+    """Routes for the content of a page: title, updates, images."""
     from starlette.responses import JSONResponse, PlainTextResponse, Response
     from starlette.routing import Route
 
@@ -191,13 +191,13 @@ def _session_routes(site: Site) -> list[Route]:
 
 
 def _question_route(site: Site) -> Route:
-    """Where questions are asked (POST) and withdrawn (DELETE)."""
+    """Route that adds (POST) and removes (DELETE) questions."""
     from starlette.concurrency import run_in_threadpool
     from starlette.responses import JSONResponse, PlainTextResponse
     from starlette.routing import Route
 
     async def ask(request: Request) -> Response:
-        # A form of another page cannot send JSON here without being asked first.
+        # Protects against other sites: browsers send JSON across origins only after a preflight.
         if not request.headers.get('content-type', '').startswith('application/json'):
             return PlainTextResponse('expected JSON', 415)
         try:

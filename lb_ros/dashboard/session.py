@@ -1,4 +1,4 @@
-"""What the page shows, kept for some minutes: scores, states, truth, pictures. Knows no ROS."""
+"""Content of the page, kept for some minutes: scores, states, truth, images. Imports no ROS."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from encoders.predicates.scoring import Evidence, Scoring
 KEEP_S = 600.0
 FUSED = 'fused'
 CHANGES = ('states', 'truth', 'caveats')
-# A viewer who comes late gets at most so many points a line; more cannot be told apart.
+# Maximum number of points per line in the first update; more cannot be distinguished on screen.
 SNAPSHOT_POINTS = 1500
-# Earlier moments that a new question is answered for; the newest is always among them.
+# Number of earlier times at which a new question is answered, including the newest.
 QUESTION_MOMENTS = 800
 MAX_QUESTIONS = 20
-HISTORY_S = 2.0  # only the newest evidence is asked for
-MODEL_WAIT_S = 15.0  # a model that is being loaded is worth waiting for
+HISTORY_S = 2.0  # only the newest evidence is used
+MODEL_WAIT_S = 15.0  # how long a question waits for a model to load
 
 
 class QuestionError(ValueError):
-    """A question cannot be asked; the text says why."""
+    """A question cannot be asked; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something new at a moment: probabilities by series and name, or changes by name.
+    """New content at one time: probabilities by series and name, or changes by name.
 
     Attributes:
-        sequence: Counts all events.
+        sequence: Number of the event.
         time_s: Seconds since the session began.
-        series: A modality or `fused` to name to probability.
-        states, truth: By name.
-        caveats: By name, as `encoders.predicates.fusion.caveats`.
+        series: Probabilities by series (a modality or `fused`), then by name.
+        states, truth: New values by name.
+        caveats: By name, as from `encoders.predicates.fusion.caveats`.
     """
 
     sequence: int
@@ -54,13 +54,13 @@ class Event:
 
     @property
     def names(self) -> set[str]:
-        """Of the predicates and questions that it is about."""
+        """Names of the predicates and questions of this event."""
         return {*self.states, *self.truth, *self.caveats}.union(*self.series.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """One line of the state of affairs. `level`: 0 fine, 1 warning, 2 error, 3 silent."""
+    """One status line. `level`: 0 fine, 1 warning, 2 error, 3 silent."""
 
     name: str
     text: str
@@ -68,12 +68,12 @@ class Gauge:
 
 
 class Session:
-    """Everything the page shows. Safe to fill and to read from several threads.
+    """All content of the page. Thread-safe.
 
     Args:
-        title: Of the page.
-        live: Whether more is to come.
-        keep_s: What is older is forgotten; a recording keeps all.
+        title: Title of the page.
+        live: Whether the source is a running robot.
+        keep_s: Time for which content of a robot is kept; content of a recording is kept forever.
     """
 
     def __init__(self, title: str, *, live: bool, keep_s: float = KEEP_S) -> None:
@@ -85,7 +85,7 @@ class Session:
         self._start_ns: int | None = None
         self._sequence = 0
         self._events: deque[Event] = deque()
-        # The newest change of each name, and the newest of those that are no longer kept.
+        # The newest change of each name, and the newest change whose event is no longer kept.
         self._held: dict[str, dict[str, Any]] = {kind: {} for kind in CHANGES}
         self._before: dict[str, dict[str, Any]] = {kind: {} for kind in CHANGES}
         self._scored: set[str] = set()
@@ -98,7 +98,7 @@ class Session:
         self.duration_s = 0.0
 
     def seconds(self, time_ns: int) -> float:
-        """Seconds since the first thing that came."""
+        """Convert a stamp to seconds since the first stamp of the session."""
         with self._lock:
             if self._start_ns is None:
                 self._start_ns = time_ns
@@ -111,25 +111,25 @@ class Session:
         *,
         caveats: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
-        """Probabilities at a moment, and what is to be said about them; see `Event`."""
+        """Add probabilities at one time and their caveats; see `Event`."""
         with self._lock:
             self._scored.update(scores.get(FUSED, ()))
             self._change(time_ns, 'caveats', values=caveats or {})
             self._push(time_ns, series=scores)
 
     def add_states(self, time_ns: int, states: Mapping[str, str]) -> None:
-        """States that are held from a moment on."""
+        """Add states that hold from a time on."""
         with self._lock:
             self._change(time_ns, 'states', values=states)
 
     def add_truth(self, time_ns: int, truth: Mapping[str, bool]) -> None:
-        """What is known to be the case from a moment on, of what is scored."""
+        """Add ground truth that holds from a time on; only of scored predicates."""
         with self._lock:
             scored = {name: v for name, v in truth.items() if name in self._scored}
             self._change(time_ns, 'truth', values=scored)
 
     def add_picture(self, time_ns: int, modality: str, jpeg: bytes) -> None:
-        """What a sensor saw at a moment."""
+        """Add the image of a sensor at one time."""
         with self._lock:
             kept = self._pictures.setdefault(modality, deque())
             kept.append((self.seconds(time_ns), jpeg))
@@ -144,10 +144,10 @@ class Session:
         *,
         invalid_reason: str = '',
     ) -> None:
-        """Evidence for questions, those asked and those to come; see `Scoring.receive`."""
+        """Add evidence for present and future questions; see `Scoring.receive`."""
         evidence = Evidence(vector, time_ns, invalid_reason)
         with self._lock:
-            self.seconds(time_ns)  # what a question is answered from may be the first that came
+            self.seconds(time_ns)  # evidence may be the first content of the session
             self._evidence.append((modality, evidence))
             while self.live and time_ns - self._evidence[0][1].stamp_ns > self.keep_s * 1e9:
                 self._evidence.popleft()
@@ -156,15 +156,15 @@ class Session:
                 self._answer(sentence, scoring, time_ns, (modality,))
 
     def set_gauge(self, gauge: Gauge) -> None:
-        """Show or renew a line of the state of affairs."""
+        """Add or replace a status line."""
         with self._lock:
             self._gauges[gauge.name] = gauge
 
     def use(self, binder: Binder) -> None:
-        """The model that questions are asked with."""
+        """Set the model for questions."""
         binder.embed_text(['the first sentence takes longest'])
         with self._lock:
-            # Sentences of another space have nothing to say about what comes now.
+            # Questions and evidence of another space are not comparable with new evidence.
             if self._binder is not None and self._binder.space != binder.space:
                 self._evidence.clear()
                 for sentence in tuple(self._questions):
@@ -173,10 +173,10 @@ class Session:
         self._ready.set()
 
     def ask(self, sentence: str) -> None:
-        """Add a line for a sentence, from the evidence that is still kept and from then on.
+        """Add a line for a sentence, from the evidence that is kept and all later evidence.
 
         Raises:
-            QuestionError: There is no model yet, or the sentence cannot be asked.
+            QuestionError: No model is loaded yet, or the sentence is not usable.
         """
         sentence = ' '.join(sentence.split())
         if not self._ready.wait(MODEL_WAIT_S):
@@ -196,7 +196,7 @@ class Session:
             raise QuestionError(str(error)) from error
         stride = max(1, len(evidence) // QUESTION_MOMENTS)
         with self._lock:
-            # Only the newest of each sensor counts at a moment that is answered.
+            # At each time that is scored, only the newest evidence of each sensor counts.
             newest: dict[str, Evidence] = {}
             for left, (modality, seen) in zip(
                 range(len(evidence) - 1, -1, -1), evidence, strict=True
@@ -210,7 +210,7 @@ class Session:
             self._questions[sentence] = scoring
 
     def withdraw(self, sentence: str) -> None:
-        """Stop answering a sentence, and forget its answers."""
+        """Remove a sentence and its answers."""
         with self._lock:
             if self._questions.pop(sentence, None) is None:
                 return
@@ -219,15 +219,15 @@ class Session:
                 changes.pop(sentence, None)
 
     def updates(self, since: int) -> dict[str, Any]:
-        """What is new after a sequence number, in the form that the timeline takes.
+        """Return all content after a sequence number, in the form that the timeline expects.
 
         Returns:
-            `sequence` to ask with next, `now` in seconds, `lines`, `gauges`, `message`,
-            `progress` of a recording (0..1, None when done), `questions` that are asked.
+            `sequence` for the next call, `now` in seconds, `lines`, `gauges`, `message`,
+            `progress` of a recording (0..1, None when done), `questions` that are active.
         """
         with self._lock:
             fresh = [e for e in self._events if e.sequence > since]
-            if fresh and since + 1 < self._events[0].sequence:  # what changed long ago still holds
+            if fresh and since + 1 < self._events[0].sequence:  # old changes still hold
                 before = {kind: dict(changes) for kind, changes in self._before.items()}
                 fresh.insert(0, Event(0, fresh[0].time_s, **before))
             questions = list(self._questions)
@@ -247,7 +247,7 @@ class Session:
         }  # fmt: skip
 
     def picture(self, modality: str, time_s: float | None) -> tuple[float, bytes] | None:
-        """The last picture at or before a moment, or the newest; None where there is none."""
+        """Return the last image at or before a time (None: the newest); None if there is none."""
         with self._lock:
             kept = list(self._pictures.get(modality, ()))
         if not kept:
@@ -299,9 +299,9 @@ def _receive(scoring: Scoring, modality: str, evidence: Evidence) -> None:
 
 
 def _thinned(events: Sequence[Event]) -> list[Event]:
-    """Events, of those that tell of the same series at most some; the newest are kept.
+    """Thin out events to about `SNAPSHOT_POINTS` per series; the newest of each is kept.
 
-    Questions are answered more often than predicates are scored, so each is counted by itself.
+    Questions are answered more often than predicates are scored, so each is counted separately.
     """
 
     def key(event: Event) -> tuple[str, ...]:

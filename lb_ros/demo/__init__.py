@@ -1,1 +1,1 @@
-"""The demonstration: a bag played into running nodes, with the truth beside the answers."""
+"""The demonstration: plays a bag into running nodes and compares scores with the ground truth."""

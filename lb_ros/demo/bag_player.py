@@ -1,4 +1,4 @@
-"""The command `bag_player`. Its arguments are checked before ROS is loaded."""
+"""The command `bag_player`. It checks its arguments before it imports ROS."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ EXAMPLE = 'example: ros2 run lb_ros bag_player my_bag --rate 0.5 --loop'
 
 
 def main() -> int:
-    """Play a bag; prints a JSON report as its last line.
+    """Play a bag; print a JSON report as the last line.
 
     Returns:
         0 the bag was played, 2 unusable input, 130 stopped before the end: by a signal, or because
-        the terminal or pipe it prints to closed. A loop has no other end, so it returns 0 there.
+        the terminal or pipe of its output closed. With `--loop` a stop is the normal end: 0.
     """
     try:
         interrupt_on_stop()

@@ -1,4 +1,4 @@
-"""The node of the demonstration that listens to answers, states and truth."""
+"""The node of the demonstration that subscribes to scores, states and ground truth."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TRUTH_QOS = QoSProfile(depth=100)
 
 
 class Listener(Node):
-    """Writes what arrives into a recording."""
+    """Stores received messages in a recording."""
 
     def __init__(self, recording: Recording) -> None:
         super().__init__('demo')
@@ -35,7 +35,7 @@ class Listener(Node):
         for score in message.scores:
             probability = dict(zip(score.modalities, score.probabilities, strict=True))
             if probability:
-                # Where no sensor can tell, it is as likely as not.
+                # Without an informative sensor, the probability is 0.5.
                 told = not math.isnan(score.probability)
                 probability[FUSED] = score.probability if told else 0.5
                 self._recording.answers[score.name].append(Answer(sensed_s, probability))

@@ -1,4 +1,4 @@
-"""The picture of the demonstration: its table at the moment when most is the case."""
+"""The image of the demonstration: its table at the time when most predicates hold."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ ROWS = 16
 
 
 class Picture:
-    """Keeps the table of one moment of a run.
+    """Keeps the table of one time of a run.
 
-    The moment is chosen by the truth alone, never by how well it was answered: the last one at
-    which most predicates held while states were known. At the very end of a bag the sensors are
-    silent, and every state is unknown.
+    The time is selected by ground truth, never by accuracy: the last one at which most predicates
+    held while any state was known. At the end of a bag the sensors are silent, and all states are
+    unknown.
     """
 
     def __init__(self, modalities: Sequence[str]) -> None:
@@ -30,7 +30,7 @@ class Picture:
         self._svg = ''
 
     def look(self, recording: Recording) -> None:
-        """Take the present into account."""
+        """Keep the current table if at least as many predicates hold as in the kept one."""
         holding = sum(truths[-1][1] for truths in recording.truths.values() if truths)
         states = [states[-1][1] for states in recording.states.values() if states]
         if holding < self._holding or all(state is State.UNKNOWN for state in states):
@@ -39,7 +39,7 @@ class Picture:
         self._svg = _draw(recording, self._modalities)
 
     def save(self, path: Path) -> bool:
-        """Write the picture as SVG; False where there never was a moment to show."""
+        """Write the image as SVG; return False if no table was kept."""
         if self._svg:
             path.write_text(self._svg)
         return bool(self._svg)

@@ -1,4 +1,4 @@
-"""Play a bag over DDS as a robot would publish it: same bytes, same pace, present time."""
+"""Plays a bag over DDS as a robot would publish it: same bytes, same pace, present time."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def restamp(raw: bytes, offset_ns: int) -> bytes:
     """Shift the header stamp of a serialised message whose first field is a std_msgs/Header.
 
     The stamp is the first field of the header: int32 seconds and uint32 nanoseconds, after the
-    four bytes that say how the message is encoded (OMG CDR; byte 1 is 1 for little endian).
+    four bytes of the encapsulation header (OMG CDR; byte 1 is 1 for little endian).
     """
     order = '<' if raw[1] & 1 else '>'
     seconds, nanoseconds = struct.unpack_from(f'{order}iI', raw, CDR_HEADER)
@@ -50,14 +50,14 @@ def restamp(raw: bytes, offset_ns: int) -> bytes:
 
 
 def raw_stamp_ns(raw: bytes) -> int:
-    """The header stamp of such a message, nanoseconds."""
+    """Return the header stamp of such a message, nanoseconds."""
     order = '<' if raw[1] & 1 else '>'
     seconds, nanoseconds = struct.unpack_from(f'{order}iI', raw, CDR_HEADER)
     return int(seconds) * 1_000_000_000 + int(nanoseconds)
 
 
 def message_class(type_name: str) -> Any | None:
-    """The class of a type such as `sensor_msgs/msg/Image`; None where it is not installed."""
+    """Return the class of a type such as `sensor_msgs/msg/Image`; None if it is not installed."""
     package, _, name = type_name.split('/')
     try:
         return getattr(importlib.import_module(f'{package}.msg'), name)
@@ -67,9 +67,9 @@ def message_class(type_name: str) -> Any | None:
 
 @dataclass
 class _Pace:
-    """When a message of the bag is due: at a rate, in present time or in that of the bag.
+    """Schedules the messages of a bag at a rate, in present time or in the time of the bag.
 
-    `clock` publishes the time of the bag on `/clock`; None where messages get the present time.
+    `clock` publishes the time of the bag on `/clock`; None to shift messages to the present time.
     """
 
     node: Node
@@ -80,7 +80,7 @@ class _Pace:
     start_ns: int = 0
 
     def wait(self, log_ns: int) -> int:
-        """Wait for a message's time; returns the shift of its stamp, nanoseconds."""
+        """Wait until a message is due; return the shift of its stamp, nanoseconds."""
         if self.first_log_ns is None:
             self.first_log_ns = log_ns
             self.start_s = time.monotonic() + START_DELAY_S
@@ -108,17 +108,17 @@ def play(
     loop: bool = False,
     clock: bool = False,
 ) -> dict[str, Any]:
-    """Play a bag; returns what was published and what could not be.
+    """Play a bag; return the number of messages published by topic, and problems.
 
     Args:
         bag: Bag folder or file.
         wait_s: How long to wait for a subscriber of every sensor topic, and for `after`, before
             starting anyway.
-        after: Lifecycle nodes that must be active: they subscribe before, but do not listen yet.
-        rate: 2 for twice as fast.
-        loop: Begin again at the end, until interrupted.
-        clock: Publish the time of the bag on `/clock` and leave stamps as they are; otherwise
-            stamps are moved to the present.
+        after: Lifecycle nodes that must be active; they subscribe earlier but ignore messages.
+        rate: Speed; 2 for twice as fast.
+        loop: Start again at the end, until interrupted.
+        clock: Publish the time of the bag on `/clock` and keep stamps; otherwise stamps are
+            shifted to the present.
 
     Raises:
         ValueError: The rate is not positive.
@@ -144,7 +144,7 @@ def play(
                 continue
             shift_ns = pace.wait(message.log_ns)
             publisher, stamped = entry
-            if stamped and message.is_aligned:  # its sensor's clock is not that of the others
+            if stamped and message.is_aligned:  # its sensor has a different clock
                 shift_ns += message.stamp_ns - raw_stamp_ns(message.raw)
             moves = stamped and shift_ns
             publisher.publish(restamp(message.raw, shift_ns) if moves else message.raw)
@@ -177,7 +177,7 @@ def _publishers(node: Node, bag: Path, report: Any) -> dict[str, tuple[Publisher
 
 
 def _is_active(node: Node, name: str, limit_s: float) -> bool:
-    """Wait until a node is active; False where it is not by `limit_s` (monotonic)."""
+    """Wait until a node is active; return False if it is not by `limit_s` (monotonic)."""
     client = node.create_client(GetState, f'{name}/get_state')
     try:
         while (left_s := limit_s - time.monotonic()) > 0:
@@ -196,7 +196,7 @@ def _is_active(node: Node, name: str, limit_s: float) -> bool:
 def _wait_for_subscribers(
     publishers: dict[str, tuple[Publisher, bool]], limit_s: float
 ) -> list[str]:
-    # Nobody has to listen to these.
+    # These topics need no subscriber.
     optional = ('camera/camera_info', 'task/text', 'ground_truth/')
     while True:
         missing = [
@@ -212,7 +212,7 @@ def _wait_for_subscribers(
 
 
 def is_heard_in_another_form(topic: str, publishers: dict[str, tuple[Publisher, bool]]) -> bool:
-    """Whether somebody subscribes to another form of the same pictures: one is enough."""
+    """Whether another form of the same images has a subscriber; one form is enough."""
     base, _, form = topic.rpartition('/')
     raw = base if form in COMPRESSED_FORMS else topic
     return any(
@@ -223,7 +223,7 @@ def is_heard_in_another_form(topic: str, publishers: dict[str, tuple[Publisher, 
 
 
 def run(args: argparse.Namespace, ros: RosArguments) -> int:
-    """Play the bag that the command line names; see `lb_ros.demo.bag_player.main`.
+    """Play the bag given on the command line; see `lb_ros.demo.bag_player.main`.
 
     Raises:
         KeyboardInterrupt: The process was stopped.

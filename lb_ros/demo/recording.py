@@ -1,4 +1,4 @@
-"""What was answered and what was true, over time, and how well they agree. Knows no ROS."""
+"""Scores, states and ground truth over time, and their agreement. Independent of ROS."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from statistics import mean, median
 from encoders import State
 from encoders.predicates.metrics import auroc, average_precision, change_delays_s
 
-# A truth at time t is compared with the answers to what was sensed at t, which arrive soon after.
+# A truth at time t is compared with scores of sensor data from t until this much later.
 MATCH_S = 0.15
 FUSED = 'fused'
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Probabilities of one predicate: by modality, and `fused`."""
+    """Probabilities of one predicate by modality, including `fused`."""
 
     sensed_s: float
     probability: dict[str, float]
@@ -26,7 +26,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class PredicateSummary:
-    """How well one predicate was answered in one modality (or `fused`); keys of the report."""
+    """Accuracy for one predicate in one modality (or `fused`); keys of the report."""
 
     name: str
     modality: str
@@ -40,13 +40,13 @@ class PredicateSummary:
 
 @dataclass
 class Recording:
-    """Everything that came in during a run.
+    """All data received during a run.
 
     Attributes:
-        answers: By predicate, in order of time.
-        truths: By predicate: (time, value), in order of time.
-        states: By predicate: (time of the change, state), in order of time.
-        latencies_ms: From sensor stamp to score, one per new evidence.
+        answers: Probabilities by predicate, in order of time.
+        truths: Pairs (time, value) by predicate, in order of time.
+        states: Pairs (time of the change, state) by predicate, in order of time.
+        latencies_ms: Time from sensor stamp to score, for each new evidence.
     """
 
     answers: dict[str, list[Answer]] = field(default_factory=lambda: defaultdict(list))
@@ -55,13 +55,13 @@ class Recording:
     latencies_ms: list[float] = field(default_factory=list)
 
     def state_at(self, name: str, time_s: float) -> State:
-        """The state in effect at a time."""
+        """Return the state in effect at a time."""
         changes = self.states[name]
         index = bisect.bisect_right(changes, time_s, key=lambda change: change[0])
         return changes[index - 1][1] if index else State.UNKNOWN
 
     def answer_to(self, name: str, time_s: float) -> Answer | None:
-        """The answer to what was sensed at a time; None where there is none close enough."""
+        """Return the probabilities for data sensed at a time; None if none is close enough."""
         answers = self.answers[name]
         index = bisect.bisect_left(answers, time_s - 1e-6, key=lambda answer: answer.sensed_s)
         if index == len(answers) or answers[index].sensed_s > time_s + MATCH_S:
@@ -69,7 +69,7 @@ class Recording:
         return answers[index]
 
     def summarise(self) -> list[PredicateSummary]:
-        """One line per predicate, for each modality and fused; without truth only the names."""
+        """Return one summary per predicate and modality or `fused`; without truth, only names."""
         names = dict.fromkeys([*self.truths, *self.answers])
         return [line for name in names for line in self._summarise(name)]
 
@@ -110,7 +110,7 @@ class Recording:
 
 
 def medians(summaries: Sequence[PredicateSummary]) -> dict[str, float]:
-    """Median AUROC by modality over the predicates of which both truths occurred."""
+    """Return the median AUROC by modality over predicates with positive and negative samples."""
     by_modality: dict[str, list[float]] = defaultdict(list)
     for line in summaries:
         if line.auroc is not None:
@@ -119,7 +119,7 @@ def medians(summaries: Sequence[PredicateSummary]) -> dict[str, float]:
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
-    """The value below which `share` of the values lie; None without values."""
+    """Return the value below which `share` of the values are; None without values."""
     if not values:
         return None
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]

@@ -1,4 +1,4 @@
-"""`lb-ros demo`: this process shows, a second one runs the nodes, a third one plays the bag."""
+"""`lb-ros demo`: shows a table here, runs the nodes and plays the bag in two other processes."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from lb_ros.stopping import END_WITH_READER, interrupt_on_stop
 GRACE_S = 1.5
 STOP_S = 15.0
 WIDTH = 120
-SENTENCES = 12  # a side of a predicate: enough for an ensemble, quick to embed
+SENTENCES = 12  # per side of a predicate: enough for an ensemble, quick to embed
 SENSOR_TOPICS = ('camera', 'depth', 'infrared', 'microphone')
 
 
 class DemoError(ValueError):
-    """The demonstration cannot run; the text says why."""
+    """The demonstration cannot run; the message gives the reason."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,9 +47,9 @@ def run(args: argparse.Namespace) -> int:
     """
     interrupt_on_stop()
     os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
-    if not has_own_transports(os.environ):  # this range has transports of its own
+    if not has_own_transports(os.environ):  # LOCALHOST would set other transports
         os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
-    # A table squeezed into the 80 columns of a file or a pipe says nothing.
+    # The default of 80 columns for a file or a pipe is too narrow for the table.
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     try:
         for path in (args.report, args.picture):
@@ -71,15 +71,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def predicates_of(bag: Path, texts: Sequence[str]) -> tuple[list[Predicate], list[str]]:
-    """The predicates of a bag's ground truth in words, then the user's own sentences.
+    """Return the predicates of a bag's ground truth, then those of the user's sentences.
 
     Returns:
         Predicates, and one line per problem with the bag.
 
     Raises:
-        DemoError: The bag holds nothing to score and there are no sentences.
-        FileNotFoundError: There is no such bag.
-        BagError: Not a single message of it can be read.
+        DemoError: The bag has nothing to score and there are no sentences.
+        FileNotFoundError: The bag does not exist.
+        BagError: No message of the bag can be read.
     """
     from train.bags.folder import topics_to_read
     from train.bags.reader import BagReport, read_bag
@@ -108,7 +108,7 @@ def predicates_of(bag: Path, texts: Sequence[str]) -> tuple[list[Predicate], lis
 
 
 def _some(sentences: Sequence[str]) -> tuple[str, ...]:
-    # Evenly spread over the list, which is ordered by kind of wording.
+    # Take evenly spaced sentences, because the list is ordered by kind of wording.
     step = max(1, -(-len(sentences) // SENTENCES))
     return tuple(sentences[::step])
 
@@ -173,8 +173,8 @@ def _start(model: str, predicates: Path, bag: Path) -> dict[str, subprocess.Pope
             [sys.executable, *command],
             stdout=subprocess.PIPE,
             text=True,
-            # Ctrl-C reaches this process alone, which stops the others. Where it is killed, they
-            # notice that nobody reads what they print.
+            # Ctrl-C reaches only this process, which stops the others. If it is killed, they
+            # notice that the pipe of their output is closed.
             start_new_session=True,
         )
         for name, command in commands.items()
@@ -239,7 +239,7 @@ def _watch(
 def make_report(
     recording: Recording, binder: Binder, bag: Path, played: dict[str, Any], nodes: dict[str, Any]
 ) -> dict[str, Any]:
-    """The summary as plain values; see docs/demo.md for the keys."""
+    """Return the summary as plain values; see docs/demo.md for the keys."""
     summaries = recording.summarise()
     published = sum(
         count

@@ -1,4 +1,4 @@
-"""The tables of the demonstration: live answers beside the truth, and the summary."""
+"""The tables of the demonstration: live scores next to the ground truth, and the summary."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from encoders import State
 from lb_ros.demo.recording import FUSED, PredicateSummary, Recording
 
 TRUTH = {True: Text('yes', 'green'), False: Text('no', 'dim'), None: Text('-', 'dim')}
-WIDE = Console(width=10_000)  # to measure what a table would need
+WIDE = Console(width=10_000)  # to measure the width that a table needs
 STATE = {
     State.TRUE: Text('TRUE', 'bold green'),
     State.FALSE: Text('FALSE', 'dim'),
@@ -31,13 +31,13 @@ def live_table(
     holding_first: bool = False,
     width: int | None = None,
 ) -> Table:
-    """The newest answers, `limit` rows at most.
+    """Return the newest scores, at most `limit` rows.
 
-    Where all columns do not fit into `width`, those of the modalities are left out, which the
-    caption names.
+    If the columns do not fit into `width`, those of the modalities are left out and named in the
+    caption.
 
     Predicates that have been true come first, so that rows keep their place in a live view; with
-    `holding_first`, for a picture, those that are true now.
+    `holding_first`, for an image, those that are true now.
     """
     table = _live_table(recording, modalities, limit=limit, holding_first=holding_first)
     if width is None or Measurement.get(WIDE, WIDE.options, table).maximum <= width:
@@ -51,7 +51,7 @@ def live_table(
 def _live_table(
     recording: Recording, modalities: Sequence[str], *, limit: int, holding_first: bool
 ) -> Table:
-    # Vertical lines break up where a viewer has not the font that they were laid out with.
+    # No vertical lines: they break up if a viewer lacks the font of the layout.
     table = Table(title='what the sensors say', box=SIMPLE_HEAD, expand=False)
     table.add_column('predicate', min_width=24, no_wrap=True)
     table.add_column('truth', justify='center')
@@ -94,7 +94,7 @@ def _cells(recording: Recording, name: str, modalities: Sequence[str]) -> list[T
 
 
 def _evidence(value: float | None) -> Text:
-    # One modality alone is seldom the answer, so only the fused column wears its colours.
+    # One modality alone is seldom conclusive, so only the fused column is coloured.
     if value is None:
         return Text('-', 'dim')
     return Text(f'{value:.2f}', '' if abs(value - 0.5) > 0.1 else 'dim')
@@ -108,7 +108,7 @@ def _probability(value: float | None) -> Text:
 
 
 def summary_table(summaries: Sequence[PredicateSummary]) -> Table:
-    """How well each predicate was answered: AUROC per modality, states, delay."""
+    """Return the accuracy for each predicate: AUROC per modality, states, delay."""
     columns = list(dict.fromkeys(line.modality for line in summaries))
     columns.sort(key=lambda name: (name != FUSED, name))
     title = 'AUROC by modality; state accuracy; time from truth to state'
@@ -135,7 +135,7 @@ def summary_table(summaries: Sequence[PredicateSummary]) -> Table:
 
 
 def sentences_table(recording: Recording, sentences: Sequence[str]) -> Table:
-    """What became of the user's own sentences, of which no truth is known."""
+    """Return the scores of the user's own sentences, which have no ground truth."""
     table = Table(title='your sentences, over the whole run', box=SIMPLE_HEAD)
     table.add_column('sentence', min_width=24)
     for heading in ('lowest', 'median', 'highest', 'TRUE'):

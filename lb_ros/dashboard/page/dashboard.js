@@ -1,4 +1,4 @@
-// The dashboard: asks the server what is new, draws it, and moves through the last minutes.
+// The dashboard: polls the server for updates, draws them, and navigates the last minutes.
 'use strict';
 
 const POLL_MS = 200;
@@ -26,14 +26,14 @@ function pause(paused) {
   if (!paused) { state.at = null; timeline.setCursor(null, { tell: false }); }
 }
 
-function stopAt(t) { // a moment was chosen: hold still and show all sensors as they were
+function stopAt(t) { // pause at a chosen time and show the images of all sensors at that time
   if (t === null) return;
   if (!state.paused) pause(true);
   state.at = t;
   showPictures();
 }
 
-function present() { // the newest moment, moved on smoothly between two answers of the server
+function present() { // the current time, advanced smoothly between two updates from the server
   return state.live ? state.now + Math.min(1, (performance.now() - state.heard) / 1000) : state.now;
 }
 
@@ -69,7 +69,7 @@ async function poll() {
 }
 
 function take(news) {
-  if (news.sequence < state.sequence) location.reload(); // the server was started anew
+  if (news.sequence < state.sequence) location.reload(); // the server has restarted
   Object.assign(state, { sequence: news.sequence, live: news.live, heard: performance.now() });
   if (!news.live && news.now !== state.now) { state.span = 0; part('#span').value = '0'; }
   state.now = Math.max(state.now, news.now);
@@ -109,7 +109,7 @@ function send(method, sentence) {
   return fetch(`/api/ask?${session}`, { method, headers, body: JSON.stringify({ sentence }) });
 }
 
-function settle(questions) { // rows of the questions that the server answers, and of no others
+function settle(questions) { // show exactly the questions that the server answers
   for (const name of questions) { if (!timeline.rows.get(name)?.button) mark(name); state.asked.add(name); }
   for (const name of state.asked) {
     if (questions.includes(name) || state.asking.has(name)) continue;
@@ -118,7 +118,7 @@ function settle(questions) { // rows of the questions that the server answers, a
   }
 }
 
-function mark(name) { // the row of a question, which can be removed
+function mark(name) { // mark a row as a question, which can be removed
   const row = timeline.row(name);
   row.button = document.createElement('button');
   row.button.textContent = '×';
