@@ -41,7 +41,7 @@ from lb_ros.client import LanguageClient, NotAnsweredError, PredicateStatus
 __all__ = ['Condition', 'Guard', 'Wait']
 
 TIMEOUT_S = 5.0
-# States carry the time at which they began as a float; this is more than it is rounded by.
+# The start times of states are floats; this exceeds their rounding error.
 ROUNDING_S = 1e-6
 
 
@@ -77,12 +77,12 @@ def _release(key: _Key) -> None:
 
 
 class _Asking:
-    """Mixin of a behaviour that asks about one predicate, with the client of its tree."""
+    """Mixin of a behaviour that depends on one predicate and uses the client of its tree."""
 
     name: str
 
     def _ask_about(self, predicate: str, state: State, namespace: str) -> None:
-        """Set what it asks about; called once, at the start of its life."""
+        """Set the predicate and the state; called once, by the constructor."""
         if not predicate:
             raise ValueError(f'behaviour {self.name!r}: the name of the predicate is empty')
         self.predicate, self.state = predicate, State(state)
@@ -107,14 +107,14 @@ class _Asking:
         self._key, self._client = key, client
 
     def shutdown(self) -> None:
-        """Give back the client; the last behaviour closes it."""
+        """Release the client, which is closed after the last behaviour."""
         key, self._key, self._client = self._key, None, None
         if key is not None:
             _release(key)
 
     @property
     def client(self) -> LanguageClient:
-        """The client that the behaviours of the tree share.
+        """Client that the behaviours of the tree share.
 
         Raises:
             RuntimeError: The behaviour has not been set up.
@@ -124,12 +124,12 @@ class _Asking:
         return self._client
 
     def _status(self) -> PredicateStatus:
-        """The state of the predicate as last published.
+        """Return the last published state of the predicate.
 
         Raises:
             NotAnsweredError: The node has died, or it does not score this predicate.
         """
-        states = self.client.states()  # does not wait: `setup` has seen the first states
+        states = self.client.states()  # does not block: `setup` has received the first states
         if self.predicate not in states:
             raise NotAnsweredError(f'no predicate {self.predicate!r} is scored')
         return states[self.predicate]
@@ -140,12 +140,12 @@ class Condition(_Asking, Behaviour):
 
     Args:
         predicate: Name of the predicate.
-        state: That it should have.
-        unknown: The status while the state is UNKNOWN, because no sensor has fresh evidence:
-            RUNNING, so that the tree waits for a sensor instead of acting on nothing, or FAILURE.
-            It has no effect where `state` is UNKNOWN.
-        name: Of the behaviour; that of the predicate where empty.
-        namespace: Of the `predicates` node; where empty, the one given to `setup`.
+        state: Required state.
+        unknown: Status while the state is UNKNOWN because no sensor has fresh evidence: RUNNING,
+            so that the tree waits for a sensor instead of acting without evidence, or FAILURE. It
+            has no effect if `state` is UNKNOWN.
+        name: Name of the behaviour; the predicate's if empty.
+        namespace: Namespace of the `predicates` node; the one given to `setup` if empty.
 
     Raises:
         ValueError: `unknown` is neither RUNNING nor FAILURE, or `predicate` is empty.
@@ -167,7 +167,7 @@ class Condition(_Asking, Behaviour):
         self._unknown = unknown
 
     def update(self) -> Status:
-        """The status that follows from the state as last published."""
+        """Return the status for the last published state."""
         try:
             found = self._status()
         except NotAnsweredError as error:
@@ -182,17 +182,17 @@ class Condition(_Asking, Behaviour):
 class Wait(_Asking, Behaviour):
     """RUNNING until a predicate has a state, then SUCCESS; FAILURE after `timeout_s`.
 
-    UNKNOWN is waited through like any other state. The node evaluates the wait itself, so a state
-    that lasts for less than the period of the ticks is seen as well.
+    UNKNOWN does not end the wait. The node evaluates the wait itself, so a state that lasts less
+    than the period of the ticks is detected as well.
 
     Args:
         predicate: Name of the predicate.
-        state: To wait for.
+        state: State to wait for.
         timeout_s: Seconds of the nodes' clock; 0 or less waits without a limit.
-        new: Wait for the state to begin: one that is already there when the wait begins does not
+        new: Wait for the state to begin: a state that holds already when the wait begins does not
             count. For events such as `something_dropped`.
-        name: Of the behaviour; that of the predicate where empty.
-        namespace: Of the `predicates` node; where empty, the one given to `setup`.
+        name: Name of the behaviour; `wait for` and the predicate's name if empty.
+        namespace: Namespace of the `predicates` node; the one given to `setup` if empty.
     """
 
     def __init__(
@@ -227,7 +227,7 @@ class Wait(_Asking, Behaviour):
         )
 
     def update(self) -> Status:
-        """Whether the wait has ended, and how."""
+        """Return RUNNING during the wait, then its outcome."""
         if not self._failure and self._answer is not None:
             if not self._answer.done():
                 self.feedback_message = self._so_far()
@@ -237,13 +237,13 @@ class Wait(_Asking, Behaviour):
         return Status.FAILURE if self._failure else Status.SUCCESS
 
     def terminate(self, new_status: Status) -> None:
-        """Cancel the wait where it has not ended, also at the node."""
+        """Cancel an unfinished wait, also at the node."""
         if self._answer is not None:
             self._answer.cancel()
         self._answer = None
 
     def _outcome(self, answer: Future[bool]) -> str:
-        """Why the wait failed; empty where it did not."""
+        """Return why the wait failed; empty if it did not."""
         try:
             reached = answer.result()
         except NotAnsweredError as error:
@@ -258,18 +258,18 @@ class Wait(_Asking, Behaviour):
 
 
 class Guard(_Asking, Decorator):
-    """Tick a child only while a predicate has a state; stop the child when it no longer has.
+    """Ticks a child while a predicate has a state; otherwise stops the child and fails.
 
-    The guard then fails. It watches the states between ticks as well: the child is stopped at the
-    next tick even if the predicate has the state again by then. UNKNOWN stops the child, because
-    nothing is known any more; to wait for a first state, put a `Condition` in front of it.
+    The guard also watches the states between ticks: the child is stopped at the next tick even if
+    the predicate has the state again by then. UNKNOWN stops the child, because evidence is
+    missing; to wait for a first state, put a `Condition` in front of the guard.
 
     Args:
         predicate: Name of the predicate.
         child: Behaviour or subtree to guard.
-        state: That the predicate must keep.
-        name: Of the behaviour; that of the predicate where empty.
-        namespace: Of the `predicates` node; where empty, the one given to `setup`.
+        state: State that the predicate must keep.
+        name: Name of the behaviour; `while` and the predicate's name if empty.
+        namespace: Namespace of the `predicates` node; the one given to `setup` if empty.
     """
 
     def __init__(
@@ -286,7 +286,7 @@ class Guard(_Asking, Decorator):
         self._hold: Hold | None = None
 
     def tick(self) -> Iterator[Behaviour]:
-        """Tick the child where the predicate has kept its state; otherwise stop it and fail.
+        """Tick the child if the predicate has kept its state; otherwise stop it and fail.
 
         Yields:
             The behaviours that were ticked.
@@ -300,18 +300,18 @@ class Guard(_Asking, Decorator):
             yield from super().tick()
 
     def update(self) -> Status:
-        """The status of the child."""
+        """Return the status of the child."""
         self.feedback_message = self.decorated.feedback_message
         return self.decorated.status
 
     def terminate(self, new_status: Status) -> None:
-        """Watch the states no longer."""
+        """Stop watching the states."""
         if self._hold is not None:
             self._hold.close()
         self._hold = None
 
     def _ended(self) -> str:
-        """Why the predicate does not hold, or has not held since the child was started."""
+        """Return why the predicate has not held since the child was started; empty if it has."""
         if self._hold is None:
             try:
                 self._hold = self.client.while_holds(self.predicate, state=self.state)
