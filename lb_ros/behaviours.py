@@ -5,14 +5,14 @@
     root = py_trees.composites.Sequence('fetch', memory=True)
     root.add_children([Wait('drawer_open', timeout_s=10.0), Guard('gripper_holding', carry)])
     tree = py_trees.trees.BehaviourTree(root)
-    tree.setup(node=node)  # py_trees_ros passes its node without being asked
+    tree.setup(node=node)  # py_trees_ros passes its node automatically
 
 `setup` accepts `node` (a node of rclpy, whose context and namespace are joined), `namespace` (of
 the `predicates` node) and `timeout_s`; all are optional. All behaviours that are set up with the
 same node and namespace share one `LanguageClient`, which `shutdown` of the last one closes.
 
-`setup` waits for the first states and raises `NotAnsweredError` where no node publishes them. A
-tick never waits: it reads what has arrived. A behaviour whose node has died fails, and its
+`setup` waits for the first states and raises `NotAnsweredError` if no node publishes them. A tick
+never blocks: it reads the states that have arrived. A behaviour whose node has died fails, and its
 `feedback_message` gives the reason.
 """
 

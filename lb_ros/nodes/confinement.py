@@ -1,4 +1,4 @@
-"""Restriction of the model sets that a service call may load, so that no path is arbitrary."""
+"""Restriction of model sets that a service call may load, so that callers cannot pass any path."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ class EncoderNode(LifecycleNode):
         return 0.0 if self._settings is None else self._settings.values.answer_within_s
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model set and warm it up, unless another node of the process has."""
+        """Load the model set and warm it up, unless another node of the process has done so."""
         outcome = attempt(self, self.transitions, self._configure, *LOAD_ERRORS)
         if outcome is not SUCCESS and self._model is not None:
             self._model.release(self.get_name())

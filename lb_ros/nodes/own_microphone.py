@@ -22,9 +22,8 @@ POLL_S = 0.02
 class OwnMicrophone:
     """Records directly, without a topic, so that raw audio is never published.
 
-    Parameters of the node: `capture` (bool, off by default; may be set at any time, and off closes
-    the device immediately), `capture_device` (part of its name), `audio_rate_hz`,
-    `audio_channels`.
+    Parameters of the node: `capture` (bool, off by default; can change at any time, and off closes
+    the device at once), `capture_device` (part of its name), `audio_rate_hz`, `audio_channels`.
 
     Args:
         node: Owner of the parameters; those of the input must be declared already.

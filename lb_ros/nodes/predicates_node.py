@@ -130,7 +130,7 @@ class PredicatesNode(LifecycleNode):
         )
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the predicates and, unless another node of the process has, the model set."""
+        """Load the predicates; load the model set unless another node of the process has."""
         errors = (*LOAD_ERRORS, PredicateError)
         outcome = attempt(self, self.transitions, self._configure, *errors)
         if outcome is not SUCCESS:
