@@ -1,4 +1,4 @@
-"""Give Fast DDS room for images, unless the user has transports of their own."""
+"""Shared-memory profile of Fast DDS for images, unless the user configures transports."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 
 from encoders.shipped import shipped
 
-# Memory that a process shares its messages in, 64 or 16 MiB, is taken in full when it starts.
+# Each process allocates its shared memory for messages, 64 or 16 MiB, in full when it starts.
 FOR_IMAGES, FOR_THE_REST = 'config/dds_profile.xml', 'config/dds_profile_nodes.xml'
 
-# The first is read by Fast DDS 2 (Jazzy), the second by Fast DDS 3.
+# Fast DDS 2 (Jazzy) reads the first variable, Fast DDS 3 the second.
 VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
-# What Fast DDS reads besides: a profile replaces the former, and the latter lies where it runs.
+# Fast DDS also reads this variable, which a profile overrides, and files in its working directory.
 TRANSPORTS = 'FASTDDS_BUILTIN_TRANSPORTS'
 LOCAL_FILES = ('DEFAULT_FASTRTPS_PROFILES.xml', 'DEFAULT_FASTDDS_PROFILES.xml')
 
 
 def use_dds_profile(*, sends_images: bool = False) -> None:
-    """Point Fast DDS at a shipped profile; call it before `rclpy.init`.
+    """Make Fast DDS use a shipped profile; call it before `rclpy.init`.
 
     Args:
-        sends_images: Whether the process publishes whole images. To receive them takes no room,
+        sends_images: Whether the process publishes whole images. Receiving them needs no space,
             since they stay in the memory of their publisher.
     """
     if is_fast_dds(os.environ) and not has_own_transports(os.environ):
@@ -31,14 +31,14 @@ def use_dds_profile(*, sends_images: bool = False) -> None:
 
 
 def is_fast_dds(environment: Mapping[str, str]) -> bool:
-    """Whether ROS runs on Fast DDS there, its default."""
+    """Return whether ROS uses Fast DDS, its default, in this environment."""
     return (environment.get('RMW_IMPLEMENTATION') or 'rmw_fastrtps_cpp').startswith('rmw_fastrtps')
 
 
 def has_own_transports(environment: Mapping[str, str]) -> bool:
-    """Whether the user has chosen profiles or transports of Fast DDS, which ours would replace.
+    """Return whether the user has set Fast DDS profiles or transports, which ours would replace.
 
-    A shipped profile, which camera drivers are given by launch files or the shell, is no choice.
+    A shipped profile, which launch files or the shell set for camera drivers, does not count.
     """
     chosen = {value for name in VARIABLES if (value := environment.get(name))}
     return (
@@ -49,6 +49,6 @@ def has_own_transports(environment: Mapping[str, str]) -> bool:
 
 
 def _is_shipped(profile: Path) -> bool:
-    # By content: an installed package may have a copy, or several links to one.
+    # Compare contents: an installed package may hold a copy, or several links to one.
     ours = [shipped(name).read_bytes() for name in (FOR_IMAGES, FOR_THE_REST)]
     return profile.is_file() and profile.read_bytes() in ours

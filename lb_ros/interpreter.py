@@ -1,11 +1,11 @@
-"""Choose the Python interpreter of a program: the environment that holds PyTorch.
+"""Selection of a program's Python interpreter: the environment that contains PyTorch.
 
 On a robot, ROS 2 comes from apt and PyTorch is in a virtual environment that `scripts/robot.sh`
-makes. `ros2 launch`, `ros2 run` and the shell start programs in the system's interpreter; `enter`
-continues in that environment. Nothing else of the workspace sees it: it is on no `PATH` or
-`PYTHONPATH`.
+creates. `ros2 launch`, `ros2 run` and the shell start programs in the system's interpreter;
+`enter` continues in that environment. It is on no `PATH` or `PYTHONPATH`, so that the rest of the
+workspace is not affected.
 
-Standard library only, since this runs before the environment is known.
+Uses only the standard library, since it runs before the environment is known.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import NoReturn
 
 VARIABLE = 'LB_ROS_VENV'
 DISTRIBUTIONS = ('jazzy', 'kilted', 'lyrical')
-# Module and what provides it.
+# Packages that provide the needed modules, by module.
 NEEDED = {
     'numpy': 'python3-numpy',
     'yaml': 'python3-yaml',
@@ -31,14 +31,14 @@ NEEDED = {
 
 
 def enter(program: str) -> None:
-    """Continue in the environment of the nodes; returns where this process is in it already.
+    """Continue in the environment of the nodes; return if this process is already in it.
 
-    The environment is, in this order: the one that LB_ROS_VENV names, the one that was recorded
-    when the package was built, and this interpreter if it holds everything that the nodes import.
-    Exits with status 1 and one line where there is none.
+    The environment is, in this order: the one that LB_ROS_VENV names, the one recorded when the
+    package was built, or this interpreter if it has all modules that the nodes import. Exits with
+    status 1 and one line if there is none.
 
     Args:
-        program: Its name in messages.
+        program: Name of the program in messages.
     """
     named = os.environ.get(VARIABLE, '')
     folder = Path(named or recorded('VENV') or sys.prefix)
@@ -49,14 +49,14 @@ def enter(program: str) -> None:
         return
     if not python.exists():
         _leave(program, f'there is no environment {folder} ({VARIABLE}); {_remedy(folder)}')
-    # -s: packages in a user's home folder are not those that were checked at installation.
+    # -s: ignore packages in the user's home folder, which were not checked at installation.
     os.execv(python, [str(python), '-s', *sys.argv])
 
 
 def check_distribution(program: str) -> None:
-    """Exit with status 1 and one line if another ROS 2 is sourced than the package was built for.
+    """Exit with status 1 and one line if the sourced ROS 2 is not the one used for the build.
 
-    Two distributions in one process end in crashes that name neither.
+    Two distributions in one process crash with errors that do not name the cause.
     """
     built, sourced = recorded('DISTRO'), os.environ.get('ROS_DISTRO', '')
     if built and sourced and built != sourced:
@@ -69,7 +69,7 @@ def check_distribution(program: str) -> None:
 
 
 def why_not_imported(error: ImportError) -> str:
-    """One line with a remedy about an import that failed."""
+    """Return one line with a remedy for a failed import."""
     name = (error.name or '').split('.')[0]
     if name in NEEDED:
         return f'{_lacks([name], Path(sys.prefix))}; {_remedy(Path(sys.prefix))}'
@@ -81,12 +81,12 @@ def why_not_imported(error: ImportError) -> str:
 
 
 def missing_modules() -> list[str]:
-    """Which of the modules that nodes import this interpreter does not find."""
+    """Return the modules that nodes import but this interpreter does not find."""
     return [name for name in NEEDED if find_spec(name) is None]
 
 
 def recorded(name: str) -> str | None:
-    """A value that CMake recorded; None where the package was not built by it."""
+    """Return a value that CMake recorded; None if the package was not built with CMake."""
     try:
         from lb_ros import built
     except ImportError:  # installed with pip, or run from the sources

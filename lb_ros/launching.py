@@ -1,6 +1,6 @@
-"""What the launch files start: arguments, presets of drivers, and the nodes that follow from them.
+"""Arguments of the launch files, presets of drivers, and the nodes that follow from them.
 
-Plain values, so that it can be tested where `launch` is not installed.
+Contains only plain values, so that it can be tested without the package `launch`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SEVERITIES = ('debug', 'info', 'warn', 'error', 'fatal')
 ENCODERS = tuple(f'{MODALITIES[name].sensor}_encoder' for name in LIVE)
 NODES = ('bringup', *ENCODERS, 'predicates', 'microphone')
 
-# Topics of drivers with their default names, relative, so that a namespace moves them as well.
+# Topics of drivers with their default names; relative, so that a namespace applies to them too.
 CAMERAS: dict[str, dict[str, str]] = {
     'realsense': {
         'camera': 'camera/camera/color/image_raw',
@@ -35,15 +35,15 @@ CAMERAS: dict[str, dict[str, str]] = {
     'orbbec': {'camera': 'camera/color/image_raw', 'depth': 'camera/depth/image_raw'},
     'usb_cam': {'camera': 'image_raw'},
 }
-# The drivers made for Boson and Lepton publish 8 bits with automatic gain, or are not released for
-# ROS 2. usb_cam is, and passes 16-bit counts through (pixel_format: mono16): see docs/launch.md.
+# The dedicated drivers of Boson and Lepton publish 8 bits with automatic gain or are not released
+# for ROS 2. usb_cam is, and publishes 16-bit counts (pixel_format: mono16): see docs/launch.md.
 INFRAREDS: dict[str, dict[str, str]] = {
     'boson': {'infrared': 'thermal/image_raw'},
     'lepton': {'infrared': 'thermal/image_raw'},
     'optris': {'infrared': 'thermal_image'},
     'realsense_nir': {'infrared': 'camera/camera/infra1/image_rect_raw'},
 }
-# What the counts of a driver mean, where it is not centikelvin.
+# Meaning of the counts of drivers that do not publish centikelvin.
 INFRARED_SETTINGS: dict[str, dict[str, Value]] = {
     'optris': {'infrared_kelvin_per_count': 0.1, 'infrared_kelvin_at_zero': 173.15},
     'realsense_nir': {'infrared_kind': 'near_infrared'},
@@ -54,7 +54,7 @@ REPLACING = {name: record for name, record in RECORDS.items() if record.is_argum
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """An argument of `bringup.launch.py`; an empty default is for `as in params_file`."""
+    """An argument of `bringup.launch.py`; an empty default means the value in `params_file`."""
 
     name: str
     default: str
@@ -93,11 +93,11 @@ ARGUMENTS: tuple[Argument, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A node to start.
+    """A process to start.
 
     Attributes:
-        executable: Of the package `lb_ros`.
-        parameters: That replace those of `params_file`.
+        executable: Name of the executable in the package `lb_ros`.
+        parameters: Parameters that replace those of `params_file`.
     """
 
     executable: str
@@ -105,13 +105,13 @@ class Process:
 
 
 def plan(given: Mapping[str, str]) -> list[Process]:
-    """The processes that arguments ask for.
+    """Return the processes for the given launch arguments.
 
     Args:
-        given: Name to value; those that are missing have their defaults.
+        given: Values by name; missing arguments have their defaults.
 
     Raises:
-        ValueError: An argument is unknown or has no such value; the text names it.
+        ValueError: An argument is unknown or its value is invalid; the message names it.
     """
     values = {argument.name: argument.default for argument in ARGUMENTS}
     for name in given:
@@ -134,10 +134,10 @@ def plan(given: Mapping[str, str]) -> list[Process]:
 
 
 def params_file(values: Mapping[str, str]) -> Path:
-    """The file of parameters that arguments name, or the shipped one.
+    """Return the path of the parameter file that arguments name, or of the shipped one.
 
     Raises:
-        ValueError: There is no such file, or it holds no ROS parameters.
+        ValueError: The file does not exist or contains no ROS parameters.
     """
     path = Path(values.get('params_file') or shipped('config/parameters.yaml'))
     try:
@@ -166,7 +166,7 @@ def _parameters(values: Mapping[str, str]) -> dict[str, Value]:
 
 
 def _typed(name: str, text: str, kind: type) -> Value:
-    """The value of an argument in the type of its parameter."""
+    """Return the value of an argument in the type of its parameter."""
     if kind is tuple:
         return list(_split(text))
     try:
@@ -177,7 +177,7 @@ def _typed(name: str, text: str, kind: type) -> Value:
 
 
 def _own(parameters: Mapping[str, Value]) -> dict[str, Value]:
-    # `device` is a sound device there.
+    # For the node `microphone`, `device` is an audio device.
     return {name: parameters[name] for name in ('use_sim_time', 'autostart')}
 
 
@@ -211,10 +211,10 @@ def _split(text: str) -> tuple[str, ...]:
 
 
 def profile_to_set(argument: str, environment: Mapping[str, str]) -> str:
-    """The Fast DDS profile to put into the environment; empty where it stays as it is.
+    """Return the Fast DDS profile to set in the environment; empty to leave it unchanged.
 
     Raises:
-        ValueError: There is no such file.
+        ValueError: The file does not exist.
     """
     if argument == 'none' or not is_fast_dds(environment):
         return ''

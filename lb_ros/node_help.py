@@ -1,6 +1,6 @@
-"""What `--help` of a node prints, from the records of modalities and parameters.
+"""Text of a node's `--help`, from the records of modalities and parameters.
 
-Importing this module is quick and needs no ROS.
+Importing this module is fast and does not require ROS.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ WIDTH = 96
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """Relative names that a process offers, each with its type.
+    """Topics, services and actions of a process: relative names with their types.
 
     Attributes:
-        about: What the process does.
-        subscribed: Topics it reads.
-        published: Topics it writes.
+        about: Description of the process.
+        subscribed: Topics that it subscribes to.
+        published: Topics that it publishes.
         served: Services and actions.
-        example: Words after `ros2 run lb_ros`.
+        example: Arguments after `ros2 run lb_ros`.
     """
 
     about: str
@@ -42,7 +42,7 @@ class Interface:
 
 
 def help_of(executable: str) -> str:
-    """The text of `--help` of a node's process."""
+    """Return the text of `--help` of a node's process."""
     interface = interface_of(executable)
     listed = {
         'subscribes to': interface.subscribed,
@@ -66,7 +66,7 @@ def help_of(executable: str) -> str:
 
 
 def interface_of(executable: str) -> Interface:
-    """What a process of this package reads, writes and offers."""
+    """Return the topics, services and actions of a process of this package."""
     if executable == 'microphone':
         return Interface(
             'Publishes the sound of a device of this machine.',
@@ -99,7 +99,7 @@ def interface_of(executable: str) -> Interface:
 
 
 def offered(executable: str) -> tuple[str, ...]:
-    """Relative names of all topics, services and actions of a process."""
+    """Return the relative names of all topics, services and actions of a process."""
     one = interface_of(executable)
     names = (*one.subscribed, *one.published, *one.served)
     if executable != 'bringup':
@@ -108,7 +108,7 @@ def offered(executable: str) -> tuple[str, ...]:
 
 
 def parameters_of(executable: str) -> dict[str, tuple[str, str]]:
-    """Default, as it is written, and description of each parameter that matters to a process."""
+    """Return the default as text and the description of each parameter that a process uses."""
     records = MICROPHONE_RECORDS if executable == 'microphone' else RECORDS
     return {
         name: (written(record.default), explained(record))

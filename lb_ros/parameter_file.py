@@ -1,8 +1,8 @@
 """Parameter files and values, checked and typed before ROS reads them.
 
-ROS infers the type of a value from its text: `5` is an integer although the parameter is a float,
-and a model named `123E5` is a number. Here each text gets the type that its parameter has.
-Importing this module is quick and needs no ROS.
+ROS infers the type of a value from its text: `5` is an integer even if the parameter is a float,
+and a model named `123E5` is a number. This module gives each text the type of its parameter.
+Importing it is fast and does not require ROS.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from lb_ros.parameter_table import MICROPHONE_RECORDS, RECORDS
 
 VALUES = 'ros__parameters'
 EXPECTED = 'expected sections such as "/**: {ros__parameters: {model: lb-mini}}"'
-# Texts that rcl reads as a truth value, in any case.
+# Texts that rcl parses as a truth value, in upper or lower case.
 TRUTHS = ('y', 'yes', 'on', 'true', 'n', 'no', 'off', 'false')
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The parameters of some nodes.
+    """Parameters of some nodes.
 
     Attributes:
-        pattern: Full name of the nodes; `*` stands for one part of a name and `**` for several.
-        values: Name and value of each parameter, as they stand in the file.
+        pattern: Full name of the nodes; `*` matches one part of a name and `**` several.
+        values: Name and value of each parameter as in the file.
     """
 
     pattern: str
     values: tuple[tuple[str, Node], ...]
 
     def matches(self, node: str) -> bool:
-        """Whether a node of this full name takes its parameters from here."""
+        """Return whether the section applies to a node of this full name."""
         parts = [
             '(/[^/]+)*' if part == '**' else '/[^/]+' if part == '*' else f'/{re.escape(part)}'
             for part in self.pattern.strip('/').split('/')
@@ -47,13 +47,13 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class ParameterFile:
-    """A parameter file that ROS can read: its text and its sections."""
+    """Text and sections of a valid ROS parameter file."""
 
     text: str
     sections: tuple[Section, ...]
 
     def typed(self, nodes: tuple[str, ...]) -> str:
-        """The text, with each value for these nodes (full names) written as its type."""
+        """Return the text with each value for these nodes (full names) in its parameter's type."""
         edits = [
             (value.start_mark.index, value.end_mark.index, typed_node(name, value, self.text))
             for section in self.sections
@@ -70,8 +70,8 @@ def read_parameter_file(path: Path) -> ParameterFile:
     """Read and check a parameter file.
 
     Raises:
-        ValueError: There is no such file, or it holds no ROS parameters; the text names the file,
-            the line and the remedy.
+        ValueError: The file does not exist or contains no ROS parameters; the message names the
+            file, the line and the remedy.
     """
     if not path.exists():
         raise ValueError(
@@ -95,7 +95,7 @@ def read_parameter_file(path: Path) -> ParameterFile:
 
 
 def listed(path: Path, name: str) -> tuple[str, ...]:
-    """The names that a parameter of all nodes lists in a file; empty where it is not there.
+    """Return the names that a parameter of all nodes lists in a file; empty if it is not set.
 
     Raises:
         ValueError: The file cannot be read.
@@ -109,9 +109,9 @@ def listed(path: Path, name: str) -> tuple[str, ...]:
 
 
 def typed_value(name: str, text: str) -> str:
-    """The value of a parameter, as `-p NAME:=TEXT` gives it, written as the parameter's type.
+    """Return the text of `-p NAME:=TEXT`, rewritten in the parameter's type.
 
-    What is no YAML, and the value of a parameter that is not known, stays as it is.
+    Invalid YAML and values of unknown parameters are returned unchanged.
     """
     try:
         node = yaml.compose(text, yaml.SafeLoader)
@@ -121,7 +121,7 @@ def typed_value(name: str, text: str) -> str:
 
 
 def typed_node(name: str, node: Node, text: str) -> str:
-    """The part of `text` that is `node`, written as the type of the parameter `name`."""
+    """Return the part of `text` that is `node`, rewritten in the type of the parameter `name`."""
     kind = parameter_types().get(name)
     written = text[node.start_mark.index : node.end_mark.index]
     if isinstance(node, ScalarNode):
@@ -139,7 +139,7 @@ def typed_node(name: str, node: Node, text: str) -> str:
 
 @cache
 def parameter_types() -> dict[str, type]:
-    """Type of every parameter, by name: bool, int, float, str, or tuple (of str)."""
+    """Return the type of every parameter by name: bool, int, float, str, or tuple (of str)."""
     return {name: type(r.default) for name, r in (MICROPHONE_RECORDS | RECORDS).items()}
 
 
@@ -162,7 +162,7 @@ def _string(node: ScalarNode, written: str) -> str:
 
 
 def _is_other(text: str) -> bool:
-    """Whether ROS would read a plain text as something else than a string."""
+    """Return whether ROS would parse a plain text as another type than a string."""
     if text.lower() in TRUTHS:
         return True
     for read in (float, lambda text: int(text, 0)):

@@ -1,9 +1,9 @@
-"""Every parameter of every node: one record each.
+"""Table of all parameters of all nodes, one record each.
 
 Declarations on nodes, `--help` and launch arguments follow from the records, and
 `python scripts/write_parameters.py` writes `config/parameters.yaml` and the table of
-`docs/nodes.md` from them. The field of a dataclass is the record; an object of the class holds the
-values that a node has. Importing this module is quick and needs no ROS.
+`docs/nodes.md` from them. Each dataclass field has its record; an instance of the class holds the
+values of a node. Importing this module is fast and does not require ROS.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from encoders.modalities import LIVE, MODALITIES, STANDARD, Modality
 Value = bool | int | float | str | tuple[str, ...]
 Changes = Literal['start', 'configure', 'live']
 T = TypeVar('T')
-# Processes besides `bringup`, which has all parameters but those of `microphone`.
+# Processes other than `bringup`, which has all parameters except those of `microphone`.
 ENCODERS, PREDICATES = 'encoders', 'predicates'
 TRANSPORTS = AUTO, RAW, COMPRESSED = 'auto', 'raw', 'compressed'
 PICTURES = tuple(name for name in LIVE if MODALITIES[name].kind in ('image', 'clip'))
@@ -30,17 +30,17 @@ class Record:
     """One parameter.
 
     Attributes:
-        about: What it is, in which unit.
-        name: Of the parameter.
-        default: Its type is that of the parameter.
-        ending: End of the name where every sensor has one, after `<sensor>_`; else empty.
-        limits: Least and greatest value.
-        choices: Values that it may have; empty for any.
+        about: Description with the unit.
+        name: Name of the parameter.
+        default: Default value; its type is the type of the parameter.
+        ending: End of the name after `<sensor>_` for a parameter of every sensor; else empty.
+        limits: Smallest and largest value.
+        choices: Permitted values; empty for any.
         changes: When it may change: `live` at any time, `configure` while the node is
             unconfigured, `start` never.
-        is_argument: Whether it is an argument of the launch files as well.
-        processes: Which processes besides `bringup` use it.
-        modalities: Whose encoders use it.
+        is_argument: Whether it is also an argument of the launch files.
+        processes: Processes other than `bringup` that use it.
+        modalities: Modalities whose encoders use it.
     """
 
     about: str
@@ -56,20 +56,20 @@ class Record:
 
 
 def _one(default: T, about: str, **more: Any) -> T:
-    """A field of one parameter that is named as the field."""
+    """Return the field of one parameter with the field's name."""
     found: T = field(default=default, metadata={'record': Record(about, **more)})
     return found
 
 
 def _own(default: T, about: str, **more: Any) -> T:
-    """As `_one`, of encoder nodes alone."""
+    """Return a field like `_one`, for encoder nodes only."""
     return _one(default, about, processes=(ENCODERS,), **more)
 
 
 def _each(
     ending: str, default: Callable[[Modality], T], about: str, **more: Any
 ) -> Mapping[str, T]:
-    """A field of one parameter `<sensor>_<ending>` for every modality; values are by modality."""
+    """Return a field of one parameter `<sensor>_<ending>` per modality; its value is a mapping."""
     found: Mapping[str, T] = field(
         default_factory=lambda: {name: default(MODALITIES[name]) for name in LIVE},
         metadata={'record': Record(about, ending=ending, processes=(ENCODERS,), **more)},
@@ -79,7 +79,7 @@ def _each(
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """Values of the parameters of a process; those of `_each` by modality."""
+    """Values of the parameters of a process; fields of `_each` are mappings by modality."""
 
     model: str = _one(
         'lb-mini',
@@ -204,7 +204,7 @@ class Parameters:
 
 @dataclass(frozen=True, slots=True)
 class SensorParameters:
-    """Values of the parameters of one sensor's node about its input."""
+    """Values of the input parameters of one sensor's node."""
 
     expected_rate_hz: float = _own(
         0.0, 'Messages per second that each input should bring; 0 for any.'
@@ -294,7 +294,7 @@ class SensorParameters:
 
 @dataclass(frozen=True, slots=True)
 class CaptureParameters:
-    """Values of the parameters of `microphone_encoder` about a device of its machine."""
+    """Values of the parameters of `microphone_encoder` about a local audio device."""
 
     capture: bool = _own(
         False,
@@ -324,24 +324,24 @@ class MicrophoneParameters:
 
 
 def range_of(limits: tuple[float, float]) -> str:
-    """For example `0..256`."""
+    """Return limits as text, for example `0..256`."""
     return '{:g}..{:g}'.format(*limits)
 
 
 def explained(record: Record) -> str:
-    """What a parameter is, its limits, and when it may change."""
+    """Return a parameter's description, its limits, and when it may change."""
     limits = '' if record.limits is None else f' Range: {range_of(record.limits)}.'
     return record.about + limits + ('' if record.changes == 'start' else f' [{record.changes}]')
 
 
 def written(value: object) -> str:
-    """A value as in a YAML file."""
+    """Return a value as written in a YAML file."""
     value = list(value) if isinstance(value, tuple) else value
     return yaml.safe_dump(value, default_flow_style=True).removesuffix('\n').removesuffix('\n...')
 
 
 def groups_of(kind: type) -> Iterator[tuple[str, tuple[Record, ...]]]:
-    """Name of each field of one of these classes, and its records: one, or one per modality."""
+    """Yield the name of each field of a class and its records: one, or one per modality."""
     defaults = kind()
     for each in fields(kind):
         record: Record = each.metadata['record']
@@ -364,6 +364,6 @@ def _by_name(*kinds: type) -> dict[str, Record]:
     return {record.name: record for record in found}
 
 
-# Of all nodes but `microphone`, and those of that node.
+# Records of all nodes except `microphone`, and of that node.
 RECORDS = _by_name(Parameters, SensorParameters, CaptureParameters)
 MICROPHONE_RECORDS = _by_name(MicrophoneParameters)

@@ -1,7 +1,7 @@
-"""The arguments of a node's process, checked before ROS and the libraries behind it are loaded.
+"""Arguments of a node's process, checked before ROS and its libraries are loaded.
 
-ROS ignores a parameter for a node that does not exist and a word outside of `--ros-args`, and its
-messages about the others name a lexeme. Here each mistake is one line that names what is meant.
+ROS ignores parameters of nodes that do not exist and words outside `--ros-args`, and its messages
+about other errors name a lexeme. This module reports each error in one line with the remedy.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lb_ros.parameter_file import (
 )
 
 BEGIN, END = '--ros-args', '--'
-# Long and short names of the arguments that take a value, and of those that take none.
+# Long and short names of arguments with a value, and names of those without one.
 SHORT = {'-r': '--remap', '-p': '--param', '-e': '--enclave'}
 VALUED = (
     '--remap',
@@ -44,14 +44,14 @@ RENAMES = ('__node', '__name', '__ns')
 
 @dataclass
 class RosArguments:
-    """What a process was given.
+    """Arguments of a process.
 
     Attributes:
-        executable: Of this package.
-        others: Words outside of `--ros-args`.
-        pairs: ROS arguments in their order: long name, and value (empty where it takes none).
-        namespace: Of the nodes.
-        names: Of the nodes, without the namespace.
+        executable: Name of the executable in this package.
+        others: Words outside `--ros-args`.
+        pairs: ROS arguments in order: long name, and value (empty if it takes none).
+        namespace: Namespace of the nodes.
+        names: Names of the nodes, without the namespace.
     """
 
     executable: str
@@ -61,17 +61,17 @@ class RosArguments:
     namespace: str = '/'
 
     def values(self, name: str) -> list[str]:
-        """Values of an argument, by its long name."""
+        """Return the values of an argument, given its long name."""
         return [value for each, value in self.pairs if each == name]
 
     @property
     def full_names(self) -> tuple[str, ...]:
-        """Of the nodes."""
+        """Full names of the nodes."""
         return tuple(f'{self.namespace.rstrip("/")}/{name}' for name in self.names)
 
 
 def node_names(executable: str) -> tuple[str, ...]:
-    """Names of the nodes that a process may run."""
+    """Return the names of the nodes that a process may run."""
     return ('bringup', *ENCODERS, 'predicates') if executable == 'bringup' else (executable,)
 
 
@@ -83,7 +83,7 @@ def read_arguments(executable: str, words: Sequence[str]) -> RosArguments:
         words: The command line without the name of the program.
 
     Raises:
-        ValueError: One of them is unknown or has no readable value; the text names the remedy.
+        ValueError: An argument is unknown or its value is invalid; the message has the remedy.
     """
     found = RosArguments(executable, node_names(executable))
     left = iter(words)
@@ -109,15 +109,15 @@ def read_arguments(executable: str, words: Sequence[str]) -> RosArguments:
 
 
 def refuse_others(words: Sequence[str]) -> None:
-    """Refuse words outside of `--ros-args`, of which a node takes none.
+    """Refuse words outside `--ros-args`; a node accepts none.
 
     Raises:
-        ValueError: There is one; the text says how it is written.
+        ValueError: There is such a word; the message gives the correct form.
     """
     for word in words:
         name, assigned, _ = word.partition(':=')
         if assigned and name not in parameter_types():
-            continue  # a renaming in the deprecated form; ROS warns of it
+            continue  # a remapping in the deprecated form; ROS warns about it
         if assigned:
             raise ValueError(f'unknown argument {word!r}; write --ros-args -p {word}')
         meant = get_close_matches(word, (BEGIN, '--help'), n=1)
@@ -126,7 +126,7 @@ def refuse_others(words: Sequence[str]) -> None:
 
 
 def doubts(arguments: RosArguments) -> list[str]:
-    """What ROS accepts but is probably a mistake: a name or a section of a file nobody has."""
+    """Return warnings about probable errors that ROS accepts: names that no node or topic has."""
     known = offered(arguments.executable)
     found = []
     for rule in arguments.values('--remap'):
@@ -153,9 +153,9 @@ def doubts(arguments: RosArguments) -> list[str]:
 
 @contextmanager
 def typed_arguments(arguments: RosArguments) -> Iterator[list[str]]:
-    """The words for ROS, with each value written as the type of its parameter.
+    """Yield the arguments for ROS, with each value in the type of its parameter.
 
-    Files are given as they are, or as temporary copies where a value had to be written otherwise.
+    Files are passed unchanged, or as temporary copies if a value had to be rewritten.
     """
     words = [BEGIN]
     with ExitStack() as stack:
@@ -226,7 +226,7 @@ def _check_parameter(found: RosArguments, rule: str) -> None:
     if node and f'/{node}' not in found.full_names:
         meant = get_close_matches(node, found.names, n=1)
         advice = f'is {meant[0]}:{name} meant?' if meant else ''
-        if node.rpartition('/')[2] in found.names:  # ROS looks for such a name at the root only
+        if node.rpartition('/')[2] in found.names:  # ROS finds such a name only at the root
             advice = f'write -p {name}:={value} for all nodes, or a file with --params-file'
         nodes = ', '.join(found.full_names)
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The first and the last moment of a node's process. Importing this is quick: it loads nothing."""
+"""Start and end of a node's process. Importing this is fast, since it loads no libraries."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from lb_ros.stopping import END_WITH_READER, STOP_SIGNALS, end_with_reader
 def start(name: str, args: list[str] | None = None) -> NoReturn:
     """Run a node as this process; see `lb_ros.nodes.process.main`, which this imports.
 
-    The imports take seconds. A signal that comes meanwhile finds nothing to close, so it ends the
-    process at once, with the status 0 of any other stop and without a traceback.
+    The imports take seconds. A signal during them ends the process at once, since nothing has to
+    be closed, with status 0 like any other stop and without a traceback.
 
     Args:
-        name: Of the node.
-        args: Arguments; the command line where None. `END_WITH_READER` among them: see
+        name: Name of the node.
+        args: Arguments; None for the command line. If they contain `END_WITH_READER`, see
             `end_with_reader`.
     """
     for signum in STOP_SIGNALS:
@@ -42,13 +42,13 @@ def start(name: str, args: list[str] | None = None) -> NoReturn:
         main(name, words)
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else 1
-    # Nodes lie in cycles of references; while one is left, so is the shared memory of Fast DDS.
+    # Nodes are in reference cycles; the shared memory of Fast DDS stays until all are collected.
     gc.collect()
     _leave(status)
 
 
 def _help_or_check(name: str, words: list[str]) -> None:
-    """End the process before the seconds of the imports: for its help, or a wrong argument."""
+    """Print help or report an invalid argument and end the process, before the slow imports."""
     from lb_ros.node_help import help_of
     from lb_ros.ros_arguments import read_arguments, refuse_others
 
@@ -63,9 +63,9 @@ def _help_or_check(name: str, words: list[str]) -> None:
 
 
 def _leave(status: int) -> NoReturn:
-    # Everything is closed by now. Python would spend another second or two on taking PyTorch
-    # apart, and five nodes at once longer than a launch file waits before it kills them.
-    with contextlib.suppress(OSError):  # who started this may have gone, and its pipe with it
+    # Everything is closed by now. Python would need another one or two seconds to unload PyTorch,
+    # and with five nodes at once longer than a launch file waits before it kills them.
+    with contextlib.suppress(OSError):  # the parent process may be gone, and its pipe closed
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(status)

@@ -1,4 +1,4 @@
-"""How processes end: by signals, and when the terminal or pipe they print to closes."""
+"""End of processes: by signals, and when the terminal or pipe they print to closes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 
-# `nohup` has a process ignore that its terminal closes; everything else stops it.
+# Under `nohup` a process ignores the closing of its terminal; otherwise that stops it.
 _HANGUP = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, *_HANGUP)
 END_WITH_READER = '--end-with-reader'
@@ -17,15 +17,15 @@ STDOUT = 1
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM has come."""
+    """Raised when SIGTERM arrives."""
 
 
 class ReaderGone(BaseException):
-    """Whoever read the output of this process has gone; no OSError, which programs handle."""
+    """The reader of this process's output is gone; not an OSError, which programs handle."""
 
 
 def raise_on_sigterm() -> None:
-    """SIGTERM raises Terminated, so that what is open is closed; the second one ends at once."""
+    """Make SIGTERM raise Terminated, so that resources are closed; a second one ends at once."""
 
     def stop(signum: int, frame: object) -> None:
         signal.signal(signum, signal.SIG_DFL)
@@ -49,7 +49,7 @@ class _Output(io.TextIOWrapper):
 
 
 def watch_output() -> None:
-    """Printing to a pipe that is closed raises ReaderGone."""
+    """Make printing to a closed pipe raise ReaderGone."""
     before = sys.stdout
     if not isinstance(before, io.TextIOWrapper):
         return
@@ -62,7 +62,7 @@ def watch_output() -> None:
 
 
 def interrupt_on_stop() -> None:
-    """Every signal that stops this process raises KeyboardInterrupt, the first one only."""
+    """Make the first stop signal raise KeyboardInterrupt; later ones are ignored."""
     for signum in STOP_SIGNALS:
         signal.signal(signum, _interrupt)
 
@@ -70,7 +70,7 @@ def interrupt_on_stop() -> None:
 def end_with_reader() -> None:
     """Stop this process, as SIGTERM does, when the terminal or pipe it prints to closes.
 
-    A process that prints nothing would not notice; one whose parent was killed would live on.
+    Otherwise a process that prints nothing would keep running after its parent was killed.
     """
 
     def watch() -> None:
@@ -81,7 +81,7 @@ def end_with_reader() -> None:
 
 
 def drop_output() -> None:
-    """Print nothing more: what is buffered for a reader that has gone fails at the exit."""
+    """Discard all further output: flushing to a reader that is gone would fail at the exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, STDOUT)
     os.close(nowhere)
@@ -89,13 +89,13 @@ def drop_output() -> None:
 
 def _wait_for_reader(timeout_ms: int | None) -> bool:
     poll = select.poll()
-    poll.register(STDOUT, 0)  # no event but that it has been closed, which a file never is
+    poll.register(STDOUT, 0)  # only the event that it was closed, which never occurs for a file
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(timeout_ms))
 
 
 def _interrupt(signum: int, frame: object) -> None:
-    # Once is enough: a terminal and a launch file both pass Ctrl-C on, and the second one must
-    # not break off the closing.
+    # A terminal and a launch file both forward Ctrl-C; the second signal must not interrupt the
+    # closing.
     for each in STOP_SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt

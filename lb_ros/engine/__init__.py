@@ -1,1 +1,1 @@
-"""What encodes: slots, worker, limits, memory policy and health. Knows no ROS."""
+"""The encoding engine: slots, worker, limits, memory policy and health. Independent of ROS."""

@@ -1,4 +1,4 @@
-"""What goes into the worker and what comes out of it."""
+"""Inputs and outputs of the worker."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from encoders.decode.streams import Cut
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A sensor message with the times that matter.
+    """A sensor message with its stamp and time of arrival.
 
     Attributes:
-        message: As it came.
-        stamp_ns: When it was sensed (for sound: its first sample).
-        frame_id: Of its header.
+        message: The message as received.
+        stamp_ns: Time of sensing; for audio, of the first sample.
+        frame_id: Frame of the message's header.
         arrived_s: Monotonic time of arrival.
-        stamped: False where `stamp_ns` is only the time of arrival.
+        stamped: False if `stamp_ns` is only the time of arrival.
     """
 
     message: object
@@ -31,11 +31,11 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A message that has joined its stream and waits to be encoded.
+    """A message that was added to its stream and waits to be encoded.
 
     Attributes:
-        cut: The end of its window.
-        frame_id, arrived_s: Of its `Arrival`.
+        cut: End of the message's window.
+        frame_id, arrived_s: Values of the message's `Arrival`.
     """
 
     cut: Cut

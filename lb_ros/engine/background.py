@@ -1,4 +1,4 @@
-"""Long work beside the sensors: at low priority, on one core."""
+"""Long background work: at low priority, on one core."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ NICENESS = 10
 
 
 def background_pool(name: str) -> ThreadPoolExecutor:
-    """One thread that runs only when no other thread of the machine has more urgent work."""
+    """Return a pool of one thread that yields to all threads of normal priority."""
     return ThreadPoolExecutor(1, name, initializer=_be_nice)
 
 
 def _be_nice() -> None:
-    # On Linux the niceness of a thread, and of those that PyTorch starts from it, is its own.
+    # On Linux, niceness applies per thread and is inherited by the threads that PyTorch starts.
     thread = threading.get_native_id()
     niceness = max(NICENESS, os.getpriority(os.PRIO_PROCESS, thread))
     os.setpriority(os.PRIO_PROCESS, thread, niceness)
@@ -27,13 +27,13 @@ def _be_nice() -> None:
 
 @contextlib.contextmanager
 def on_one_core() -> Iterator[None]:
-    """Compute without the other threads of PyTorch, in the calling thread only.
+    """Run PyTorch in the calling thread only.
 
-    Several would wait for each other at every layer, while the encoders' threads have the cores.
+    Several threads would wait for each other at every layer while the encoders occupy the cores.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    # That also became the number for threads that are yet to start; another thread takes it back.
+    # This also sets the default for threads started later; another thread restores that default.
     restore = threading.Thread(target=torch.set_num_threads, args=(before,))
     restore.start()
     restore.join()

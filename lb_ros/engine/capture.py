@@ -1,4 +1,4 @@
-"""Sound from a local device: found by name, opened again after it was unplugged."""
+"""Audio capture from a local device, found by name and reopened after it was unplugged."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 HOW_TO_GET_PORTAUDIO = 'on Debian: apt install libportaudio2'
-SILENT_S = 1.0  # PortAudio has no hot-plug events: a device that stops calling is gone
+SILENT_S = 1.0  # PortAudio has no hot-plug events: a device without callbacks counts as gone
 RETRY_S = 1.0
 MAX_WAITING = 200  # chunks
-MAX_JUMP_S = 0.03  # between the stamp of a chunk and what counting samples says
+MAX_JUMP_S = 0.03  # between the measured stamp of a chunk and the one from counting samples
 FOLLOW_SHARE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """int16 `[n, channels]` whose first sample was heard at `stamp_ns`."""
+    """Audio samples int16 `[n, channels]`; `stamp_ns` is the time of the first one."""
 
     samples: NDArray[np.int16]
     stamp_ns: int
 
 
 class SampleClock:
-    """Stamps by counting samples: exact between chunks, and slowly following the computer's clock.
+    """Stamps from counting samples: exact between chunks, slowly following the computer's clock.
 
     Attributes:
-        gaps: How often sound was missing.
+        gaps: Number of gaps in the audio.
     """
 
     def __init__(self, rate_hz: int) -> None:
@@ -42,12 +42,12 @@ class SampleClock:
         self.gaps = 0
 
     def stamp(self, measured_ns: int, count: int, *, lost: bool = False) -> int:
-        """Time of the first of `count` samples.
+        """Return the time of the first of `count` samples in nanoseconds.
 
         Args:
-            measured_ns: When the driver believes that it was heard; this jitters.
+            measured_ns: Time of the first sample as measured by the driver, with jitter.
             count: Samples per channel.
-            lost: The driver says that samples before these were lost.
+            lost: Whether the driver reports that earlier samples were lost.
         """
         first_ns = float(measured_ns)
         if self._next_ns is not None:
@@ -61,24 +61,24 @@ class SampleClock:
 
 
 class Capture:
-    """Records from a device until it is closed; `poll` now and then.
+    """Records from a device until it is closed; call `poll` regularly.
 
     Args:
-        device: Part of the name of an input device; the system's default where empty.
+        device: Part of the name of an input device; empty for the system's default.
         rate_hz: Samples per second and channel.
-        channels: 1 or more.
+        channels: Number of channels, at least 1.
         chunk_ms: Length of a chunk.
-        now_ns: The ROS clock.
-        log: Takes a line when the device goes and when it comes back.
-        driver: The module sounddevice.
-        clock: Monotonic seconds.
+        now_ns: Returns the time of the ROS clock.
+        log: Receives a line when the device disappears and when it returns.
+        driver: The module sounddevice; imported if None.
+        clock: Returns monotonic seconds.
 
     Raises:
-        ValueError: The device does not exist or does not record like this.
+        ValueError: The device does not exist or does not support this format.
 
     Attributes:
-        dropped: Chunks that nobody fetched in time.
-        reopened: How often the device was opened again.
+        dropped: Number of chunks that were not fetched in time.
+        reopened: Number of times the device was reopened.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Capture:
         self._blocksize = max(1, rate_hz * chunk_ms // 1000)
         self._now_ns, self._log, self._clock = now_ns, log, clock
         self._driver = load_sounddevice() if driver is None else driver
-        # The driver calls from its own thread and must not wait for anything.
+        # The driver calls `_store` from its own thread, which must never block.
         self._recorded: queue.Queue[Recorded] = queue.Queue(MAX_WAITING)
         self._clocks = SampleClock(rate_hz)
         self._gaps_before = self.dropped = self.reopened = 0
@@ -108,7 +108,7 @@ class Capture:
 
     @property
     def gaps(self) -> int:
-        """How often sound was missing, also while the device was gone."""
+        """Number of gaps in the audio, including those while the device was gone."""
         return self._gaps_before + self._clocks.gaps
 
     @property
@@ -117,12 +117,12 @@ class Capture:
         return self._is_gone
 
     def start(self) -> None:
-        """Begin to record."""
+        """Start recording."""
         self._called_s, self._runs = self._clock(), True
         self._stream.start()
 
     def stop(self) -> None:
-        """Stop recording; what nobody fetched is forgotten, and the pause is no gap."""
+        """Stop recording and discard unfetched chunks; the pause does not count as a gap."""
         self._runs = False
         if self._stream is not None:
             self._stream.stop()
@@ -132,7 +132,7 @@ class Capture:
             self._recorded.get_nowait()
 
     def poll(self) -> list[Recorded]:
-        """What was recorded since the last call; opens a device that is gone again."""
+        """Return what was recorded since the last call; try to reopen a device that is gone."""
         self._look_after()
         found = []
         while True:
@@ -142,7 +142,7 @@ class Capture:
                 return found
 
     def close(self) -> None:
-        """Let go of the device."""
+        """Close the device."""
         self._close_stream()
 
     def _open(self) -> Any:
@@ -164,7 +164,7 @@ class Capture:
         return stream
 
     def _store(self, samples: NDArray[np.int16], count: int, times: Any, status: Any) -> None:
-        # `inputBufferAdcTime` counts on PortAudio's clock; only its distance to now is used.
+        # `inputBufferAdcTime` uses PortAudio's clock; only its difference to now is used.
         age_ns = round((times.currentTime - times.inputBufferAdcTime) * 1e9)
         lost = bool(getattr(status, 'input_overflow', status))
         stamp_ns = self._clocks.stamp(self._now_ns() - max(0, age_ns), len(samples), lost=lost)
@@ -191,7 +191,7 @@ class Capture:
                 return
             self._tried_s = now_s
             try:
-                # The list of devices is only read when PortAudio starts.
+                # PortAudio reads the list of devices only when it is initialized.
                 self._driver._terminate()
                 self._driver._initialize()
                 self._gaps_before += self._clocks.gaps
@@ -208,16 +208,16 @@ class Capture:
     def _close_stream(self) -> None:
         if self._stream is None:
             return
-        with contextlib.suppress(self._driver.PortAudioError):  # it may be gone already
+        with contextlib.suppress(self._driver.PortAudioError):  # the device may be gone already
             self._stream.close()
         self._stream = None
 
 
 def load_sounddevice() -> Any:
-    """The module sounddevice, which loads the PortAudio library.
+    """Import the module sounddevice, which loads the PortAudio library.
 
     Raises:
-        ModuleNotFoundError: One of them is missing; the text says how to get it.
+        ModuleNotFoundError: One of them is missing; the message explains how to install it.
     """
     try:
         import sounddevice

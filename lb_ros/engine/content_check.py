@@ -1,7 +1,7 @@
-"""Content that decodes well and still is suspicious: no pixels, frozen or flat pictures.
+"""Checks of decoded content: images without valid pixels, frozen or flat images, clipped audio.
 
-What makes a sample no evidence at all is judged where live nodes and offline programs share it, in
-`encoders.decode.temperature` and `encoders.decode.content`.
+Whether a sample is evidence at all is decided in `encoders.decode.temperature` and
+`encoders.decode.content`, which live nodes and offline programs share.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from encoders.modalities import MODALITIES
 
-FROZEN_AFTER = 10  # identical pictures in a row; a thermal camera's shutter hides fewer
+FROZEN_AFTER = 10  # identical images in a row; a thermal camera's shutter causes fewer
 SATURATED_SHARE = 0.5
 CLIPPING_SHARE = 0.01
 SAMPLE_STEP = 4  # every fourth row and column are enough for statistics
@@ -23,7 +23,7 @@ SAMPLE_STEP = 4  # every fourth row and column are enough for statistics
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A kind of fault and what was found; not `usable` where it must not become an embedding."""
+    """A kind of fault with its description; `usable` is False if it must not be encoded."""
 
     fault: str
     line: str
@@ -31,7 +31,7 @@ class Finding:
 
 
 class ContentCheck:
-    """Checks what one sensor sends, in order. One per sensor: it remembers the last picture."""
+    """Checks the samples of one sensor in order; it remembers the sensor's last image."""
 
     def __init__(self, modality: str) -> None:
         self._modality = MODALITIES[modality]
@@ -39,7 +39,7 @@ class ContentCheck:
         self._repeats = 0
 
     def check(self, raw: Any) -> list[Finding]:
-        """Findings in a decoded sample; see `encoders.Binder.embed` for its form."""
+        """Return the findings in a decoded sample; `encoders.Binder.embed` defines its form."""
         if self._modality.kind == 'sound':
             return _sound_findings(raw[0])
         findings = _depth_findings(raw) if self._modality.pixels == 'depth' else []

@@ -1,4 +1,4 @@
-"""How one input is doing: counts of every kind of fault, rates, delay, and one log line each."""
+"""Health of one input: counts of every kind of fault, rates, delay, and throttled log lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lb_ros.engine.throttle import Clock, Throttle
 
 Log = Callable[[str], None]
 
-# Every kind of fault there is; counters and log throttles are therefore bounded.
+# All kinds of faults. The list is fixed, so that counters and log throttles are bounded.
 FAULTS: dict[str, str] = {
     'encoding': 'unknown encoding, or one of another sensor',
     'size': 'the size does not fit the bytes',
@@ -44,17 +44,17 @@ FAULTS: dict[str, str] = {
     'shed': 'shed for want of memory',
     'internal': 'an error of this program',
 }
-HOLD_S = 5.0  # a fault shows this long after it was last seen
-WINDOW = 100  # messages that rates are counted over
+HOLD_S = 5.0  # a fault is reported this long after it was last seen
+WINDOW = 100  # messages over which rates are computed
 REPAIRED = frozenset({'no_stamp', 'backwards', 'flat', 'saturated', 'frozen', 'clipping', 'gap',
                       'unit', 'qos', 'type', 'slow', 'temperature', 'mosaic', 'range',
                       'repaired'})  # fmt: skip
-# What lasts as long as a camera is set up as it is: one line, and another after it was away.
+# Faults that last until a camera is set up differently: logged once per uninterrupted occurrence.
 STANDING = frozenset({'temperature', 'unit', 'mosaic', 'range', 'repaired'})
 
 
 class Level(IntEnum):
-    """The numbers of diagnostic_msgs/DiagnosticStatus."""
+    """Levels of diagnostic_msgs/DiagnosticStatus."""
 
     OK = 0
     WARN = 1
@@ -74,13 +74,13 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What is asked of an input.
+    """Requirements on an input.
 
     Attributes:
         rate_hz: Expected messages per second; 0 for any.
-        tolerance: Share by which the rate may be off, 0..1.
-        silent_after_s: Without a message for this long, it is stale.
-        latency_budget_ms: From arrival to the embedding.
+        tolerance: Accepted relative deviation of the rate, 0..1.
+        silent_after_s: Time without a message after which the input is stale.
+        latency_budget_ms: Longest accepted time from arrival to the embedding.
     """
 
     rate_hz: float = 0.0
@@ -93,11 +93,11 @@ class InputHealth:
     """Health of one input. Safe to use from several threads.
 
     Args:
-        name: What log lines begin with: the sensor.
-        topic: As diagnostics name it.
-        log: Takes warnings, at most one per kind of fault in `LOG_PERIOD_S`.
-        expectation: What is asked of it.
-        clock: Monotonic seconds.
+        name: Name of the sensor, the prefix of log lines.
+        topic: Name of the topic in diagnostics.
+        log: Receives warnings, at most one per kind of fault in `LOG_PERIOD_S`.
+        expectation: Requirements on the input.
+        clock: Returns monotonic seconds.
     """
 
     def __init__(
@@ -124,23 +124,23 @@ class InputHealth:
 
     @property
     def faults(self) -> dict[str, int]:
-        """How often each kind of fault was seen."""
+        """Number of occurrences of each kind of fault."""
         with self._lock:
             return dict(self._faults.counts)
 
     def arrived(self, *, stamp_ns: int, now_ns: int) -> None:
-        """Note a message that came, whatever becomes of it."""
+        """Record the arrival of a message, whether or not it is encoded later."""
         with self._lock:
             self._arrivals_s.append(self._clock())
             self._stamps_s.append(stamp_ns * 1e-9)
             self._delay_ms = (now_ns - stamp_ns) * 1e-6
 
     def note(self, fault: str, line: str) -> None:
-        """Count a fault and log it, unless the same kind was logged a moment ago.
+        """Count a fault and log it, unless the same kind was logged recently.
 
         Args:
             fault: One of `FAULTS`.
-            line: What was found, and what would do.
+            line: Description of the fault and of the remedy.
         """
         with self._lock:
             if fault not in FAULTS:
@@ -157,17 +157,17 @@ class InputHealth:
         self._log(f'{self.name}: topic {self.topic}: {line}{end}{again}')
 
     def delivered(self, latency_ms: float) -> None:
-        """Note an embedding and how long after the arrival of its message it came."""
+        """Record an embedding and its latency since the arrival of its message."""
         with self._lock:
             self._latency_ms = latency_ms
         if latency_ms > self._expectation.latency_budget_ms:
             self.note('slow', f'the embedding came {latency_ms:.0f} ms after the message')
 
     def watch_silence(self, why: Callable[[], str]) -> None:
-        """Log once when the input falls silent and once when it comes back; call now and then.
+        """Log once when the input falls silent and once when it returns; call regularly.
 
         Args:
-            why: Asked what is known of its publishers.
+            why: Describes the state of the publishers.
         """
         silent_s = self._silent_s()
         is_silent = silent_s > self._expectation.silent_after_s
@@ -180,11 +180,11 @@ class InputHealth:
             self._log(f'{self.name}: topic {self.topic}: messages arrive again')
 
     def status(self, counters: Counters, *, why_silent: Callable[[], str]) -> Status:
-        """The entry of `/diagnostics`, with the keys that greenwave_monitor reads.
+        """Return the entry of `/diagnostics`, with the keys that greenwave_monitor reads.
 
         Args:
-            counters: What became of its messages.
-            why_silent: Asked what is known of its publishers.
+            counters: Outcomes of the input's messages.
+            why_silent: Describes the state of the publishers.
         """
         silent_s = self._silent_s()
         with self._lock:

@@ -1,4 +1,4 @@
-"""What sensors may use of the engine, and who comes first."""
+"""Rate and age limits of sensors, and their priorities."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits of all sensors of a process; they may be replaced while it works.
+    """Limits of all sensors of a process; they may be replaced at runtime.
 
     Attributes:
         max_rate_hz: Upper limit of embeddings per second and sensor; 0 for none.
         max_age_ms: Messages that waited longer than this are dropped as stale.
-        rates_hz: Modality to an upper limit of its own; 0 or missing: `max_rate_hz`.
-        priorities: Modality to its priority, 0 where missing. The sensors of a higher one are
-            encoded first where not all that are due fit one call, and shed last where memory runs
-            out.
+        rates_hz: Upper limit by modality; 0 or missing: `max_rate_hz`.
+        priorities: Priority by modality, 0 where missing. Sensors of a higher priority are encoded
+            first if the due sensors do not fit one call, and shed last if memory runs out.
     """
 
     max_rate_hz: float = 0.0
@@ -25,10 +24,10 @@ class Limits:
     priorities: Mapping[str, int] = field(default_factory=dict)
 
     def period_s(self, modality: str) -> float:
-        """Shortest time between two embeddings of a sensor, on average."""
+        """Return the shortest average time between two embeddings of a sensor, in seconds."""
         rate_hz = self.rates_hz.get(modality, 0.0) or self.max_rate_hz
         return 1.0 / rate_hz if rate_hz > 0 else 0.0
 
     def priority(self, modality: str) -> int:
-        """Of the sensors of a modality."""
+        """Return the priority of the sensors of a modality."""
         return self.priorities.get(modality, 0)

@@ -1,6 +1,6 @@
-"""What happens when a device runs out of memory: smaller batches, then fewer sensors.
+"""Policy for a device that runs out of memory: smaller batches, then fewer sensors.
 
-And how an error after which no CUDA call can succeed is told from one that passes.
+Also distinguishes errors after which no CUDA call can succeed from temporary ones.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ Encode = Callable[[list[Sample]], list[Result]]
 
 RECOVER_S = 30.0
 MAX_RECOVER_S = 600.0
-# PyTorch has no class of its own for the CPU's.
+# PyTorch has no exception class for failed allocations on the CPU.
 CPU_WORDS = "DefaultCPUAllocator: can't allocate memory"
 FATAL_WORDS = ('CUDA error', 'device-side assert', 'cuDNN error', 'CUBLAS_STATUS', 'HIP error')
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Whether an allocation failed, on an accelerator or on the CPU."""
+    """Return whether an error is a failed allocation, on an accelerator or on the CPU."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and CPU_WORDS in str(error)
 
 
 def is_fatal(error: BaseException) -> bool:
-    """Whether the process can do no more with its device after this error."""
+    """Return whether the process can no longer use its device after this error."""
     if lacks_memory(error):
         return False
     accelerator = getattr(torch, 'AcceleratorError', None)
@@ -41,32 +41,32 @@ def is_fatal(error: BaseException) -> bool:
 
 
 def fatal_line(error: BaseException) -> str:
-    """What is said of an error that `is_fatal`, before the process ends."""
+    """Return the line to log about a fatal error before the process ends."""
     return f'the device failed for good: {error}'.splitlines()[0]
 
 
 def free_memory() -> None:
-    """Return what nothing refers to any more to the device."""
+    """Release unreferenced memory to the device."""
     gc.collect()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # of PyTorch
         torch.cuda.empty_cache()
 
 
 class MemoryPolicy:
-    """Encodes batches so that running out of memory costs quality of service, never the service.
+    """Encodes batches so that lack of memory degrades the service but never stops it.
 
-    Out of memory, the batch is halved; a single sample is tried once more on an emptied cache;
-    then the sensor of the lowest priority is shed. After `recover_s` without trouble the last
-    measure is taken back; when that fails, the next try comes after twice the time.
+    When memory runs out, the batch is halved; a single sample is retried once with an empty cache;
+    then the sensor of the lowest priority is shed. After `recover_s` without failures the last
+    measure is reverted; if that fails, the next attempt follows after twice the time.
 
     Args:
-        max_batch: Samples per call to begin with.
+        max_batch: Initial number of samples per call.
         recover_s: See above.
-        log: Takes a line for every measure.
-        clock: Monotonic seconds.
+        log: Receives a line for every measure.
+        clock: Returns monotonic seconds.
 
     Attributes:
-        batch: Samples per call now.
+        batch: Current number of samples per call.
         shed: Sensors that are not served, in the order in which they were shed.
         priorities: Sensors, the most important first. The first is never shed.
     """
@@ -89,18 +89,18 @@ class MemoryPolicy:
         self._on_trial = False
 
     def admits(self, sensor: str) -> bool:
-        """Whether messages of a sensor are to be encoded."""
+        """Return whether messages of a sensor are encoded."""
         return sensor not in self.shed
 
     def run(
         self, sensors: Sequence[str], samples: Sequence[Sample], encode: Encode[Sample, Result]
     ) -> list[Result | None]:
-        """Encode samples, in calls of at most `batch`; the result is None where it was shed.
+        """Encode samples in calls of at most `batch`; the result of a shed sample is None.
 
         Args:
-            sensors: Whose each sample is.
-            samples: As many.
-            encode: Called with some of the samples; may raise what `lacks_memory` knows.
+            sensors: Sensor of each sample.
+            samples: Samples, as many as `sensors`.
+            encode: Called with some of the samples; may raise errors that `lacks_memory` accepts.
         """
         self._recover()
         results: list[Result | None] = [None] * len(samples)
@@ -120,7 +120,7 @@ class MemoryPolicy:
                     is_retry = True
                 elif self._shed_one():
                     waiting = [index for index in waiting if self.admits(sensors[index])]
-                else:  # nothing is left to be shed: this one is lost, the next may fit again
+                else:  # no sensor is left to shed: drop this sample, the next one may fit
                     waiting, is_retry = waiting[1:], False
                 continue
             is_retry = False

@@ -1,4 +1,4 @@
-"""From a sensor's message to an embedding: what the worker knows of both, and the steps."""
+"""Steps from a sensor's message to an embedding, with the worker's records of both."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lb_ros.engine.slot import NewestSlot
 
 @dataclass(frozen=True, slots=True)
 class Sensor:
-    """What the worker knows of one input."""
+    """The worker's record of one input."""
 
     modality: str
     source: str
@@ -39,9 +39,9 @@ class Sensor:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A preprocessed sample on its way into the network.
+    """A preprocessed sample, ready for the network.
 
-    `invalid_reason` says why predicates must not count it; empty where they may.
+    `invalid_reason` states why predicates must not use it; empty if they may.
     """
 
     sensor: str
@@ -62,19 +62,19 @@ class Ready:
 def prepare(
     binder: Binder, name: str, sensor: Sensor, pending: Pending, *, started_s: float
 ) -> Ready:
-    """Decode, check and preprocess the window that ends with a message; notes what is odd in it.
+    """Decode, check and preprocess the window that ends with a message; record its faults.
 
     Args:
-        binder: Whose encoder it is for.
-        name: Of the sensor.
-        sensor: Its stream and checks.
+        binder: Binder that will encode the sample.
+        name: Name of the sensor.
+        sensor: Stream and checks of the sensor.
         pending: The message.
-        started_s: When the message was taken, monotonic.
+        started_s: Monotonic time at which the message was taken.
 
     Raises:
-        DecodeError: A message cannot be decoded, or holds nothing to encode.
-        KeyError: The model set has no encoder for it.
-        ValueError: The encoder cannot take it.
+        DecodeError: A message cannot be decoded, or has no content to encode.
+        KeyError: The model set has no encoder for the modality.
+        ValueError: The encoder does not accept the sample.
     """
     window = decode(binder, sensor, pending.cut)
     if window.fault:
@@ -106,11 +106,11 @@ def prepare(
 
 
 def decode(binder: Binder, sensor: Sensor, cut: Cut) -> Window:
-    """The window that ends with a message.
+    """Return the decoded window that ends with a message.
 
     Raises:
         DecodeError: A message cannot be decoded.
-        KeyError: The model set has no encoder for it.
+        KeyError: The model set has no encoder for the modality.
     """
     if MODALITIES[sensor.modality].kind != 'clip':
         return sensor.stream.window(cut)
@@ -121,26 +121,25 @@ def decode(binder: Binder, sensor: Sensor, cut: Cut) -> Window:
 
 
 def findings(sensor: Sensor, raw: Any) -> list[Finding]:
-    """What the content of a raw sample, of a clip its newest picture, shows."""
+    """Return the findings in a raw sample; for a video clip, in its newest image."""
     newest = raw.pictures.get(raw.stamps_ns[-1]) if isinstance(raw, Clip) else raw
     return [] if newest is None else sensor.content.check(newest)
 
 
 def objection(binder: Binder, sensor: Sensor, raw: Any) -> Objection | None:
-    """Why a raw sample can be encoded but is no evidence for predicates; None where it is."""
+    """Return why a raw sample is not evidence for predicates, though encodable; None if it is."""
     if isinstance(raw, Clip):
         return None
     return binder.objection(sensor.modality, raw, options=sensor.images)
 
 
 def preprocess(binder: Binder, sensor: Sensor, window: Window) -> tuple[Tensor, float]:
-    """The network's input `[1, ...]` of a window, and its valid share, 0..1.
+    """Return the network's input `[1, ...]` of a window, and its valid fraction, 0..1.
 
-    Spectrogram frames that a window of sound shares with the one before it, and pictures that were
-    in an earlier clip, are not computed again. Of a clip the share is that of its window that it
-    spans.
+    Spectrogram frames shared with the previous audio window and images of an earlier clip are not
+    computed again. The fraction of a video clip is the part of its window that it spans.
 
-    Raises what `Binder.preprocess_with_validity` raises.
+    Raises the errors of `Binder.preprocess_with_validity`.
     """
     raw = window.raw
     if isinstance(raw, Clip):
@@ -156,7 +155,7 @@ def preprocess(binder: Binder, sensor: Sensor, window: Window) -> tuple[Tensor, 
 
 
 def encode(binder: Binder, samples: Sequence[Ready]) -> list[NDArray[np.float32]]:
-    """Unit vectors of samples, those of one modality in one batch."""
+    """Return the unit vectors of samples; samples of one modality form one batch."""
     together: dict[str, list[Tensor]] = {}
     for sample in samples:
         together.setdefault(sample.modality, []).append(sample.inputs)
@@ -168,7 +167,7 @@ def encode(binder: Binder, samples: Sequence[Ready]) -> list[NDArray[np.float32]
 def embedding(
     binder: Binder, sample: Ready, vector: NDArray[np.float32], *, encode_ms: float
 ) -> Encoded:
-    """A sample's unit vector with its origin."""
+    """Return a sample's unit vector with its origin."""
     return Encoded(
         modality=sample.modality,
         source=sample.source,

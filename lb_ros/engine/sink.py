@@ -1,4 +1,4 @@
-"""Who receives the evidence of a worker."""
+"""Interface of the receiver of a worker's embeddings."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from lb_ros.engine.arrival import Encoded
 
 
 class Sink(Protocol):
-    """Receives the embeddings of a worker, on its thread and while it holds no lock.
+    """Receives the embeddings of a worker; called on its thread while it holds no lock.
 
-    In a process of nodes it is `lb_ros.nodes.process.NodeSink`.
+    The nodes of a process implement it as `lb_ros.nodes.process.NodeSink`.
     """
 
     def wants(self, modality: str) -> bool:
-        """Whether anybody uses embeddings of a modality; messages of the others wait."""
+        """Return whether embeddings of a modality are used; messages of other modalities wait."""
         ...
 
     def receive(self, batch: Sequence[Encoded]) -> None:
-        """Take the embeddings that were computed together; at least one."""
+        """Accept embeddings that were computed together; at least one."""
         ...

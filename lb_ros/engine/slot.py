@@ -1,4 +1,4 @@
-"""A place for the newest message of one sensor: storing never waits, and nothing queues up."""
+"""Slot for the newest message of one sensor: storing never blocks, and there is no queue."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ Item = TypeVar('Item')
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What became of the messages of one sensor.
+    """Numbers of messages of one sensor by outcome.
 
     Attributes:
-        received: Arrived.
-        dropped: Replaced by a newer one before they were looked at, or waiting at the end.
-        capped: Replaced by a newer one while the sensor's rate limit did not let them go.
-        stale: Too old, when they came or when they were looked at.
+        received: Messages that arrived.
+        dropped: Replaced by a newer message before they were taken, or waiting at the end.
+        capped: Replaced by a newer message while the sensor's rate limit held them back.
+        stale: Too old on arrival or when they were taken.
         failed: Could not be decoded or encoded.
-        encoded: Became an embedding.
+        encoded: Encoded into an embedding.
     """
 
     received: int = 0
@@ -31,7 +31,7 @@ class Counters:
 
 
 class NewestSlot(Generic[Item]):
-    """Holds at most one item; a newer one replaces it and the older one is counted."""
+    """Holds at most one item; a newer one replaces it, and the replaced one is counted."""
 
     def __init__(self, wake: threading.Condition) -> None:
         self._wake = wake
@@ -40,12 +40,12 @@ class NewestSlot(Generic[Item]):
 
     @property
     def counters(self) -> Counters:
-        """A snapshot."""
+        """Snapshot of the counters."""
         with self._wake:
             return self._counters
 
     def put(self, item: Item, *, replaced: str = 'dropped') -> None:
-        """Store the newest item and wake the worker; the one before counts as `replaced`."""
+        """Store the newest item and wake the worker; an older one is counted as `replaced`."""
         with self._wake:
             lost = int(self._item is not None)
             self._item = item
@@ -54,11 +54,11 @@ class NewestSlot(Generic[Item]):
 
     @property
     def waiting(self) -> Item | None:
-        """The newest item without taking it. Call with the condition held."""
+        """The waiting item, which stays in the slot. Call with the condition held."""
         return self._item
 
     def take(self) -> Item | None:
-        """The newest item, once; None where there is none. Call with the condition held."""
+        """Remove and return the item; None if there is none. Call with the condition held."""
         item, self._item = self._item, None
         return item
 
@@ -68,7 +68,7 @@ class NewestSlot(Generic[Item]):
             self._add(dropped=1)
 
     def refuse(self, outcome: str) -> None:
-        """Count an item that came but is not stored, as `stale` or `failed`."""
+        """Count an item that arrived but is not stored, as `stale` or `failed`."""
         with self._wake:
             self._add(received=1, **{outcome: 1})
 

@@ -1,4 +1,4 @@
-"""How long the last messages took in each stage, for `/diagnostics`."""
+"""Processing times of recent messages in each stage, for `/diagnostics`."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ KEPT = 256
 
 
 class StageTimes:
-    """The newest times of every stage. Safe to use from several threads."""
+    """Most recent times of every stage. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._times_ms: dict[str, deque[float]] = {}
         self._lock = threading.Lock()
 
     def add(self, **stages_ms: float) -> None:
-        """Note how long a message took in some stages."""
+        """Record the time that a message took in some stages, in milliseconds."""
         with self._lock:
             for stage, took_ms in stages_ms.items():
                 self._times_ms.setdefault(stage, deque(maxlen=KEPT)).append(took_ms)
 
     def values(self) -> dict[str, str]:
-        """Median and 95th percentile: `encode_ms_p50`, `encode_ms_p95` and so on."""
+        """Return medians and 95th percentiles: `encode_ms_p50`, `encode_ms_p95` and so on."""
         with self._lock:
             kept = {stage: list(times) for stage, times in self._times_ms.items()}
         return {

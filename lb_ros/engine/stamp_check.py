@@ -1,4 +1,4 @@
-"""Whether a stamp can be believed: zero, stale, in the future, or running backwards."""
+"""Check of stamps that are zero, stale, in the future, or running backwards."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class CheckedStamp:
-    """What a stamp is taken for.
+    """Result of the check of a stamp.
 
     Attributes:
-        stamp_ns: To be used.
+        stamp_ns: Stamp to use.
         fault: Kind of fault, or empty.
-        line: What was found.
-        usable: False where the message must be dropped.
+        line: Description of the fault.
+        usable: False if the message must be dropped.
     """
 
     stamp_ns: int
@@ -26,7 +26,7 @@ class StampCheck:
     """Checks the stamps of one input in the order of their arrival.
 
     Args:
-        max_future_ms: Clocks of other machines may be ahead by this.
+        max_future_ms: Accepted lead of other machines' clocks.
     """
 
     def __init__(self, *, max_future_ms: float) -> None:
@@ -34,12 +34,12 @@ class StampCheck:
         self._last_ns = 0
 
     def check(self, stamp_ns: int, now_ns: int, *, max_age_ms: float) -> CheckedStamp:
-        """Judge a stamp at a moment of the ROS clock, both in nanoseconds.
+        """Check a stamp against the ROS clock, both in nanoseconds.
 
         Args:
-            stamp_ns: Of the message.
-            now_ns: When it arrived.
-            max_age_ms: Older messages are stale; may differ from call to call.
+            stamp_ns: Stamp of the message.
+            now_ns: Time of arrival.
+            max_age_ms: Age above which a message is stale; may differ from call to call.
         """
         if stamp_ns == 0:
             return CheckedStamp(

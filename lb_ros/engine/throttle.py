@@ -1,4 +1,4 @@
-"""Counts of things that repeat, and when the next log line about one is due."""
+"""Counts of repeated events, and throttling of log lines about them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ LOG_PERIOD_S = 10.0
 
 
 class Throttle:
-    """Allows one line per kind in `LOG_PERIOD_S`; the next says how many it stands for.
+    """Allows one line per kind in `LOG_PERIOD_S`; the next gives the number of omitted events.
 
     Args:
-        clock: Monotonic seconds.
+        clock: Returns monotonic seconds.
 
     Attributes:
-        counts: How often each kind was noted.
+        counts: Number of events of each kind.
     """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
@@ -28,7 +28,7 @@ class Throttle:
         self._logged: dict[str, tuple[float, int]] = {}
 
     def note(self, kind: str) -> str | None:
-        """Count one; returns what its log line ends with, or None where no line is due."""
+        """Count an event; return the end of its log line, or None if no line is due."""
         self.counts[kind] += 1
         now_s = self._clock()
         logged_s, count = self._logged.get(kind, (-math.inf, 0))

@@ -1,4 +1,4 @@
-"""Ends a process whose worker is stuck, so that whoever watches it can start it anew."""
+"""Ends a process whose worker is stuck, so that its supervisor can restart it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import NoReturn, TextIO
 EXIT_STUCK = 70
 EXIT_DEVICE = 71
 LOOK_S = 0.5
-# A worker that is stuck inside native code with Python's lock held stops this thread as well; then
-# the clock of `faulthandler`, which needs no lock, ends the process this much later.
+# A worker stuck in native code that holds the GIL blocks this thread as well; the timer of
+# `faulthandler`, which does not need the GIL, then ends the process this much later.
 GRACE_S = 5.0
 
 
@@ -28,12 +28,12 @@ def leave(status: int, line: str) -> NoReturn:
 
 
 class Watchdog:
-    """Looks after something that is busy now and then, but never for long.
+    """Ends the process when one task takes longer than a limit.
 
     Args:
-        busy_with: What it is busy with and since when (monotonic seconds), or None.
-        limit_s: Ends the process when it is busy for longer.
-        ended: Called instead of ending the process, with the status and a line (for tests).
+        busy_with: Returns the current task and its start (monotonic seconds), or None.
+        limit_s: Longest accepted duration of a task.
+        ended: Called with the exit status and a line; ends the process unless tests replace it.
     """
 
     def __init__(
@@ -77,5 +77,5 @@ class Watchdog:
 
 
 def _own_stderr() -> TextIO:
-    """A copy that stays open for the native clock, whatever becomes of `sys.stderr`."""
+    """Return a copy of stderr that stays open for the native timer even if `sys.stderr` closes."""
     return os.fdopen(os.dup(2), 'w')

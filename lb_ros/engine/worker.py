@@ -1,4 +1,4 @@
-"""The worker behind all encoder nodes of a process: newest messages in, embeddings out."""
+"""The worker of all encoder nodes of a process: newest messages in, embeddings out."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ from lb_ros.engine.stage_times import StageTimes
 from lb_ros.engine.watchdog import EXIT_DEVICE, leave
 
 MAX_BATCH = 4
-# Whoever stops waits this long for what is being encoded.
+# Time to wait at a stop for the samples that are being encoded.
 STOP_S = 2.0
 
 UNLIMITED = Limits()
 
 
 class EncodingWorker:
-    """One thread that encodes the newest message of every sensor, those that are due together.
+    """One thread that encodes the newest message of every sensor; due messages form one batch.
 
     Args:
         binder: The encoders.
         sink: Receives every embedding. Messages of a modality that it does not want stay in their
-            slot until a newer one replaces them; call `look` after it has changed its mind.
-        log: Takes warnings, at most one per sensor and kind of fault every few seconds.
-        limits: Of rate and age, and priorities.
-        max_batch: Samples that are encoded in one call.
-        on_fatal: Called with an exit status and a line when the device has failed for good; ends
-            the process.
+            slot until a newer one replaces them; call `look` when `sink.wants` has changed.
+        log: Receives warnings, at most one per sensor and kind of fault every few seconds.
+        limits: Limits of rate and age, and priorities.
+        max_batch: Largest number of samples in one call.
+        on_fatal: Called with an exit status and a line when the device has failed permanently;
+            ends the process.
 
     Attributes:
-        memory: What was done about lack of memory.
+        memory: Policy for lack of memory, with the measures in effect.
         limits: See above; `limit` changes them.
-        stages: How long messages took in each stage.
+        stages: Processing times in each stage.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class EncodingWorker:
         self._encoding: tuple[str, ...] = ()
         self._busy_since_s = 0.0
         self._running, self._left_behind = True, False
-        self._is_outdated = False  # the sink must be asked again what it wants
+        self._is_outdated = False  # `sink.wants` must be called again
         self._thread = threading.Thread(target=self._work, name='encoding', daemon=True)
         self._thread.start()
 
@@ -91,19 +91,19 @@ class EncodingWorker:
         expectation: Expectation | None = None,
         video_window_s: float = DEFAULT_CLIP_S,
     ) -> str:
-        """Begin to accept messages of a modality; returns the name to `put` them under.
+        """Accept messages of a modality from now on; return the sensor's name for `put`.
 
         Args:
-            modality: Of the model set. Of one priority, sensors that come first are shed last.
-            source: Topic they come from; tells several sensors of one modality apart.
-            topic: As log and diagnostics name it; the modality's where empty.
-            images: How its images are read.
-            sound: What its sound messages are, where they do not say.
-            expectation: What is asked of the input.
-            video_window_s: How long its clips are, where it gives clips.
+            modality: Name; among sensors of equal priority, those added first are shed last.
+            source: Topic of the messages; distinguishes several sensors of one modality.
+            topic: Topic named in logs and diagnostics; the modality's if empty.
+            images: Options for decoding images.
+            sound: Format of audio messages that do not describe it.
+            expectation: Requirements on the input.
+            video_window_s: Length of video clips.
 
         Raises:
-            KeyError: The model set has no encoder for it.
+            KeyError: The model set has no encoder for the modality.
         """
         if modality not in self.binder.modalities:
             known = ', '.join(self.binder.modalities)
@@ -130,11 +130,11 @@ class EncodingWorker:
         return name
 
     def drop_waiting(self, sensor: str) -> bool:
-        """Forget what waits of a sensor, and wait for what is being encoded of it.
+        """Drop a sensor's waiting message, and wait while its messages are being encoded.
 
         Returns:
-            False where that has been going on for more than `STOP_S`, so that sensors which are
-            encoded together wait no longer than one of them.
+            False if the encoding has lasted for more than `STOP_S` since its start; sensors that
+            are encoded together thus wait no longer than one of them.
         """
         with self._wake:
             if sensor in self._sensors:
@@ -148,40 +148,40 @@ class EncodingWorker:
         self.binder = binder
 
     def limit(self, limits: Limits) -> None:
-        """Take other limits from the next message on."""
+        """Apply other limits from the next message on."""
         with self._wake:
             self.limits = limits
             now_s = time.monotonic()
-            for name, sensor in self._sensors.items():  # not those of a longer period before
+            for name, sensor in self._sensors.items():  # a longer period before must not delay it
                 latest_s = now_s + limits.period_s(sensor.modality)
                 self._next_s[name] = min(self._next_s[name], latest_s)
             self.memory.priorities = sorted(self._sensors, key=self._rank)
             self._wake.notify_all()
 
     def _rank(self, sensor: str) -> int:
-        """The lower, the earlier."""
+        """Sort key of a sensor: lower ranks are served first."""
         return -self.limits.priority(self._sensors[sensor].modality)
 
     def counters(self) -> dict[str, Counters]:
-        """What became of the messages so far, by sensor."""
+        """Return the numbers of messages by outcome, for each sensor."""
         return {name: sensor.slot.counters for name, sensor in self._sensors.items()}
 
     def health(self, sensor: str) -> InputHealth:
-        """Faults, rates and delay of a sensor."""
+        """Return the faults, rates and delay of a sensor."""
         return self._sensors[sensor].health
 
     def busy_with(self) -> tuple[str, float] | None:
-        """The sensors that are being encoded and since when (monotonic seconds), or None."""
+        """Return the sensors being encoded and the start (monotonic seconds), or None."""
         with self._wake:
             if not self._encoding:
                 return None
             return f'encoding {", ".join(self._encoding)}', self._busy_since_s
 
     def put(self, sensor: str, arrival: Arrival) -> None:
-        """Hand a message over; returns at once.
+        """Accept a message without blocking.
 
-        Every message joins its stream, so that windows of sound and clips have no holes where a
-        newer message replaces one that waits.
+        Every message is added to its stream, so that audio windows and video clips have no gaps
+        where a newer message replaces a waiting one.
         """
         entry = self._sensors[sensor]
         cut = entry.stream.add(arrival.message, stamp_ns=arrival.stamp_ns, stamped=arrival.stamped)
@@ -190,40 +190,40 @@ class EncodingWorker:
         entry.slot.put(pending, replaced='capped' if is_capped else 'dropped')
 
     def forget_past(self, sensor: str) -> None:
-        """Begin anew with a sensor whose time has jumped."""
+        """Restart the stream of a sensor whose time has jumped."""
         self._sensors[sensor].stream.forget()
 
     def describe_sound(self, sensor: str, sound: AudioOptions) -> None:
-        """Say what sound messages without a description are, from the next one on."""
+        """Set the format of audio messages that do not describe it, from the next one on."""
         stream = self._sensors[sensor].stream
         assert isinstance(stream, AudioStream)
         stream.options = sound
 
     def look(self) -> None:
-        """See at once whether what waits is wanted by now."""
+        """Check immediately whether the sink now wants waiting messages."""
         with self._wake:
             self._is_outdated = True
             self._wake.notify_all()
 
     def unheard(self) -> list[str]:
-        """Sensors that nobody listens to."""
+        """Return the sensors whose embeddings the sink does not want."""
         wanted = self._wanted()
         return [n for n, sensor in self._sensors.items() if sensor.modality not in wanted]
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread runs."""
+        """Whether the thread is running."""
         return self._thread.is_alive()
 
     def refuse(self, sensor: str, outcome: str, fault: str, line: str) -> None:
-        """Count a message that came but cannot be used, as `stale` or `failed`, with its fault."""
+        """Count an unusable message on arrival as `stale` or `failed`, and record its fault."""
         self._sensors[sensor].slot.refuse(outcome)
         self._sensors[sensor].health.note(fault, line)
 
     def close(self) -> None:
         """Stop the thread and wait for it.
 
-        What takes longer than `STOP_S` is left behind, and its result is not published.
+        A call that takes longer than `STOP_S` is abandoned, and its result is not published.
         """
         with self._wake:
             self._running = False
@@ -245,7 +245,7 @@ class EncodingWorker:
                 self._wake.notify_all()
 
     def _take(self) -> dict[str, Pending]:
-        """What is due; where nothing is, wait until that may have changed."""
+        """Take the due messages; if none is due, wait until that may have changed."""
         wanted = self._wanted()
         with self._wake:
             due = self._due(wanted) if self._running else {}
@@ -257,12 +257,12 @@ class EncodingWorker:
             return due
 
     def _wanted(self) -> set[str]:
-        """Modalities that the sink wants, which asks the middleware: call it without the lock."""
+        """Return the modalities that the sink wants; queries the middleware: call without lock."""
         modalities = {sensor.modality for sensor in tuple(self._sensors.values())}
         return {modality for modality in modalities if self._sink.wants(modality)}
 
     def _not_expected(self, due: Mapping[str, Pending], error: Exception) -> None:
-        """Go on after an error that no one foresaw, unless the device is lost for good."""
+        """Continue after an unexpected error, unless the device has failed permanently."""
         if is_fatal(error):
             self._on_fatal(EXIT_DEVICE, fatal_line(error))
         for sensor in due:
@@ -273,7 +273,7 @@ class EncodingWorker:
         self._sensors[sensor].health.note(fault, line)
 
     def _waiting(self, wanted: Container[str]) -> list[str]:
-        """Sensors with a message of a wanted modality."""
+        """Return the sensors with a waiting message of a wanted modality."""
         return [
             name
             for name, sensor in self._sensors.items()
@@ -281,9 +281,9 @@ class EncodingWorker:
         ]
 
     def _due(self, wanted: Container[str]) -> dict[str, Pending]:
-        """Take a message of every sensor that may go.
+        """Take the message of every due sensor, as many as fit one batch.
 
-        Those of the highest priority first, and of these the one served longest ago.
+        The order is by priority, then by the time since a sensor was last served.
         """
         now_s = time.monotonic()
         waiting = [name for name in self._waiting(wanted) if self._next_s[name] <= now_s]
@@ -299,13 +299,13 @@ class EncodingWorker:
         return due
 
     def _pause_s(self, wanted: Container[str]) -> float | None:
-        """Until the next sensor with a message may go; None to wait for a message."""
+        """Return the seconds until the next waiting message is due; None to wait for a message."""
         now_s = time.monotonic()
         later = [self._next_s[name] - now_s for name in self._waiting(wanted)]
         return max(min(later), 0.001) if later else None
 
     def _serve(self, due: Mapping[str, Pending]) -> None:
-        binder = self.binder  # it may be replaced meanwhile, and its vectors say whose they are
+        binder = self.binder  # may be replaced meanwhile; the vectors name the binder used here
         ready = []
         for name, pending in due.items():
             sample = self._prepare(binder, name, pending)

@@ -1,4 +1,4 @@
-"""Answers to questions in free sentences."""
+"""Answers to queries in free text."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from lb_ros.srv import QueryText
 
 DEFAULT_MAX_AGE_MS = 1000.0
 MAX_TEXTS = 1000
-# A modality that only a question asks for is encoded for this long ...
+# How long a modality that only a query uses is encoded after the query.
 ASKED_S = 10.0
-# ... and the first such question waits this long for an embedding.
+# How long the first such query waits for an embedding.
 WAIT_S = 0.5
 
 
 class RecentlyAsked:
-    """Modalities that questions of the last seconds were about."""
+    """Modalities that recent queries used."""
 
     def __init__(self) -> None:
         self._until_s: dict[str, float] = {}
 
     def add(self, modalities: Iterable[str]) -> None:
-        """Note a question."""
+        """Record the modalities of a query."""
         self._until_s |= dict.fromkeys(modalities, time.monotonic() + ASKED_S)
 
     def __contains__(self, modality: str) -> bool:
@@ -34,12 +34,12 @@ class RecentlyAsked:
 
 
 def answer(scoring: Scoring, request: QueryText.Request, *, now_ns: int) -> QueryText.Response:
-    """Compare sentences with the evidence of a moment. Blocks while new sentences are embedded.
+    """Compare sentences with the evidence at one instant. Blocks while new ones are embedded.
 
     Args:
-        scoring: Its evidence and calibration are used.
-        request: As it came.
-        now_ns: The present.
+        scoring: Source of evidence and calibration.
+        request: The request as received.
+        now_ns: Current time.
     """
     try:
         _check(scoring, request, now_ns)
@@ -50,7 +50,7 @@ def answer(scoring: Scoring, request: QueryText.Request, *, now_ns: int) -> Quer
     at_ns = to_ns(request.at) or now_ns - round(request.ago_s * 1e9)
     moment = scoring.at(at_ns, max_age_ms=limit_ms)
     asked = list(request.modalities) or list(bank.binder.modalities)
-    # Whether it is too old has been decided by the question, not by a predicate.
+    # The query's own `max_age_ms` has excluded old evidence; no predicate's limit applies.
     vectors = {m: moment.vectors[m] for m in asked if m in moment.vectors}
     invalid = {m: moment.invalid[m] for m in vectors}
     scores = bank.score(vectors, invalid=invalid)
@@ -75,7 +75,7 @@ def answer(scoring: Scoring, request: QueryText.Request, *, now_ns: int) -> Quer
 
 
 def predicates_of(texts: Sequence[str]) -> list[Predicate]:
-    """A predicate for each text, named by it; one that comes again gets its place as well."""
+    """Return a predicate for each text, named by it; repeated texts get their number appended."""
     return [
         Predicate.from_sentence(text, name=f'{text} ({i + 1})' if text in texts[:i] else text)
         for i, text in enumerate(texts)

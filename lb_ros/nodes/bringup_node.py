@@ -1,4 +1,4 @@
-"""The node `bringup`: one switch for all nodes of its process."""
+"""The node `bringup`: controls the lifecycle of all nodes of its process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Member = EncoderNode | PredicatesNode
 class BringupNode(LifecycleNode):
     """Passes its transitions on to its members, all or nothing.
 
-    Members can be driven alone as well; those that are already there are left alone.
+    Members can also be controlled individually; those already in the target state are skipped.
     """
 
     def __init__(self, **node_options: Any) -> None:
@@ -33,13 +33,13 @@ class BringupNode(LifecycleNode):
         )
 
     def lead(self, members: Sequence[Member]) -> None:
-        """Name the nodes it switches, in the order of bringing up."""
+        """Set the member nodes, in the order in which they are brought up."""
         self._members = tuple(members)
         for node in members:
             node.transitions.leader = self.transitions
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Configure all members; where one fails, those before it are cleaned up again."""
+        """Configure all members; if one fails, those before it are cleaned up again."""
         for index, node in enumerate(self._members):
             self.transitions.activity = f'configuring {node.get_name()}'
             if node.transitions.state != 'unconfigured':
@@ -69,14 +69,14 @@ class BringupNode(LifecycleNode):
         return FAILURE
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Deactivate all members, the last one first."""
+        """Deactivate all members in reverse order."""
         for node in reversed(self._members):
             if node.transitions.state == 'active':
                 node.trigger_deactivate()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Clean all members up, which frees the model set."""
+        """Clean up all members, which frees the model set."""
         self.on_deactivate(state)
         for node in reversed(self._members):
             if node.transitions.state == 'inactive':
@@ -84,7 +84,7 @@ class BringupNode(LifecycleNode):
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Shut all members down."""
+        """Shut down all members."""
         for node in reversed(self._members):
             if node.transitions.state != 'finalized':
                 node.trigger_shutdown()

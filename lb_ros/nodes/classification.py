@@ -1,4 +1,4 @@
-"""Scores as `vision_msgs/Classification`, for whoever reads that already."""
+"""Scores as `vision_msgs/Classification`, for existing consumers of that type."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ TOPIC = 'predicates/classification'
 
 
 class Classifications:
-    """Topic `predicates/classification`, where `vision_msgs` is installed; else it does nothing.
+    """Topic `predicates/classification`; does nothing if `vision_msgs` is not installed.
 
-    One hypothesis per predicate that a sensor can tell: its name and its fused probability. They
-    do not exclude each other.
+    One hypothesis per predicate with an informative sensor: its name and its fused probability.
+    The hypotheses are not mutually exclusive.
     """
 
     def __init__(self, node: LifecycleNode) -> None:
@@ -27,7 +27,7 @@ class Classifications:
         self._publisher = node.create_lifecycle_publisher(Classification, TOPIC, 10)
 
     def tell(self, evaluation: Evaluation) -> bool:
-        """Publish an evaluation if anybody listens, and say whether somebody does."""
+        """Publish an evaluation if the topic has subscribers; return whether it has."""
         if self._publisher is None or not self._publisher.get_subscription_count():
             return False
         message = self._message()

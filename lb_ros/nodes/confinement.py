@@ -1,4 +1,4 @@
-"""Which model sets a service call may load: no caller may point a node at any path it likes."""
+"""Restriction of model sets that a service call may load, so that callers cannot pass any path."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from encoders.model_sets.places import SHIPPED, store
 
 
 def check_confined(model: str, *, configured: str, root: str) -> None:
-    """Refuse a model set that is none of these, before anything is read.
+    """Refuse a model set outside the permitted places before reading anything.
 
-    The configured one; a name of a shipped, pulled or hub set; a folder below the shipped or the
-    pulled ones, beside the configured one, or below `root`. `..` is refused everywhere; links
-    inside of these folders are followed, since whoever made them may also write there.
+    Permitted are the configured one; a name of a shipped, pulled or hub set; a folder below the
+    shipped or pulled ones, next to the configured one, or below `root`. `..` is always refused;
+    links in these folders are followed, since their creator may write there anyway.
 
     Args:
-        model: What was asked for.
+        model: Requested model set.
         configured: Value of the parameter `model`.
         root: Value of the parameter `model_root`; empty for none.
 
     Raises:
-        ModelSetError: It is refused; the text names the parameter that would allow it.
+        ModelSetError: The model set is refused; the message names the parameter that permits it.
     """
     if model == configured:
         return
     name = model
-    if model.startswith(PREFIX):  # behind the architecture comes a tag, or a file of weights
+    if model.startswith(PREFIX):  # the architecture is followed by a tag or a weights file
         _, _, name = model.removeprefix(PREFIX).partition('/')
         if not Path(name).exists():
             return

@@ -1,4 +1,4 @@
-"""One modality's node: it listens, hands messages to the worker and publishes embeddings."""
+"""Node of one modality: passes messages to the worker and publishes embeddings."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ LOAD_ERRORS = (ModelSetError, SpaceError, KeyError, ValueError, ModuleNotFoundEr
 class EncoderNode(LifecycleNode):
     """Node of one modality: `<sensor>_encoder`.
 
-    Its callbacks only store; the worker of the process does the work. Call `publish` with every
-    embedding of this modality. Subscriptions exist all the time; what arrives while the node is
-    not active is ignored.
+    Its callbacks only store messages; the worker of the process encodes them. Call `publish` with
+    every embedding of this modality. Subscriptions always exist; messages that arrive while the
+    node is not active are ignored.
     """
 
     def __init__(self, modality: str, **node_options: Any) -> None:
         self.modality = MODALITIES[modality]
-        # Before anything can fail: from Kilted on, rclpy also destroys nodes that were half made.
+        # Set before anything can fail: since Kilted, rclpy also destroys partly constructed nodes.
         self._overlays: list[Overlay] = []
         self._microphone: OwnMicrophone | None = None
         super().__init__(f'{self.modality.sensor}_encoder', **node_options)
@@ -60,11 +60,11 @@ class EncoderNode(LifecycleNode):
         every(self, LIVELINESS_S / 4, self._assert_liveliness)
 
     def connect(self, model: SharedModel, settings: Settings, *, inputs: Sequence[str]) -> None:
-        """Say who encodes and where messages come from; before the first transition.
+        """Set the model set, the settings and the inputs; call it before the first transition.
 
         Args:
-            model: Of the process.
-            settings: Of the process.
+            model: Model set of the process.
+            settings: Settings of the process.
             inputs: Topics, one per sensor.
         """
         self._model, self._settings, self._inputs = model, settings, tuple(inputs)
@@ -84,7 +84,7 @@ class EncoderNode(LifecycleNode):
             self._microphone = OwnMicrophone(self, self._sensor_inputs[0].store)
 
     def _overlay(self, topic: str) -> Callable[[PictureMessage], None]:
-        if self.modality.kind != 'image':  # of a camera's pictures its own node draws
+        if self.modality.kind != 'image':  # for video, the camera's image node draws the overlay
             return lambda message: None
         options = self._input_parameters.images
         overlay = Overlay(self, self.modality.name, topic=topic, options=options)
@@ -95,7 +95,7 @@ class EncoderNode(LifecycleNode):
         return 0.0 if self._settings is None else self._settings.values.answer_within_s
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model set, unless another node of the process has, and warm it up."""
+        """Load the model set and warm it up, unless another node of the process has done so."""
         outcome = attempt(self, self.transitions, self._configure, *LOAD_ERRORS)
         if outcome is not SUCCESS and self._model is not None:
             self._model.release(self.get_name())
@@ -109,19 +109,19 @@ class EncoderNode(LifecycleNode):
         self._worker = worker
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Begin to take messages."""
+        """Start accepting messages."""
         if self._worker is None:
             return FAILURE
         self._open(True)
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop taking messages, and wait a bounded time for the one that is being encoded."""
+        """Stop accepting messages; wait a limited time for the one that is being encoded."""
         self._close()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Let go of the model set; the last node of the process frees it."""
+        """Release the model set; it is freed by the last node of the process."""
         self._close()
         for each in self._sensor_inputs:
             each.detach()
@@ -131,7 +131,7 @@ class EncoderNode(LifecycleNode):
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """As `on_cleanup`."""
+        """Do the work of `on_cleanup`."""
         self.on_cleanup(state)
         return super().on_shutdown(state)
 
@@ -150,7 +150,7 @@ class EncoderNode(LifecycleNode):
                 self.get_logger().warning(f'{sensor} is still being encoded after {STOP_S} s')
 
     def publish(self, encoded: Encoded) -> None:
-        """Publish an embedding of this modality; nothing while the node is not active."""
+        """Publish an embedding of this modality, unless the node is not active."""
         if not self._is_open:
             return
         message = Embedding(
@@ -173,11 +173,11 @@ class EncoderNode(LifecycleNode):
 
     @property
     def is_heard(self) -> bool:
-        """Whether anybody subscribes to its embeddings."""
+        """Whether the node's embeddings have subscribers."""
         return bool(self._publisher.get_subscription_count())
 
     def statuses(self) -> list[Status | None]:
-        """What `/diagnostics` says of the inputs; nothing while the node is not active."""
+        """Return the inputs' entries of `/diagnostics`; None for each while not active."""
         found = [each.status() for each in self._sensor_inputs]
         if self._microphone is None or found[0] is None:
             return found
@@ -185,7 +185,7 @@ class EncoderNode(LifecycleNode):
         return [replace(found[0], values=values), *found[1:]]
 
     def destroy_node(self) -> None:
-        """Let go of the sound device as well."""
+        """Destroy the node; also close the overlays and the audio device."""
         for overlay in self._overlays:
             overlay.close()
         if self._microphone is not None:

@@ -1,4 +1,4 @@
-"""The node `microphone`: sound from a local device as a stream of chunks."""
+"""The node `microphone`: audio from a local device as a stream of chunks."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class MicrophoneNode(LifecycleNode):
     """Publishes `microphone/audio` while it is active; the device is open while it is configured.
 
     Raises:
-        ValueError: A parameter is wrong.
+        ValueError: A parameter is invalid.
     """
 
     def __init__(self, **node_options: Any) -> None:
-        # Before anything can fail: from Kilted on, rclpy also destroys nodes that were half made.
+        # Set before anything can fail: since Kilted, rclpy also destroys partly constructed nodes.
         self._capture: Capture | None = None
         super().__init__('microphone', **node_options)
         self.parameters = declare_parameters(self, MicrophoneParameters)
@@ -44,7 +44,7 @@ class MicrophoneNode(LifecycleNode):
         return attempt(self, self.transitions, work, ModuleNotFoundError, ValueError)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Begin to record."""
+        """Start recording."""
         outcome = super().on_activate(state)
         assert self._capture is not None
         self._capture.start()
@@ -64,12 +64,12 @@ class MicrophoneNode(LifecycleNode):
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """As `on_cleanup`."""
+        """Do the work of `on_cleanup`."""
         self.on_cleanup(state)
         return super().on_shutdown(state)
 
     def destroy_node(self) -> None:
-        """Close the device as well."""
+        """Destroy the node; also close the device."""
         if self._capture is not None:
             self._capture.close()
         super().destroy_node()
@@ -87,11 +87,11 @@ class MicrophoneNode(LifecycleNode):
 
 
 def open_capture(node: Node, parameters: MicrophoneParameters) -> Capture:
-    """Open the device that the parameters name, on a node's clock and log; not yet started.
+    """Open the device that the parameters name, with a node's clock and log; do not start it.
 
     Raises:
-        ModuleNotFoundError: sounddevice or the PortAudio library is missing; says how to get it.
-        ValueError: The device does not exist or does not record like this.
+        ModuleNotFoundError: sounddevice or PortAudio is missing; the message explains the remedy.
+        ValueError: The device does not exist or does not support this format.
     """
     return Capture(
         device=parameters.device,
@@ -106,7 +106,7 @@ def open_capture(node: Node, parameters: MicrophoneParameters) -> Capture:
 def chunk_message(
     samples: NDArray[np.int16], stamp_ns: int, parameters: MicrophoneParameters
 ) -> AudioChunk:
-    """A message of int16 samples `[n, channels]` whose first was heard at `stamp_ns`."""
+    """Return a message of int16 samples `[n, channels]`; `stamp_ns` is the first one's time."""
     message = AudioChunk(
         sample_rate_hz=parameters.sample_rate_hz,
         channels=parameters.channels,

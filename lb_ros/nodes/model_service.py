@@ -1,4 +1,4 @@
-"""`load_model` where encoders run in processes of their own: `predicates` leads, they follow."""
+"""Service `load_model` for encoders in separate processes, coordinated by `predicates`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from lb_ros.ros.lifecycle import elsewhere
 from lb_ros.ros.parameters import Settings
 from lb_ros.srv import LoadModel
 
-FOLLOW_S = 110.0  # less than a client waits for `load_model`
+FOLLOW_S = 110.0  # shorter than a client's timeout for `load_model`
 TYPE = 'lb_ros/srv/LoadModel'
 
 
 def offer_load_model(node: EncoderNode, model: SharedModel, settings: Settings) -> None:
-    """Offer `<node>/load_model` for an encoder that has a process of its own."""
+    """Offer `<node>/load_model` for an encoder in its own process."""
     pool = background_pool(f'{node.get_name()} load_model')
 
     async def load(request: LoadModel.Request, response: LoadModel.Response) -> LoadModel.Response:
@@ -54,29 +54,29 @@ def offer_load_model(node: EncoderNode, model: SharedModel, settings: Settings) 
 
 
 class Followers:
-    """The encoders in other processes of this namespace, as `predicates` sees them.
+    """The encoders in other processes of this namespace, led by `predicates`.
 
     Args:
-        node: Node `predicates`, in a process of its own.
+        node: Node `predicates`, in its own process.
     """
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._group = ReentrantCallbackGroup()
-        # Of this namespace alone: the robots of other ones have models of their own.
+        # Only this namespace: robots in other namespaces have their own models.
         namespace = re.escape(node.get_namespace().rstrip('/'))
         self._pattern = re.compile(f'{namespace}/[^/]*_encoder/load_model')
 
     async def load(self, model: str, *, before: str, space: str) -> dict[str, str]:
-        """Have all of them load a model set, or, where one cannot, keep the old one.
+        """Make all encoders load a model set; if one fails, all return to the old one.
 
         Args:
-            model: To load.
-            before: At work now; loaded again by those that had changed already.
-            space: Language space that `model` has here; one of another file has another.
+            model: Model set to load.
+            before: Model set in use; reloaded by encoders that had already switched.
+            space: Language space of `model` in this process; a different file has a different one.
 
         Returns:
-            Node to why it did not follow; empty where all did.
+            Reason of the failure by node; empty if all succeeded.
         """
         known = self._node.get_service_names_and_types()
         names = [n for n, kinds in known if TYPE in kinds and self._pattern.fullmatch(n)]
@@ -95,7 +95,7 @@ class Followers:
         return {name.split('/')[-2]: reason for name, reason in refused.items()}
 
     async def _ask(self, names: Sequence[str], model: str) -> dict[str, LoadModel.Response | None]:
-        """Answers by service, None where there was none within `FOLLOW_S`."""
+        """Return the responses by service; None for no response within `FOLLOW_S`."""
         if not names:
             return {}
         clients = {

@@ -1,4 +1,4 @@
-"""A sensor's pictures with the predicates beside them, for people; made only while watched."""
+"""A sensor's images with the predicates next to them; drawn only while there are subscribers."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ MAX_RATE_HZ = 15.0
 class Overlay:
     """Topic `overlay/<topic of the sensor>/compressed` (`sensor_msgs/CompressedImage`, JPEG).
 
-    Without a subscriber it costs one comparison a message: scores are subscribed to, and pictures
-    decoded and drawn, only while somebody watches, by a thread of low priority that takes the
-    newest picture and leaves out those that come meanwhile.
+    Without a subscriber it costs one comparison per message: scores are subscribed to, and images
+    decoded and drawn, only while there is one. A low-priority thread draws the newest image and
+    skips those that arrive meanwhile.
 
     Args:
-        node: Whose publisher it is.
-        modality: Of pictures.
-        topic: Of the sensor.
-        options: How its messages are read.
+        node: Owner of the publisher.
+        modality: Modality of images.
+        topic: Topic of the sensor.
+        options: Options for decoding its messages.
     """
 
     def __init__(self, node: Node, modality: str, *, topic: str, options: ImageOptions) -> None:
@@ -53,7 +53,7 @@ class Overlay:
         )
 
     def look(self, message: PictureMessage) -> None:
-        """Take a message of the sensor; returns at once."""
+        """Accept a message of the sensor without blocking."""
         if not self._is_watched or self._is_drawing or self._pool is None:
             return
         now_s = time.monotonic()
@@ -63,7 +63,7 @@ class Overlay:
             self._pool.submit(self._draw, message)
 
     def close(self) -> None:
-        """Finish what is being drawn; nothing is published afterwards."""
+        """Finish the current drawing; publish nothing afterwards."""
         self._is_watched = False
         if self._pool is not None:
             self._pool.shutdown()
@@ -101,6 +101,6 @@ class Overlay:
             if self._is_watched:
                 self._publisher.publish(answer)
         except (DecodeError, InvalidHandle):
-            pass  # the input tells of the first; after the second nobody is left to see it
+            pass  # the sensor's input reports a DecodeError; InvalidHandle: the node is destroyed
         finally:
             self._is_drawing = False

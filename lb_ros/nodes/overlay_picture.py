@@ -1,4 +1,4 @@
-"""A sensor's picture with the predicates beside it."""
+"""Drawing of a sensor's image with the predicates next to it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from encoders import State
 MIN_HEIGHT, MAX_HEIGHT, MAX_WIDTH = 360, 720, 1280  # pixels
 PANEL_WIDTH, ROW_HEIGHT, BAR_WIDTH, EDGE = 340, 22, 70, 8
 FONT, FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.45
-MAX_NAME = 26  # letters that fit beside bar and number
-# BGR, on black; Okabe and Ito's blue. A state is told by its word and its box as well.
+MAX_NAME = 26  # letters that fit next to bar and number
+# BGR, on black; Okabe and Ito's blue. Colour is never the only cue: the box shows the state too.
 INK, FAINT = (235, 235, 235), (120, 120, 120)
 COLOURS = {State.TRUE: (233, 180, 86), State.FALSE: (170, 170, 170), State.UNKNOWN: FAINT}
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is told of one predicate; `probability` is NaN where no sensor can tell."""
+    """One predicate in the panel; `probability` is NaN if no sensor is informative for it."""
 
     name: str
     probability: float
@@ -32,11 +32,11 @@ class Row:
 
 
 def draw_overlay(picture: NDArray[np.uint8], rows: Sequence[Row]) -> NDArray[np.uint8]:
-    """A picture with one line per predicate on its right, uint8 BGR `[H, W + 340, 3]`.
+    """Draw an image with one line per predicate on its right, uint8 BGR `[H, W + 340, 3]`.
 
-    The picture, BGR `[h, w, 3]`, is scaled to 360 to 720 pixels of height, a very wide one to fit
-    into 1280 of width. Where there are more
-    predicates than lines, those that are true come first, and the last line counts the rest.
+    The image, BGR `[h, w, 3]`, is scaled to a height of 360 to 720 pixels; a very wide one is
+    limited to a width of 1280. If there are more predicates than lines, those that are TRUE come
+    first, and the last line gives the number of the others.
     """
     height = min(max(picture.shape[0], MIN_HEIGHT), MAX_HEIGHT)
     scale = min(height / picture.shape[0], MAX_WIDTH / picture.shape[1])
@@ -83,6 +83,6 @@ def _write(
 
 
 def jpeg_of(canvas: NDArray[np.uint8], quality: int = 80) -> bytes:
-    """The picture as JPEG."""
+    """Return the image as JPEG bytes."""
     coded: Any = cv2.imencode('.jpg', canvas, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return bytes(coded.tobytes())

@@ -1,4 +1,4 @@
-"""The microphone that `microphone_encoder` opens itself, and its off switch."""
+"""The microphone that `microphone_encoder` opens itself, and the parameter that disables it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ POLL_S = 0.02
 
 
 class OwnMicrophone:
-    """Records without a topic in between, so that no raw sound is ever published.
+    """Records directly, without a topic, so that raw audio is never published.
 
-    Parameters of the node: `capture` (bool, off by default; may be set at any time, and off closes
+    Parameters of the node: `capture` (bool, off by default; can change at any time, and off closes
     the device at once), `capture_device` (part of its name), `audio_rate_hz`, `audio_channels`.
 
     Args:
-        node: Whose parameters they are; call it after they were declared for the input.
-        store: Takes every chunk.
+        node: Owner of the parameters; those of the input must be declared already.
+        store: Receives every chunk.
     """
 
     def __init__(self, node: Node, store: Callable[[AudioChunk], None]) -> None:
@@ -46,20 +46,20 @@ class OwnMicrophone:
 
     @property
     def gaps(self) -> int:
-        """How often sound was missing."""
+        """Number of gaps and dropped chunks in the audio."""
         return 0 if self._capture is None else self._capture.gaps + self._capture.dropped
 
     def close(self) -> None:
-        """Let go of the device."""
+        """Close the device."""
         if self._capture is not None:
             self._capture.close()
         self._capture = None
         self._timer.cancel()
 
     def open(self, is_open: bool) -> None:
-        """Whether the node is active: the device is closed while it is not.
+        """Follow the node's activation; the device is closed while the node is not active.
 
-        Raises nothing: a device that is gone meanwhile is told, and tried when it is switched on.
+        Raises nothing: a missing device is logged, and tried again when `capture` is switched on.
         """
         self._is_open = is_open
         self.close()
@@ -84,7 +84,7 @@ class OwnMicrophone:
             if not parameter.value:
                 continue
             try:
-                self._start()  # also while the node is not active, to say what is wrong with it
+                self._start()  # even if the node is not active, so that errors are reported now
                 if not self._is_open:
                     self.close()
             except (ModuleNotFoundError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""When to work: soon after something has come, and otherwise only when a deadline has."""
+"""Scheduling of work: soon after a request, otherwise only at a deadline."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from lb_ros.ros.timers import Alarm
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """When there will be work although nothing comes.
+    """Times at which work is due even without a request.
 
     Attributes:
-        clock_ns: Of the node's clock, which may be simulated; None for never.
-        steady_s: Of `time.monotonic`.
+        clock_ns: Time of the node's clock, which may be simulated; None for never.
+        steady_s: Time of `time.monotonic`.
     """
 
     clock_ns: int | None = None
@@ -27,17 +27,16 @@ class Deadlines:
 
 
 class Pacing:
-    """Runs work when it was asked for or a deadline has come, with pauses in between.
+    """Runs work after a request or at a deadline, with pauses in between.
 
     Args:
-        node: On whose executor it runs; asking has no effect before it has one.
-        work: Called with the node's time in nanoseconds; returns when it must run again at the
-            latest.
+        node: Node whose executor runs the work; requests before it has one are ignored.
+        work: Called with the node's time in nanoseconds; returns the deadlines of the next run.
         period_s: See below.
-        busy_share: Share of the time that work may take; pauses become longer where it takes long.
+        busy_share: Largest share of the time that work may take; long work lengthens the pauses.
 
     Attributes:
-        period_s: Shortest time from the beginning of one run to that of the next.
+        period_s: Shortest time from the start of one run to the start of the next.
     """
 
     def __init__(
@@ -52,12 +51,12 @@ class Pacing:
         self.period_s, self._busy_share = period_s, busy_share
         self._asked = False
         self._next_s = 0.0
-        # Of steady time: simulated time may stand still, and waiting has an end all the same.
+        # Steady time, since simulated time may stand still while pauses must end.
         self._steady = Alarm(node, Clock(clock_type=ClockType.STEADY_TIME), self._run)
         self._clock = Alarm(node, node.get_clock(), self._run)
 
     def ask(self) -> None:
-        """Have the work run soon; from any thread."""
+        """Request a run soon; callable from any thread."""
         executor = self._node.executor
         if self._asked or executor is None:
             return
@@ -69,7 +68,7 @@ class Pacing:
         if now_s < self._next_s:
             self._steady.set((self._next_s - now_s) * 1e9)
             return
-        self._asked = False  # first: what comes during the work asks anew
+        self._asked = False  # before the work, so that a request during it causes another run
         now_ns = self._node.get_clock().now().nanoseconds
         deadlines = self._work(now_ns)
         took_s = time.monotonic() - now_s

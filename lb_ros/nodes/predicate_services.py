@@ -1,4 +1,4 @@
-"""The services that list and change what is scored."""
+"""Services that list and change the predicates."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ Reply: TypeAlias = SetPredicates.Response | AddPredicates.Response | RemovePredi
 
 
 class PredicateServices:
-    """Offers `predicates/list`, `set`, `add` and `remove`; a change is made as a whole or not.
+    """Offers `predicates/list`, `set`, `add` and `remove`; changes are all or nothing.
 
     Args:
         node: Node `predicates`.
-        watched: Wraps the callback of a service, given its name.
-        scoring: What is scored now; None where the node is not configured.
+        watched: Wraps the callback of a service, given the service's name.
+        scoring: Returns the current scoring; None if the node is not configured.
         changed: Called after every change.
-        pool: Embeds new sentences.
-        changes: Callback group in which one change follows the other.
-        any_time: That of the others.
+        pool: Thread that embeds new sentences.
+        changes: Callback group of the changes, which run one at a time.
+        any_time: Callback group of the other services.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class PredicateServices:
             )
 
     async def _configured(self, response: Reply | ListPredicates.Response) -> Scoring | None:
-        """What is scored, after a transition under way; where nothing is, the response says so."""
+        """Wait for a running transition; return the scoring, or None and set the message."""
         await self._node.transitions.settled()
         scoring = self._scoring()
         if scoring is None:
@@ -95,7 +95,7 @@ class PredicateServices:
     async def _change(
         self, response: Reply, messages: Sequence[PredicateMsg], *, keep: bool
     ) -> Reply:
-        """Score these predicates as well, or (`keep` False) alone; all of them or none."""
+        """Add predicates, or (`keep` False) replace all by them; all of them or none."""
         scoring = await self._configured(response)
         if scoring is None:
             return response

@@ -1,4 +1,4 @@
-"""The node that answers: scores, states, text queries, and waiting for a state."""
+"""The node `predicates`: scores, states, text queries, and waiting for a state."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from lb_ros.ros.refusals import Refusals
 from lb_ros.ros.stamps import to_ns
 from lb_ros.srv import GetTime, LoadModel, QueryText
 
-# Without new evidence, scores are still published this often, with its growing age.
+# Without new evidence, scores are still published this often, with updated ages.
 QUIET_PERIOD_S = 0.2
 GIVE_UP_WAIT = Duration(seconds=1)
 # Evaluations take at most this share of the time, however many predicates there are.
@@ -74,7 +74,7 @@ class PredicatesNode(LifecycleNode):
             period_s=self._values().evaluate_period_ms * 1e-3,
             busy_share=BUSY_SHARE,
         )
-        # Whoever begins to listen is told at once, also while nothing new comes.
+        # A new subscriber gets scores immediately, even without new evidence.
         matched = PublisherEventCallbacks(matched=lambda info: self._pacing.ask())
         self._scores = self.create_lifecycle_publisher(
             PredicateScores, 'predicates/scores', 10, event_callbacks=matched
@@ -94,12 +94,12 @@ class PredicatesNode(LifecycleNode):
         self._jumps = self.get_clock().create_jump_callback(back, post_callback=self._jumped)
 
     def connect(self, model: SharedModel, settings: Settings, *, listen: bool = True) -> None:
-        """Say whose text tower and calibration are used.
+        """Set the model set, whose text tower and calibration are used, and the settings.
 
         Args:
-            model: Of the process.
-            settings: Of the process.
-            listen: Subscribe to embedding topics; False where `receive` is called in process.
+            model: Model set of the process.
+            settings: Settings of the process.
+            listen: Subscribe to embedding topics; False if `receive` is called in process.
         """
         self._model, self._settings = model, settings
         self.changed(settings.values)
@@ -111,7 +111,7 @@ class PredicatesNode(LifecycleNode):
         return Parameters() if self._settings is None else self._settings.values
 
     def _offer_services(self, at_once: AtOnce) -> None:
-        # Changes one after the other; questions at once, and the rest at any time.
+        # Changes run one at a time, queries are never delayed, other services run at any time.
         changes, any_time = MutuallyExclusiveCallbackGroup(), ReentrantCallbackGroup()
         watched = self._refusals.watched
         query, load_model = watched('query', self._query), watched('load_model', self._load_model)
@@ -130,7 +130,7 @@ class PredicatesNode(LifecycleNode):
         )
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model set, unless another node of the process has, and the predicates."""
+        """Load the predicates; load the model set unless another node of the process has."""
         errors = (*LOAD_ERRORS, PredicateError)
         outcome = attempt(self, self.transitions, self._configure, *errors)
         if outcome is not SUCCESS:
@@ -147,7 +147,7 @@ class PredicatesNode(LifecycleNode):
         self._scoring = Scoring(PredicateBank(predicates, binder), history_s=values.history_s)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Begin to score."""
+        """Start scoring."""
         if self._scoring is None:
             return FAILURE
         outcome = super().on_activate(state)
@@ -162,12 +162,12 @@ class PredicatesNode(LifecycleNode):
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Let go of the model set and forget all predicates."""
+        """Release the model set and remove all predicates."""
         self._let_go()
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """As `on_deactivate` and `on_cleanup`."""
+        """Do the work of `on_deactivate` and `on_cleanup`."""
         self._stop()
         self.on_cleanup(state)
         return super().on_shutdown(state)
@@ -190,7 +190,7 @@ class PredicatesNode(LifecycleNode):
         self._states.publish(unknown_states(names, reason, stamp=stamp))
 
     def changed(self, values: Parameters) -> None:
-        """Take over parameters that have changed."""
+        """Apply changed parameters."""
         self._pacing.period_s = values.evaluate_period_ms * 1e-3
         if self._scoring is not None:
             self._scoring.history_s = values.history_s
@@ -207,11 +207,11 @@ class PredicatesNode(LifecycleNode):
         self._pacing.ask()
 
     def receive(self, batch: Sequence[Encoded]) -> None:
-        """Take embeddings from the same process, and evaluate soon; from any thread."""
+        """Accept embeddings of the same process and evaluate soon; callable from any thread."""
         for each in batch:
             scoring = self._scoring
             if scoring is None or each.space != scoring.bank.space:
-                continue  # the model set has just been replaced, and the old one made this
+                continue  # computed by a model set that has just been replaced
             self._take(
                 each.modality,
                 each.vector,
@@ -228,7 +228,7 @@ class PredicatesNode(LifecycleNode):
             self._pacing.ask()
 
     def needs(self, modality: str) -> bool:
-        """Whether a predicate, or a question of the last seconds, asks a modality."""
+        """Return whether a predicate or a recent query uses a modality."""
         scoring = self._scoring
         if scoring is None or not self._is_open:
             return False
@@ -237,7 +237,7 @@ class PredicatesNode(LifecycleNode):
         return asked or modality in self._recently_asked
 
     def give_up(self, reason: str) -> None:
-        """Say that every state is unknown, before the process ends; from any thread."""
+        """Publish all states as UNKNOWN before the process ends; callable from any thread."""
         if self._scoring is None:
             return
         self._publish_unknown(reason)
@@ -277,7 +277,7 @@ class PredicatesNode(LifecycleNode):
                 invalid_reason=invalid_reason,
             )
         except SpaceError as error:
-            # While a model is being loaded, the other processes change one after the other.
+            # While a model set is being loaded, the other processes switch at different times.
             if not self._is_loading and str(error) not in self._told:
                 self._told.add(str(error))
                 self.get_logger().error(str(error))
@@ -301,14 +301,14 @@ class PredicatesNode(LifecycleNode):
             self._scores.publish(scores_message(evaluation, now_ns=now_ns, score_ms=score_ms))
         if evaluation.newest_ns:
             is_heard |= self._classifications.tell(evaluation)
-        # Evidence that lives fades, and so may change a state before its end.
+        # Ageing evidence loses weight, which may change a state before the evidence expires.
         moves = is_heard or evaluation.due_ns is not None
         quiet_s = time.monotonic() + QUIET_PERIOD_S if moves else math.inf
         ends_ns = [t for t in (evaluation.due_ns, self._waiting.limit_ns) if t is not None]
         return Deadlines(min(ends_ns, default=None), quiet_s)
 
     def _announce(self, evaluation: Evaluation, now_ns: int) -> None:
-        # The latched message must list what is scored now, also before the first evidence.
+        # The latched message must list the current predicates even before the first evidence.
         names = evaluation.scores.table.names
         known = names is self._announced or names == self._announced
         if evaluation.changed or not known:
@@ -380,7 +380,7 @@ class PredicatesNode(LifecycleNode):
         if self._scoring is not before:
             response.message = f'{self.get_name()} was cleaned up meanwhile'
             return response
-        # First the side that refuses vectors of the other space, then the side that makes them.
+        # Switch the scoring first, which refuses vectors of the other space, then the encoders.
         self._scoring, self._source = scoring, request.model
         model.use(scoring.bank.binder)
         self._pacing.ask()

@@ -1,4 +1,4 @@
-"""Start one node, or several in one process on one trunk (`bringup`)."""
+"""Start one node, or several nodes in one process with a shared model set (`bringup`)."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class Started:
     """The nodes of a process.
 
     Attributes:
-        nodes: All of them.
-        leader: The one whose state decides about the process.
+        nodes: All nodes of the process.
+        leader: Node whose startup failure ends the process.
         autostart: Whether the process configures and activates the leader.
-        model: What they share; None where nothing is encoded or compared.
+        model: Model set that they share; None for a process that uses none.
     """
 
     nodes: tuple[LifecycleNode, ...]
@@ -63,15 +63,15 @@ class NodeSink:
     """The nodes of a process as the `lb_ros.engine.sink.Sink` of its worker.
 
     Attributes:
-        encoders: Publish the embeddings of their modality, by its name.
-        predicates: Scores all of them; None where another process does.
+        encoders: Nodes that publish embeddings, by modality.
+        predicates: Node that scores all embeddings; None if it runs in another process.
     """
 
     encoders: Mapping[str, EncoderNode]
     predicates: PredicatesNode | None
 
     def wants(self, modality: str) -> bool:
-        """Whether a predicate or a question asks a modality, or its embeddings have readers."""
+        """Return whether a predicate, a query or a subscriber uses a modality's embeddings."""
         asked = self.predicates is not None and self.predicates.needs(modality)
         return asked or self.encoders[modality].is_heard
 
@@ -90,18 +90,18 @@ class NodeSink:
 
 
 class StartError(RuntimeError):
-    """A node that should have started by itself could not; the text says why."""
+    """A node with `autostart` could not start; the message gives the reason."""
 
 
 def main(name: str, args: list[str] | None = None) -> None:
-    """Run the node `name` until it is interrupted; exits 1 with one line if it cannot start.
+    """Run the node `name` until it is interrupted; exit 1 with one line if it cannot start.
 
     Args:
         name: One of `lb_ros.launching.NODES`.
-        args: ROS arguments; the command line where None.
+        args: ROS arguments; None for the command line.
 
     Raises:
-        ValueError: An argument is wrong.
+        ValueError: An argument is invalid.
     """
     use_dds_profile()
     if freed_bytes := remove_dead_segments() if is_fast_dds(os.environ) else 0:
@@ -111,13 +111,13 @@ def main(name: str, args: list[str] | None = None) -> None:
     try:
         with typed_arguments(arguments) as words:
             rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
-    except RuntimeError as error:  # an argument of which only ROS knows that it is wrong
+    except RuntimeError as error:  # ROS refuses an argument that our checks accept
         print(f'{name}: {error}', file=sys.stderr)
         raise SystemExit(1) from None
     executor = SensorsFirstExecutor()
     started: Started | None = None
     try:
-        # All ways of being stopped leave through the same door, so that everything is closed.
+        # All ways to stop raise the same exception, so that everything is closed.
         interrupt_on_stop()
         started = _build_or_tell(name)
         for doubt in doubts(arguments):
@@ -145,7 +145,7 @@ def _run(started: Started, executor: SensorsFirstExecutor) -> None:
     if started.autostart:
         executor.create_task(_autostart(started))
     while rclpy.ok():
-        # A signal is only noticed between waits; a node without timers would wait forever.
+        # Signals are handled only between waits; a node without timers would wait forever.
         executor.spin_once(timeout_sec=WAKE_S)
         failure = leader.transitions.failure
         if started.autostart and failure and leader.transitions.state == 'unconfigured':
@@ -179,7 +179,7 @@ def _close(started: Started) -> None:
     if started.model is None:
         return
     started.model.close()
-    with contextlib.suppress(OSError):  # nobody may be left to read it
+    with contextlib.suppress(OSError):  # the reader of the output may have gone
         print(json.dumps({'counters': started.model.counters()}), flush=True)
 
 

@@ -1,4 +1,4 @@
-"""The input of one sensor: subscriptions in the form it comes in, checked on arrival."""
+"""The input of one sensor: subscriptions that follow its publisher, and checks on arrival."""
 
 from __future__ import annotations
 
@@ -33,19 +33,18 @@ INFO_TYPE = 'audio_common_msgs/msg/AudioInfo'
 
 
 class SensorInput:
-    """Subscribes to a topic and hands what can be used to the worker.
+    """Subscribes to a topic and passes usable messages to the worker.
 
-    The subscriptions exist from the beginning; messages count once it is attached to a worker, and
-    only while `is_open`.
+    The subscriptions exist from the beginning; messages are ignored until a worker is attached,
+    and while `is_open` is False.
 
     Args:
-        node: Whose subscriptions and parameters they are.
-        modality: Name.
-        topic: Relative name; pictures are also taken from its compressed forms, see
-            `PictureTopics`.
-        parameters: How it is read and judged.
-        source: Tells several sensors of one modality apart.
-        look: Called with every message while it is open.
+        node: Owner of the subscriptions and parameters.
+        modality: Name of the modality.
+        topic: Relative name; images are also read from its compressed forms, see `PictureTopics`.
+        parameters: Decoding options and checks of the input.
+        source: Distinguishes several sensors of one modality.
+        look: Called with every message while the input is open.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class SensorInput:
         every(node, LOOK_S, self._look)
 
     def attach(self, worker: EncodingWorker) -> str:
-        """Feed a worker from now on; returns the name it knows the sensor by.
+        """Pass messages to a worker from now on; return the sensor's name in the worker.
 
         Raises:
             KeyError: The worker's model set has no encoder for the modality.
@@ -104,11 +103,11 @@ class SensorInput:
         return self._sensor
 
     def detach(self) -> None:
-        """Feed nobody from now on."""
+        """Stop passing messages to the worker."""
         self._worker = None
 
     def status(self) -> Status | None:
-        """Its entry of `/diagnostics`; None while it is closed."""
+        """Return the entry of `/diagnostics`; None while the input is closed."""
         worker = self._worker
         if worker is None or not self.is_open:
             return None
@@ -124,14 +123,14 @@ class SensorInput:
         return replace(status, values={**status.values, **more})
 
     def store(self, message: PictureMessage | AudioChunk) -> None:
-        """Take a message; returns at once."""
+        """Accept a message without blocking."""
         worker = self._worker
         if worker is None or not self.is_open:
             return
         self._look_at(message)
         now_ns = self._node.get_clock().now().nanoseconds
         header = getattr(message, 'header', None)
-        if header is None:  # a message type without stamps, which is not its sender's fault
+        if header is None:  # the message type has no stamp, so this is not a fault
             worker.health(self._sensor).arrived(stamp_ns=now_ns, now_ns=now_ns)
             arrival = Arrival(message, now_ns, '', time.monotonic(), stamped=False)
             worker.put(self._sensor, arrival)
@@ -170,19 +169,19 @@ class SensorInput:
         self._mismatches[topic] = (policy, time.monotonic())
 
     def _tell_mismatches(self, worker: EncodingWorker) -> None:
-        # The name of a publisher is known a moment after the publisher.
+        # The name of a publisher becomes known shortly after the publisher itself.
         latest_s = time.monotonic() - LOOK_S
         due = [t for t, (_, heard_s) in self._mismatches.items() if heard_s <= latest_s]
         for topic in due:
             policy, _ = self._mismatches.pop(topic)
-            if topic not in self._subscriptions:  # another form is read by now
+            if topic not in self._subscriptions:  # the input has changed to another form
                 continue
             wanted = self._subscriptions[topic].qos_profile
             line = mismatch_line(self._node, topic, wanted, policy)
             worker.health(self._sensor).note('qos', line)
 
     def _look(self) -> None:
-        """Now and then: is it of another type or form, has the input fallen silent?"""
+        """Check regularly for a change of type or form and for silence."""
         if self._pictures is None:
             self._follow_type()
         else:
@@ -199,10 +198,10 @@ class SensorInput:
         return publishers_line(self._node, topics, kinds)
 
     def _follow_type(self) -> None:
-        """Subscribe with the type of the publishers, where it is a known one of sound.
+        """Subscribe with the publishers' message type if it is a known audio type.
 
-        Two packages named audio_common_msgs exist and neither may be there; so it is imported only
-        when somebody publishes one of its types.
+        Two packages named audio_common_msgs exist, and possibly neither is installed; so the
+        package is imported only when one of its types is published.
         """
         resolved = self._node.resolve_topic_name(self._topic)
         found = {i.topic_type for i in self._node.get_publishers_info_by_topic(resolved)}
@@ -226,7 +225,7 @@ class SensorInput:
         self._node.get_logger().info(f'{self._modality}: topic {resolved} carries {wanted}')
 
     def _take_info(self, message: Any) -> None:
-        """The format of sound that comes as bytes, from the topic that says it once."""
+        """Take the format of audio bytes from the topic that publishes it once."""
         try:
             sound = replace(
                 self._parameters.sound,
@@ -243,13 +242,13 @@ class SensorInput:
 
 
 def type_name(kind: type) -> str:
-    """`package/msg/Name` of a message class."""
+    """Return `package/msg/Name` of a message class."""
     package, _, _ = kind.__module__.partition('.')
     return f'{package}/msg/{kind.__name__}'
 
 
 def import_type(name: str) -> type | None:
-    """The class of a message type, or None where its package is not installed."""
+    """Return the class of a message type, or None if its package is not installed."""
     package, _, kind = name.split('/')
     try:
         return getattr(importlib.import_module(f'{package}.msg'), kind, None)

@@ -1,4 +1,4 @@
-"""What the nodes of a process share: one model set on one trunk, and the worker that encodes."""
+"""Model set and encoding worker that the nodes of a process share."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class SharedModel:
     """A model set that is loaded for its first user and freed after its last.
 
     Args:
-        parameters: Asked at every load.
+        parameters: Returns the current parameters; called at every load.
         sink: Receives the embeddings of the worker.
         modalities: Encoders to load; None for all of the set.
-        log: Takes warnings about what sensors send.
-        on_fatal: Called when the device has failed for good, with an exit status and a line.
+        log: Receives warnings about sensor messages.
+        on_fatal: Called with an exit status and a line when the device has failed permanently.
 
     Attributes:
-        worker: Encodes for the users; None while no user has asked for it.
+        worker: Encodes for the users; None until a user requests it.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class SharedModel:
         self._ended: dict[str, dict[str, int]] = {}
 
     def counters(self) -> dict[str, dict[str, int]]:
-        """What became of the messages so far, by sensor, also of workers that have ended."""
+        """Return numbers of messages by sensor and outcome, including those of past workers."""
         totals = {sensor: dict(counts) for sensor, counts in self._ended.items()}
         running = {} if self.worker is None else self.worker.counters()
         for sensor, counters in running.items():
@@ -65,19 +65,19 @@ class SharedModel:
         return totals
 
     def is_loaded(self) -> bool:
-        """Whether it has a user, and so a model set."""
+        """Return whether a model set is loaded, that is, has a user."""
         return self._binder is not None
 
     def acquire(self, user: str, *, progress: Progress = lambda activity: None) -> Binder:
-        """The model set for one more user; loads it where it is the first. Blocks.
+        """Return the model set for one more user; load it for the first one. Blocks.
 
         Args:
             user: Name of a node.
-            progress: Told what is being done.
+            progress: Called with a description of each step.
 
         Raises:
-            ModelSetError, SpaceError, KeyError: It cannot be loaded.
-            ValueError: There is no such device.
+            ModelSetError, SpaceError, KeyError: The model set cannot be loaded.
+            ValueError: The device does not exist.
         """
         with self._lock:
             if self._binder is None:
@@ -86,7 +86,7 @@ class SharedModel:
             return self._binder
 
     def worker_for(self, user: str) -> EncodingWorker:
-        """The worker, started where this is its first user; call `acquire` before."""
+        """Return the worker, started for its first user; call `acquire` before."""
         with self._lock:
             assert self._binder is not None and user in self._users
             if self.worker is None:
@@ -105,7 +105,7 @@ class SharedModel:
             return self.worker
 
     def release(self, user: str) -> None:
-        """One user less; frees everything after the last."""
+        """Remove a user; free everything after the last one."""
         with self._lock:
             self._users.discard(user)
             if self._users:
@@ -115,15 +115,15 @@ class SharedModel:
                 self._ended = self.counters()
             self.worker = self._binder = None
             self._stop_watchdog()
-        text_tower.cache_clear()  # it is kept for the life of the process otherwise
+        text_tower.cache_clear()  # the cache would keep it for the life of the process
         free_memory()
 
     def load(self, model: str, *, progress: Progress = lambda activity: None) -> Binder:
-        """A model set on this process's device, warmed up; what is at work is not touched.
+        """Load a model set on the process's device and warm it up; the one in use stays.
 
-        Where the device fails for good meanwhile, `on_fatal` is called.
+        If the device fails permanently meanwhile, `on_fatal` is called.
 
-        Raises what `acquire` raises.
+        Raises the errors of `acquire`.
         """
         parameters = self._parameters()
         torch.set_num_threads(thread_count(parameters))
@@ -142,7 +142,7 @@ class SharedModel:
                 compilation=parameters.compilation,
             )
             warm_up(binder)
-            encoded = self._modalities or ()  # none where another process encodes
+            encoded = self._modalities or ()  # empty if other processes encode
             counts = {name: len(inputs_of(parameters, name)) for name in encoded}
             binder.prepare(counts, log=self._log, progress=progress)
         except Exception as error:
@@ -159,7 +159,7 @@ class SharedModel:
                 self.worker.use(binder)
 
     def close(self) -> None:
-        """Stop the worker, when the process ends."""
+        """Stop the worker at the end of the process."""
         if self.worker is not None:
             self.worker.close()
         self._stop_watchdog()
@@ -171,7 +171,7 @@ class SharedModel:
 
 
 def warm_up(binder: Binder) -> None:
-    """Encode something with every part once, so that the first real sample is not a slow one."""
+    """Run every part on dummy input, so that the first real sample is not slow."""
     samples = {name: _sample(name) for name in binder.modalities if name in LIVE}
     for name, sample in samples.items():
         for _ in range(WARM_UP_RUNS):

@@ -1,4 +1,4 @@
-"""The action `wait_for`: goals that end when predicates have a state."""
+"""The action `wait_for`: goals that end when predicates reach a state."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class Waiting:
 
     Args:
         node: Offers the action; its clock measures `timeout_s`.
-        states: States of the predicates that are scored; None while the node is not active.
-        evaluate: Asks for an evaluation soon.
-        callback_group: Of the action server.
+        states: Returns the states of all predicates; None while the node is not active.
+        evaluate: Requests an evaluation soon.
+        callback_group: Callback group of the action server.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Waiting:
         limit_ns = round(self._now_ns() + timeout_ns) if 0 < timeout_ns < math.inf else None
         goal = _Goal(handle, Future(), limit_ns)
         self._goals.append(goal)
-        # What was evaluated last holds until something comes or is due, which evaluates again.
+        # The last evaluation is valid until new evidence or a deadline causes another one.
         if states.scores is None or not self._reached(goal, states):
             self._evaluate()
         result: Result = await goal.ended
@@ -103,17 +103,17 @@ class Waiting:
 
     @property
     def limit_ns(self) -> int | None:
-        """When the next goal runs out of time, by the node's clock; None where none does."""
+        """Time of the node's clock at which the next goal times out; None without a limit."""
         return min((g.limit_ns for g in self._goals if g.limit_ns is not None), default=None)
 
     def shift(self, delta_ns: int) -> None:
-        """The node's clock has jumped; goals keep the time that they have left."""
+        """Shift all limits after a jump of the node's clock; goals keep their remaining time."""
         for goal in self._goals:
             if goal.limit_ns is not None:
                 goal.limit_ns += delta_ns
 
     def serve(self, states: States) -> None:
-        """End the goals whose state is there or whose time is over; report to the others."""
+        """End goals that are reached, cancelled or timed out; send feedback to the others."""
         now_s, now_ns = time.monotonic(), self._now_ns()
         for goal in list(self._goals):
             gone = [name for name in goal.names if name not in states]
@@ -132,7 +132,7 @@ class Waiting:
                 _report(goal, *_telling(goal, states), now_s)
 
     def _reached(self, goal: _Goal, states: States) -> bool:
-        """End the goal where its state is there; whether it was."""
+        """End the goal if its state is reached; return whether it is."""
         request = goal.handle.request
         have = [name for name in goal.names if _has(request, states[name])]
         if not (have if request.any_of else len(have) == len(goal.names)):
@@ -141,7 +141,7 @@ class Waiting:
         return True
 
     def give_up(self, reason: str) -> None:
-        """End all goals without their states."""
+        """End all goals unreached, with a reason."""
         for goal in list(self._goals):
             self._end(goal, Result.NOT_ACTIVE, reason)
 
@@ -162,7 +162,7 @@ def _result(code: int, message: str) -> Result:
 
 
 def _refusal(request: WaitForPredicate.Goal, states: Tracks | None, node: str) -> Result | None:
-    """Why nothing is waited for; None where the goal is fine."""
+    """Return the result that refuses a goal; None for a valid goal."""
     if states is None:
         return _result(Result.NOT_ACTIVE, f'{node} is not active')
     for name in (request.name, *request.more_names):
@@ -177,7 +177,7 @@ def _refusal(request: WaitForPredicate.Goal, states: Tracks | None, node: str) -
 
 
 def _has(request: WaitForPredicate.Goal, tracked: TrackedState) -> bool:
-    """Whether a predicate has the state that is waited for, since late enough."""
+    """Return whether a predicate has the goal's state and, with `since`, got it after that."""
     since_ns = to_ns(request.since)
     return tracked.state == request.state and (
         not since_ns or round(tracked.since_ms * 1e6) > since_ns
@@ -185,7 +185,7 @@ def _has(request: WaitForPredicate.Goal, tracked: TrackedState) -> bool:
 
 
 def _telling(goal: _Goal, states: States) -> tuple[str, TrackedState]:
-    """The first predicate that does not have the state, with what it has instead."""
+    """Return the first predicate that does not have the goal's state, with its current state."""
     name = next((n for n in goal.names if not _has(goal.handle.request, states[n])), goal.names[0])
     return name, states[name]
 

@@ -1,1 +1,1 @@
-"""Plumbing over rclpy: QoS, stamps, executor, lifecycle, parameters, diagnostics, messages."""
+"""Helpers over rclpy: QoS, stamps, executor, lifecycle, parameters, diagnostics, messages."""

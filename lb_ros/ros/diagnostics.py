@@ -1,4 +1,4 @@
-"""`/diagnostics`: one entry per input and one for the engine, once a second."""
+"""`/diagnostics`: one entry per input and one for the engine, by default once per second."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def publish_diagnostics(node: Node, collect: Callable[[], Sequence[Status | None
     """Publish entries every `diagnostics_period_s` (a parameter) for the life of a node.
 
     Args:
-        node: Its name becomes the hardware id.
-        collect: Gives the entries; None where there is nothing to say yet.
+        node: Publishes the entries; its full name becomes the hardware id.
+        collect: Returns the entries; None entries are omitted.
     """
     publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
 
@@ -42,7 +42,7 @@ def publish_diagnostics(node: Node, collect: Callable[[], Sequence[Status | None
 
 
 def status_message(status: Status, owner: str) -> DiagnosticStatus:
-    """An entry as a message."""
+    """Return an entry as a message."""
     return DiagnosticStatus(
         level=bytes([status.level]),
         name=status.name,
@@ -53,7 +53,7 @@ def status_message(status: Status, owner: str) -> DiagnosticStatus:
 
 
 def engine_status(worker: EncodingWorker | None) -> Status | None:
-    """The entry of the worker: what it runs, what it gave up, and whether it moves."""
+    """Return the entry of the worker: model, counters, memory measures, and its liveness."""
     if worker is None:
         return None
     memory, busy = worker.memory, worker.busy_with()
@@ -87,6 +87,6 @@ def engine_status(worker: EncodingWorker | None) -> Status | None:
 
 
 def resident_mib() -> float:
-    """Resident memory of this process."""
+    """Return the resident memory of this process in MiB."""
     pages = int(Path('/proc/self/statm').read_text().split()[1])
     return pages * resource.getpagesize() / 2**20

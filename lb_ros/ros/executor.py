@@ -1,4 +1,4 @@
-"""The executor of a process of many nodes: sensors and questions first, the rest soon after."""
+"""Executor for a process of many nodes: sensors and queries first, the rest soon after."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from rclpy.executors import SingleThreadedExecutor, TimeoutException
 from rclpy.service import Service
 from rclpy.waitable import Waitable
 
-# How long, while messages flow, a service or an event of the middleware may have to wait.
+# Longest delay of a service or a middleware event while messages keep arriving.
 PATIENCE_S = 0.05
 
 
 class AtOnce(ReentrantCallbackGroup):
-    """Services and actions of this group are looked at in every wait."""
+    """Callback group whose services and actions are included in every wait."""
 
 
 class SensorsFirstExecutor(SingleThreadedExecutor):
-    """Looks at services, actions and events only every 50 ms while messages keep coming.
+    """Checks services, actions and events only every 50 ms while messages keep arriving.
 
-    Before each wait rclpy hands all that it waits for to the middleware, one by one in Python. A
-    robot's nodes have some twenty subscriptions and timers, but a hundred and fifty services and
-    events, and sensors wake it two hundred times a second. Where nothing comes, it waits for
-    everything, so that a service wakes it at once. The few that people and planners wait for
-    (`query`, `wait_for`) are in a group `AtOnce`, and never wait.
+    Before each wait, rclpy passes every entity to the middleware, one by one in Python. A robot's
+    nodes have about 20 subscriptions and timers but 150 services and events, and sensors wake the
+    executor 200 times per second. Without messages it waits for everything, so that a service
+    wakes it immediately. Services and actions whose callers wait for the answer (`query`,
+    `wait_for`) are in a group `AtOnce` and are never delayed.
     """
 
     def __init__(self, **arguments: Any) -> None:
@@ -35,7 +35,7 @@ class SensorsFirstExecutor(SingleThreadedExecutor):
         self._next_look_s = 0.0
 
     def can_execute(self, entity: Any) -> bool:
-        """Whether to wait for it, and whether its callback may run."""
+        """Return whether to wait for an entity, and whether its callback may run."""
         if (
             not self._looks_at_all
             and isinstance(entity, (Service, Waitable))
@@ -47,7 +47,7 @@ class SensorsFirstExecutor(SingleThreadedExecutor):
     def _wait_for_ready_callbacks(
         self, timeout_sec: float | None = None, *args: Any, **kwargs: Any
     ) -> Iterator[Any]:
-        """Once for every wait; what is ready is given out until nothing is left."""
+        """Wait once and yield the ready callbacks until none is left."""
         self._looks_at_all = time.monotonic() >= self._next_look_s
         if not self._looks_at_all:
             try:

@@ -1,4 +1,4 @@
-"""What the parameters of one sensor's node say about its input."""
+"""Parameters of one sensor's node about its input."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from lb_ros.ros.parameters import declare_parameters
 
 @dataclass(frozen=True, slots=True)
 class InputParameters:
-    """How the input of a node is read and judged.
+    """Decoding options and checks of a node's input.
 
     Attributes:
-        images: What images leave open.
-        sound: What sound messages without a description are.
-        expectation: Rate, silence and latency.
-        max_future_ms: Stamps further in the future are refused.
-        video_window_s: How long clips are.
-        transport: Which form of the pictures is subscribed to, see `PictureTopics`.
+        images: Options for decoding images.
+        sound: Format of audio messages that do not describe it.
+        expectation: Requirements on rate, silence and latency.
+        max_future_ms: Messages with stamps further in the future are refused.
+        video_window_s: Length of video clips.
+        transport: Form of the images that is subscribed to, see `PictureTopics`.
     """
 
     images: ImageOptions
@@ -34,7 +34,7 @@ class InputParameters:
 
 
 def declare_input_parameters(node: Node, modality: str) -> InputParameters:
-    """Declare those that concern a modality and read them.
+    """Declare and read the input parameters that apply to a modality.
 
     Raises:
         ValueError: A value is of the wrong type or out of range.
@@ -46,7 +46,7 @@ def declare_input_parameters(node: Node, modality: str) -> InputParameters:
 
 
 def input_parameters(values: SensorParameters) -> InputParameters:
-    """The records that streams and health take.
+    """Convert parameter values into the options of streams and health.
 
     Raises:
         ValueError: A value is out of range.

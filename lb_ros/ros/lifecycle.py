@@ -1,4 +1,4 @@
-"""Transitions of lifecycle nodes whose work takes longer than a service call may."""
+"""Transitions of lifecycle nodes whose work takes longer than the timeout of a service call."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lb_ros.ros.timers import every
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 ERROR = TransitionCallbackReturn.ERROR
-# Those that may still be at work when they are answered.
+# Transitions that may be answered before their work has finished.
 LONG = (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)
 PRIMARY = ('unconfigured', 'inactive', 'active', 'finalized')
 DIAGNOSTICS_PERIOD_S = 1.0
@@ -30,21 +30,21 @@ Result = TypeVar('Result')
 class Transitions:
     """Runs the transition callbacks of a node on a thread and answers `change_state`.
 
-    While a callback works, the node answers all its other services. `configure` and `activate` are
-    answered as successful after `answer_within_s` at the latest, because whoever
-    waits may give up on a slow node; the work goes on, in order. Should it fail after all, the
-    node returns to `unconfigured`, and `failure` and the diagnostics say why.
+    While a callback runs, the node answers all its other services. `configure` and `activate` are
+    answered as successful after `answer_within_s` at the latest, because the caller may give up on
+    a slow node; the work continues, in order. If it fails later, the node returns to
+    `unconfigured`, and `failure` and the diagnostics give the reason.
 
     Args:
-        node: It gets its `change_state` service from here; its callbacks stay as in rclpy.
-        answer_within_s: 0 to wait for the work however long it takes.
-        more: What else the node's entry in `/diagnostics` holds.
+        node: Node whose `change_state` service is replaced; its callbacks stay as in rclpy.
+        answer_within_s: Returns the limit in seconds; 0 to wait until the work is done.
+        more: Returns additional values for the node's entry in `/diagnostics`.
 
     Attributes:
-        failure: Why the last `configure` or `activate` failed; empty where it did not.
-        activity: What a callback is doing right now, in words; empty where nothing is.
+        failure: Reason why the last `configure` or `activate` failed; empty if it did not.
+        activity: Description of the running work; empty if there is none.
         starting: Whether the process is about to activate the node.
-        leader: Transitions of the node that passes its own on to this one; None without.
+        leader: Transitions of the node that controls this one; None without one.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Transitions:
 
     @property
     def rising(self) -> bool:
-        """Whether the node is on its way up, also where that has been answered already."""
+        """Whether the node is being brought up, even if the request was already answered."""
         return (
             self.starting
             or self._rising > 0
@@ -87,16 +87,16 @@ class Transitions:
         )
 
     async def settled(self) -> None:
-        """Wait while the node is on its way up, so that a question then finds it active."""
+        """Wait while the node is being brought up, so that a request then finds it active."""
         while self.rising:
             await _Turn()
 
     async def change(self, transition_id: int, *, waits: bool = False) -> bool:
-        """Make a transition; False where it is not possible now, or failed.
+        """Make a transition; return False if it is not possible now, or failed.
 
         Args:
             transition_id: See lifecycle_msgs/msg/Transition.
-            waits: For the work however long it takes; otherwise for `answer_within_s`.
+            waits: Whether to wait until the work is done; otherwise for `answer_within_s`.
         """
         before = LifecycleState(*reversed(self._machine.current_state))
         try:
@@ -130,12 +130,12 @@ class Transitions:
         return outcome is SUCCESS
 
     def wake(self) -> None:
-        """Let those who wait until it is `settled` look again."""
+        """Make the callers that wait in `settled` check again."""
         if self._node.executor is not None:
             self._node.executor.wake()
 
     def begin(self, activity: str) -> None:
-        """Say what is done from now on, unless something is already."""
+        """Set the current activity and its start, unless one is set already."""
         if not self.activity:
             self.activity, self._began_s = activity, time.monotonic()
 
@@ -144,7 +144,7 @@ class Transitions:
         try:
             callback = self._node._callbacks.get(state_id)
             return SUCCESS if callback is None else callback(before)
-        except Exception as error:  # rclpy would swallow it
+        except Exception as error:  # rclpy would hide it
             self.failure = f'{type(error).__name__}: {error}'
             self._node.get_logger().error(f'{label}: {self.failure}')
             return ERROR
@@ -152,7 +152,7 @@ class Transitions:
             self.activity = ''
 
     def _follow(self, work: ThreadFuture[TransitionCallbackReturn], configuration: int) -> None:
-        """Return to `unconfigured` where work that was answered early fails after all."""
+        """Return to `unconfigured` if work that was answered early fails later."""
 
         async def undo() -> None:
             self._rising -= 1
@@ -189,11 +189,11 @@ class Transitions:
         return response
 
     def tell(self, activity: str) -> None:
-        """Say what a callback is doing right now; until it returns."""
+        """Set the description of the running work; it is cleared when the callback returns."""
         self.activity = activity
 
     def report(self) -> None:
-        """Publish the state, what is being done and since when, and the last failure."""
+        """Publish the state, the running work with its duration, and the last failure."""
         name = self._node.get_fully_qualified_name()
         status = DiagnosticStatus(name=f'{name}: lifecycle', hardware_id='lb_ros')
         status.level, status.message = DiagnosticStatus.OK, self.state
@@ -215,12 +215,12 @@ class Transitions:
         self._publisher.publish(message)
 
     def close(self) -> None:
-        """Begin no more work; does not wait for the work at hand."""
+        """Start no more work; do not wait for the running work."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 class _Turn:
-    """Awaited once, it lets the executor do everything else before it goes on."""
+    """Awaitable that lets the executor run everything else once before the caller continues."""
 
     def __await__(self) -> Generator[None, None, None]:
         yield
@@ -232,8 +232,8 @@ def attempt(
     work: Callable[[], None],
     *errors: type[Exception],
 ) -> TransitionCallbackReturn:
-    """Outcome of a transition's work: FAILURE, with the reason told, for one of `errors`."""
-    # A leader calls without going through `Transitions`.
+    """Run a transition's work and return the outcome; `errors` are logged and mean FAILURE."""
+    # A leader calls the callbacks directly, without `Transitions`.
     transitions.begin(transitions.state)
     transitions.failure = ''
     try:
@@ -249,7 +249,7 @@ def attempt(
 
 
 async def in_time(node: LifecycleNode, work: ThreadFuture[Result], *, limit_s: float) -> bool:
-    """Wait for work on another thread; False where it takes longer than `limit_s` (0: waits)."""
+    """Wait for work on another thread; return False after `limit_s` (0 for no limit)."""
     ended = Future()
     once = threading.Lock()
 
@@ -274,9 +274,9 @@ async def in_time(node: LifecycleNode, work: ThreadFuture[Result], *, limit_s: f
 async def elsewhere(
     node: LifecycleNode, pool: ThreadPoolExecutor, work: Callable[[], Result]
 ) -> Result:
-    """The result of `work` on a thread of a pool; the executor goes on meanwhile.
+    """Run `work` on a thread of a pool and return its result; the executor continues meanwhile.
 
-    Raises what `work` raises.
+    Raises the errors of `work`.
     """
     running = pool.submit(work)
     await in_time(node, running, limit_s=0.0)

@@ -1,4 +1,4 @@
-"""Between the records of this package and its messages."""
+"""Conversion between the records of this package and its messages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LISTS = ('positive', 'negative', 'templates', 'modalities')
 
 
 def scores_message(evaluation: Evaluation, *, now_ns: int, score_ms: float) -> PredicateScores:
-    """All scores of one evaluation."""
+    """Return the message of all scores of one evaluation."""
     message = PredicateScores(language_space=evaluation.space, score_ms=score_ms)
     message.header.stamp = to_stamp(evaluation.newest_ns)
     message.latency_ms = (now_ns - evaluation.newest_ns) * 1e-6
@@ -47,7 +47,7 @@ def scores_message(evaluation: Evaluation, *, now_ns: int, score_ms: float) -> P
 
 
 def state_message(name: str, tracked: TrackedState) -> PredicateState:
-    """One state."""
+    """Return the message of one state."""
     return PredicateState(
         name=name,
         state=int(tracked.state),
@@ -58,7 +58,7 @@ def state_message(name: str, tracked: TrackedState) -> PredicateState:
 
 
 def states_message(evaluation: Evaluation, *, now_ns: int) -> PredicateStates:
-    """All states."""
+    """Return the message of all states of one evaluation."""
     message = PredicateStates(
         states=[state_message(name, tracked) for name, tracked in evaluation.states.items()]
     )
@@ -67,7 +67,7 @@ def states_message(evaluation: Evaluation, *, now_ns: int) -> PredicateStates:
 
 
 def unknown_states(names: Sequence[str], reason: str, *, stamp: Time) -> PredicateStates:
-    """All states UNKNOWN for one reason."""
+    """Return a message in which all states are UNKNOWN for one reason."""
     message = PredicateStates(
         states=[
             PredicateState(name=name, probability=0.5, since=stamp, reason=reason)
@@ -79,7 +79,7 @@ def unknown_states(names: Sequence[str], reason: str, *, stamp: Time) -> Predica
 
 
 def predicate_message(predicate: Predicate) -> PredicateMsg:
-    """A predicate as a message."""
+    """Return a predicate as a message."""
     message = PredicateMsg(
         name=predicate.name,
         calibration_space=predicate.calibration_space,
@@ -97,10 +97,10 @@ def predicate_message(predicate: Predicate) -> PredicateMsg:
 
 
 def predicate_from_message(message: PredicateMsg) -> Predicate:
-    """A predicate from a message; empty lists take their defaults.
+    """Return the predicate of a message; empty lists take their defaults.
 
     Raises:
-        encoders.PredicateError: A field is wrong.
+        encoders.PredicateError: A field is invalid.
     """
     entry: dict[str, object] = {
         name: list(getattr(message, name)) for name in LISTS if getattr(message, name)
@@ -119,7 +119,7 @@ def predicate_from_message(message: PredicateMsg) -> Predicate:
 def predicates_from_messages(
     messages: Sequence[PredicateMsg],
 ) -> tuple[list[Predicate], dict[str, str]]:
-    """Predicates, and name to reason of those that are refused."""
+    """Return the predicates of messages, and the reason by name for refused ones."""
     found: dict[str, Predicate] = {}
     refused: dict[str, str] = {}
     for message in messages:

@@ -1,4 +1,4 @@
-"""Which namespaces have nodes that answer."""
+"""Namespaces whose nodes answer queries."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ QUERY, KIND = '/query', 'lb_ros/srv/QueryText'
 
 
 def answering_namespaces(node: Node) -> list[str]:
-    """Namespaces in which a node offers `query`, in order."""
+    """Return the namespaces in which a node offers `query`, sorted."""
     found = node.get_service_names_and_types()
     return sorted(
         name.removesuffix(QUERY) or '/'
@@ -18,7 +18,7 @@ def answering_namespaces(node: Node) -> list[str]:
 
 
 def elsewhere_line(node: Node) -> str:
-    """Other namespaces that answer and how to ask them, in words; empty where none does."""
+    """Return a line on other namespaces that answer and how to query them; empty if none does."""
     others = [n for n in answering_namespaces(node) if n != node.get_namespace()]
     if not others:
         return ''
@@ -27,7 +27,7 @@ def elsewhere_line(node: Node) -> str:
 
 
 def nobody_line(node: Node, name: str, timeout_s: float) -> str:
-    """That no node offers or publishes `name`, and which namespaces have one that does."""
+    """Return a line stating that no node offers `name`, and which namespaces have nodes."""
     return (
         f'no node offers {name} in namespace {node.get_namespace()} within {timeout_s:.1f} s; '
         f'{elsewhere_line(node) or "is bringup running?"}'

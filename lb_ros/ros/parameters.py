@@ -1,4 +1,4 @@
-"""Parameters on nodes: declared from their records, checked, and followed when they change."""
+"""Parameters of nodes: declared from their records, checked, and updated when they change."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Values = TypeVar('Values')
 
 
 class Settings:
-    """The parameters of a node, with the values they have now.
+    """Parameters of a node with their current values.
 
     Raises:
         ValueError: A value is of the wrong type or out of range, or a modality is unknown.
@@ -52,7 +52,7 @@ class Settings:
     Attributes:
         values: Replaced as a whole when parameters change.
         on_change: Called with the new values.
-        unconfigured: Asked whether values that take effect at `configure` may change.
+        unconfigured: Returns whether values that take effect at `configure` may change.
     """
 
     def __init__(self, node: Node) -> None:
@@ -95,9 +95,9 @@ def declare_parameters(node: Node, kind: type[Values], *, modality: str = '') ->
     """Declare the parameters of a class of `lb_ros.parameter_table` and read them.
 
     Args:
-        node: Whose parameters they are.
+        node: Owner of the parameters.
         kind: Class of the values.
-        modality: Only those that concern it; the others have their defaults. All where empty.
+        modality: Declare only its parameters, others keep their defaults; empty for all.
 
     Raises:
         ValueError: A value is of the wrong type or out of range, or none of the choices.
@@ -112,25 +112,25 @@ def declare_parameters(node: Node, kind: type[Values], *, modality: str = '') ->
 
 
 def unknown_parameters(nodes: Sequence[Node]) -> dict[str, str]:
-    """Parameters that were given to a process and that no node of this package has.
+    """Find parameters given to a process that no node of this package has.
 
     Returns:
-        Name to the one that was probably meant, or to nothing.
+        Most similar known name by unknown name; empty if none is similar.
     """
-    # A file for several processes gives each those of the others as well.
+    # A file for several processes also contains the parameters of the others.
     known = {*RECORDS, *MICROPHONE_RECORDS}
     known |= {name for node in nodes for name in node.list_parameters([], 0).names}
-    # rclpy offers no public way to see what was given.
+    # rclpy has no public access to the given values.
     given = {name for node in nodes for name in node._parameter_overrides}
     unknown = sorted(n for n in given - known if not n.startswith(QOS_OVERRIDES))
     return {n: ''.join(get_close_matches(n, sorted(known), n=1)) for n in unknown}
 
 
 def declare_parameter(node: Node, record: Record) -> Any:
-    """Declare one parameter, unless the node has it, and read it; a list as a tuple.
+    """Declare one parameter unless the node has it, and return its value; a list as a tuple.
 
     Raises:
-        ValueError: The value it was given is of the wrong type or out of range.
+        ValueError: The given value is of the wrong type or out of range.
     """
     name, known = record.name, ', '.join(record.choices)
     has_it = node.has_parameter(name)
@@ -158,14 +158,14 @@ def _declare(node: Node, record: Record) -> Any:
         found = written(node._parameter_overrides[name].value)
         raise ValueError(f'parameter {name}: expected {expected}, not {found}') from error
     except InvalidParameterValueException as error:
-        if record.limits is None:  # refused by a callback of the node, which gives the reason
+        if record.limits is None:  # refused by a callback of the node; `error` has its reason
             raise ValueError(f'parameter {name}: {error}') from error
         found, limits = written(node._parameter_overrides[name].value), range_of(record.limits)
         raise ValueError(f'parameter {name}: must be {limits}, not {found}') from error
 
 
 def _typed(changed: Sequence[Parameter]) -> list[Parameter]:
-    """Whole numbers for parameters that are floats as floats: `ros2 param set` sends integers."""
+    """Convert integers to float for float parameters: `ros2 param set` sends 5 as an integer."""
     floats = {name for name, record in RECORDS.items() if isinstance(record.default, float)}
     return [
         Parameter(each.name, value=float(each.value))
@@ -176,24 +176,24 @@ def _typed(changed: Sequence[Parameter]) -> list[Parameter]:
 
 
 def inputs_of(parameters: Parameters, modality: str) -> tuple[str, ...]:
-    """Topics of a modality's sensors."""
+    """Return the topics of a modality's sensors."""
     return tuple(dict.fromkeys(parameters.inputs[modality]))
 
 
 def thread_count(parameters: Parameters) -> int:
-    """CPU threads to compute with."""
+    """Return the number of CPU threads for the encoders."""
     return parameters.threads or len(os.sched_getaffinity(0))
 
 
 def batch_limit(parameters: Parameters) -> int:
-    """Samples that are encoded in one call: of all sensors, where nothing else is configured."""
+    """Return the largest number of samples in one call; by default one of every sensor."""
     return parameters.max_batch or sum(
         len(inputs_of(parameters, name)) for name in parameters.modalities
     )
 
 
 def limits_of(parameters: Parameters) -> Limits:
-    """What sensors may use, and who comes first."""
+    """Return the rate and age limits and the priorities of sensors."""
     return Limits(
         max_rate_hz=parameters.max_rate_hz,
         max_age_ms=parameters.max_age_ms,
@@ -203,7 +203,7 @@ def limits_of(parameters: Parameters) -> Limits:
 
 
 def predicates_file(parameters: Parameters) -> Path:
-    """The file of predicates: the configured one, or the one that is shipped."""
+    """Return the path of the configured predicates file, or of the shipped one."""
     if parameters.predicates:
         return Path(parameters.predicates)
     return shipped('config/predicates.yaml')

@@ -1,8 +1,8 @@
-"""The subscriptions of one sensor's pictures: the raw topic, or one of its compressed forms.
+"""Subscriptions to one sensor's images: the raw topic, or one of its compressed forms.
 
-A driver with image_transport compresses every frame for whoever subscribes to a compressed form,
-also where the raw topic carries the same frame. So a compressed form is subscribed to only while
-the raw topic has no publisher, and only one of them.
+A driver with image_transport compresses every image while a compressed form has a subscriber,
+even if the raw topic carries the same image. So only one compressed form is subscribed to, and
+only while the raw topic has no publisher.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from lb_ros.parameter_table import AUTO, COMPRESSED, RAW
 from lb_ros.ros.qos import NEWEST, subscribe
 from lb_ros.ros.stamps import to_ns
 
-# A driver announces its topics one after the other, in any order: a compressed form is taken when
-# the raw one has been missing for this long.
+# A driver announces its topics one after the other, in any order: a compressed form is subscribed
+# to after the raw one has been missing for this long.
 SETTLE_S = 0.4
 PictureMessage: TypeAlias = Image | CompressedImage
 COMPRESSED_TYPE = 'sensor_msgs/msg/CompressedImage'
 
 
 def compressed_forms(modality: str) -> tuple[str, ...]:
-    """Suffixes of the compressed forms of a modality's pictures, the best one first."""
+    """Return the suffixes of the compressed forms of a modality's images, the best one first."""
     is_depth = MODALITIES[modality].pixels == 'depth'
     return ('compressedDepth', 'compressed') if is_depth else ('compressed',)
 
@@ -37,14 +37,14 @@ def compressed_forms(modality: str) -> tuple[str, ...]:
 def wanted_forms(
     transport: str, forms: Sequence[str], publishers: Mapping[str, int]
 ) -> frozenset[str]:
-    """The forms to subscribe to.
+    """Return the forms to subscribe to.
 
-    The raw form is kept while it has no publisher, so that one that appears is noticed at once.
+    The raw form stays subscribed while it has no publisher, so that a new one is noticed at once.
 
     Args:
         transport: One of `lb_ros.parameter_table.TRANSPORTS`.
         forms: Compressed forms, the best one first.
-        publishers: Publishers of each form and of `raw`.
+        publishers: Number of publishers of each form and of `raw`.
     """
     if transport == RAW or (transport == AUTO and publishers[RAW]):
         return frozenset({RAW})
@@ -55,18 +55,18 @@ def wanted_forms(
 
 
 class PictureTopics:
-    """Subscribes to one sensor's pictures in one form at a time; call `look` now and then.
+    """Subscribes to one sensor's images in one form at a time; call `look` regularly.
 
     Args:
-        node: Whose subscriptions they are.
-        modality: Of pictures.
-        topic: Relative name of the raw topic. The compressed forms are below the name that it is
-            remapped to, unless they are remapped themselves.
+        node: Owner of the subscriptions.
+        modality: Modality of images.
+        topic: Relative name of the raw topic. The compressed forms are below the name to which it
+            is remapped, unless they are remapped themselves.
         transport: `raw`, `compressed`, or `auto`: compressed only while raw has no publisher.
-        store: Takes every message once.
-        on_mismatch: Takes a topic and the quality of service in which its publisher differs.
-        on_change: Takes the form that is read from now on, when it changes.
-        clock: Monotonic seconds.
+        store: Receives every message once.
+        on_mismatch: Called with a topic and the QoS policy in which its publisher is incompatible.
+        on_change: Called with the new form when it changes.
+        clock: Returns monotonic seconds.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class PictureTopics:
 
     @property
     def subscriptions(self) -> dict[str, Subscription]:
-        """Those that exist, by topic."""
+        """Current subscriptions by topic."""
         return {self._names[form]: subscription for form, subscription in self._open.items()}
 
     @property
@@ -108,14 +108,14 @@ class PictureTopics:
 
     @property
     def kinds(self) -> list[str]:
-        """Message types that these carry."""
+        """Message types of these topics."""
         image = 'sensor_msgs/msg/Image'
         return {AUTO: [image, COMPRESSED_TYPE], RAW: [image], COMPRESSED: [COMPRESSED_TYPE]}[
             self._transport
         ]
 
     def look(self) -> None:
-        """Follow the publishers: leave a form at once, take a compressed one after `SETTLE_S`."""
+        """Follow the publishers: leave a form at once, subscribe to another after `SETTLE_S`."""
         wanted = wanted_forms(self._transport, self._forms, self._publishers())
         for form in [form for form in self._open if form not in wanted]:
             self._node.destroy_subscription(self._open.pop(form))
@@ -135,7 +135,7 @@ class PictureTopics:
 
     def _tell(self) -> None:
         compressed = [form for form in self._open if form != RAW]
-        # Without any publisher, the form stays what it was.
+        # Without any publisher, the form stays unchanged.
         form = RAW if self._raw_publishers else (compressed or [self.form])[0]
         if form != self.form:
             self.form = form
@@ -148,7 +148,7 @@ class PictureTopics:
 
     def _publishers_of(self, form: str) -> int:
         topic = self._node.resolve_topic_name(self._names[form])
-        if not self._node.count_publishers(topic):  # much cheaper than to list them
+        if not self._node.count_publishers(topic):  # much cheaper than listing them
             return 0
         infos = self._node.get_publishers_info_by_topic(topic)
         return sum(info.topic_type == COMPRESSED_TYPE for info in infos)
@@ -172,7 +172,7 @@ class PictureTopics:
         self.look()
 
     def _take(self, form: str, message: PictureMessage) -> None:
-        """Hand a message on, unless the same frame came in the other form while they changed."""
+        """Pass a message on, unless the same image arrived in another form during a change."""
         stamp_ns = to_ns(message.header.stamp)
         before, before_ns = self._taken
         if stamp_ns and stamp_ns == before_ns and form != before:
@@ -182,10 +182,10 @@ class PictureTopics:
 
 
 def _compressed_name(node: Node, topic: str, form: str) -> str:
-    """Where a compressed form is published.
+    """Return the topic on which a compressed form is published.
 
-    A remapping of the raw topic does not reach the names below it, so that they are put below the
-    name it is remapped to, as image_transport does.
+    A remapping of the raw topic does not apply to the names below it; so they are placed below the
+    name to which it is remapped, as in image_transport.
     """
     name = f'{topic}/{form}'
     remapped: str = node.resolve_topic_name(name)

@@ -1,8 +1,8 @@
-"""Quality of service of all topics, and what does not fit with it, in words.
+"""Quality of service of all topics, and descriptions of incompatible publishers.
 
-Inputs ask for the least (best effort, volatile, no deadline, any liveliness), so that every
-publisher matches. Parameters `qos_overrides.<topic>.subscription.<policy>` ask for more; only then
-can a publisher be incompatible.
+Inputs request the least (best effort, volatile, no deadline, any liveliness), so that every
+publisher is compatible. Parameters `qos_overrides.<topic>.subscription.<policy>` request more;
+only then can a publisher be incompatible.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from rclpy.subscription import Subscription
 NEWEST = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT
 )
-# Every chunk of sound counts; two seconds of them wait for a busy process.
+# No audio chunk may be lost; the queue holds two seconds for a busy process.
 CHUNKS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=20, reliability=ReliabilityPolicy.BEST_EFFORT
 )
-# States: whoever subscribes late gets the last message at once.
+# States: a late subscriber gets the last message immediately.
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-# Requests and answers: many clients may ask at once, and one event may end many waits, faster than
-# a busy process takes them. The default of services keeps 10 and loses the others.
+# Requests and responses: many clients may call at once, and one event may end many waits, faster
+# than a busy process takes them. The default of services keeps 10 and loses the others.
 MANY = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1000)
 LIVELINESS_S = 2.0
-# Whoever reads embeddings is told within `LIVELINESS_S` when the process dies or its worker hangs:
-# the node says that it is alive only while the worker moves.
+# Subscribers of embeddings are notified within `LIVELINESS_S` when the process dies or its worker
+# hangs: the node asserts liveliness only while the worker makes progress.
 ALIVE = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
     depth=1,
@@ -47,9 +47,9 @@ ALIVE = QoSProfile(
     liveliness=LivelinessPolicy.MANUAL_BY_TOPIC,
     liveliness_lease_duration=Duration(seconds=LIVELINESS_S),
 )
-# The publisher of states: latched, and alive while its process is. The middleware asserts that on
-# a thread of its own, so that a busy node does not seem dead. Subscriptions that ask for `STATES`
-# learn when it dies; those that ask for `LATCHED` match it as well.
+# The publisher of states: latched, and alive while its process is. The middleware asserts
+# liveliness on its own thread, so that a busy node does not seem dead. Subscriptions with `STATES`
+# are notified when it dies; those with `LATCHED` are compatible as well.
 NODE_LEASE_S = 3.0
 STATES = QoSProfile(
     depth=1,
@@ -77,7 +77,7 @@ class Matched(Protocol):
 
 
 class Incompatible(Protocol):
-    """rclpy's event when a publisher or subscription does not fit."""
+    """rclpy's event when a publisher or subscription is incompatible."""
 
     last_policy_kind: int
 
@@ -92,17 +92,17 @@ def subscribe(
     on_mismatch: Callable[[str, str], None],
     on_matched: Callable[[int], None] | None = None,
 ) -> Subscription:
-    """Subscribe with overrides by parameters; a publisher that does not fit is named.
+    """Subscribe with QoS overrides by parameters; report incompatible publishers.
 
     Args:
-        node: Whose subscription it is.
+        node: Owner of the subscription.
         kind: Message class.
         topic: Relative name.
-        callback: For messages.
-        qos: Before overrides.
+        callback: Called with every message.
+        qos: Quality of service before overrides.
         on_mismatch: Called with the topic and the policy when an incompatible publisher is
-            discovered; its name is known a moment later, see `mismatch_line`.
-        on_matched: Called with the number of publishers that fit, whenever it changes.
+            discovered; its name becomes known slightly later, see `mismatch_line`.
+        on_matched: Called with the number of compatible publishers whenever it changes.
     """
 
     def incompatible(event: Incompatible) -> None:
@@ -125,7 +125,7 @@ def subscribe(
 
 
 def mismatch_line(node: Node, topic: str, wanted: QoSProfile, policy: str) -> str:
-    """Which publisher of a topic does not fit what is wanted, and what would help."""
+    """Return a line that names the incompatible publishers of a topic and the remedy."""
     resolved = node.resolve_topic_name(topic)
     odd = [
         f'{info.node_namespace.rstrip("/")}/{info.node_name}'
@@ -141,7 +141,7 @@ def mismatch_line(node: Node, topic: str, wanted: QoSProfile, policy: str) -> st
 
 
 def publishers_line(node: Node, topics: Sequence[str], kinds: Sequence[str]) -> str:
-    """What is known of the publishers of some topics, for one who wonders why nothing comes."""
+    """Return a line on the publishers of some topics that may explain why no messages arrive."""
     infos = [i for t in topics for i in node.get_publishers_info_by_topic(t)]
     if not infos:
         return 'no publisher'

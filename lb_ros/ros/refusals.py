@@ -1,4 +1,4 @@
-"""Requests that a node refuses: who asked is told why; here they are counted and logged."""
+"""Counts and log lines of refused requests; the response gives the caller the reason."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Serve = Callable[[Any, Any], Awaitable[Any]]
 
 
 class Refusals:
-    """Refused requests by service, used from the executor's thread alone.
+    """Refused requests by service; used only from the executor's thread.
 
     Args:
-        log: Takes warnings, a few at most; see `Throttle`.
+        log: Receives warnings, throttled by `Throttle`.
     """
 
     def __init__(self, log: Log) -> None:
         self._log, self._throttle = log, Throttle()
 
     def watched(self, service: str, serve: Serve) -> Serve:
-        """The callback of a service, whose answers without success are noted."""
+        """Wrap the callback of a service to record its unsuccessful responses."""
 
         async def noted(request: Any, response: Any) -> Any:
             response = await serve(request, response)
@@ -35,5 +35,5 @@ class Refusals:
         return noted
 
     def values(self) -> dict[str, str]:
-        """For `/diagnostics`: how many, by service."""
+        """Return the numbers of refused requests by service, for `/diagnostics`."""
         return {f'refused_{name}': str(count) for name, count in self._throttle.counts.items()}

@@ -1,4 +1,4 @@
-"""ROS times and nanoseconds."""
+"""Conversion between ROS times and nanoseconds."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from builtin_interfaces.msg import Time
 
 
 def to_ns(stamp: Time) -> int:
-    """Nanoseconds of a stamp."""
+    """Return a stamp in nanoseconds."""
     return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def to_stamp(nanoseconds: int) -> Time:
-    """A stamp from nanoseconds."""
+    """Return nanoseconds as a stamp."""
     seconds, rest = divmod(int(nanoseconds), 1_000_000_000)
     return Time(sec=seconds, nanosec=rest)

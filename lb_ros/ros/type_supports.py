@@ -1,8 +1,8 @@
-"""Load the C libraries of all messages that a client exchanges, before threads use them.
+"""Load the C libraries of all messages that a client exchanges before threads use them.
 
-rclpy loads them at the first use and marks a service as loaded before its request and response
-are. A second thread that uses the service in between ends in `TypeError: NoneType is not an
-instance of capsule`.
+rclpy loads them at first use and marks a service as loaded before its request and response are. A
+second thread that uses the service in between fails with `TypeError: NoneType is not an instance
+of capsule`.
 """
 
 from __future__ import annotations
@@ -42,6 +42,6 @@ KINDS = (
 
 
 def load_type_supports() -> None:
-    """Load all of `KINDS`; call it under a lock where several threads may."""
+    """Load all of `KINDS`; hold a lock if several threads may call this."""
     for kind in KINDS:
         check_for_type_support(kind)
