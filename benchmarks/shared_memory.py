@@ -2,8 +2,7 @@
 
 The weights are random, of full size (ViT-L/14, 768-d space), and differ where LanguageBind's
 training makes them differ: depth and infrared in rank-2 updates, audio in its attention and
-positions, all in class token, last LayerNorm, projection and temperature. It needs 5 GB of memory
-and no downloads.
+positions, all in class token, last LayerNorm, projection, temperature. Needs 5 GB, no downloads.
 
 python -m benchmarks.shared_memory --name shared_memory
 """

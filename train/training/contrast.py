@@ -1,8 +1,8 @@
 """Bind sensors to language as LanguageBind does: symmetric InfoNCE against a frozen text tower.
 
 Any model set can be the start; any of its modalities can be trained, together or one by one.
-`tuning` selects what is trained: low-rank updates, the attention, or the projection. Gradients are
-those of the whole batch, even if it exceeds memory or is split among processes (see `cached`).
+`tuning` selects low-rank updates, the attention, or the projection. Gradients are those of the
+whole batch even if it exceeds memory or is split among processes (see `train.training.cached`).
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from train.validated import STRICT, ModalityName, Share, plain
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class ContrastRecipe:
-    """Recipe of a contrastive training; config/recipes/languagebind-depth.yaml lists the keys."""
+    """Contrastive recipe; config/recipes/languagebind-depth.yaml explains every key."""
 
     name: str
     start: str | dict[str, str]

@@ -48,8 +48,7 @@ def trainable_tower(
         where: Name of the start in errors.
 
     Raises:
-        ValueError: The start has low-rank updates of another rank, or updates that are not among
-            the targets.
+        ValueError: The start has low-rank updates of another rank or of other targets.
     """
     updates = ('.lora_A', '.lora_B')
     rank = config.lora_rank

@@ -203,7 +203,7 @@ def _region_loss(
 def _sentences_of_batch(
     batch: Batch, positive: Tensor, negative: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw a true sentence per sample: sentences, whether each is true of each, where known."""
+    """Draw a true sentence per sample; return them with `matches` and `known` for InfoNCE."""
     truth = batch.truth
     shares = batch.weights * (truth >= 0) + 1e-9
     fact = torch.multinomial(shares, 1, generator=generator).squeeze(1)
