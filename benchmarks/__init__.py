@@ -1,1 +1,1 @@
-"""Measurements; each writes a file of results with machine, versions and command."""
+"""Benchmarks; each writes a result file with machine, versions and command."""

@@ -1,10 +1,10 @@
-"""What each choice of the contrastive recipe costs and brings, as LanguageBind's table 8, on bags.
+"""Ablation of the contrastive recipe on bags, after table 8 of LanguageBind.
 
-Infrared is bound to language anew, from the image encoder of `lb-mini` (which has not seen
-infrared), by the recipe's own code: low-rank updates against full tuning and a probe, the share of
-patches left out, a temperature that learns or not, the rank, and how many wordings a fact has.
-Every run is a process of its own, one after the other, seeds in turn; what has run is kept in
-`--work`, so a second call goes on. Held-out loss, retrieval and AUROC are of `--val`.
+Infrared is bound to language, starting from the image encoder of `lb-mini` (which was not trained
+on infrared), with the code of the recipe. The variants: low-rank updates against full tuning and a
+probe, the share of dropped patches, a trained or fixed temperature, the rank, and the wordings per
+fact. Runs are separate processes in sequence, seed by seed; finished runs are kept in `--work`, so
+that a second call resumes. Held-out loss, retrieval and AUROC are measured on `--val-bags`.
 
     python -m benchmarks.ablations --train-bags bags/train --val-bags bags/val --work runs/a
 """
@@ -68,12 +68,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
 HELD_OUT_BATCHES = 8
 RELATIONS = ('hot', 'turned on')
 RETRIEVED = 300
-TEXT_SOURCES = ('predicate',)  # what task texts add is the same for all moments of a bag
+TEXT_SOURCES = ('predicate',)  # task texts are the same for all samples of a bag
 TIMEOUT_S = 3600.0
 
 
 def main() -> None:
-    """Run what has not run yet and write the result file; or one run, for the process above."""
+    """Perform the missing runs and write the result file; with --run, perform a single run."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -109,7 +109,7 @@ def main() -> None:
 
 
 def prepare(args: argparse.Namespace) -> None:
-    """The start set, and pairs of the bags in 1, 3, ... wordings of every fact."""
+    """Write the initial model set, and pairs of the bags with 1, 3, ... wordings per fact."""
     if not (args.work / 'start').is_dir():
         write_start(args.work / 'start')
     for count in (*WORDINGS, ALL):
@@ -128,7 +128,7 @@ def _write_pairs(bags: Sequence[Path], out: Path, *, wordings: int) -> None:
 
 
 def limited_phrasings(count: int) -> dict[str, Any]:
-    """The trained wordings, at most `count` patterns a side, those of the relation first."""
+    """The trained wordings, at most `count` patterns per side, those of the relation first."""
     loaded: dict[str, Any] = yaml.safe_load(shipped('config/phrasings/trained.yaml').read_text())
     for entry in loaded['relations'].values():
         left = {side: max(0, count - len(entry[side])) for side in ('positive', 'negative')}
@@ -142,7 +142,7 @@ def limited_phrasings(count: int) -> dict[str, Any]:
 
 
 def write_start(folder: Path) -> None:
-    """A set whose infrared encoder is the shipped image encoder."""
+    """Write a model set whose infrared encoder is the shipped image encoder."""
     found = load_encoders(find_set('lb-mini'), modalities=[START_FROM])
     encoder = found.encoders[START_FROM]
     assert isinstance(encoder, TowerEncoder)
@@ -153,7 +153,7 @@ def write_start(folder: Path) -> None:
 
 
 def one_run(args: argparse.Namespace, variant: str, seed: int) -> dict[str, Any]:
-    """Train one variant and measure it."""
+    """Train and evaluate one variant."""
     torch.set_num_threads(args.threads)
     changes = dict(VARIANTS[variant])
     wordings = changes.pop('wordings', ALL)
@@ -196,7 +196,7 @@ def _open(folder: Path, recipe: ContrastRecipe) -> PairData:
 def held_out_loss(
     recipe: ContrastRecipe, trained: TrainedSet, data: PairData, *, ranks: Ranks
 ) -> float:
-    """Mean loss of fixed batches, all patches seen, at the temperature of the start."""
+    """Mean loss on fixed batches, without patch dropout, at the initial temperature."""
     tower = trained.towers[MODALITY]
     tower.module.eval()
     scale = 1.0 / (recipe.temperature or 0.07)
@@ -219,7 +219,7 @@ def held_out_loss(
 def quality(
     args: argparse.Namespace, recipe: ContrastRecipe, trained: TrainedSet, held_out: PairData
 ) -> dict[str, Any]:
-    """Retrieval of held-out pairs, and AUROC of what infrared can tell, in both wordings."""
+    """Retrieval on held-out pairs, and AUROC of `RELATIONS` in both wordings."""
     folder = trained.save(args.work / f'trained_{recipe.seed}', 'trained', {})
     binder = Binder.load(str(folder))
     embedded = embed_pairs(binder, held_out, recipe.modalities, limit=RETRIEVED)
@@ -265,7 +265,7 @@ def _run_apart(args: argparse.Namespace, variant: str, seed: int) -> dict[str, A
 
 
 def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Median over seeds, and the smallest and largest."""
+    """Median, minimum and maximum over seeds."""
     return {
         key: {
             'median': median(run[key] for run in runs),

@@ -1,4 +1,4 @@
-"""AUROC of a model set on simulator bags, every predicate, trained and unseen wording apart.
+"""AUROC of all predicates of a model set on simulator bags, for trained and unseen wording.
 
 docs/training.md records the bags.
 

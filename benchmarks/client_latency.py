@@ -1,13 +1,13 @@
-"""How soon a client gets its answer while four sensors at 10 Hz keep the nodes busy.
+"""Latency of a client's requests while four sensors publish at 10 Hz.
 
-Measures `query` and a `wait_until` for a state that is already there, and the processor time of
-the nodes. With `--against`, another checkout (with a `.venv` of its own) is measured in turn, so
-that both meet the same load of the machine:
+Measures `query`, `wait_until` for a state that already holds, and the CPU time of the nodes. With
+`--against`, runs alternate with another checkout (with its own `.venv`), so that both are measured
+under the same load of the machine:
 
     python -m benchmarks.client_latency --against ../before
 
 A run takes about 20 s; with both checkouts and three rounds, two to three minutes. Run it on a
-quiet machine: the targets are for two cores with nothing else to do.
+idle machine: the targets are for two cores without other load.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ TARGETS_MS = {'query_ms': 15.0, 'wait_ms': 40.0}
 
 
 def probe(python: Path | str, *, model: str, turns: int, domain: int) -> dict[str, Any]:
-    """One run with the nodes and the client of an installation."""
+    """Perform one run with the nodes and the client of an installation."""
     command = [str(python), str(PROBE), '--model', model, '--turns', str(turns)]
     environment = {
         **_unprepared(),
         'ROS_DOMAIN_ID': str(domain),
         'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
     }
-    # From an empty folder, so that only what is installed beside that Python is imported.
+    # From an empty folder, so that only packages installed for that Python are imported.
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
             command,
@@ -54,7 +54,7 @@ def probe(python: Path | str, *, model: str, turns: int, domain: int) -> dict[st
 
 
 def _unprepared() -> dict[str, str]:
-    """The environment without what ROS from wheels added for the libraries of this Python."""
+    """The environment without the variables that ROS from wheels set for this Python."""
     found = {k: v for k, v in os.environ.items() if k != '_ROS_WHEELS_BOOTSTRAP_COMPLETE'}
     entries = found.pop('LD_LIBRARY_PATH', '').split(':')
     others = [each for each in entries if each and not each.startswith(sys.prefix)]
@@ -62,7 +62,7 @@ def _unprepared() -> dict[str, str]:
 
 
 def commit(python: Path | str) -> str:
-    """Short name of the commit whose environment a Python belongs to."""
+    """Short hash of the commit of the checkout that a Python's environment belongs to."""
     folder = Path(python).parents[2]
     command = ['git', '-C', str(folder), 'rev-parse', '--short', 'HEAD']
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

@@ -1,6 +1,6 @@
 """One run of `benchmarks.client_latency`: nodes, four sensors and a client of one installation.
 
-It imports nothing of this checkout, so that the Python of another one can run it. Prints JSON.
+It imports nothing from this checkout, so that the Python of another one can run it. Prints JSON.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path.remove(str(Path(__file__).resolve().parent))  # the names of benchmarks are not modules
+sys.path.remove(str(Path(__file__).resolve().parent))  # benchmarks must not shadow modules
 
 RATE_HZ = 10.0
 START_S = 120.0
@@ -77,13 +77,13 @@ def sensors() -> None:
 
 
 def cpu_s(pid: int) -> float:
-    """Processor time that a process has used."""
+    """CPU time used by a process."""
     fields = Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
 
 def timed_ms(call: Callable[[], Any], count: int, seed: int) -> list[float]:
-    """How long each of so many calls takes, at moments that follow no rhythm."""
+    """Durations of `count` calls at random intervals."""
     pauses = random.Random(seed)
     found = []
     for _ in range(count):
@@ -95,11 +95,11 @@ def timed_ms(call: Callable[[], Any], count: int, seed: int) -> list[float]:
 
 
 def measure(nodes: subprocess.Popen[str], turns: int) -> dict[str, Any]:
-    """Latencies of queries and of waits for a state that is there, and the nodes' load."""
+    """Latencies of queries and of waits for a state that already holds, and the nodes' load."""
     from encoders import Predicate, State
     from lb_ros.client import LanguageClient
 
-    # Of every sensor, and never clear enough, so that it stays UNKNOWN whatever comes.
+    # A predicate of all sensors whose thresholds are never reached, so that it stays UNKNOWN.
     asked = Predicate.from_sentence('the drawer is open', name='there')
     never = Predicate('there', asked.positive, asked.negative, threshold_on=0.9999,
                       threshold_off=0.0001)  # fmt: skip

@@ -1,8 +1,8 @@
 """The dashboard under load: 50 predicates, ten minutes of history, four sensors at 10 Hz.
 
-Frames per second are counted in headless Chromium while new scores keep coming; the server's
-share of a core is counted over DDS without and with a viewer. The robot is this program: it
-publishes made-up scores and embeddings as fast as nodes would.
+Frames per second are measured in headless Chromium while new scores arrive; the server's share of
+a core is measured over DDS without and with a viewer. This program simulates the robot: it
+publishes synthetic scores and embeddings at the rate of real nodes.
 
     python -m benchmarks.dashboard
 """
@@ -44,7 +44,7 @@ COUNT_FRAMES = """() => {
 
 
 class Robot(Node):
-    """Publishes scores of all predicates and an embedding of every sensor at 10 Hz."""
+    """Publisher of scores of all predicates and an embedding of every sensor at 10 Hz."""
 
     def __init__(self, model: str) -> None:
         super().__init__('robot')
@@ -58,7 +58,7 @@ class Robot(Node):
         }
 
     def work(self, stop: threading.Event) -> None:
-        """Publish wandering probabilities until told to stop."""
+        """Publish randomly varying probabilities until `stop` is set."""
         values = self._rng.random((PREDICATES, len(SENSED)))
         while not stop.wait(1 / RATE_HZ):
             now = to_stamp(self.get_clock().now().nanoseconds)
@@ -127,7 +127,7 @@ def main() -> None:
 
 
 def watch(url: str, pid: int) -> dict[str, Any]:
-    """Frames per second and the time until a question is a timeline, in a browser."""
+    """Frames per second, and the time from a question to its timeline, in a browser."""
     with sync_playwright() as started:
         browser = started.chromium.launch(
             executable_path=shutil.which('chromium'), args=['--no-sandbox']
@@ -155,7 +155,7 @@ def watch(url: str, pid: int) -> dict[str, Any]:
 
 
 def cpu_share(pid: int, seconds: float) -> float:
-    """Share of a core that a process uses."""
+    """Share of a core that a process uses, over some seconds."""
     before = _cpu_s(pid)
     time.sleep(seconds)
     return round((_cpu_s(pid) - before) / seconds, 3)

@@ -1,7 +1,7 @@
 """Share of camera messages that arrive in another process, with and without the shipped profile.
 
-RGB and depth of 1280x720 at 30 Hz each, publisher and subscriber in two processes, runs with and
-without the profile in turn.
+RGB and depth images of 1280x720 are published at 30 Hz each; publisher and subscriber are two
+processes. Runs with and without the profile alternate.
 
     python -m benchmarks.delivery
 """
@@ -28,14 +28,14 @@ from lb_ros.ros.qos import NEWEST
 
 WIDTH, HEIGHT, RATE_HZ = 1280, 720, 30.0
 TOPICS = {'camera/image': ('rgb8', 3), 'depth/image': ('16UC1', 2)}
-# A profile with nothing in it: Fast DDS as it comes.
+# An empty profile, for the defaults of Fast DDS.
 PLAIN = '<?xml version="1.0" encoding="UTF-8"?><profiles/>'
 SETTLE_S = 2.0
 START_S = 60.0
 
 
 def main() -> None:
-    """Run all repeats and write the result file; with --role, be one of the two processes."""
+    """Run all repeats and write the result file; with --role, run as one of the two processes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--seconds', type=float, default=15.0, help='of one run')
     parser.add_argument('--repeats', type=int, default=3)
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def one_run(profile: str, seconds: float, *, domain: int) -> dict[str, Any]:
-    """What was sent and received, by topic."""
+    """Numbers of sent and received messages, by topic."""
     command = [sys.executable, '-m', 'benchmarks.delivery', '--seconds', str(seconds)]
     done = subprocess.run(
         [sys.executable, '-c', 'from benchmarks.delivery import receive; receive()', *command],
@@ -71,7 +71,7 @@ def one_run(profile: str, seconds: float, *, domain: int) -> dict[str, Any]:
         check=True,
         text=True,
     )
-    return dict(json.loads(done.stdout.splitlines()[-1]))  # the middleware may print before
+    return dict(json.loads(done.stdout.splitlines()[-1]))  # the middleware may print first
 
 
 def _environment(profile: str, domain: int) -> dict[str, str]:
@@ -85,7 +85,7 @@ def _environment(profile: str, domain: int) -> dict[str, str]:
 
 
 def receive() -> None:
-    """Be the subscriber: start the publisher, count, print the counts as JSON."""
+    """Run as the subscriber: start the publisher, count, print the counts as JSON."""
     use_dds_profile()
     rclpy.init()
     node = rclpy.create_node('receiver')
@@ -114,7 +114,7 @@ def receive() -> None:
 
 
 def publish(seconds: float) -> None:
-    """Be the publisher: wait for the subscriber, send at 30 Hz, print what was sent as JSON."""
+    """Run as the publisher: wait for the subscriber, send at 30 Hz, print the counts as JSON."""
     use_dds_profile(sends_images=True)
     rclpy.init()
     node = rclpy.create_node('cameras')

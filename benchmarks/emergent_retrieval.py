@@ -1,7 +1,7 @@
-"""Retrieval between sensors that were only ever compared with language, against chance.
+"""Retrieval between sensors that were trained only against language, compared with chance.
 
-A moment that one sensor recorded is looked for among those of another: depth by infrared, sound
-by colour. Intervals are over bags. docs/training.md records the bags.
+A sample of one sensor is the query for the same sample of another: depth by infrared, audio by
+image. Intervals are over bags. docs/training.md records the bags.
 
     python -m benchmarks.emergent_retrieval --data bags/heldout bags/eval bags/eval_live
 """
@@ -21,7 +21,7 @@ from train.evaluation.report import emergent_retrieval
 
 
 def main() -> None:
-    """Measure each folder of bags for itself and write the result file."""
+    """Measure each folder of bags separately and write the result file."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""Where the results of these scripts are written."""
+"""Writing of the result files of the benchmarks."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ OVERWRITE = 'OVERWRITE_RESULTS'
 
 
 def write_result(name: str, result: dict[str, Any]) -> Path:
-    """Write NAME.json: the environment first, then the measured values; returns its path.
+    """Write NAME.json with the environment and the measured values; return its path.
 
-    A result that is tracked stays as it is unless OVERWRITE_RESULTS=1 is set: the new one is
-    written to runs/results.
+    A tracked result stays unchanged unless OVERWRITE_RESULTS=1 is set: the new one is written to
+    runs/results.
     """
     path = RESULTS / f'{name}.json'
     if path.exists() and os.environ.get(OVERWRITE, '') in ('', '0'):

@@ -1,8 +1,8 @@
-"""Fuzz the decoders: image, compressed image, sound and bag, from bytes that nobody meant.
+"""Fuzz the decoders of images, compressed images, audio and bags with mutated inputs.
 
-Only a `DecodeError` (for a bag: a line in its report) may come of any input; a crash, another
-exception, a run of more than five seconds or one that takes two gigabytes more fails. libFuzzer
-changes good inputs and keeps those that reach new lines of the decoders. Needs atheris
+An input may only cause a `DecodeError` (for a bag: a line in its report). A crash, another
+exception, more than five seconds or more than two additional gigabytes count as a failure.
+libFuzzer mutates valid inputs and keeps those that reach new lines of the decoders. Needs atheris
 (`pip install .[fuzz]`).
 
     python -m benchmarks.fuzz                      # ten million executions
@@ -38,7 +38,7 @@ from rosbags.typesys import Stores, get_typestore
 from benchmarks.environment import write_result
 
 OWN = ['encoders.decode', 'train.bags.reader', 'train.bags.folder', 'train.bags.storage', 'mcap']
-if '--here' in sys.argv:  # what is fuzzed is instrumented as it is imported
+if '--here' in sys.argv:  # atheris instruments the fuzzed modules on import
     import atheris
 
     instrumented = atheris.instrument_imports(include=OWN)
@@ -57,16 +57,16 @@ FORMATS = ('jpeg', 'png', '', 'rgb8; jpeg compressed bgr8', '16UC1; compressedDe
            '32FC1; compressedDepth rvl')  # fmt: skip
 MODALITIES = ('image', 'depth', 'infrared')
 LIMIT_S, LIMIT_MB, MAX_BYTES = 5, 2048, 32_768
-HANG_S = 120  # by the clock, which other programs hold up
+HANG_S = 120  # wall-clock time, which includes delays by other programs
 
 
 def fuzz_image(data: bytes) -> None:
-    """A raw image whose every field comes from the bytes."""
+    """Decode a raw image whose fields all come from the bytes."""
     if len(data) < 16:
         return
     kind, options, height, width, step = struct.unpack('<BBHHI', data[:10])
     big = data[10] & 1
-    if options & 1:  # often a step that fits, so that the pixels are reached
+    if options & 1:  # often a valid step, so that the pixels are reached
         dtype, channels = RAW_ENCODINGS.get(ENCODINGS[kind % len(ENCODINGS)], ('u1', 1))
         height, width = height % 40, width % 40
         step = width * channels * np.dtype(dtype).itemsize + (step & 3)
@@ -81,7 +81,7 @@ def fuzz_image(data: bytes) -> None:
 
 
 def fuzz_compressed(data: bytes) -> None:
-    """A compressed image of any format."""
+    """Decode a compressed image of any format."""
     if not data:
         return
     message = SimpleNamespace(format=FORMATS[data[0] % len(FORMATS)], data=data[1:])
@@ -90,7 +90,7 @@ def fuzz_compressed(data: bytes) -> None:
 
 
 def fuzz_audio(data: bytes) -> None:
-    """Sound of every shape."""
+    """Decode audio of any shape."""
     if len(data) < 8:
         return
     kind, channels, rate_hz, number = struct.unpack('<BBIB', data[:7])
@@ -114,7 +114,7 @@ def fuzz_audio(data: bytes) -> None:
 
 
 def fuzz_bag(data: bytes) -> None:
-    """A bag file with any bytes in it: MCAP where the first byte is odd, else sqlite3."""
+    """Read a bag file with these bytes: MCAP if the first byte is odd, otherwise sqlite3."""
     suffix = '.mcap' if data[:1] and data[0] & 1 else '.db3'
     path = Path(tempfile.gettempdir()) / f'fuzz_{os.getpid()}{suffix}'
     path.write_bytes(data[1:])
@@ -137,7 +137,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
 
 
 def seeds(target: str) -> list[bytes]:
-    """Good inputs to begin with."""
+    """Valid inputs to start from."""
     picture = np.arange(16 * 16, dtype=np.uint16).reshape(16, 16) * 199
     png = cv2.imencode('.png', picture)[1].tobytes()
     jpg = cv2.imencode('.jpg', picture.astype(np.uint8))[1].tobytes()
@@ -152,13 +152,13 @@ def seeds(target: str) -> list[bytes]:
         head = struct.pack('<BBIB', 4, 1, 16_000, 8)
         return [head + picture.tobytes(), b'\x01\x02' + head[2:] + picture.tobytes()]
     messages = _messages(picture, png)
-    # Without checksums a changed byte is not refused at once.
+    # Without checksums, a mutated byte is not rejected immediately.
     plain = [_mcap(messages, CompressionType.NONE), _mcap(messages, CompressionType.ZSTD)]
     return [b'\1' + bag for bag in plain] + [b'\0' + _sqlite(messages), b'\1\x89MCAP0\r\n']
 
 
 def _messages(picture: np.ndarray, png: bytes) -> list[tuple[str, str, bytes]]:
-    """Topic, type and CDR bytes of one image, one compressed image and one text."""
+    """Topic, type and CDR bytes of an image, a compressed image and a text."""
     store = get_typestore(Stores.ROS2_JAZZY)
     time_of = store.types['builtin_interfaces/msg/Time']
     header = store.types['std_msgs/msg/Header'](stamp=time_of(sec=1, nanosec=2), frame_id='eye')
@@ -204,7 +204,7 @@ def _sqlite(messages: list[tuple[str, str, bytes]]) -> bytes:
 
 
 def bounded(target: Callable[[bytes], None]) -> Callable[[bytes], None]:
-    """The same target, which fails where it takes `LIMIT_S` of a processor or `LIMIT_MB` more."""
+    """Wrap a target so that it fails beyond `LIMIT_S` of CPU time or `LIMIT_MB` more memory."""
     most_kib = _peak_kib() + LIMIT_MB * 1024
 
     def run(data: bytes) -> None:
@@ -223,7 +223,7 @@ def _peak_kib() -> int:
 
 
 def fuzz_here(target: str, runs: int) -> None:
-    """Fuzz in this process, which libFuzzer ends."""
+    """Fuzz in this process; libFuzzer ends the process."""
     with tempfile.TemporaryDirectory() as corpus:
         for number, seed in enumerate(seeds(target)):
             (Path(corpus) / f'{number}').write_bytes(seed)
@@ -237,9 +237,9 @@ def fuzz_here(target: str, runs: int) -> None:
 
 
 def fuzz(target: str, runs: int) -> dict[str, Any]:
-    """Fuzz one target in a process of its own; what was done and how it failed, if it did."""
+    """Fuzz one target in a separate process; return its statistics and its failure, if any."""
     words = [sys.executable, '-m', 'benchmarks.fuzz', '--here', '--target', target]
-    # What decoders say about each input would fill the disk.
+    # Without this, log lines for each input would fill the disk.
     environment = {**os.environ, 'OPENCV_LOG_LEVEL': 'SILENT'}
     began_s = time.monotonic()
     with tempfile.TemporaryFile('w+', errors='replace') as log:
@@ -260,7 +260,7 @@ def fuzz(target: str, runs: int) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Fuzz each target; 1 where one of them failed."""
+    """Fuzz each target; return 1 if one of them failed."""
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('--target', choices=TARGETS, action='append')
     parser.add_argument('--share', type=float, default=1.0, help='of ten million executions')

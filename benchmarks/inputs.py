@@ -1,9 +1,9 @@
-"""Two promises about inputs: what infrared claims of each kind of picture, and what is compressed.
+"""Two properties of inputs: scores of infrared images by form, and number of compressed frames.
 
-The thermal pictures are those of the demo bag, as the counts they are and in forms that lost the
-temperatures. `without_check` is what the same evidence scores when the check is left out. The
-driver publishes a camera raw and as JPEG, as image_transport does: it compresses a frame only
-where somebody subscribes to the compressed form.
+The thermal images are those of the demo bag, as original counts and in forms without
+temperatures. `without_check` is the score of the same evidence without the check. The driver
+publishes a camera raw and as JPEG, like image_transport: it compresses a frame only if the
+compressed topic has subscribers.
 
     git archive COMMIT | tar -x -C /tmp/before
     python -m benchmarks.inputs --before /tmp/before
@@ -50,13 +50,13 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def stretched(counts: NDArray[Any], top: int, kind: Any) -> NDArray[Any]:
-    """Automatic gain: the coldest pixel black, the hottest one white."""
+    """Apply automatic gain: the coldest pixel is black, the hottest white."""
     low, high = float(counts.min()), float(counts.max())
     return np.asarray((counts - low) / (high - low) * top, kind)
 
 
 def equalised(counts: NDArray[Any]) -> NDArray[Any]:
-    """Histogram equalised to 16 bits."""
+    """Equalise the histogram, to 16 bits."""
     order = counts.ravel().argsort().argsort().reshape(counts.shape)
     return np.asarray(order * (65535 / order.max()), np.uint16)
 
@@ -73,7 +73,7 @@ FORMS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
 
 
 def thermal() -> dict[str, Any]:
-    """Mean probability of `the stove is hot` while it is cold and while it is hot, by form."""
+    """Mean probability of `the stove is hot` for a cold and a hot stove, by form of the image."""
     binder = Binder.load('lb-mini')
     bank = PredicateBank([HOT], binder)
     pictures: dict[str, list[NDArray[Any]]] = {'cold': [], 'hot': []}
@@ -101,7 +101,7 @@ def thermal() -> dict[str, Any]:
 
 
 def check_ms() -> dict[str, float]:
-    """Median time of the check of one picture, milliseconds."""
+    """Median time of the check of one image, milliseconds."""
     rng = np.random.default_rng(0)
     found = {}
     for height, width in ((120, 160), (256, 320), (512, 640)):
@@ -116,7 +116,7 @@ def check_ms() -> dict[str, float]:
 
 
 def drive(tree: Path) -> dict[str, Any]:
-    """A camera with two forms beside a bringup of a source tree; what became of its frames."""
+    """Publish a camera in two forms to the bringup of a source tree; count its frames."""
     command = [sys.executable, '-m', 'lb_ros.start', 'bringup', '--ros-args']
     command += ['-p', 'modalities:=[image]']
     environment = {**os.environ, 'PYTHONPATH': str(tree)}
@@ -140,7 +140,7 @@ def drive(tree: Path) -> dict[str, Any]:
 
 
 def _wait_until_active(node: Node) -> None:
-    """Until the states are published, which a node does when it becomes active."""
+    """Wait until a node publishes states, which it does when it becomes active."""
     states: list[PredicateStates] = []
     node.create_subscription(PredicateStates, 'predicates/state', states.append, LATCHED)
     limit_s = time.monotonic() + START_S

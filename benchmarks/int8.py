@@ -1,8 +1,8 @@
-"""Is int8 worth it on this CPU? A packed call with the trunk's linear layers in int8, and in bf16.
+"""Speed and accuracy of int8 on this CPU: a packed call with the trunk's linear layers in int8.
 
-Weights are rounded per output channel, activations per call (one scale and zero point from their
-largest magnitude), products are oneDNN's (VNNI or AMX). Low-rank updates, attention and
-LayerNorm stay as they are. The set decides how exact it is; random weights have no outliers.
+The baseline is bf16. Weights are quantised per output channel, activations per call (one scale and
+zero point from their largest magnitude); oneDNN multiplies (VNNI or AMX). Low-rank updates,
+attention and LayerNorm are unchanged. Accuracy depends on the set: random weights lack outliers.
 
     python -m benchmarks.int8 --model lb-mini random:vit-l-14
 """
@@ -30,7 +30,7 @@ LEVELS, ZERO = 127.0, 128
 
 
 class Int8Product:
-    """`W x + b` with an int8 weight; neighbours of one input (query, key, value) round it once."""
+    """`W x + b` with an int8 weight; an input shared by query, key and value is quantised once."""
 
     _rounded: tuple[Tensor, Tensor, float] | None = None
 
@@ -42,7 +42,7 @@ class Int8Product:
         self._bias, self._dtype = bias.float(), weight.dtype
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """`[rows, in]` to `[rows, out]` in the dtype of the weight it was made of."""
+        """Map `[rows, in]` to `[rows, out]` in the dtype of the original weight."""
         whole, scale = self._round(inputs)
         product: Tensor = torch.ops.onednn.qlinear_pointwise(
             whole, scale, ZERO, self._weight, self._scales, self._zeros, self._bias,
@@ -56,7 +56,7 @@ class Int8Product:
             return cls._rounded[1:]
         scale = float(inputs.abs().max()) / LEVELS or 1.0
         whole = torch.quantize_per_tensor(inputs.float(), scale, ZERO, torch.quint8).int_repr()
-        cls._rounded = (inputs, whole, scale)  # the input is held, so that its place stays its own
+        cls._rounded = (inputs, whole, scale)  # keeps the input alive: its address stays unique
         return whole, scale
 
 
@@ -65,7 +65,7 @@ def _is_same(one: Tensor, other: Tensor) -> bool:
 
 
 def to_int8(towers: Mapping[str, VisionTower]) -> None:
-    """Let the linear layers of all blocks multiply in int8; those that were shared stay shared."""
+    """Replace the linear layers of all blocks by int8 products; shared layers stay shared."""
     products: dict[int, Int8Product] = {}
     for tower in towers.values():
         for module in tower.encoder.modules():
@@ -78,7 +78,7 @@ def to_int8(towers: Mapping[str, VisionTower]) -> None:
 
 
 def whole_calls(model: str, *, repeats: int) -> list[Measurement]:
-    """The packed call in bf16 and in int8, with the lowest cosine to fp32 over the modalities."""
+    """Measure the packed call in bf16 and int8, with the lowest cosine to fp32 of a modality."""
     exact, inputs = open_encoders(model, torch.float32)
     wanted = encode_together(exact, inputs)
     cases: dict[str, Callable[[], object]] = {}
@@ -97,7 +97,7 @@ def whole_calls(model: str, *, repeats: int) -> list[Measurement]:
 
 
 def layers(model: str, *, repeats: int) -> list[Measurement]:
-    """Each shape of linear layer alone, on the rows of a packed call."""
+    """Measure each shape of linear layer separately, on the rows of a packed call."""
     encoders, _ = open_encoders(model, torch.bfloat16)
     towers = towers_of(encoders)
     rows = rows_of(towers, batch=1)
@@ -109,14 +109,14 @@ def layers(model: str, *, repeats: int) -> list[Measurement]:
         product = Int8Product(part.weight, part.bias)
         packed = rearranged(part.weight)
         cases[f'{model} {name} bf16'] = lambda x=inputs, w=packed, b=part.bias: linear(x, w, b)
-        # A copy each time, or it would be rounded only once, as in the last case.
+        # A copy for each call; otherwise it would be quantised only once, as in the last case.
         cases[f'{model} {name} int8'] = lambda x=inputs, p=product: p(x.clone())
         cases[f'{model} {name} int8, inputs rounded before'] = lambda x=inputs, p=product: p(x)
     return measure('layers', cases, repeats=repeats)
 
 
 def times_faster(found: list[Measurement]) -> dict[str, dict[str, float]]:
-    """How many times less processor and clock time int8 took than bf16, by case."""
+    """Speed-up of int8 over bf16 in CPU time and wall-clock time, by case."""
     by_case = {one.case: one for one in found}
     ratios: dict[str, dict[str, float]] = defaultdict(dict)
     for case, one in by_case.items():

@@ -1,11 +1,11 @@
-"""Kill nodes and a training run with SIGKILL at random moments, again and again.
+"""Kill nodes and a training run with SIGKILL repeatedly, at random times.
 
-After every kill a node is started again and must answer within five seconds of its sensor's first
-message; a training run must go on from an intact checkpoint, and end with the very weights of a
-run that was never killed.
+After every kill a node is restarted and must answer within five seconds of its sensor's first
+message; a training run must resume from an intact checkpoint, and end with exactly the weights of
+a run that was never killed.
 
-A cycle of a node has two kills: one at any moment of its start, and one at work, a moment after it
-has answered. Nodes can be killed side by side, each in a ROS domain of its own.
+A cycle of a node has two kills: one at a random time of its start, and one in operation, shortly
+after its first answer. Nodes can be killed in parallel, each in its own ROS domain.
 
     python -m benchmarks.kill_cycles --cycles 200 --json killed.json
     python -m benchmarks.kill_cycles --cycles 10 --only bringup --only training
@@ -66,7 +66,7 @@ PREDICATES = """predicates:
 
 
 class Robot(Node):
-    """Sends what a node takes, and notes when it is active and when it has answered."""
+    """Publisher of a node's input that records whether the node is active and has answered."""
 
     def __init__(self, target: str, binder: Binder) -> None:
         super().__init__('robot')
@@ -103,7 +103,7 @@ class Robot(Node):
         self.has_answered = True
 
     def send(self) -> None:
-        """One message of now."""
+        """Publish one message with the current time."""
         if self._target == 'predicates':
             message: Any = self._embedding
         elif self.modality == 'audio':
@@ -119,7 +119,7 @@ class Robot(Node):
     def until(
         self, holds: Callable[[], bool], limit_s: float, *, sends: bool = False
     ) -> float | None:
-        """Listen until something holds; returns how long that took, None beyond the limit."""
+        """Spin until a condition holds; return the time it took, or None beyond the limit."""
         began_s = time.monotonic()
         while not holds():
             if time.monotonic() - began_s > limit_s:
@@ -130,7 +130,7 @@ class Robot(Node):
         return time.monotonic() - began_s
 
     def pass_time(self, duration_s: float, *, sends: bool = False) -> None:
-        """Listen for a while."""
+        """Spin for a time."""
         self.until(lambda: False, duration_s, sends=sends)
 
     def close(self) -> None:
@@ -142,9 +142,9 @@ class Robot(Node):
 def kill_node(
     target: str, cycles: int, *, rng: np.random.Generator, end_s: float
 ) -> dict[str, Any]:
-    """Kill a node at random moments of its start and of its work; returns what was measured.
+    """Kill a node at random times of its start and operation; return the measurements.
 
-    Begins no cycle after `end_s` (monotonic).
+    No cycle begins after `end_s` (monotonic).
     """
     folder = Path(tempfile.mkdtemp())
     (folder / 'predicates.yaml').write_text(PREDICATES)
@@ -178,17 +178,17 @@ def kill_node(
 def _kill_twice(
     robot: Robot, words: list[str], *, log: TextIO, longest_s: float, rng: np.random.Generator
 ) -> tuple[float | None, float | None]:
-    """One cycle: a kill within `longest_s` of a start, and one at work.
+    """Perform one cycle: a kill within `longest_s` of a start, and one in operation.
 
     Returns:
-        Seconds of the second start until the node is active, and from then until it has answered;
-        None where it took too long.
+        Seconds from the second start until the node is active, and from then until it has
+        answered; None if that took too long.
     """
     victim = subprocess.Popen(words, stdout=log, stderr=log)
     robot.pass_time(float(rng.uniform(0, longest_s)), sends=True)
     victim.kill()
     victim.wait()
-    robot.pass_time(0.3)  # what it had sent is read before it is forgotten
+    robot.pass_time(0.3)  # receives its last messages before the flags are reset
     robot.is_active = robot.has_answered = False
     process = subprocess.Popen(words, stdout=log, stderr=log)
     start_s = robot.until(lambda: robot.is_active, START_S)
@@ -201,7 +201,7 @@ def _kill_twice(
 
 
 def kill_apart(target: str, domain: int, args: argparse.Namespace) -> dict[str, Any]:
-    """As `kill_node`, in a process and a ROS domain of its own."""
+    """Call `kill_node` in a separate process and ROS domain."""
     report = Path(tempfile.mkdtemp()) / 'report.json'
     words = [sys.executable, '-m', 'benchmarks.kill_cycles', '--only', target]
     words += ['--cycles', str(args.cycles), '--minutes', str(args.minutes)]
@@ -213,7 +213,7 @@ def kill_apart(target: str, domain: int, args: argparse.Namespace) -> dict[str, 
 
 
 def kill_training(cycles: int, *, rng: np.random.Generator) -> dict[str, Any]:
-    """Kill a training run at random moments; returns what was measured."""
+    """Kill a training run at random times; return the measurements."""
     folder = Path(tempfile.mkdtemp())
     steps = STEPS_PER_CYCLE * cycles
     _write_training(folder, steps)
@@ -250,7 +250,7 @@ def kill_training(cycles: int, *, rng: np.random.Generator) -> dict[str, Any]:
 
 
 def _write_training(folder: Path, steps: int) -> None:
-    """Bags, and two recipes that differ in how often a checkpoint is written."""
+    """Write bags, and two recipes that differ in how often a checkpoint is written."""
     for index in range(2):
         DrawnBag().write(
             folder / 'bags' / f'bag{index}',
@@ -276,7 +276,7 @@ def _one_thread() -> dict[str, str]:
 
 
 def _step_of(checkpoint: Path) -> int | None:
-    """The step a checkpoint was written at; None where it cannot be read."""
+    """The step of a checkpoint; None if it cannot be read."""
     try:
         return int(torch.load(checkpoint, weights_only=True)['step'])
     except Exception as error:
@@ -285,7 +285,7 @@ def _step_of(checkpoint: Path) -> int | None:
 
 
 def _await_change(path: Path, process: subprocess.Popen[bytes]) -> None:
-    """Until a run has written its next checkpoint, or has ended."""
+    """Wait until a run has written its next checkpoint, or has ended."""
     before = path.stat().st_mtime_ns if path.exists() else 0
     end_s = time.monotonic() + START_S
     while process.poll() is None and time.monotonic() < end_s:
@@ -302,7 +302,7 @@ def _quantiles(values: list[float]) -> dict[str, float]:
 
 
 def _measured(args: argparse.Namespace) -> dict[str, Any]:
-    """What was measured, by what was killed."""
+    """Measurements, by node or training."""
     targets = args.only or (*NODES, 'training')
     found: dict[str, Any] = {}
     if args.jobs > 1:
@@ -325,7 +325,7 @@ def _measured(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> int:
-    """0 where everything came back and nothing was damaged."""
+    """Return 0 if everything recovered and nothing was damaged."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--cycles', type=int, default=10)
     parser.add_argument('--only', action='append', choices=(*NODES, 'training'))

@@ -1,7 +1,7 @@
 """Time from sensor to score with four sensors at 10 Hz, all nodes in one process on this CPU.
 
-Latency of a frame is the time from its stamp to the evaluation that first uses it. Camera and
-depth are raw 640x480, infrared 160x120, sound comes in chunks of 100 ms.
+The latency of a frame is the time from its stamp to the first evaluation that uses it. Camera and
+depth are raw 640x480, infrared is 160x120, audio comes in chunks of 100 ms.
 
     python -m benchmarks.latency
 """
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def measure(seconds: float) -> dict[str, Any]:
-    """Publish sensors and collect the latency of every frame that was used."""
+    """Publish sensors and collect the latencies of all used frames."""
     use_dds_profile(sends_images=True)
     rclpy.init()
     robot = Robot()
@@ -84,7 +84,7 @@ def measure(seconds: float) -> dict[str, Any]:
 
 
 class Robot:
-    """Four sensors, and ears for what is made of them."""
+    """Publisher of four sensors, and subscriber to the results."""
 
     def __init__(self) -> None:
         self.node = rclpy.create_node('robot')
@@ -113,7 +113,7 @@ class Robot:
         self.forget()
 
     def forget(self) -> None:
-        """Begin to measure anew."""
+        """Discard all measurements."""
         self.latencies_ms: dict[str, list[float]] = defaultdict(list)
         self.stages: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         self.stepped_back = 0
@@ -122,7 +122,7 @@ class Robot:
         """Publish one frame of every sensor."""
         now_ns = self.node.get_clock().now().nanoseconds
         for topic, frame in self.frames.items():
-            # A chunk of sound is stamped with its first sample and sent after its last.
+            # A chunk of audio has the stamp of its first sample and is sent after its last.
             age_ns = round(1e9 / RATE_HZ) if topic == 'microphone/audio' else 0
             stamp_ns = now_ns - age_ns
             frame.header.stamp.sec = stamp_ns // 10**9
@@ -130,7 +130,7 @@ class Robot:
             self.publishers[topic].publish(frame)
 
     def listen_until(self, due_s: float) -> None:
-        """Take what arrives until a monotonic time."""
+        """Receive messages until a monotonic time."""
         while (left_s := due_s - time.monotonic()) > 0:
             rclpy.spin_once(self.node, timeout_sec=left_s)
 
@@ -154,7 +154,7 @@ class Robot:
             self.stages[message.modality][stage].append(getattr(message, stage))
 
     def summary(self) -> dict[str, Any]:
-        """What was measured since `forget`."""
+        """Measurements since `forget`."""
         everything = [v for values in self.latencies_ms.values() for v in values]
         return {
             'latency_ms': _percentiles(everything),

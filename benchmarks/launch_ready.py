@@ -1,9 +1,9 @@
 """Time until the nodes of `ros2 launch lb_ros bringup.launch.py` are ready, and their memory.
 
-Memory is what only the process of all nodes has (USS), and the part of it that is not a copy of a
-file (dirty): when it is ready, and after camera, depth, infrared and microphone have published for
-ten seconds. Pages of libraries count as its own only while no other process maps them, so nothing
-else of the environment may run. Run it in a shell where `ros2` finds the package:
+Memory is the unique set size (USS) of the process of all nodes, and the part of it that is not a
+copy of a file (dirty): when it is ready, and after camera, depth, infrared and microphone have
+published for ten seconds. Library pages count only while no other process maps them, so no other
+process may use the environment. Run it in a shell where `ros2` finds the package:
 
     python -m benchmarks.launch_ready --ros2 /opt/ros/jazzy/bin/ros2
 """
@@ -31,14 +31,14 @@ READY_TARGET_S, USS_TARGET_MB = 3.5, 450.0
 
 
 def memory_mb(pid: int) -> dict[str, float]:
-    """Memory in megabytes that only this process has, in all (`uss`) and without files' pages."""
+    """Unique set size of a process in megabytes, in total (`uss`) and without pages of files."""
     text = Path(f'/proc/{pid}/smaps_rollup').read_text()
     found = {k: int(kb) / 1e3 for k, kb in re.findall(r'^Private_(\w+):\s+(\d+) kB', text, re.M)}
     return {'uss': sum(found.values()), 'dirty': found['Dirty']}
 
 
 def launch(ros2: str, *, domain: int) -> dict[str, float]:
-    """One start, with sensors after it is ready.
+    """Perform one start; publish sensors once it is ready.
 
     Raises:
         RuntimeError: The nodes were not ready within `LIMIT_S`.

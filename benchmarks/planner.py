@@ -1,7 +1,7 @@
-"""What a planner waits for: from evidence to `wait_until`, a new model, a thousand predicates.
+"""Delays for a planner: evidence to `wait_until`, loading a model, adding a thousand predicates.
 
-Nodes run in one process, camera, depth and infrared at 10 Hz; the client asks from another
-process. A predicate of the camera's brightness is turned true and false by the picture.
+All nodes run in one process, with camera, depth and infrared at 10 Hz; the client is another
+process. The brightness of the camera image switches a predicate between true and false.
 
     python -m benchmarks.planner
 """
@@ -43,7 +43,7 @@ QUIET_S = 10.0
 
 
 class Sensors:
-    """Three sensors at a steady rate, and ears for what becomes of the camera."""
+    """Publisher of three sensors at a fixed rate, and subscriber to the camera's results."""
 
     def __init__(self) -> None:
         self.node = Node('sensors')
@@ -70,7 +70,7 @@ class Sensors:
         self.scores.append(message)
 
     def heard_after(self, stamp_ns: int) -> float:
-        """Monotonic time at which the first embedding of a later picture arrived."""
+        """Monotonic time at which the first embedding of a later image arrived."""
         limit_s = time.monotonic() + 30.0
         while time.monotonic() < limit_s:
             for arrived_s, message in list(self.heard):
@@ -101,12 +101,12 @@ def _image(topic: str, grey: int) -> Image:
 
 
 def picture(grey: int) -> np.ndarray:
-    """uint8 `[480, 640, 3]` of one grey."""
+    """A uniform grey image, uint8 `[480, 640, 3]`."""
     return np.full((480, 640, 3), grey, np.uint8)
 
 
 def bright(binder: Binder, *, dwell_ms: float) -> Predicate:
-    """A predicate that is calibrated on a dark and a bright picture."""
+    """Create a predicate that is calibrated on a dark and a bright image."""
     asked = Predicate('bright', ('the room is bright',), ('the room is dark',))
     _, contrast = text_vectors(binder, asked)
     dark, light = (
@@ -125,9 +125,9 @@ def bright(binder: Binder, *, dwell_ms: float) -> Predicate:
 
 
 def waiting_ms(client: LanguageClient, sensors: Sensors, turns: int) -> list[float]:
-    """From the arrival of the first embedding that shows it to the return of `wait_until`.
+    """Times from the first embedding of a changed state to the return of `wait_until`.
 
-    Below 0 where the answer came before the embedding, which takes a way of its own.
+    Negative if the answer arrived before the embedding, which is published on another topic.
     """
     delays = []
     for turn in range(turns):
@@ -142,13 +142,13 @@ def waiting_ms(client: LanguageClient, sensors: Sensors, turns: int) -> list[flo
 
 
 def missed(sensors: Sensors, work: Callable[[], object]) -> dict[str, Any]:
-    """What became of the camera's frames while something is done."""
+    """Number of camera frames sent and missed while `work` runs."""
     sent, heard = sensors.sent, len(sensors.heard)
     started_s = time.monotonic()
     work()
     took_s = time.monotonic() - started_s
     sent = sensors.sent - sent
-    time.sleep(1.0)  # the last frames are on their way
+    time.sleep(1.0)  # waits for the last frames
     found = sum(s < started_s + took_s + 1 / RATE_HZ for s, _ in sensors.heard[heard:])
     return {
         'seconds': round(took_s, 2),
@@ -158,7 +158,7 @@ def missed(sensors: Sensors, work: Callable[[], object]) -> dict[str, Any]:
 
 
 def adding(client: LanguageClient, sensors: Sensors) -> dict[str, Any]:
-    """Add a thousand predicates and count the camera's frames meanwhile."""
+    """Add a thousand predicates and count the camera frames meanwhile."""
     many = [
         Predicate(f'fact {n}', (f'there are {n} cups',), (f'there are not {n} cups',))
         for n in range(MANY)
@@ -172,7 +172,7 @@ def adding(client: LanguageClient, sensors: Sensors) -> dict[str, Any]:
 
 
 def swapping(client: LanguageClient, sensors: Sensors, model: str) -> dict[str, Any]:
-    """Load the model set again under load and look for gaps."""
+    """Load the model set again under load and measure gaps."""
     sensors.scores.clear()
     before = len(sensors.heard)
     started_s = time.monotonic()
@@ -215,10 +215,10 @@ def main() -> None:
                 result[f'wait_until_ms_dwell_{dwell_ms:.0f}'] = {
                     f'p{q}': round(float(np.percentile(delays, q)), 1) for q in (50, 95, 99)
                 } | {'turns': args.turns}
-            client.add('the drawer is open')  # asks all sensors, so that all are encoded
+            client.add('the drawer is open')  # uses all sensors, so that all are encoded
             result['nothing'] = missed(sensors, lambda: time.sleep(QUIET_S))
             result['load_model'] = swapping(client, sensors, args.model)
-            write_result('planner', result)  # what follows takes minutes on a busy machine
+            write_result('planner', result)  # the next step takes minutes on a busy machine
             result['add_1000_predicates'] = adding(client, sensors)
         nodes.send_signal(signal.SIGINT)
         output, _ = nodes.communicate(timeout=START_S)

@@ -1,7 +1,7 @@
-"""How many seconds of a bag are scored in one second: four sensors at 10 Hz each.
+"""Speed of scoring a bag, in seconds of the bag per second: four sensors at 10 Hz each.
 
-The bag is the bundled one with its pictures restamped to 10 Hz, repeated to the wanted length.
-Time on the clock depends on what else the machine does; CPU seconds hardly do.
+The bag is the bundled one with its images restamped to 10 Hz, repeated to the requested length.
+Wall-clock time depends on other load; CPU time is largely independent of it.
 
     python -m benchmarks.scoring
 """
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def write_bag(path: Path, seconds: float) -> Path:
-    """Four sensors at 10 Hz for some seconds."""
+    """Write a bag of four sensors at 10 Hz for some seconds."""
     messages: dict[str, list[RawMessage]] = {topic: [] for topic in TOPICS}
     for file in bag_files(shipped('lb_ros/data/demo_bag')):
         for message in read_raw(file, print):

@@ -1,12 +1,12 @@
-"""Searching moments: time, size and recall of a large index, and whether the answers are right.
+"""Search for moments: time, size and recall of a large index, and correctness of the answers.
 
     python -m benchmarks.search scale --rows 1000000
     python -m benchmarks.search quality --index INDEX --bags BAGS
 
 The vectors of `scale` are synthetic: unit vectors around as many centres as there would be
-scenes, each sensor with a direction of its own. `quality` asks an index of real windows for
-sentences whose truth the bags hold. An answer is right where the sentence is true at the labelled
-moment next to it, within a second, or, for a sound, at one while it was recorded.
+scenes, with an offset for each sensor. `quality` searches an index of real windows for sentences
+whose truth is recorded in the bags. An answer is correct if the sentence is true at the nearest
+labelled sample, within a second, or, for audio, at a labelled sample during the window.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ MATCH_NS = 1_000_000_000
 
 
 def main() -> None:
-    """Run one of the two and write its result file."""
+    """Run one of the two benchmarks and write its result file."""
     parser = argparse.ArgumentParser(description=__doc__)
     kinds = parser.add_subparsers(dest='kind', required=True)
     scale = kinds.add_parser('scale')
@@ -77,7 +77,7 @@ def measure_scale(rows: int, count: int) -> dict[str, Any]:
         built_s, built_cpu_s = time.perf_counter(), time.process_time()
         size = sum(f.stat().st_size for f in Path(folder).rglob('*') if f.is_file())
         queries = [_vectors(rng, 1, centres, biases[:1])[0] for _ in range(count)]
-        # The first ones read the cells of the index from the disk.
+        # The first queries read the cells of the index from disk.
         cold_ms, _, _ = _ask_all(store, queries)
         warm_ms, cpu_ms, found = _ask_all(store, queries)
         exact = [store.nearest(query, SENSED[0], limit=TOP, exact=True) for query in queries]
@@ -103,7 +103,7 @@ def measure_scale(rows: int, count: int) -> dict[str, Any]:
 def _ask_all(
     store: MomentStore, queries: list[Any]
 ) -> tuple[list[float], list[float], list[set[tuple[str, int]]]]:
-    """Milliseconds of the clock and of the processor, and what was found, by query."""
+    """Wall-clock and CPU milliseconds, and the results, by query."""
     times_ms, cpu_ms, found = [], [], []
     for query in queries:
         started_s, started_cpu_s = time.perf_counter(), time.process_time()
@@ -145,7 +145,7 @@ def _add(store: MomentStore, bag: int, rng: Any, centres: Any, biases: Any) -> N
 
 
 def measure_quality(args: argparse.Namespace) -> dict[str, Any]:
-    """Ask for sentences that are seldom true and look up whether the answers are."""
+    """Search for sentences that are seldom true and check the answers against the bags."""
     store = MomentStore(args.index)
     binder = Binder.load(store.about.model)
     truths = {str(bag.resolve()): read_truth(bag) for bag in find_bags(args.bags)}
@@ -163,9 +163,9 @@ def measure_quality(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def choose_predicates(truths: dict[str, dict[str, list[tuple[int, bool]]]]) -> list[str]:
-    """Predicates that are true at some moments but seldom, relations in turn.
+    """Choose predicates that are true in few samples, alternating between relations.
 
-    Chosen by truth alone, before anything is searched.
+    The choice depends only on truth, and is made before the search.
     """
     share = _shares(truths)
     phrasings = [Phrasings.load(wording) for wording in ('trained', 'unseen')]
@@ -183,7 +183,7 @@ def choose_predicates(truths: dict[str, dict[str, list[tuple[int, bool]]]]) -> l
 
 
 def _shares(truths: dict[str, dict[str, list[tuple[int, bool]]]]) -> dict[str, tuple[int, int]]:
-    """Moments at which each predicate is true, of all moments of all bags."""
+    """Numbers of true samples and of all samples by predicate, over all bags."""
     moments = sum(max(map(len, truth.values()), default=0) for truth in truths.values())
     counts: dict[str, int] = defaultdict(int)
     for truth in truths.values():
@@ -208,7 +208,7 @@ def _ask(
 
 
 def _share_right(truths: Any, name: str) -> float:
-    """Of moments taken by chance, in any bag and of any sensor, how many would be right."""
+    """Share of correct answers if times, bags and sensors were chosen at random."""
     asked = [
         _is_true(truth, name, stamp_ns, modality=modality)
         for truth in truths.values()
@@ -219,7 +219,7 @@ def _share_right(truths: Any, name: str) -> float:
 
 
 def _moments_ns(truth: Any) -> list[int]:
-    """The labelled moments of a bag, and those half way between them."""
+    """Times of the labelled samples of a bag, and the midpoints between them."""
     labelled = sorted({stamp_ns for values in truth.values() for stamp_ns, _ in values})
     between = [(a + b) // 2 for a, b in pairwise(labelled)]
     return labelled + between

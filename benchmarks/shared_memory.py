@@ -1,8 +1,8 @@
-"""Memory of four LanguageBind encoders loaded together, against four separate models.
+"""Memory of four LanguageBind encoders loaded together, compared with four separate models.
 
-Random weights of the full size (ViT-L/14, 768-d space) that differ where LanguageBind's training
-makes them differ: depth and infrared in rank-2 updates, audio in its attention and positions, all
-in class token, last LayerNorm, projection and temperature. Needs 5 GB and no downloads.
+The weights are random, of full size (ViT-L/14, 768-d space), and differ where LanguageBind's
+training makes them differ: depth and infrared in rank-2 updates, audio in its attention and
+positions, all in class token, last LayerNorm, projection, temperature. Needs 5 GB, no downloads.
 
 python -m benchmarks.shared_memory --name shared_memory
 """
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def measure() -> dict[str, Any]:
-    """Bytes of parameters together and separate, and what the process really grew by."""
+    """Bytes of parameters, shared and separate, and the measured growth of the process."""
     generator = torch.Generator().manual_seed(0)
     base = {n: _random(s, generator) for n, s in vision_shapes(LARGE).items()}
     text_tensors = {n: _random(s, generator) for n, s in text_shapes(TEXT).items()}

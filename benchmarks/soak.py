@@ -1,7 +1,7 @@
-"""Four sensors at 30 Hz with random faults against a running bringup, for as long as you like.
+"""Soak test: four sensors at 30 Hz with random faults against a running bringup.
 
-Checks that memory stays flat, that every sensor recovers, and that no state is ever known from
-evidence that is too old.
+Checks that memory does not grow, that every sensor recovers, and that no state is ever known from
+outdated evidence.
 
     python -m benchmarks.soak --minutes 60
     python -m benchmarks.soak --minutes 3 --json soak.json
@@ -42,7 +42,7 @@ FAULT_S, PAUSE_S = (1.0, 4.0), (2.0, 6.0)
 FAULTS = ('silent', 'encoding', 'size', 'stale', 'future', 'no_pixel')
 START_S, SETTLE_S = 180.0, 20.0
 UNKNOWN = 0
-# What the calibration of lb-mini says that each sensor can tell.
+# A sentence for each sensor that is informative for it according to the calibration of lb-mini.
 SENTENCES = {
     'image': ('the drawer is open', 'the drawer is closed'),
     'depth': ('the drawer is open', 'the drawer is closed'),
@@ -52,7 +52,7 @@ SENTENCES = {
 
 
 def predicates() -> str:
-    """One predicate per sensor, known with any evidence at all."""
+    """Predicate file with one predicate per sensor, which any evidence makes known."""
     entry = """  {0} has evidence:
     positive: [{2}]
     negative: [{3}]
@@ -68,7 +68,7 @@ def predicates() -> str:
 
 
 class Sensors(Node):
-    """Publishes all four, each with its own random faults, and judges the states."""
+    """Publisher of all four sensors, each with its own random faults; checks the states."""
 
     def __init__(self, pid: int, seed: int) -> None:
         super().__init__('soak')
@@ -79,7 +79,7 @@ class Sensors(Node):
         }
         self._fault = dict.fromkeys(TOPICS, '')
         self._until_s = dict.fromkeys(TOPICS, math.inf)  # no faults before `begin`
-        # When the last fault of a sensor ended, until it has recovered or missed to.
+        # End of a sensor's last fault, until the sensor recovers or the time limit is reached.
         self._awaited_since_s: dict[str, float] = {}
         self._last_good_s = dict.fromkeys(TOPICS, 0.0)
         self.recoveries_s: list[float] = []
@@ -97,11 +97,11 @@ class Sensors(Node):
 
     @property
     def all_known(self) -> bool:
-        """Whether every sensor is scored."""
+        """Whether the states of all sensors are known."""
         return all(self._knows(name) for name in TOPICS)
 
     def begin(self) -> None:
-        """Start with faults and with counting; before, all is warm-up."""
+        """Start faults and counting; everything before is warm-up."""
         now_s = time.monotonic()
         self._until_s = {name: now_s + 1 + k for k, name in enumerate(TOPICS)}
         self.ticks = self.sent = 0
@@ -154,7 +154,7 @@ class Sensors(Node):
         self._fault[name] = '' if was_bad else str(self._rng.choice(FAULTS))
         self.faults += int(not was_bad)
         self._until_s[name] = now_s + self._rng.uniform(*(PAUSE_S if was_bad else FAULT_S))
-        # A fault may be too short to be noticed; then there is nothing to recover from.
+        # A fault may be too short to have an effect; then there is nothing to recover from.
         if was_bad and not self._knows(name):
             self._awaited_since_s[name] = now_s
         else:
@@ -209,7 +209,7 @@ def _cut(message: Any, name: str) -> None:
 
 
 def soak(minutes: float, *, model: str, seed: int) -> dict[str, Any]:
-    """Run and return what was measured.
+    """Run and return the measurements.
 
     Raises:
         RuntimeError: The nodes did not answer for every sensor within `START_S`.
@@ -254,7 +254,7 @@ def soak(minutes: float, *, model: str, seed: int) -> dict[str, Any]:
 
 
 def measured(node: Sensors, *, minutes: float) -> dict[str, Any]:
-    """What a run has shown, for JSON."""
+    """Measurements of a run, for JSON."""
     tenth = max(1, len(node.resident_kib) // 10)
     first_kib = float(np.median(node.resident_kib[:tenth]))
     last_kib = float(np.median(node.resident_kib[-tenth:]))
@@ -278,7 +278,7 @@ def measured(node: Sensors, *, minutes: float) -> dict[str, Any]:
 
 
 def main() -> int:
-    """0 where nothing was missed and memory stayed within bounds."""
+    """Return 0 if all sensors recovered and memory stayed within bounds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--minutes', type=float, default=3.0)
     parser.add_argument('--model', default='lb-mini')

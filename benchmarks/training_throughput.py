@@ -1,11 +1,11 @@
 """Samples per second and peak memory of LanguageBind's depth recipe at full size.
 
-A ViT-L/14 of random weights, beside CLIP's text tower of its size, takes steps of
-`config/recipes/languagebind-depth.yaml` by the recipe's own code: depth pictures are decoded,
-masked and embedded, the loss goes back and AdamW updates. The same step is measured with float32,
-without a mask, with full tuning, and with all three. Each measurement is a process of its own;
-rounds go through all of them in turn, so that other work on the machine meets them alike. Where
-other work is going on, seconds of the processor tell more than seconds of the clock.
+A ViT-L/14 with random weights and CLIP's text tower of that size perform steps of
+`config/recipes/languagebind-depth.yaml` with the code of the recipe: depth images are decoded,
+masked and embedded, gradients are computed and AdamW updates. The same step is also measured with
+float32, without a mask, with full tuning, and with all three. Each measurement is a separate
+process; rounds alternate between all of them, so that other load affects them equally. Under
+other load, CPU time is more informative than wall-clock time.
 
     python -m benchmarks.training_throughput
     python -m benchmarks.training_throughput --device cuda --batch 128
@@ -62,7 +62,7 @@ TIMEOUT_S = 1200.0
 
 
 def main() -> None:
-    """Measure all variants and write the result file; or one of them, for the process above."""
+    """Measure all variants in separate processes and write the result file; or one variant."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -88,7 +88,7 @@ def main() -> None:
 
 
 def _write(args: argparse.Namespace, found: Mapping[str, list[dict[str, Any]]]) -> Path:
-    """What is known after a round, so that one that is cut short leaves those before it."""
+    """Write the results after a round, so that an interrupted round keeps the earlier ones."""
     result = {
         'recipe': 'languagebind-depth',
         'model': 'ViT-L/14, random weights',
@@ -101,7 +101,7 @@ def _write(args: argparse.Namespace, found: Mapping[str, list[dict[str, Any]]]) 
 
 
 def summary(found: Mapping[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """Medians of each variant, also as multiples of the recipe's."""
+    """Medians of each variant, also relative to the recipe's."""
     rows: dict[str, dict[str, Any]] = {}
     for name, runs in found.items():
         rates = [rate for run in runs for rate in run['samples_per_s']]
@@ -122,7 +122,7 @@ def summary(found: Mapping[str, list[dict[str, Any]]]) -> dict[str, dict[str, An
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Time steps of one variant in this process, after one that is not counted."""
+    """Time steps of one variant in this process, after one warm-up step."""
     torch.set_num_threads(args.threads)
     changes = {'start': str(args.start), 'batch': args.batch, 'micro_batch': args.batch,
                'device': args.device}  # fmt: skip
@@ -162,7 +162,7 @@ def _measured_apart(args: argparse.Namespace, variant: str, start: Path) -> dict
 
 
 def _watch_memory(device: str) -> Callable[[], int]:
-    """Forget the peak of loading; what is returned gives the peak since then, bytes."""
+    """Reset the peak memory of loading; return a function for the peak since then, bytes."""
     if device == 'cuda':
         torch.cuda.reset_peak_memory_stats()
         return torch.cuda.max_memory_allocated
@@ -175,7 +175,7 @@ def _watch_memory(device: str) -> Callable[[], int]:
 
 
 def write_random_set(folder: Path) -> None:
-    """A model set of depth alone with random weights, in the shapes of `languagebind-large`."""
+    """Write a depth-only model set with random weights, in the shapes of `languagebind-large`."""
     torch.manual_seed(0)
     text = {name: torch.randn(shape) * 0.02 for name, shape in text_shapes(CLIP_TEXT).items()}
     manifest = Manifest(
@@ -188,7 +188,7 @@ def write_random_set(folder: Path) -> None:
 
 
 class DrawnPairs:
-    """Depth pictures of 640x480 with a sentence each, made up when they are read."""
+    """Synthetic depth images of 640x480 with a sentence each, generated when they are read."""
 
     def __init__(self, count: int) -> None:
         rng = np.random.default_rng(0)
@@ -199,7 +199,7 @@ class DrawnPairs:
         return len(self._files)
 
     def read(self, index: int) -> Pair:
-        """A picture and what is said of it."""
+        """Generate an image and its sentence."""
         texts = (Text(f'the box stands at place {index}', 'annotation'),)
         return Pair(f'pair{index}', 'drawn', 0, 1, self._files[index], texts)
 

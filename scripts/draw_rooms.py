@@ -1,4 +1,4 @@
-"""Draw the rooms of the code and which imports which: docs/images/rooms.svg.
+"""Draw the rooms of the code and the imports between them: docs/images/rooms.svg.
 
 python scripts/draw_rooms.py
 """
@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ('encoders', 'lb_ros', 'train')
-# Where the column of a package stands.
+# Horizontal position of each package's column.
 COLUMNS = {'encoders': 1.6, 'lb_ros': 6.1, 'train': 10.6}
 COLOURS = {'encoders': '#cfe3f7', 'lb_ros': '#d9efd6', 'train': '#f6e3c5'}
 OUT = ROOT / 'docs' / 'images' / 'rooms.svg'
 
 
 def rooms() -> dict[str, list[Path]]:
-    """`encoders.vision` and so on, with their files."""
+    """Files of each room, such as `encoders.vision`."""
     found: dict[str, list[Path]] = {}
     for package in PACKAGES:
         for folder in sorted((ROOT / package).iterdir()):
@@ -30,7 +30,7 @@ def rooms() -> dict[str, list[Path]]:
 
 
 def arrows(known: dict[str, list[Path]]) -> set[tuple[str, str]]:
-    """Pairs of rooms of one package of which the first imports the second."""
+    """Pairs of rooms of one package in which the first imports the second."""
     found = set()
     for room, files in known.items():
         for path in files:
@@ -44,7 +44,7 @@ def arrows(known: dict[str, list[Path]]) -> set[tuple[str, str]]:
 
 
 def floors(known: dict[str, list[Path]], drawn: set[tuple[str, str]]) -> dict[str, int]:
-    """A room stands one floor above the highest that it imports."""
+    """Floor of each room: one above the highest room that it imports."""
     floor = dict.fromkeys(known, 0)
     for _ in known:
         for room, target in drawn:
@@ -53,7 +53,7 @@ def floors(known: dict[str, list[Path]], drawn: set[tuple[str, str]]) -> dict[st
 
 
 def main() -> None:
-    """Write the picture."""
+    """Write the image."""
     known = rooms()
     drawn = arrows(known)
     floor = floors(known, drawn)

@@ -1,4 +1,4 @@
-"""Write what follows from `lb_ros/parameter_table.py`: config/parameters.yaml and docs/nodes.md.
+"""Generate config/parameters.yaml and docs/nodes.md from `lb_ros/parameter_table.py`.
 
 python scripts/write_parameters.py [--check]
 """
@@ -90,14 +90,14 @@ def _processes(record: Record) -> str:
 
 
 def files() -> dict[Path, str]:
-    """What each file should hold."""
+    """Expected content of each file."""
     docs = DOCS.read_text()
     before, _, rest = docs.partition(BEGIN)
     return {YAML: parameter_file(), DOCS: before + BEGIN + table() + END + rest.partition(END)[2]}
 
 
 def main() -> int:
-    """Write the files; with --check, exit with 1 where one is not what it should be."""
+    """Write the files; with --check, return 1 if one of them is not up to date."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--check', action='store_true', help='write nothing, report differences')
     check = parser.parse_args().check

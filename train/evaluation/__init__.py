@@ -1,1 +1,1 @@
-"""Measuring model sets on labelled bags and on pairs, and the reports about it."""
+"""Evaluation of model sets on labelled bags and on pairs, and reports of the results."""

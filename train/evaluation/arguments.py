@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare how labelled bags are read."""
+    """Declare the options for reading labelled bags."""
     parser.add_argument('--workers', type=whole(1), default=2, help='processes that read bags')
     parser.add_argument('--threads', type=whole(1), default=2, help='threads that compute')
     parser.add_argument('--cache', type=place, default=DEFAULT_CACHE, help='extracted inputs')

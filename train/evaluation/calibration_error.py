@@ -1,4 +1,4 @@
-"""How far probabilities are from frequencies: over all predicates, in each, and by luck alone."""
+"""Calibration error of probabilities: over all predicates, per predicate, and by chance alone."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ DRAWS = 20
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """Of one predicate: probabilities `[N]`, and the truth, bool `[N]`, where it is known."""
+    """Predictions of one predicate: probabilities `[N]`, and the known truth, bool `[N]`."""
 
     probability: Floats
     truth: NDArray[np.bool_]
 
     @property
     def weights(self) -> Floats:
-        """`[N]`: both truths weigh the same, as they do when lines are fitted; their sum is 1."""
+        """Weights `[N]` with sum 1; true and false have equal totals, as when lines are fitted."""
         true = int(self.truth.sum())
         weights: Floats = np.where(
             self.truth, 0.5 / max(true, 1), 0.5 / max(len(self.truth) - true, 1)
@@ -34,13 +34,13 @@ class Predictions:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationError:
-    """Expected calibration errors, all with both truths weighted alike.
+    """Expected calibration errors, with equal total weights of true and false samples.
 
     Attributes:
-        pooled: Over the predictions of all predicates together, each predicate weighted alike.
-        per_predicate: Median of each predicate's own error.
-        by_luck: What `per_predicate` would be if every probability were exact: with few moments
-            of a truth, frequencies differ from probabilities by chance.
+        pooled: Error over the predictions of all predicates together, weighted equally.
+        per_predicate: Median of the errors of the single predicates.
+        by_luck: Value of `per_predicate` if every probability were exact: with few true or false
+            samples, frequencies differ from probabilities by chance.
     """
 
     pooled: float
@@ -49,12 +49,12 @@ class CalibrationError:
 
 
 def balanced_error(one: Predictions) -> float:
-    """Calibration error of one predicate with both truths weighted alike."""
+    """Calibration error of one predicate, with equal total weights of true and false samples."""
     return expected_calibration_error(one.probability, one.truth, weights=one.weights)
 
 
 def calibration_error(predicates: Sequence[Predictions], *, seed: int = 0) -> CalibrationError:
-    """Measure the probabilities of some predicates.
+    """Compute the calibration errors of several predicates.
 
     Raises:
         ValueError: There is no predicate.
@@ -75,7 +75,7 @@ def calibration_error(predicates: Sequence[Predictions], *, seed: int = 0) -> Ca
 
 
 def _error_by_luck(one: Predictions, rng: np.random.Generator) -> float:
-    """Mean error of exact probabilities, distributed as these, with as many moments of a truth."""
+    """Mean error of exact probabilities of the same distribution, with as many true and false."""
     errors = []
     odds = {True: one.weights * one.probability, False: one.weights * (1 - one.probability)}
     shares = {truth: weight / weight.sum() for truth, weight in odds.items()}

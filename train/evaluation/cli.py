@@ -1,4 +1,4 @@
-"""`lb-ros eval`: on labelled bags, on language pairs, and on data sets of the literature."""
+"""`lb-ros eval`: evaluate on labelled bags, language pairs, or data sets of the literature."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from train.pairs.shards import is_pair_set
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure a suite, retrieval on pairs, or predicates on bags, whichever `--data` holds."""
+    """Evaluate a suite, or what `--data` holds: retrieval on pairs, or predicates on bags."""
     measure = _suite if args.suite else _pairs if is_pair_set(args.data[0]) else _bags
     try:
         described = measure(args)
@@ -59,7 +59,7 @@ def _bags(args: argparse.Namespace) -> dict[str, Any]:
 def embedded(
     encoders: EncoderSet, bags: Sequence[Path], args: argparse.Namespace
 ) -> tuple[Vectors, Samples]:
-    """Vectors and truth of labelled bags, as `add_reading_arguments` says; reports what is used.
+    """Embed labelled bags with the options of `add_reading_arguments`, and report what is used.
 
     Raises:
         ValueError: No bag holds ground truth.
@@ -73,7 +73,7 @@ def embedded(
 
 
 def print_load_report(report: LoadReport) -> None:
-    """Problems and counts of labelled bags, on the error stream.
+    """Print problems and counts of labelled bags to stderr.
 
     Raises:
         ValueError: No bag holds ground truth.
@@ -117,7 +117,7 @@ def _pairs(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def print_suite(result: SuiteResult) -> None:
-    """A table of accuracies, or of recalls."""
+    """Print a table of accuracies, or of recalls."""
     title = f'{result.suite}: {result.model}, {result.cases:,} cases'
     if result.retrieval:
         print_retrieval(title, result.retrieval)
@@ -131,7 +131,7 @@ def print_suite(result: SuiteResult) -> None:
 
 
 def print_retrieval(title: str, tables: Mapping[str, Retrieval]) -> None:
-    """A table of recalls in all directions, with 95 % intervals."""
+    """Print a table of recalls in all directions, with 95 % intervals."""
     table = Table(title=title)
     for column in ('direction', 'of', 'R@1', 'R@5', 'R@10', 'MedR', 'chance'):
         table.add_column(column)

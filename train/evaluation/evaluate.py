@@ -1,4 +1,4 @@
-"""How well a model set reads predicates from bags: per predicate, modality and wording."""
+"""Accuracy of a model set's predicates on bags: per predicate, modality and wording."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from train.language import Embed, FactVectors, fact_vectors
 from train.phrasings import Phrasings, relation_of
 
 Vectors = Mapping[str, NDArray[np.float32]]
-# Predicates about things as large as the sensor resolves, and those about small objects.
+# Relations visible at the resolution of the sensors, and those about small objects.
 GROUPS = {
     'sensor scale': (
         'open',
@@ -46,9 +46,9 @@ MIN_COUNT = 5
 
 @dataclass(frozen=True, slots=True)
 class PredicateResult:
-    """How one predicate reads in one modality (or `fused`).
+    """Accuracy of one predicate in one modality (or `fused`).
 
-    `interval` is that of the AUROC, 95 %, over bags; None where it was not asked for.
+    `interval` is the 95 % interval of the AUROC over bags; None if it was not requested.
     """
 
     name: str
@@ -61,7 +61,7 @@ class PredicateResult:
 
     @property
     def is_solid(self) -> bool:
-        """Whether there are `MIN_COUNT` samples of either truth; others count in no median."""
+        """Whether there are `MIN_COUNT` true and false samples each, as medians require."""
         return min(self.positives, self.negatives) >= MIN_COUNT
 
 
@@ -89,8 +89,8 @@ def embed_raw(
 
     Args:
         binder: The model set.
-        samples: Modality to sample as `Binder.embed` takes it; all have the same modalities.
-        batch: Samples that are held in memory at once.
+        samples: Raw data by modality, as for `Binder.embed`; all have the same modalities.
+        batch: Number of samples held in memory at once.
     """
     parts: dict[str, list[NDArray[np.float32]]] = {}
     unread = iter(samples)
@@ -108,13 +108,13 @@ def embed_bags(
     cache: Path | None = None,
     workers: int = 1,
 ) -> tuple[Vectors, Samples, LoadReport]:
-    """Vectors and truth of all labelled moments of some bags.
+    """Vectors and truth of all labelled samples of some bags.
 
     Args:
-        encoders: By modality; those that no topic of a bag feeds are left out.
+        encoders: Encoders by modality; those without a topic in bags are left out.
         bags: Bag folders or files.
-        cache: See `load_samples`; only for small inputs.
-        workers: See `load_samples`; one for large inputs, which would pile up.
+        cache: See `load_samples`; used only for small inputs.
+        workers: See `load_samples`; 1 for large inputs, which would accumulate in memory.
     """
     used = {name: encoder for name, encoder in encoders.items() if name in TOPICS}
     configs: dict[str, Config] = {name: encoder.config for name, encoder in used.items()}
@@ -135,13 +135,13 @@ def contrast_scores(
     *,
     read_along: Callable[[Floats, Floats], Floats] | None = None,
 ) -> dict[str, NDArray[np.float32]]:
-    """Cosine of every sample with the contrast of every predicate: modality to `[N, P]`.
+    """Cosines of all samples with the contrasts of all predicates, `[N, P]` by modality.
 
     Args:
-        vectors: Of the samples, by modality.
-        asked: What the predicates say.
-        read_along: From mean sentences and contrasts `[P, D]` to what they are read along, as on
-            the robot (`Calibration.anchored`); the contrasts themselves where None.
+        vectors: Vectors of the samples, by modality.
+        asked: Embedded wordings of the predicates.
+        read_along: Smooths contrasts towards calibrated prototypes, as on the robot, given mean
+            prompt embeddings and contrasts `[P, D]` (`Calibration.anchored`); None for none.
     """
     contrasts = asked.contrasts().numpy()
     if read_along is not None:
@@ -152,7 +152,7 @@ def contrast_scores(
 def score_predicates(
     vectors: Vectors, samples: Samples, embed: Embed, phrasings: Phrasings
 ) -> list[PredicateResult]:
-    """Zero-shot AUROC and average precision of every predicate with both truths."""
+    """Zero-shot AUROC and average precision of every predicate that is both true and false."""
     asked = fact_vectors(samples.predicates, phrasings, embed)
     return results_of(contrast_scores(vectors, asked), samples)
 
@@ -163,7 +163,7 @@ def results_of(
     *,
     resampled: Resampled | None = None,
 ) -> list[PredicateResult]:
-    """Results from scores `[N, P]` by modality; predicates with one truth only are left out."""
+    """Results from scores `[N, P]` by modality; predicates that never change are left out."""
     results = []
     for column, name in enumerate(samples.predicates):
         known = samples.truth[:, column] >= 0
@@ -188,7 +188,7 @@ def results_of(
 
 
 def group_of(predicate: str) -> str:
-    """The group a predicate is reported in."""
+    """The group of predicates to which a predicate belongs, for reports."""
     relation = relation_of(predicate)
     return next((group for group, members in GROUPS.items() if relation in members), 'other')
 
@@ -198,12 +198,12 @@ def group_members(
     *,
     best: Mapping[str, str] | None = None,
 ) -> dict[str, list[PredicateResult]]:
-    """Results per group, each predicate in the modality that can tell; empty groups are left out.
+    """Results by group, each predicate in its best modality; empty groups are left out.
 
     Args:
-        results: Of one data set.
-        best: Predicate or relation to its modality, chosen on other data; where None, the best
-            modality of each relation on this very data (for looking at while training only).
+        results: Results on one data set.
+        best: Best modality by relation, chosen on other data; None chooses the modality with the
+            highest AUROC of each relation on the same data (only for monitoring a training).
     """
     solid = [r for r in results if r.is_solid]
     chosen = best or best_modalities(solid)
@@ -227,7 +227,7 @@ def group_medians(
 
 
 def best_modalities(results: Sequence[PredicateResult]) -> dict[str, str]:
-    """The modality with the highest median AUROC of each relation."""
+    """Modality with the highest median AUROC, by relation."""
     best = {}
     for relation in {relation_of(r.name) for r in results}:
         mine = [r for r in results if relation_of(r.name) == relation and r.modality != 'fused']
@@ -242,12 +242,12 @@ def best_modalities(results: Sequence[PredicateResult]) -> dict[str, str]:
 def fused_scores(
     scores: Mapping[str, NDArray[np.float32]], asked: FactVectors, calibration: Calibration
 ) -> NDArray[np.float32]:
-    """Fused log-odds `[N, P]` of scores `[N, P]` by modality, as `PredicateBank` fuses them.
+    """Fuse scores `[N, P]` of all modalities to log-odds `[N, P]`, as `PredicateBank` does.
 
     Args:
-        scores: Cosines by modality, with the contrasts as they are read.
-        asked: What the predicates say.
-        calibration: Of the same language space.
+        scores: Cosines by modality, with the smoothed contrasts.
+        asked: Embedded wordings of the predicates.
+        calibration: Calibration of the same language space.
     """
     count = len(next(iter(scores.values())))
     said, contrasts = asked.means()[0].numpy(), asked.contrasts().numpy()

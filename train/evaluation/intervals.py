@@ -1,8 +1,8 @@
-"""Confidence intervals over episodes: moments of a bag resemble each other, so bags are drawn.
+"""Confidence intervals over episodes: whole bags are resampled, as samples of a bag are similar.
 
-A bootstrap (Efron 1979) of clusters (Davison & Hinkley 1997, section 3.8). An AUROC is a sum over
-pairs of a true and a false moment, so that it needs the moments only once: what every pair of
-bags adds to the sum is counted, and a resample weighs these counts.
+This is a bootstrap (Efron 1979) of clusters (Davison & Hinkley 1997, section 3.8). An AUROC is a
+sum over pairs of a true and a false sample. The contribution of every pair of bags to this sum is
+counted once; each resample only weights these counts.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Resampled:
-    """AUROCs of the same `R` resamples of bags.
+    """AUROCs on `R` resamples of the bags.
 
     Attributes:
-        areas: Predicate and modality to AUROCs `[R]`; NaN where a resample has one truth only.
+        areas: AUROCs `[R]` by predicate and modality; NaN if a resample is all true or all false.
     """
 
     areas: Mapping[tuple[str, str], Floats]
 
     def interval(self, name: str, modality: str) -> Interval | None:
-        """Of one predicate in one modality."""
+        """Interval of one predicate in one modality."""
         return interval_of(self.areas[name, modality])
 
     def median_interval(self, chosen: Sequence[tuple[str, str]]) -> Interval | None:
-        """Of the median over predicates, each in its modality, drawn together."""
+        """Interval of the median over predicates, each in its modality, on the same resamples."""
         known = np.stack([self.areas[one] for one in chosen], axis=1)
         return interval_of(np.array([_median(row) for row in known]))
 
@@ -47,13 +47,13 @@ def resample(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Resampled:
-    """Draw bags with replacement and measure all predicates on each draw; one bag tells nothing.
+    """Draw bags with replacement and compute all AUROCs on each draw; NaN if there is one bag.
 
     Args:
-        scores: Modality to `[N, P]`.
-        samples: Their truth and their bags.
-        seed: Of the draws.
-        resamples: How many draws.
+        scores: Scores `[N, P]` by modality.
+        samples: The samples, with truth and bags.
+        seed: Seed of the bootstrap draws.
+        resamples: Number of draws `R`.
     """
     count = len(samples.bags)
     rng = np.random.default_rng(seed)
@@ -80,7 +80,7 @@ def resampled_auroc(
     bags: NDArray[np.int64],
     drawn: Floats,
 ) -> Floats:
-    """AUROC `[R]` of moments `[n]`, of which bag `b` counts `drawn[r, b]` times."""
+    """AUROC `[R]` of samples `[n]`; resample `r` contains bag `b` `drawn[r, b]` times."""
     order = np.argsort(scores, kind='stable')
     ranked = scores[order]
     member = np.zeros((len(order), drawn.shape[1]))
@@ -90,7 +90,7 @@ def resampled_auroc(
     np.cumsum(member * ~true[:, None], axis=0, out=false_so_far[1:])
     below = false_so_far[np.searchsorted(ranked, ranked[true], side='left')]
     not_above = false_so_far[np.searchsorted(ranked, ranked[true], side='right')]
-    # Won pairs of a true moment of one bag and a false one of another; a tie is half of one.
+    # Pairs of bags: true samples of one ranked above false samples of the other; ties count half.
     won = member[true].T @ (0.5 * (below + not_above))
     pairs = (drawn @ member[true].sum(0)) * (drawn @ member[~true].sum(0))
     total = ((drawn @ won) * drawn).sum(1)
@@ -99,7 +99,7 @@ def resampled_auroc(
 
 
 def interval_of(values: Floats) -> Interval | None:
-    """The 95 % percentile interval; None where no draw gave a value."""
+    """The 95 % percentile interval; None if all values are NaN."""
     known = values[~np.isnan(values)]
     if not len(known):
         return None

@@ -1,4 +1,4 @@
-"""Measures of retrieval, classification and calibration, with bootstrap intervals."""
+"""Metrics of retrieval, classification and calibration, with bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sklearn.metrics import confusion_matrix
 Floats = NDArray[Any]
 RECALLS = (1, 5, 10)
 RESAMPLES = 1000
-LEVELS = (0.025, 0.975)  # of a 95 % percentile interval
+LEVELS = (0.025, 0.975)  # quantiles of a 95 % percentile interval
 ECE_BINS = 15
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A value and its 95 % interval over resampled cases; `count` cases."""
+    """A value with its 95 % interval over resampled cases; `count` is the number of cases."""
 
     value: float
     low: float
@@ -32,12 +32,12 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """How well queries find what belongs to them.
+    """Retrieval metrics.
 
     Attributes:
-        recall: k to the share of queries with a right answer among the first k.
-        median_rank: Of the first right answer, from 1.
-        candidates: How many there were to choose from.
+        recall: Share of queries with a correct answer among the first k, by k.
+        median_rank: Median rank of the first correct answer, from 1.
+        candidates: Number of candidates per query.
         chance: Recall at 1 of a random order.
     """
 
@@ -47,7 +47,7 @@ class Retrieval:
     chance: float
 
     def times_chance(self, k: int) -> float:
-        """How many times the recall of a random order that at k is, with one right answer each."""
+        """Recall at k divided by that of a random order, for one correct answer per query."""
         return self.recall[k].value / min(1.0, k * self.chance)
 
 
@@ -58,16 +58,16 @@ def retrieval(
     clusters: NDArray[np.int64] | None = None,
     seed: int = 0,
 ) -> Retrieval:
-    """Measure retrieval of columns by rows.
+    """Measure retrieval of `C` candidates by `Q` queries.
 
     Args:
         similarity: `[Q, C]`.
-        relevant: bool `[Q, C]`; a query without a right answer does not count.
+        relevant: bool `[Q, C]`; queries without a correct answer are ignored.
         clusters: `[Q]`, see `bootstrap`.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap draws.
 
     Raises:
-        ValueError: No query has a right answer.
+        ValueError: No query has a correct answer.
     """
     asked = relevant.any(axis=1)
     if not asked.any():
@@ -87,7 +87,7 @@ def retrieval(
 
 
 def first_ranks(similarity: Floats, relevant: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Rank of the best right answer of each query, from 1; ties count half against it."""
+    """Rank of the best correct answer of each query, from 1; half of the ties rank above it."""
     best = np.where(relevant, similarity, -np.inf).max(axis=1, keepdims=True)
     wrong = ~relevant
     above = ((similarity > best) & wrong).sum(axis=1)
@@ -96,12 +96,12 @@ def first_ranks(similarity: Floats, relevant: NDArray[np.bool_]) -> NDArray[np.i
 
 
 def top1(scores: Floats, labels: NDArray[np.int64], *, seed: int = 0) -> Measured:
-    """Share of rows of `[N, C]` whose largest score is that of their label `[N]`."""
+    """Share of rows of scores `[N, C]` whose largest score is at their label `[N]`."""
     return bootstrap((scores.argmax(axis=1) == labels).astype(float), np.mean, seed=seed)
 
 
 def confusion(scores: Floats, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Counts `[C, C]`: row the label, column the largest score."""
+    """Confusion counts `[C, C]`: rows are labels, columns are predictions (largest score)."""
     found = confusion_matrix(labels, scores.argmax(axis=1), labels=range(scores.shape[1]))
     return np.asarray(found, np.int64)
 
@@ -114,15 +114,15 @@ def bootstrap(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Measured:
-    """A measure of cases `[N, ...]` with its 95 % percentile interval (Efron 1979).
+    """Compute a metric of cases `[N, ...]` with its 95 % percentile interval (Efron 1979).
 
     Args:
-        cases: What is measured.
-        measure: Some of the cases to a number.
-        clusters: `[N]`, cases that belong together and are drawn together, as moments of a bag;
-            every case for itself where None.
-        seed: Of the draws.
-        resamples: How many draws.
+        cases: Values of the cases.
+        measure: Computes the metric from a resample of the cases.
+        clusters: `[N]`, cluster of each case; cases of a cluster are drawn together, as samples of
+            a bag; None draws single cases.
+        seed: Seed of the bootstrap draws.
+        resamples: Number of draws.
     """
     rng = np.random.default_rng(seed)
     together = np.arange(len(cases)) if clusters is None else clusters
@@ -150,8 +150,8 @@ def expected_calibration_error(
     Args:
         probability: `[N]`, in 0..1.
         truth: bool `[N]`.
-        weights: `[N]` of the cases; alike where None.
-        bins: Of equal width.
+        weights: Weights of the cases, `[N]`; None for equal weights.
+        bins: Number of bins of equal width.
     """
     share = np.ones(len(truth)) if weights is None else np.asarray(weights)
     where = np.minimum((np.asarray(probability) * bins).astype(int), bins - 1)

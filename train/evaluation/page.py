@@ -32,15 +32,15 @@ TEMPLATE = Path(__file__).with_name('report.html.j2')
 def write_training_page(
     path: Path, *, name: str, log: Path, model: Path, data: PairData, held_out: bool
 ) -> Path:
-    """Write the page; returns its path.
+    """Write the page; return its path.
 
     Args:
         path: The file.
-        name: Of the training.
-        log: Its log of steps.
+        name: Name of the training.
+        log: Log of its steps.
         model: Folder of the trained set.
-        data: Pairs to measure on.
-        held_out: Whether they were kept out of training; the page says so.
+        data: Pairs to evaluate on.
+        held_out: Whether the pairs were not used in training, as stated on the page.
     """
     binder = Binder.load(model)
     found = embed_pairs(binder, data, binder.modalities, limit=PAGE_PAIRS)
@@ -64,7 +64,7 @@ def write_training_page(
 
 
 def curve_svg(series: Mapping[str, Sequence[tuple[float, float]]]) -> str:
-    """A chart of named lines of (step, value) as SVG."""
+    """Draw named curves of (step, value) as an SVG chart."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -99,7 +99,7 @@ def _curves(
 
 
 def _confusions(found: EmbeddedPairs) -> Iterator[dict[str, Any]]:
-    """The most frequent sentences of each modality, where a pair has exactly one of them."""
+    """Confusion of the most frequent sentences, by modality, on pairs with exactly one of them."""
     common = np.argsort(-found.says.sum(axis=0), kind='stable')[:CONFUSED]
     for name, vectors in found.vectors.items():
         rows = found.present[name] & (found.says[:, common].sum(axis=1) == 1)
@@ -137,7 +137,7 @@ def _examples(found: EmbeddedPairs) -> Iterator[dict[str, Any]]:
 
 
 def _thumbnail(name: str, pair: Pair) -> str:
-    """A small picture as a data URL; empty for sound."""
+    """A small image as a data URL; empty for audio."""
     if MODALITIES[name].kind == 'sound':
         return ''
     sample: NDArray[Any] = decode(name, pair.files)

@@ -1,4 +1,4 @@
-"""Retrieval on language pairs with any model set: sentences, sensors, and sensors fused."""
+"""Retrieval on language pairs with any model set: sentences, sensors, and fused sensors."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class EmbeddedPairs:
 
     Attributes:
         pairs: The pairs.
-        vectors: Modality to float32 `[N, D]`; rows of pairs without it are 0.
-        present: Modality to bool `[N]`.
-        texts: Different sentences of all pairs.
+        vectors: float32 `[N, D]` by modality; rows of pairs without the modality are 0.
+        present: bool `[N]` by modality, whether the pair has it.
+        texts: Distinct sentences of all pairs.
         text_vectors: float32 `[T, D]`.
-        says: bool `[N, T]`: which sentence is true of which pair.
+        says: bool `[N, T]`, whether each sentence is true of each pair.
     """
 
     pairs: Sequence[Pair]
@@ -44,7 +44,7 @@ class EmbeddedPairs:
 def embed_pairs(
     binder: Binder, data: PairData, modalities: Sequence[str], *, limit: int = MAX_PAIRS
 ) -> EmbeddedPairs:
-    """Embed pairs, evenly spread over the data where there are more than `limit`.
+    """Embed all pairs, or `limit` pairs evenly spread over the data if there are more.
 
     Raises:
         ValueError: There is no pair.
@@ -75,11 +75,11 @@ def embed_pairs(
 
 
 def retrieval_tables(found: EmbeddedPairs) -> dict[str, Retrieval]:
-    """Every direction that can be measured: `depth -> text`, `text -> depth`, `depth -> audio`.
+    """Retrieval in all possible directions: `depth -> text`, `text -> depth`, `depth -> audio`.
 
-    Sensors are matched by pair. Two that were both bound to language alone meet here for the first
-    time: that is the emergent alignment of Girdhar et al. 2023. `depth+image` is the mean of their
-    unit vectors.
+    Sensors are matched by pair. Two sensors that were bound only to language are compared here for
+    the first time: this is the emergent alignment of Girdhar et al. 2023. `depth+image` is the
+    mean of their unit vectors.
     """
     vectors = dict(found.vectors)
     present = dict(found.present)
@@ -105,6 +105,6 @@ def retrieval_tables(found: EmbeddedPairs) -> dict[str, Retrieval]:
 
 
 def unit(vectors: Vectors) -> Vectors:
-    """Rows of unit length."""
+    """Normalise rows to unit length."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(length, 1e-12), np.float32)

@@ -1,4 +1,4 @@
-"""The evaluation of a model set: trained and unseen wording apart, with all counts."""
+"""Evaluation of a model set, separately for trained and unseen wording, with all counts."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ EMERGENT_MOMENTS = 1000
 
 @dataclass(frozen=True, slots=True)
 class RelationResult:
-    """Median AUROC of a relation's predicates in the modality that can tell, and fused.
+    """Median AUROC of the predicates of a relation, in its best modality and fused.
 
-    Only predicates with at least 5 of both truths count. Intervals are 95 %, over bags.
+    Includes only predicates with at least 5 true and 5 false samples. Intervals: 95 %, over bags.
     """
 
     relation: str
@@ -61,20 +61,21 @@ class Evaluation:
     """Results of one model set on one set of bags.
 
     Attributes:
-        model, space: Of the model set.
-        bags, moments: Size of the data.
-        results: By wording, one per predicate and modality, `fused` included.
-        best: Relation to the modality that can tell, chosen on the calibration data.
-        medians: By wording and group, over predicates with at least 5 of both truths.
+        model, space: Names of the model set and its language space.
+        bags, moments: Number of bags and of samples.
+        results: By wording, one result per predicate and modality, including `fused`.
+        best: Best modality by relation, chosen on the calibration data.
+        medians, fused_medians: Median AUROC by wording and group, over predicates with at least 5
+            true and 5 false samples.
         median_intervals, fused_median_intervals: Their 95 % intervals, over bags.
-        relations: By wording, one line per relation.
-        reversed_predicates: By wording, those whose best modality is below 0.5.
-        fused_worse: By wording, those that fused read worse than in their best modality, by more
-            than `FUSION_MARGIN`.
-        calibration_error: By wording, of the fused probabilities of predicates with at least 5
-            of both truths; empty without a calibration.
-        emergent: `depth -> infrared` and so on: retrieval of the same moment by another sensor,
-            which training never compared with the first.
+        relations: By wording, one result per relation.
+        reversed_predicates: By wording, predicates with an AUROC below 0.5 in the best modality.
+        fused_worse: By wording, predicates whose fused AUROC is lower than that in the best
+            modality by more than `FUSION_MARGIN`.
+        calibration_error: By wording, error of the fused probabilities of predicates with at least
+            5 true and 5 false samples; empty without a calibration.
+        emergent: Retrieval of the same sample by another sensor, such as `depth -> infrared`; the
+            two sensors were never compared in training.
     """
 
     model: str
@@ -97,16 +98,16 @@ class Evaluation:
 def evaluate_model_set(
     encoders: EncoderSet, vectors: Vectors, samples: Samples, *, anchor: bool = True
 ) -> Evaluation:
-    """Score all predicates of the samples with both wordings.
+    """Evaluate all predicates of the samples with both wordings.
 
     Args:
-        encoders: The set.
-        vectors: Of the samples, by modality (see `embed_bags`).
-        samples: Their truth.
-        anchor: Read sentences along the calibrated contrasts, as the robot does.
+        encoders: The model set.
+        vectors: Vectors of the samples, by modality (see `embed_bags`).
+        samples: The samples, with their truth.
+        anchor: Smooth contrasts towards calibrated prototypes, as on the robot.
 
-    The modality that can tell is the one with the largest fusion weight in the calibration, so
-    that it is never chosen on the data it is judged on.
+    The best modality of a relation is that with the largest fusion weight in the calibration, so
+    it is not chosen on the data that it is evaluated on.
     """
     calibration = encoders.calibration
     results: dict[str, list[PredicateResult]] = {}
@@ -144,7 +145,7 @@ def evaluate_model_set(
 
 
 def chosen(calibration: Calibration) -> dict[str, str]:
-    """Relation to the modality with the largest mean fusion weight."""
+    """Modality with the largest total fusion weight, by relation."""
     sums: dict[str, NDArray[np.float32]] = {}
     for name, row in zip(calibration.names, calibration.weights, strict=True):
         relation = relation_of(name)
@@ -165,10 +166,10 @@ def _calibration_error(odds: NDArray[np.float32], samples: Samples) -> Calibrati
 def emergent_retrieval(
     vectors: Vectors, bags: NDArray[np.int64], *, limit: int = EMERGENT_MOMENTS
 ) -> dict[str, Retrieval]:
-    """Retrieval of a moment by one sensor among those of another, in all directions.
+    """Retrieval of the same sample from one sensor by another, in all directions.
 
-    At most `limit` moments, evenly spread; one that a sensor did not record counts against it.
-    Intervals are over the bags `[N]` of the moments.
+    Uses at most `limit` samples, evenly spread; samples that a sensor did not record count as
+    misses. Intervals are over the bags `[N]` of the samples.
     """
     tables = {}
     for one, other in permutations(vectors, 2):
@@ -243,7 +244,7 @@ def _fused_worse(results: list[PredicateResult], best: Mapping[str, str]) -> lis
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
-    """A table of every predicate, trained and unseen wording side by side, and the medians."""
+    """Print a table of all predicates, with trained and unseen wording, and the medians."""
     console = Console()
     modalities = list(dict.fromkeys(r.modality for r in evaluation.results['trained']))
     table = Table(title=f'{evaluation.model} on {evaluation.bags} bags: AUROC, trained / unseen')

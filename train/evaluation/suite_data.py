@@ -1,6 +1,6 @@
-"""Users' copies of evaluation data sets: which file shows which class, or has which captions.
+"""Reading of users' copies of evaluation data sets: the files and their classes or captions.
 
-Layouts (more than one where several are in use):
+Layouts (some data sets have several):
 
     llvip   crops: DIR[/infrared]/{background,people}/*, optionally DIR/visible/... for fusion;
             original: DIR/{infrared,visible}/test/*.jpg with DIR/Annotations/*.xml
@@ -44,18 +44,18 @@ MIN_CROP_PX = 8
 
 
 class SuiteError(ValueError):
-    """A data set is not where or not as it should be; the text names what is missing."""
+    """A data set is missing or has an unknown layout; the message names what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One thing to be judged.
+    """One evaluation sample.
 
     Attributes:
-        files: Modality to file.
-        label: Number of its class; -1 for one with captions.
-        captions: What is said of it.
-        box: Part of a picture (left, top, right, bottom), pixels; None for all.
+        files: File of each modality.
+        label: Index of its class; -1 for samples with captions.
+        captions: Captions of the sample.
+        box: Part of the image (left, top, right, bottom), pixels; None for the whole image.
     """
 
     files: Mapping[str, Path]
@@ -76,7 +76,7 @@ class Suite:
     aliases: Mapping[str, str] = field(default_factory=dict)
 
     def label(self, name: str) -> int:
-        """Number of a class by what a folder or annotation calls it.
+        """Index of a class, from its name in a folder or annotation.
 
         Raises:
             SuiteError: There is no such class.
@@ -91,10 +91,10 @@ class Suite:
 
 
 def load_suite(name: str) -> Suite:
-    """A suite by name.
+    """Load a suite by name.
 
     Raises:
-        SuiteError: There is none; the message lists those there are.
+        SuiteError: The name is unknown; the message lists the known suites.
     """
     loaded = yaml.safe_load(shipped('config/suites/suites.yaml').read_text())
     if name not in loaded:
@@ -106,10 +106,10 @@ def load_suite(name: str) -> Suite:
 
 
 def load_templates(suite: Suite, path: Path | None = None) -> tuple[str, ...]:
-    """Prompt templates of a suite, from another file where one is given.
+    """Load the prompt templates of a suite, or those of another file if `path` is given.
 
     Raises:
-        SuiteError: The file lacks them, or one has not exactly one `{}`.
+        SuiteError: The file has none for the suite, or one does not contain exactly one `{}`.
     """
     file = path or shipped('config/suites/templates.yaml')
     try:
@@ -121,10 +121,10 @@ def load_templates(suite: Suite, path: Path | None = None) -> tuple[str, ...]:
 
 
 def find_cases(suite: Suite, folder: Path) -> list[Case]:
-    """All cases of a user's copy, in order of name.
+    """Find all cases of a user's copy, in order of name.
 
     Raises:
-        SuiteError: The layout is none of those above.
+        SuiteError: The layout is not one of those above.
     """
     if not folder.is_dir():
         raise SuiteError(f'{folder}: no such folder')
@@ -144,7 +144,7 @@ def find_cases(suite: Suite, folder: Path) -> list[Case]:
 
 
 def read_case(case: Case, modality: str) -> Any:
-    """A raw sample as `encoders.Binder.embed` takes it.
+    """Read a raw sample, as for `encoders.Binder.embed`.
 
     Raises:
         ValueError: The file is damaged.
@@ -171,7 +171,7 @@ def read_case(case: Case, modality: str) -> Any:
 
 
 def _class_folders(suite: Suite, folder: Path) -> list[Case]:
-    """Folders named by class; further sensors of the same cases in folders of their own."""
+    """Cases from folders named by class; further sensors of these cases have their own folders."""
     found: dict[tuple[int, str], dict[str, Path]] = {}
     for modality in suite.modalities:
         for file, label in _labelled(suite, _class_root(suite, folder, modality)):
@@ -210,10 +210,10 @@ def _labelled(suite: Suite, root: Path | None) -> Iterator[tuple[Path, int]]:
 
 
 def _annotated(suite: Suite, folder: Path) -> Iterator[Case]:
-    """LLVIP as released: every person a crop, and beside it a crop of the same size without one.
+    """Cases of LLVIP as released: a crop of every person, and one of equal size without a person.
 
-    Where the background crops lie is drawn from the name of the picture, so that every run judges
-    the same ones.
+    The name of the image seeds the position of the background crops, so that every run uses the
+    same ones.
     """
     pictures = sorted(p for p in (folder / 'infrared' / 'test').glob('*') if p.suffix in PICTURES)
     for picture in pictures:
@@ -294,7 +294,7 @@ def _clotho(folder: Path) -> list[Case]:
 
 
 def _msrvtt(folder: Path) -> list[Case]:
-    """The 1k-A split: one sentence per video."""
+    """Cases of the 1k-A split: one sentence per video."""
     rows = _csv(folder / 'MSRVTT_JSFUSION_test.csv', ('video_id', 'sentence'))
     videos = {p.stem: p for p in sorted(folder.rglob('*')) if p.suffix.lower() in VIDEOS}
     cases = []
@@ -318,7 +318,7 @@ def _csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 
 
 def _clip(path: Path) -> NDArray[np.uint8]:
-    """Evenly spaced frames of a video, uint8 `[T, H, W, 3]`."""
+    """Read evenly spaced frames of a video file, uint8 `[T, H, W, 3]`."""
     video = cv2.VideoCapture(str(path))
     try:
         frames = []

@@ -1,4 +1,4 @@
-"""The paper's protocols on users' copies of its data: zero-shot classes, retrieval, fusion."""
+"""The paper's protocols on users' copies of its data: zero-shot accuracy, retrieval, fusion."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ SCALE = 100.0
 
 @dataclass(frozen=True, slots=True)
 class SuiteResult:
-    """What a suite measured.
+    """Results of a suite.
 
     Attributes:
-        suite, model, space: Of what by what.
-        cases: That were judged.
+        suite, model, space: Names of the suite, the model set and its language space.
+        cases: Number of evaluated cases.
         problems: Files that could not be read, one line each; their cases are left out.
-        top1: Modality (or `depth+image`) to accuracy, for suites with classes.
-        chance: Of the most frequent class.
-        classes: Their names.
-        confusion: Modality to counts `[C, C]`, row the truth.
-        retrieval: Direction to recalls, for suites with captions.
+        top1: Accuracy by modality (or `depth+image`), for suites with classes.
+        chance: Share of the most frequent class.
+        classes: Names of the classes.
+        confusion: Counts `[C, C]` by modality; rows are true classes.
+        retrieval: Recalls by direction, for suites with captions.
     """
 
     suite: str
@@ -64,13 +64,13 @@ def run_suite(
 
     Args:
         name: `llvip`, `nyu-d`, `esc50`, `clotho` or `msrvtt`.
-        folder: Where the data lie (see `train.evaluation.suite_data`).
+        folder: Folder of the data (see `train.evaluation.suite_data`).
         binder: The model set.
-        templates: Another file of prompt templates.
+        templates: File of prompt templates that replaces the default.
 
     Raises:
-        SuiteError: The suite is unknown, its data are not there, or the model set has no encoder
-            for what it measures.
+        SuiteError: The suite is unknown, its data are missing, or the model set has no encoder for
+            its modality.
     """
     suite = load_suite(name)
     if suite.modalities[0] not in binder.modalities:
@@ -86,7 +86,7 @@ def run_suite(
 
 
 def classifier(binder: Binder, classes: Sequence[str], templates: Sequence[str]) -> NDArray[Any]:
-    """Mean of the unit vectors of a class in all templates, unit length again: `[C, D]`."""
+    """Mean of the unit vectors of a class over all templates, normalised again: `[C, D]`."""
     rows = [binder.embed_text([t.format(c) for t in templates]).mean(axis=0) for c in classes]
     return unit(np.stack(rows))
 
@@ -94,9 +94,9 @@ def classifier(binder: Binder, classes: Sequence[str], templates: Sequence[str])
 def embed_cases(
     suite: Suite, cases: Sequence[Case], binder: Binder
 ) -> tuple[list[Case], dict[str, NDArray[np.float32]], list[str]]:
-    """Cases that could be read, their vectors by modality, and what could not be read.
+    """Embed cases; return the readable cases, their vectors by modality, and the problems.
 
-    A further modality is left out where a single case lacks it.
+    A modality is left out if any case lacks it.
     """
     shared = [
         m
@@ -133,7 +133,7 @@ def _with_classes(
     labels = np.array([case.label for case in cases], np.int64)
     scores = {m: SCALE * z @ texts.T for m, z in vectors.items()}
     if len(scores) > 1:
-        # The authors' way to combine modalities: the mean of their logits.
+        # The authors combine modalities by the mean of their logits.
         scores['+'.join(scores)] = np.mean(list(scores.values()), axis=0)
     counts = np.bincount(labels, minlength=len(suite.classes))
     return replace(

@@ -1,4 +1,4 @@
-"""Write one episode as a robot would log it: a rosbag2 MCAP bag with standard message types."""
+"""Writing of an episode as a robot would log it: a rosbag2 MCAP bag of standard message types."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from train.bags.reader import OWN_MESSAGES
 from train.simulate.camera import Frame
 from train.simulate.sound import RATE_HZ
 
-START_NS = 1_700_000_000_000_000_000  # a fixed date, so that equal seeds give equal bytes
+START_NS = 1_700_000_000_000_000_000  # a fixed date, so that equal seeds give identical files
 CHUNK_S = 0.1
 JPEG_QUALITY = 90
 CAMERA_FRAME = 'camera_optical_frame'
 MICROPHONE_FRAME = 'microphone'
 TOUCH_TOPIC, TOUCH_FRAME = 'touch/image', 'finger_pads'
-# compressed_depth_image_transport prepends its format (0 = as is) and two quantisation parameters,
-# which only inverse-depth images use.
+# compressed_depth_image_transport prepends its format (0 = unchanged) and two quantisation
+# parameters, which only inverse-depth images use.
 DEPTH_HEADER = bytes(12)
 TYPES = {
     'camera/image/compressed': 'sensor_msgs/msg/CompressedImage',
@@ -39,11 +39,11 @@ TYPES = {
 
 
 class EpisodeBag:
-    """Collects the messages of an episode and writes them in order of time.
+    """The messages of an episode, collected and then written in order of time.
 
     Args:
         path: Folder of the new bag.
-        marks: Origin of the bag: suite, split, seed, scene; stored as custom data.
+        marks: Origin of the bag (suite, split, seed, scene), stored as custom data.
     """
 
     def __init__(self, path: Path, marks: Mapping[str, str]) -> None:
@@ -55,15 +55,15 @@ class EpisodeBag:
             self._types.register(get_types_from_msg(text, f'lb_ros/msg/{name}'))
 
     def mark(self, key: str, value: str) -> None:
-        """Add what is known of the episode only after it was recorded."""
+        """Add an entry to `marks`, for facts known only after the recording."""
         self._marks[key] = value
 
     def task(self, text: str) -> None:
-        """The instruction of the episode."""
+        """Add the instruction of the episode."""
         self._add('task/text', 0.0, self._new('std_msgs/msg/String', data=text))
 
     def frame(self, at_s: float, frame: Frame, *, focal_px: float) -> None:
-        """One look of the three cameras."""
+        """Add one frame of the three cameras."""
         height, width = frame.depth_mm.shape
         bgr = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR)
         jpeg = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
@@ -77,11 +77,11 @@ class EpisodeBag:
         self._add('camera/camera_info', at_s, self._camera_info(at_s, focal_px, width, height))
 
     def touch(self, at_s: float, gel: NDArray[np.uint8]) -> None:
-        """A picture of the gels of both finger pads, uint8 `[H, W, 3]` RGB."""
+        """Add an image of the gels of both finger pads, uint8 `[H, W, 3]` RGB."""
         self._add(TOUCH_TOPIC, at_s, self._image(at_s, gel, encoding='rgb8', frame_id=TOUCH_FRAME))
 
     def sound(self, at_s: float, wave: NDArray[np.int16]) -> None:
-        """A stretch of sound that starts at `at_s`, int16 `[samples]`, cut into chunks."""
+        """Add audio that starts at `at_s`, int16 `[samples]`, cut into chunks."""
         size = round(CHUNK_S * RATE_HZ)
         for begin in range(0, len(wave), size):
             first_s = at_s + begin / RATE_HZ
@@ -96,7 +96,7 @@ class EpisodeBag:
             self._add('microphone/audio', first_s + len(piece) / RATE_HZ, chunk)
 
     def truth(self, at_s: float, truth: Mapping[str, bool]) -> None:
-        """What is known to be true and false."""
+        """Add the known truth of predicates."""
         message = self._new(
             'lb_ros/msg/PredicateTruth',
             header=self._header(at_s, 'world'),
@@ -106,7 +106,7 @@ class EpisodeBag:
         self._add('ground_truth/predicates', at_s, message)
 
     def regions(self, at_s: float, labels: NDArray[np.uint8], names: Sequence[str]) -> None:
-        """Which named part each cell of a frame shows (see `Frame.regions`)."""
+        """Add the named part that each cell of a frame shows (see `Frame.regions`)."""
         message = self._new(
             'lb_ros/msg/RegionTruth',
             header=self._header(at_s, CAMERA_FRAME),
@@ -118,10 +118,10 @@ class EpisodeBag:
         self._add('ground_truth/regions', at_s, message)
 
     def write(self) -> None:
-        """Write the bag; messages with equal times keep the order in which they came.
+        """Write the bag; messages with equal times keep the order in which they were added.
 
         Raises:
-            rosbags.rosbag2.WriterError: The folder exists already.
+            rosbags.rosbag2.WriterError: The folder already exists.
         """
         writer = Writer(self._path, version=9, storage_plugin=StoragePlugin.MCAP)
         writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)

@@ -1,4 +1,4 @@
-"""RGB, depth and synthetic infrared of one scene from one viewpoint, in two rendering passes."""
+"""RGB, depth and synthetic infrared images from one viewpoint, in two rendering passes."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ WARM_PARTS_K = {'robot0_link': 7.0, 'gripper0': 4.0}
 class Frame:
     """`rgb` uint8 [H,W,3], `depth_mm` uint16 [H,W], `infrared` uint16 centikelvin [h,w].
 
-    `regions` uint8 [r,r] says which named part of the scene is seen: 0 none, else 1 + its index
-    in `Camera.region_names`.
+    `regions` uint8 [r,r] holds the named part of the scene that each cell shows: 0 for none,
+    otherwise 1 + its index in `Camera.region_names`.
     """
 
     rgb: NDArray[np.uint8]
@@ -41,13 +41,13 @@ class Frame:
 
 
 class Camera:
-    """The camera of a scene; `region_names` are the parts its frames tell apart.
+    """The camera of a scene; `region_names` are the parts distinguished in its frames.
 
     Call `close()` when done: the rendering context belongs to this process.
 
     Attributes:
-        warm_parts_k: Motors by the beginning of their body's name, kelvin above the room.
-        robot_parts: What the robot's bodies are called, by the beginning of their name.
+        warm_parts_k: Temperature of motors above ambient, kelvin, by prefix of the body's name.
+        robot_parts: Names of the robot's parts, by prefix of the body's name.
     """
 
     warm_parts_k: Mapping[str, float] = WARM_PARTS_K
@@ -57,7 +57,7 @@ class Camera:
         self._model = scene.model
         self._gl = mujoco.GLContext(SIZE, SIZE)
         self._gl.make_current()
-        # Smoothed edges would mix the colours that stand for segments.
+        # No anti-aliasing: it would mix the colours that encode segments.
         scene.model.vis.quality.offsamples = 0
         self._context = mujoco.MjrContext(scene.model, mujoco.mjtFontScale.mjFONTSCALE_100)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
@@ -83,7 +83,7 @@ class Camera:
         self._gl.free()
 
     def jitter(self, rng: np.random.Generator) -> None:
-        """Move the camera, its angle of view and the lights a little, as set-ups differ."""
+        """Vary camera pose, angle of view and lights a little, as between set-ups."""
         index, model = self._camera.fixedcamid, self._model
         model.cam_pos[index] = self._home[0] + rng.normal(0.0, 0.02, 3)
         turn = np.array([1.0, *rng.normal(0.0, 0.01, 3)])
@@ -100,7 +100,7 @@ class Camera:
         return float(SIZE / 2 / np.tan(fovy / 2))
 
     def look(self, world: StageWorld, rng: np.random.Generator) -> Frame:
-        """Render the world as it is now, with sensor noise drawn from `rng`."""
+        """Render the current state of the world, with sensor noise drawn from `rng`."""
         self._gl.make_current()
         rgb, depth_m = self._render(world, segmented=False)
         segments, _ = self._render(world, segmented=True)
@@ -158,10 +158,10 @@ class Camera:
         return np.asarray(np.clip(kelvin * COUNTS_PER_K, 0, 65535), np.uint16)
 
     def surface_k(self, world: StageWorld) -> NDArray[np.float64]:
-        """Temperature per geom, kelvin; the last entry is the background (index -1).
+        """Temperature of every geom, kelvin; the last entry is the background (index -1).
 
-        Furniture is at ambient; every body differs by a fixed degree or so as emissivities do, and
-        the motors of the robot are warm.
+        Furniture is at ambient temperature; every body has a fixed offset of about 1 K, as from
+        different emissivity, and the motors of the robot are warm.
         """
         model = self._model
         bodies = np.arange(model.nbody)
@@ -193,7 +193,7 @@ def _geom_ids(segments: NDArray[np.uint8], view: mujoco.MjvScene) -> NDArray[np.
 
 
 def _measured_depth(depth_m: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.uint16]:
-    """Depth as a stereo camera gives it: noise grows with distance squared, edges drop out."""
+    """Depth as from a stereo camera: noise grows with squared distance, edges have dropouts."""
     noisy = depth_m + rng.normal(0, 0.0015, depth_m.shape) * depth_m**2
     edge = np.abs(cv2.Laplacian(depth_m, cv2.CV_64F)) > 0.05
     lost = (edge & (rng.random(depth_m.shape) < 0.4)) | (rng.random(depth_m.shape) < 0.002)
@@ -213,7 +213,7 @@ def _burner(world: StageWorld, stove: int) -> Vector:
 
 
 def subtree(model: mujoco.MjModel, root: int) -> list[int]:
-    """A body and everything attached to it."""
+    """Indices of a body and everything attached to it."""
     found = {root}
     for body in range(root + 1, model.nbody):
         if int(model.body_parentid[body]) in found:

@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def plan_jobs(args: argparse.Namespace) -> list[Job]:
-    """One job per scene with its episodes; bags that exist already are left alone.
+    """Plan jobs of up to four episodes of one scene each; existing bags are skipped.
 
     Raises:
         ValueError: An option is out of range, or no scene fits.
@@ -91,7 +91,7 @@ def plan_jobs(args: argparse.Namespace) -> list[Job]:
             if args.exchange_objects and isinstance(task, SceneTask):
                 jobs += [(with_other_objects(task, seed), [e]) for seed, e in episodes]
                 continue
-            # Small jobs keep all workers busy to the end.
+            # Small jobs keep all workers busy until the end.
             chunks = [episodes[k : k + 4] for k in range(0, len(episodes), 4)]
             jobs += [(task, [episode for _, episode in chunk]) for chunk in chunks]
     return jobs
@@ -128,7 +128,7 @@ def _record_all(jobs: Sequence[Job], *, workers: int, quiet: bool) -> Iterator[O
         TimeRemainingColumn(),
     )
     context = multiprocessing.get_context('spawn')
-    # The simulator frees little of a scene: a process that had built a hundred would hold 25 GB.
+    # The simulator frees little memory of a scene: after a hundred, a process would hold 25 GB.
     pool_of_fresh = context.Pool(workers, maxtasksperchild=SCENES_PER_PROCESS)
     with Progress(*columns, disable=quiet) as progress, pool_of_fresh as pool:
         bar = progress.add_task('episodes', total=total, rate='')
@@ -143,7 +143,7 @@ def _record_all(jobs: Sequence[Job], *, workers: int, quiet: bool) -> Iterator[O
 
 
 def record_job(job: Job) -> list[Outcome]:
-    """Record the episodes of one scene in this process; a failure costs only its episode."""
+    """Record the episodes of a job in this process; a failure affects only its own episode."""
     from train.simulate.episode import EpisodePlan
 
     task, episodes = job
@@ -166,7 +166,7 @@ def record_job(job: Job) -> list[Outcome]:
 
 @contextlib.contextmanager
 def _recorder(task: Task) -> Iterator[Callable[[EpisodePlan], int]]:
-    """What records the episodes of a task; simulators load in the process that uses them."""
+    """Context with the recorder of a task; each process imports only the simulator it uses."""
     if isinstance(task, ExpertTask):
         from train.simulate.metaworld.episode import record
 
@@ -183,7 +183,7 @@ def _line(error: Exception) -> str:
 
 
 def main() -> int:
-    """Entry of `python -m train.simulate.cli`."""
+    """Entry point of `python -m train.simulate.cli`."""
     parser = Parser(description=__doc__)
     add_arguments(parser)
     return run(parser.parse_args())

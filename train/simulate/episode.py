@@ -1,4 +1,4 @@
-"""Record episodes: one seeded world, one camera, one bag each."""
+"""Recording of episodes, each with one seeded world, one camera and one bag."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ TICK_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class EpisodePlan:
-    """What to record.
+    """Configuration of one episode.
 
     Attributes:
         task: The scene.
-        seed: Seed of everything random in the episode.
-        profile: `live` (continuous motion) or `train` (independent moments, see `shots`).
+        seed: Seed of all randomness in the episode.
+        profile: `live` (continuous motion) or `train` (independent samples, see `shots`).
         duration_s: Length of the log.
         frame_every_s: Time between camera frames of a live log.
         randomise: Jitter camera and lights.
         path: Folder of the new bag.
-        touch: Record what the finger pads feel as well.
+        touch: Also record tactile images of the finger pads.
     """
 
     task: SceneTask | ExpertTask
@@ -49,12 +49,12 @@ class EpisodePlan:
 
     @property
     def world_seed(self) -> int:
-        """Seed of the world, 0..2**32: different scenes differ though their seeds are equal."""
+        """Seed of the world, 0..2**32; scenes with equal `seed` have different world seeds."""
         return zlib.crc32(f'{self.task.suite}/{self.task.scene}/{self.seed}'.encode())
 
 
 class Studio:
-    """A built scene with its camera, to record many episodes of it."""
+    """A built scene with its camera, for recording of many episodes."""
 
     def __init__(self, task: SceneTask) -> None:
         self.scene = Scene(task)
@@ -68,7 +68,7 @@ class Studio:
         """Record one episode and write its bag.
 
         Returns:
-            The number of camera frames.
+            Number of camera frames.
         """
         seed = plan.world_seed
         rng = np.random.default_rng(seed)
@@ -125,7 +125,7 @@ class Studio:
 
 
 def marks(plan: EpisodePlan) -> dict[str, str]:
-    """The origin of a bag, stored with it."""
+    """Origin of a bag, stored in it."""
     return {
         'suite': plan.task.suite,
         'split': plan.task.split,

@@ -1,4 +1,4 @@
-"""Plain-English names for the things of LIBERO scenes, as they appear inside predicates."""
+"""Plain-English names of the objects in LIBERO scenes, as they appear in predicates."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ DRAWER_LEVELS = ('top', 'middle', 'bottom')
 
 
 def noun(name: str) -> str:
-    """The noun phrase of a LIBERO object or fixture, for example `akita_black_bowl_1`."""
+    """Noun phrase for a LIBERO object or fixture, for example for `akita_black_bowl_1`."""
     stem = re.sub(r'_\d+$', '', name)
     return NOUNS.get(stem, stem.replace('_', ' '))
 
 
 def place_of_site(site: str, parent: str) -> tuple[str, str] | None:
-    """Relation and noun that a LIBERO site stands for, or None where it is no place for objects.
+    """Relation and noun for a LIBERO site, or None if the site is not a place for objects.
 
     Args:
-        site: For example `wooden_cabinet_1_top_region`.
-        parent: The object or fixture the site belongs to, for example `wooden_cabinet_1`.
+        site: Name of the site, for example `wooden_cabinet_1_top_region`.
+        parent: Object or fixture that the site belongs to, for example `wooden_cabinet_1`.
     """
     suffix = site.removeprefix(parent).strip('_')
     fixture = noun(parent)
@@ -63,7 +63,7 @@ def place_of_site(site: str, parent: str) -> tuple[str, str] | None:
 
 
 def joint_noun(joint: str, parent: str) -> str:
-    """What opens or turns: `top drawer`, `microwave`, `stove`."""
+    """Noun for the part that a joint moves: `top drawer`, `microwave`, `stove`."""
     if 'cabinet' in parent:
         for level in DRAWER_LEVELS:
             if f'_{level}_' in joint:

@@ -1,4 +1,4 @@
-"""Scenes with other objects: the same furniture, a new draw of what lies about."""
+"""Scenes with exchanged objects: the same furniture with randomly drawn objects."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-# What training scenes hold; plates and bowls, which things are put on, come up twice as often.
+# Objects of training scenes; plates and bowls, on which things are put, are drawn twice as often.
 OBJECTS = (
     'akita_black_bowl', 'akita_black_bowl', 'plate', 'plate', 'white_bowl', 'white_bowl',
     'alphabet_soup', 'bbq_sauce', 'black_book', 'butter', 'chefmate_8_frypan',
@@ -19,14 +19,14 @@ INSTRUCTION = 'tidy up'
 
 
 def exchange_objects(bddl: str, *, seed: int) -> str:
-    """Exchange most kinds of objects of a scene for others; furniture stays.
+    """Replace most kinds of objects in a scene by others; keep the furniture.
 
     Args:
         bddl: Text of a BDDL file.
-        seed: Equal seeds give equal scenes.
+        seed: Seed of the draw; equal seeds give equal scenes.
 
     Returns:
-        The file with new objects and without an instruction, which would name the old ones.
+        The text with new objects and a neutral instruction, as the old one names old objects.
     """
     rng = np.random.default_rng(seed)
     present = [kind for kind in dict.fromkeys(OBJECTS) if re.search(rf' - {kind}\b', bddl)]
@@ -36,6 +36,6 @@ def exchange_objects(bddl: str, *, seed: int) -> str:
             continue
         other = str(rng.choice(free))
         free = [name for name in free if name != other]
-        # Regions and instances are named after the kind: `plate_1`, `plate_init_region`.
+        # Names of regions and instances contain the kind: `plate_1`, `plate_init_region`.
         bddl = re.sub(rf'(?<![a-z]){kind}(?![a-z])', other, bddl)
     return re.sub(r'\(:language [^)]*\)', f'(:language {INSTRUCTION})', bddl)

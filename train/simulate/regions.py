@@ -1,4 +1,4 @@
-"""Which part of a scene every pixel shows: things, furniture, drawers, doors, the gripper."""
+"""Named parts of a scene and their geoms: objects, furniture, drawers, doors, the gripper."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ ROBOT_PARTS = {'robot0': 'robot arm', 'gripper0': 'gripper', 'mount0': 'robot ar
 def name_geoms(
     scene: StageScene, robot_parts: Mapping[str, str]
 ) -> tuple[tuple[str, ...], NDArray[np.uint8]]:
-    """Names of the parts of a scene, and which part every geom belongs to.
+    """Return the names of the parts of a scene, and the part that every geom belongs to.
 
     Args:
         scene: The scene.
-        robot_parts: What the robot's bodies are called, by the beginning of their name.
+        robot_parts: Names of the robot's parts, by prefix of the body's name.
 
     Returns:
-        `P` names, and uint8 `[G + 1]`: 0 for the room, else 1 + index of the name. The last entry
-        is that of no geom (index -1). Parts that share a name share a number.
+        `P` names, and uint8 `[G + 1]`: 0 for the room, otherwise 1 + index of the name. The last
+        entry is for no geom (index -1). Parts with the same name share a number.
     """
     model = scene.model
     body_names = [''] * model.nbody
@@ -35,7 +35,7 @@ def name_geoms(
     roots = {body: noun(name) for name, body in scene.fixture_bodies().items()}
     roots |= {thing.body: thing.noun for thing in (*scene.things, *scene.furniture)}
     roots |= {int(model.dof_bodyid[joint.dof]): joint.noun for joint in scene.joints.values()}
-    for body in range(model.nbody):  # a parent comes before its children
+    for body in range(model.nbody):  # parents precede their children
         parent = int(model.body_parentid[body])
         body_names[body] = roots.get(body) or body_names[body] or body_names[parent]
     names = tuple(sorted(set(body_names) - {''}))

@@ -1,6 +1,6 @@
-"""One LIBERO scene as named parts: things that move, places that hold them, joints that open.
+"""A LIBERO scene as named parts: movable things, places that hold them, joints that open.
 
-Everything here is state; motion is in `world`, truth in `truth`, sensors in `camera` and `sound`.
+This module holds state; motion is in `world`, truth in `truth`, sensors in `camera` and `sound`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from train.simulate.names import joint_noun, noun, place_of_site
 from train.simulate.objects import INSTRUCTION, exchange_objects
 from train.simulate.suites import ALL_SUITES, EVALUATION_SUITES, TRAINING_SUITES
 
-# Scenes that libero_10 shares with libero_90: held out so that evaluation scenes stay unseen.
+# Scenes of libero_90 that libero_10 shares: held out, so that evaluation scenes stay unseen.
 HELD_OUT_SCENES = frozenset(
     [f'KITCHEN_SCENE{n}' for n in (3, 4, 6, 8)]
     + [f'LIVING_ROOM_SCENE{n}' for n in (1, 2, 5, 6)]
@@ -31,7 +31,7 @@ HELD_OUT_SCENES = frozenset(
 FURNITURE = ('basket', 'tray', 'caddy', 'shelf', 'rack')
 SUPPORTS = ('plate', 'black bowl', 'white bowl', 'ramekin', 'cookie box', 'frying pan')
 CAMERA = 'agentview'
-VIEW_MARGIN = 0.93  # of half the picture
+VIEW_MARGIN = 0.93  # of half the image
 ARM_JOINTS = tuple(f'robot0_joint{n}' for n in range(1, 8))
 ARM_HOME = (0.0, 0.16, 0.0, -2.44, 0.0, 2.6, 0.785)  # elbow bent, gripper pointing down
 
@@ -40,7 +40,7 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """A free object. Offsets are metres from the body origin in its resting orientation."""
+    """A free object. Offsets are in metres from the body origin, in its resting orientation."""
 
     name: str
     noun: str
@@ -55,7 +55,7 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Joint:
-    """A drawer, a door or a knob: `closed` and `opened` are joint positions."""
+    """Joint of a drawer, door or knob; `closed` and `opened` are joint positions."""
 
     noun: str
     kind: str
@@ -68,7 +68,7 @@ class Joint:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where things can be: `relation` is `in` or `on`; `joint` must be open to reach it."""
+    """A place for things; `relation` is `in` or `on`, and `joint` must be open to reach it."""
 
     relation: str
     noun: str
@@ -79,7 +79,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class SceneTask:
-    """One buildable scene of a suite; `objects_seed` exchanges its objects, None leaves them."""
+    """One buildable scene of a suite; `objects_seed` exchanges its objects, None keeps them."""
 
     suite: str
     scene: str
@@ -89,16 +89,16 @@ class SceneTask:
 
     @property
     def split(self) -> str:
-        """`evaluation` for the suites that nothing is ever trained on, else `train`."""
+        """`evaluation` for suites that are never used in training, otherwise `train`."""
         return 'evaluation' if self.suite in EVALUATION_SUITES else 'train'
 
 
 def list_scenes(suite: str) -> list[SceneTask]:
-    """The distinct scenes of a LIBERO suite, without those held out for evaluation.
+    """List the distinct scenes of a LIBERO suite, without those held out for evaluation.
 
     Raises:
-        ValueError: The suite is unknown; the message lists those there are.
-        ModuleNotFoundError: The simulator is not installed; the message says how to get it.
+        ValueError: The suite is unknown; the message lists the known suites.
+        ModuleNotFoundError: The simulator is not installed; the message names the command.
     """
     if suite not in (*TRAINING_SUITES, *EVALUATION_SUITES):
         raise ValueError(f'unknown suite {suite!r}, expected one of {", ".join(ALL_SUITES)}')
@@ -117,7 +117,7 @@ def list_scenes(suite: str) -> list[SceneTask]:
 
 
 def _scene_key(suite: str, task: str) -> str:
-    # All ten tasks of these two suites share one set of furniture and objects.
+    # All ten tasks of each of these two suites share one set of furniture and objects.
     return suite if suite in ('libero_goal', 'libero_spatial') else f'{suite}_{task[8:40]}'
 
 
@@ -142,13 +142,13 @@ def _libero() -> dict[str, Any]:
 
 
 def with_other_objects(task: SceneTask, seed: int) -> SceneTask:
-    """The same scene with its objects exchanged; its instruction would name the old ones."""
+    """The same scene with exchanged objects and a neutral instruction (the old one names them)."""
     return replace(task, objects_seed=seed, language=INSTRUCTION)
 
 
 @contextlib.contextmanager
 def scene_file(task: SceneTask) -> Iterator[Path]:
-    """The BDDL file of a scene, with its objects exchanged where the task asks for it."""
+    """Context with the BDDL file of a scene, with exchanged objects if the task has a seed."""
     if task.objects_seed is None:
         yield task.bddl
         return
@@ -162,12 +162,12 @@ class Scene:
     """A built LIBERO scene.
 
     Attributes:
-        env: LIBERO's environment; its predicates answer for truth.
+        env: LIBERO's environment, whose predicates define the truth.
         model, data: MuJoCo's model and data, shared with `env`.
         things: Free objects that can be carried.
-        furniture: Free objects that stay where they are (baskets, trays, caddies).
-        joints: By noun.
-        places: Where things can be in or on.
+        furniture: Free objects that are not moved (baskets, trays, caddies).
+        joints: Joints by noun.
+        places: Places where things can be in or on.
         table_z_m: Height of the supporting surface.
         centre: x, y of the middle of the workspace, metres.
     """
@@ -198,7 +198,7 @@ class Scene:
             )
 
     def reset(self, *, seed: int) -> None:
-        """Place everything anew as the task file says, and let it come to rest."""
+        """Place everything again according to the task file, and let it come to rest."""
         import mujoco
 
         np.random.seed(seed)  # robosuite's samplers draw from the global generator
@@ -304,7 +304,7 @@ class Scene:
         return places
 
     def sees(self, point: Vector) -> bool:
-        """Whether a point, metres in the world frame, lies well inside the camera's picture."""
+        """Whether a point, metres in the world frame, is well inside the camera image."""
         camera = self.model.camera(CAMERA).id
         ahead = self.data.cam_xmat[camera].reshape(3, 3).T @ (point - self.data.cam_xpos[camera])
         limit = VIEW_MARGIN * np.tan(np.deg2rad(self.model.cam_fovy[camera]) / 2) * -ahead[2]

@@ -1,7 +1,7 @@
-"""Training shots: every frame a freshly arranged moment, with the two seconds of sound before.
+"""Training shots: every frame shows a new arrangement, with the two seconds of audio before it.
 
-Neighbouring frames of a robot log are nearly copies. For training, a thousand arrangements seen
-once teach more than ten arrangements seen a hundred times.
+Neighbouring frames of a robot log are almost identical. Training learns more from a thousand
+arrangements seen once than from ten arrangements seen a hundred times.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SLIP_M_S = (0.015, 0.08)
 
 
 def shots(world: World, count: int) -> Iterator[None]:
-    """Arrange `count` moments; the caller looks at the world after each."""
+    """Arrange the world `count` times; yield after each, so that the caller records it."""
     for index in range(count):
         start_s = index * SHOT_S
         world.now_s = start_s
@@ -45,7 +45,7 @@ def shots(world: World, count: int) -> Iterator[None]:
 
 
 def arrange(world: World, *, must_hold: bool = False) -> None:
-    """Draw a new state of everything: joints, heat, where things are, arm, what is held."""
+    """Draw a new state of everything: joints, heat, positions of things, arm, held thing."""
     rng, scene = world.rng, world.scene
     world.held = None
     world.clear_falling()
@@ -66,7 +66,7 @@ def arrange(world: World, *, must_hold: bool = False) -> None:
 
 
 def free_spot(world: World, radius_m: float, taken: list[tuple[float, float, float]]) -> Vector:
-    """A point of the table away from furniture and from what is already there."""
+    """Draw a point on the table away from furniture and from things already placed."""
     rng, scene = world.rng, world.scene
     boxes = furniture_boxes(world)
     for _ in range(60):
@@ -86,14 +86,14 @@ def free_spot(world: World, radius_m: float, taken: list[tuple[float, float, flo
 
 
 def furniture_boxes(world: World) -> list[tuple[Vector, Vector]]:
-    """Corners of all furniture as it stands now, drawers and doors included."""
+    """Corners of all furniture in its current state, including drawers and doors."""
     scene = world.scene
     bodies = [*scene.fixture_bodies().values(), *(t.body for t in scene.furniture)]
     return [scene.bounds(body) for body in bodies]
 
 
 def spot_at(world: World, place: Place, thing: Thing) -> Vector:
-    """A point at which a thing put down comes to rest in or on a place."""
+    """Draw a point from which a thing comes to rest in or on a place."""
     scene, rng = world.scene, world.rng
     shift = np.array([*rng.uniform(-0.015, 0.015, 2), 0.0])
     if place.is_site:
@@ -106,7 +106,7 @@ def spot_at(world: World, place: Place, thing: Thing) -> Vector:
 
 
 def reachable_places(world: World, thing: Thing) -> list[Place]:
-    """Places that are open and large enough for a thing."""
+    """List the places that are open and large enough for a thing."""
     scene = world.scene
     found = []
     for place in scene.places:
@@ -122,7 +122,7 @@ def reachable_places(world: World, thing: Thing) -> list[Place]:
 
 
 def background_sounds(world: StageWorld, start_s: float, duration_s: float) -> None:
-    """Sounds of the room and the machines that mean nothing for any event."""
+    """Add sounds of the room and machines that are unrelated to any event."""
     rng = world.rng
     for _ in range(rng.poisson(0.5 * duration_s)):
         kind = str(rng.choice(DISTRACTORS))
@@ -133,7 +133,7 @@ def background_sounds(world: StageWorld, start_s: float, duration_s: float) -> N
         at_s = start_s + rng.uniform(0, max(duration_s - length_s, 0.01))
         world.sounds.append(SoundEvent('motor', at_s, rng.uniform(0.1, 1.0), length_s))
     names = [t.name for t in world.scene.things]
-    if rng.random() < 0.15 and names:  # something is put down gently
+    if rng.random() < 0.15 and names:  # a thing is put down gently
         name = str(rng.choice(names))
         at_s = start_s + rng.uniform(0, duration_s)
         world.sounds.append(SoundEvent('impact', at_s, rng.uniform(0.02, 0.12), source=name))
@@ -177,7 +177,7 @@ def _draw_heat(rng: np.random.Generator, is_on: bool) -> Heat:
 
 
 def _scatter(world: World, held: Thing | None) -> None:
-    """Put every thing but the held one on the table or into a place; supports first."""
+    """Put every thing except the held one on the table or in a place; supports first."""
     rng, scene = world.rng, world.scene
     supports = {place.state_name for place in scene.places if not place.is_site}
     order = sorted(scene.things, key=lambda t: (t.name not in supports, t.name))
@@ -199,7 +199,7 @@ def _scatter(world: World, held: Thing | None) -> None:
         taken.append((spot[0], spot[1], thing.radius_m))
         world.place(thing, spot, yaw=yaw)
         mujoco.mj_forward(scene.model, scene.data)
-    if held is not None:  # out of the way of what settles, until it is attached
+    if held is not None:  # away from the things that settle, until it is attached
         world.place(held, _above(world, 0.9))
 
 
@@ -244,7 +244,7 @@ def _shut(world: World, start_s: float) -> None:
 
 
 def shut_sounds(world: World, joint: Joint, at_s: float, duration_s: float) -> None:
-    """What is heard when a joint reaches its end after `duration_s` of motion, and the event."""
+    """Add the sounds and the event of a joint that shuts after `duration_s` of motion."""
     strength = float(np.clip(0.35 / duration_s, 0.25, 1.0))
     if joint.kind == 'drawer':
         world.sounds.append(SoundEvent('slide', at_s - duration_s, strength, duration_s))

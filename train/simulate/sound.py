@@ -1,8 +1,7 @@
-"""Sound synthesised from what happens: impacts, slides, thuds, clicks, hums, and a noisy room.
+"""Audio synthesised from events: impacts, slides, thuds, clicks, hums, and room noise.
 
-Nothing here is a recording. Each voice is a sum of decaying modes or shaped noise, as in
-classical modal synthesis, so that what is heard follows from the strength and the material of
-each event.
+No recordings are used. Each voice is a sum of decaying modes or shaped noise, as in classical
+modal synthesis, so that the audio depends on the strength and the material of each event.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ Wave = NDArray[np.float64]
 def synthesise(
     events: Sequence[SoundEvent], *, start_s: float, duration_s: float, seed: int
 ) -> NDArray[np.int16]:
-    """The microphone from `start_s` on.
+    """Synthesise the microphone signal from `start_s` on.
 
-    The same event sounds the same whatever the window: pieces cut from a longer stretch join
-    without a seam, apart from the room noise, which is drawn per window.
+    An event sounds the same in every window, so adjacent windows join without a seam, except for
+    the room noise, which is drawn per window.
 
     Returns:
         int16 `[samples]` at `RATE_HZ`.
@@ -79,7 +78,7 @@ def _coloured_noise(count: int, rng: np.random.Generator) -> Wave:
 
 
 def _impact(event: SoundEvent, rng: np.random.Generator) -> Wave:
-    """A thing hits a surface: bright, short modes that belong to the thing."""
+    """A thing hits a surface: bright, short modes specific to the thing."""
     thing = np.random.default_rng(zlib.crc32(event.source.encode()))
     base = thing.uniform(500, 2200)
     ratios = np.array([1.0, 1.6, 2.3, 3.1]) * thing.uniform(0.95, 1.05, 4)
@@ -92,7 +91,7 @@ def _impact(event: SoundEvent, rng: np.random.Generator) -> Wave:
 
 
 def _thud(event: SoundEvent, rng: np.random.Generator) -> Wave:
-    """Wood meets wood at the end of a drawer's travel: low and dull."""
+    """Wood hits wood at the end of a drawer's travel: low and dull."""
     base = rng.uniform(80, 170)
     gains = event.strength * np.array([0.5, 0.3, 0.15])
     wave = _modes([base, base * 1.9, base * 3.2], [0.09, 0.06, 0.04], gains.tolist(), 0.5)
@@ -111,7 +110,7 @@ def _latch(event: SoundEvent, rng: np.random.Generator) -> Wave:
 
 
 def _slide(event: SoundEvent, rng: np.random.Generator) -> Wave:
-    """A drawer on its runners: rumbling noise with rattles, as long as it moves."""
+    """A drawer on its runners: rumbling noise with rattles while it moves."""
     count = max(1600, round(event.duration_s * RATE_HZ))
     shape = np.sin(np.pi * np.arange(count) / count) ** 0.5
     rattle = 1 + 0.5 * np.sin(2 * np.pi * rng.uniform(12, 30) * np.arange(count) / RATE_HZ)
@@ -128,7 +127,7 @@ def _click(event: SoundEvent, rng: np.random.Generator) -> Wave:
 
 
 def _hum(event: SoundEvent, rng: np.random.Generator) -> Wave:
-    """A stove under power: mains hum and a faint sizzle."""
+    """A stove is on: mains hum and a faint sizzle."""
     count = round(event.duration_s * RATE_HZ)
     time = np.arange(count) / RATE_HZ
     phase = event.at_s * 2 * np.pi
@@ -147,14 +146,14 @@ def _motor(event: SoundEvent, rng: np.random.Generator) -> Wave:
 
 
 def _beep(event: SoundEvent, rng: np.random.Generator) -> Wave:
-    """Some other machine in the room."""
+    """Another machine in the room beeps."""
     count = round(rng.uniform(0.08, 0.4) * RATE_HZ)
     tone = np.sin(2 * np.pi * rng.uniform(600, 2500) * np.arange(count) / RATE_HZ)
     return 0.2 * event.strength * tone * np.hanning(count)
 
 
 def _speech_like(event: SoundEvent, rng: np.random.Generator) -> Wave:
-    """Somebody talks next door: syllables of buzzing formants without words."""
+    """Somebody talks in the next room: syllables of buzzing formants without words."""
     count = round(event.duration_s * RATE_HZ)
     time = np.arange(count) / RATE_HZ
     pitch = rng.uniform(90, 220) * (1 + 0.1 * np.sin(2 * np.pi * rng.uniform(1, 3) * time))
@@ -165,7 +164,7 @@ def _speech_like(event: SoundEvent, rng: np.random.Generator) -> Wave:
 
 
 def _footstep(event: SoundEvent, rng: np.random.Generator) -> Wave:
-    """A step on the floor: like a thud, but soft and alone."""
+    """A step on the floor: like a single soft thud."""
     noise = _band_noise(rng, 2400, 60, 300) * np.exp(-np.arange(2400) / 500)
     return 0.15 * event.strength * noise
 

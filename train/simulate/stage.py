@@ -1,4 +1,4 @@
-"""What cameras and rooms need of a world, whichever simulator it comes from."""
+"""Interface of scenes and worlds that cameras and room sounds need, for all simulators."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from train.simulate.world import Heat, SoundEvent
 
 
 class StageScene(Protocol):
-    """The parts of a scene; see `scene.Scene` for what they are."""
+    """The parts of a scene, as in `scene.Scene`."""
 
     @property
     def env(self) -> Any:
@@ -32,22 +32,22 @@ class StageScene(Protocol):
 
     @property
     def furniture(self) -> Sequence[Thing]:
-        """Free objects that stay where they are."""
+        """Free objects that are not moved."""
 
     @property
     def joints(self) -> Mapping[str, Joint]:
-        """What opens or turns, by noun."""
+        """Joints that open or turn, by noun."""
 
     @property
     def places(self) -> Sequence[Place]:
-        """Where things can be in or on."""
+        """Places where things can be in or on."""
 
     def fixture_bodies(self) -> dict[str, int]:
-        """Body ids of what else has a name."""
+        """Body ids of other named bodies."""
 
 
 class StageWorld(Protocol):
-    """A scene in motion; see `world.World`."""
+    """A scene in motion, as in `world.World`."""
 
     @property
     def scene(self) -> StageScene:
@@ -55,11 +55,11 @@ class StageWorld(Protocol):
 
     @property
     def rng(self) -> np.random.Generator:
-        """All randomness of the episode."""
+        """Source of all randomness of the episode."""
 
     @property
     def sounds(self) -> list[SoundEvent]:
-        """Everything audible so far."""
+        """All sounds so far."""
 
     @property
     def heat(self) -> Heat:

@@ -1,4 +1,4 @@
-"""The suites that scenes come from."""
+"""Names of the suites of scenes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Smooth motion: a scripted robot that opens, picks, places, drops, closes and switches."""
+"""Continuous motion of a scripted robot that opens, picks, places, drops, closes and switches."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ CARRIED_SLIP_M_S = (0.015, 0.03)
 
 
 def routine(world: World, *, tick_s: float) -> Iterator[None]:
-    """An endless sequence of actions; yields after every `tick_s` of motion.
+    """Perform an endless sequence of actions; yield after every `tick_s` of motion.
 
-    Starts from a scene with everything closed and cold, so that the first changes are seen.
+    The scene starts with everything closed and cold, so that the first changes are visible.
     """
     _begin(world)
     last = ''
@@ -71,7 +71,7 @@ def _perform(world: World, action: str, tick_s: float) -> Iterator[None]:
 
 
 def _glide(world: World, goal: Vector, seconds: float, tick_s: float) -> Iterator[None]:
-    """Move the grip to a point along joint space, slow at both ends."""
+    """Move the grip to a point by interpolation in joint space, slow at both ends."""
     start, target = world.arm.copy(), world.solve_arm(goal)
     count = max(1, round(seconds / tick_s))
     world.sounds.append(SoundEvent('motor', world.now_s, 0.6, count * tick_s))
@@ -91,7 +91,7 @@ def _carry(world: World, action: str, tick_s: float) -> Iterator[None]:
     scene, rng = world.scene, world.rng
     thing = scene.things[rng.integers(len(scene.things))]
     top = np.array(scene.data.xpos[thing.body]) + np.array([0.0, 0.0, thing.top_m - 0.015])
-    side = max(0.0, thing.radius_m - 0.03)  # wide things are taken by the rim
+    side = max(0.0, thing.radius_m - 0.03)  # wide things are grasped at the rim
     grip = top + np.array([-side, 0.0, 0.0])
     up = np.array([0.0, 0.0, 1.0])
     world.set_fingers(0.04)
@@ -147,7 +147,7 @@ def _slide(world: World, tick_s: float) -> Iterator[None]:
 
 
 def _travel(world: World, joint: Joint) -> Vector:
-    """How far a drawer's front moves from closed to open; a door is pushed, not followed."""
+    """Displacement of a drawer's front from closed to open; 0 for a door, which is only pushed."""
     if joint.kind != 'drawer':
         return np.zeros(3)
     model, data = world.scene.model, world.scene.data

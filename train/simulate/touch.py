@@ -1,9 +1,9 @@
 """Synthetic tactile images: contact depth between finger pads and a thing, seen through a gel.
 
-Both pads lie side by side in one picture. Depth comes from MuJoCo's contacts and from rays
-through the shapes that touch; colours follow the slope of the pressed gel as in GelSight (Johnson
-and Adelson 2009), with three lamps. A thing that slips smears its texture over the
-exposure. Nothing here was measured on a real sensor.
+One image shows both pads side by side. Depth is computed from MuJoCo's contacts and from rays
+through the touching shapes; colours follow the slope of the pressed gel as in GelSight (Johnson
+and Adelson 2009), with three lamps. The texture of a slipping thing is blurred over the exposure.
+Nothing here was measured on a real sensor.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from train.simulate.scene import Thing, Vector
 from train.simulate.world import PADS, World
 
 SIDE = 80  # pixels of a pad
-RAYS = 16  # a side
+RAYS = 16  # per side
 PAD_M = 0.016
-GEL_M = 0.008  # rays start so far behind the pad's surface
+GEL_M = 0.008  # distance behind the pad's surface at which rays start
 MAX_DEPTH_MM = 2.0
 TEXTURE_MM = 0.05
 EXPOSURE_S = 1 / 30
@@ -35,7 +35,7 @@ Plane = NDArray[np.float64]
 
 
 def touch_truth(world: World) -> dict[str, bool]:
-    """Whether a pad touches anything, by MuJoCo's contacts, and whether that slides on it."""
+    """Whether a pad touches anything, by MuJoCo's contacts, and whether the thing slips on it."""
     touched = {other for _, other in world.pad_contacts()}
     things = [t for t in world.scene.things if any(_is_part(name, t) for name in touched)]
     speeds = [float(np.linalg.norm(_in_plane(world, world.relative_velocity(t)))) for t in things]
@@ -46,20 +46,20 @@ def touch_truth(world: World) -> dict[str, bool]:
 
 
 def feel(world: World, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The picture of both pads, uint8 `[SIDE, 2 * SIDE, 3]` RGB; noise is drawn from `rng`."""
+    """Render both pads, uint8 `[SIDE, 2 * SIDE, 3]` RGB, with noise drawn from `rng`."""
     colours = np.concatenate([_lit(_pressed_mm(world, pad)) for pad in PADS], axis=1)
     noisy = colours + rng.normal(0, NOISE, colours.shape)
     return np.asarray(np.clip(noisy, 0, 255), np.uint8)
 
 
 def untouched() -> NDArray[np.uint8]:
-    """The picture without contact and without noise."""
+    """The image without contact and without noise."""
     still = _lit(np.zeros((SIDE, SIDE)))
     return np.asarray(np.concatenate([still, still], axis=1), np.uint8)
 
 
 def _pressed_mm(world: World, pad: str) -> Plane:
-    """How deep the gel of a pad is pressed, millimetres `[SIDE, SIDE]`, blurred where it slips."""
+    """Depth to which the gel is pressed, mm `[SIDE, SIDE]`; blurred along the motion of a slip."""
     others = [other for name, other in world.pad_contacts() if name == pad]
     if not others:
         return np.zeros((SIDE, SIDE))
@@ -82,13 +82,13 @@ def _pressed_mm(world: World, pad: str) -> Plane:
 
 
 def _in_plane(world: World, vector: Vector) -> Vector:
-    """The part of a vector of the world along the pads: across the finger, along the finger."""
+    """Components of a world vector in the plane of the pads: across and along the finger."""
     axes = world.scene.data.geom_xmat[world.scene.model.geom(PADS[0]).id].reshape(3, 3)
     return np.array([axes[:, 0] @ vector, axes[:, 2] @ vector])
 
 
 def _ray_depth_m(world: World, pad: str, others: Sequence[str]) -> Plane:
-    """By rays from behind the pad through those shapes alone that touch it, metres."""
+    """Depth in metres, by rays from behind the pad through the shapes that touch it."""
     model, data = world.scene.model, world.scene.data
     index = model.geom(pad).id
     axes = data.geom_xmat[index].reshape(3, 3)
@@ -125,7 +125,7 @@ def _ray(
 
 
 def _point_depth_m(world: World, pad: str) -> Plane:
-    """A dent around every contact point, metres; a gel gives way also where shapes only meet."""
+    """Dents around all contact points, metres; the gel also yields where shapes barely touch."""
     model, data = world.scene.model, world.scene.data
     index = model.geom(pad).id
     axes = data.geom_xmat[index].reshape(3, 3)
@@ -143,7 +143,7 @@ def _point_depth_m(world: World, pad: str) -> Plane:
 
 
 def _lit(depth_mm: Plane) -> Plane:
-    """Colours 0..255 float `[SIDE, SIDE, 3]` of a gel pressed by so much."""
+    """Colours 0..255, float `[SIDE, SIDE, 3]`, of a gel pressed to the given depth."""
     down, right = np.gradient(depth_mm * PIXELS_PER_M / 1e3)
     y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]
     lamps = [
@@ -156,7 +156,7 @@ def _lit(depth_mm: Plane) -> Plane:
 
 
 def _streak(shift: Vector) -> Plane:
-    """The kernel of a motion by so many pixels during the exposure."""
+    """Blur kernel of a motion by `shift` pixels during the exposure."""
     reach = int(np.ceil(np.abs(shift).max() / 2))
     kernel = np.zeros((2 * reach + 1, 2 * reach + 1))
     for share in np.linspace(-0.5, 0.5, 4 * reach + 1):

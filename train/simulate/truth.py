@@ -1,4 +1,4 @@
-"""What is true in a world right now, by LIBERO's own predicates where it has them."""
+"""Ground truth of a world in its current state, by LIBERO's own predicates if it has them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ CLOSED_BELOW = 0.1
 
 
 def evaluate(world: World) -> dict[str, bool]:
-    """Every predicate of the scene that is clearly true or clearly false.
+    """Evaluate all predicates of the scene that are clearly true or clearly false.
 
-    A half-open drawer or a lukewarm stove is neither and is left out. Where several things share a
-    name, the predicate is true if it is true of any of them.
+    A half-open drawer or a lukewarm stove is neither and is left out. If several things share a
+    name, a predicate is true if it is true of any of them.
 
     Returns:
-        `relation(argument, ...)` to its truth, in a fixed order.
+        Truth by predicate, `relation(argument, ...)`, in a fixed order.
     """
     truth: dict[str, bool] = {}
     for joint in world.scene.joints.values():

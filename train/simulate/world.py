@@ -1,7 +1,7 @@
-"""Motion in a scene: an arm that follows positions, things that are carried, joints that slide.
+"""Motion in a scene: the position-controlled arm, carried things and moving joints.
 
-The robot, a carried thing and a moving drawer follow their paths exactly; everything else obeys
-physics.
+The robot, a carried thing and a moving drawer follow their paths exactly; everything else is
+simulated by physics.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COIL_ON_K = 480.0
 
 @dataclass(frozen=True, slots=True)
 class SoundEvent:
-    """Something audible: `kind` is a voice of `sound`, `strength` 0..1, in episode time."""
+    """A sound: `kind` is a voice of `sound`, `strength` is in 0..1, times are in episode time."""
 
     kind: str
     at_s: float
@@ -40,13 +40,13 @@ class SoundEvent:
 
 @dataclass(slots=True)
 class Heat:
-    """Temperatures of a stove, kelvin; the coil follows the switch, the plate is slow."""
+    """Temperatures of a stove, kelvin; the coil follows the switch quickly, the plate slowly."""
 
     plate_k: float = AMBIENT_K
     coil_k: float = AMBIENT_K
 
     def step(self, is_on: bool, seconds: float) -> None:
-        """First-order heating and cooling."""
+        """Advance first-order heating or cooling."""
         plate_goal, plate_s = (PLATE_ON_K, 9.0) if is_on else (AMBIENT_K, 18.0)
         coil_goal, coil_s = (COIL_ON_K, 1.0) if is_on else (self.plate_k, 1.0)
         self.plate_k += (plate_goal - self.plate_k) * (1 - np.exp(-seconds / plate_s))
@@ -55,7 +55,7 @@ class Heat:
 
 @dataclass
 class Held:
-    """A carried thing: its place relative to the grip, which way it faces and how it slips."""
+    """A carried thing: its pose relative to the grip, and its slip velocity, metres/second."""
 
     thing: Thing
     offset: Vector
@@ -69,13 +69,13 @@ class World:
 
     Attributes:
         scene: The scene.
-        rng: All randomness of the episode.
+        rng: Source of all randomness of the episode.
         now_s: Episode time.
-        held: What the gripper carries.
-        sounds: Everything audible so far.
-        events: `(predicate, time)` of things that happened: drops and shuts.
+        held: The carried thing, or None.
+        sounds: All sounds so far.
+        events: `(predicate, time)` of all events so far: drops and shuts.
         heat: Stove temperatures.
-        touch_rng: Randomness of what fingers feel; None: they close by size alone, nothing slips.
+        touch_rng: Source of randomness of touch; if None, fingers close by size and nothing slips.
     """
 
     scene: Scene
@@ -110,13 +110,11 @@ class World:
         return np.array(self.scene.data.site_xpos[self._site])
 
     def solve_arm(self, position: Vector, *, yaw: float = 0.0) -> Vector:
-        """Joint angles that bring the grip to a position, pointing down (damped least squares)."""
+        """Joint angles with the grip at a position, pointing down (damped least squares)."""
         model, data = self.scene.model, self.scene.data
         goal = _turn(yaw) @ self._down
         before = data.qpos.copy()
-        data.qpos[self._arm_qpos] = (
-            ARM_HOME  # from one start, so that equal goals give equal poses
-        )
+        data.qpos[self._arm_qpos] = ARM_HOME  # a fixed start, so that equal goals give equal poses
         jacobian_p, jacobian_r = np.zeros((3, model.nv)), np.zeros((3, model.nv))
         limits = np.array([model.joint(name).range for name in ARM_JOINTS])
         for _ in range(60):
@@ -139,7 +137,7 @@ class World:
         return found
 
     def set_arm(self, angles: Vector) -> None:
-        """Bring the arm to joint angles at once, with what it carries."""
+        """Set the joint angles of the arm instantly; a carried thing moves along."""
         self._arm = angles.copy()
         self._apply()
         mujoco.mj_forward(self.scene.model, self.scene.data)
@@ -152,20 +150,20 @@ class World:
         return self._arm
 
     def set_fingers(self, opening_m: float) -> None:
-        """Distance of each finger from the middle, 0..0.04 m."""
+        """Set the distance of each finger from the middle, 0..0.04 m."""
         self._fingers_m = float(np.clip(opening_m, 0.0, FINGER_REACH_M))
 
     def grasp(self, thing: Thing) -> None:
-        """Carry a thing from where it is relative to the grip."""
+        """Carry a thing, at its current pose relative to the grip."""
         data = self.scene.data
         pose = data.qpos[thing.qpos : thing.qpos + 7]
         self.held = Held(thing, pose[:3] - self.grip, pose[3:].copy())
         self._close_on(thing)
 
     def attach(self, thing: Thing) -> None:
-        """Put a thing into the gripper the way it would be grasped from above."""
+        """Put a thing into the gripper as if it had been grasped from above."""
         wide = max(0.0, thing.radius_m - 0.03)
-        direction = self.rng.uniform(-1.7, 1.7)  # the side of the camera, or the hand hides it
+        direction = self.rng.uniform(-1.7, 1.7)  # towards the camera, so the hand does not hide it
         sideways = wide * np.array([np.cos(direction), np.sin(direction)])
         down = -thing.top_m + self.rng.uniform(-0.005, 0.012)
         yaw = _yaw_quaternion(self.rng.uniform(-np.pi, np.pi))
@@ -180,7 +178,7 @@ class World:
         self.set_fingers(min(thing.radius_m, 0.02))
         if self.touch_rng is None:
             return
-        # As a real gripper does: close until the pads feel the thing, and squeeze a little.
+        # Like a real gripper, close until the pads touch the thing, and squeeze a little.
         for opening_m in np.arange(FINGER_REACH_M, -CLOSING_M, -CLOSING_M):
             self.set_fingers(opening_m)
             self.set_arm(self._arm)
@@ -189,7 +187,7 @@ class World:
         self.set_fingers(self._fingers_m - SQUEEZE_M)
 
     def release(self) -> None:
-        """Open the fingers; what was carried falls."""
+        """Open the fingers; a carried thing falls."""
         if self.held is not None:
             self._falling[self.held.thing.name] = self.now_s
             self._landed.discard(self.held.thing.name)
@@ -197,7 +195,7 @@ class World:
         self.set_fingers(FINGER_REACH_M)
 
     def place(self, thing: Thing, position: Vector, *, yaw: float = 0.0) -> None:
-        """Put a thing somewhere at once, upright, at rest; `position` is of its lowest point."""
+        """Put a thing at a position instantly, upright, at rest, with its lowest point there."""
         data = self.scene.data
         quaternion = np.zeros(4)
         mujoco.mju_mulQuat(quaternion, _yaw_quaternion(yaw), np.array(thing.quaternion))
@@ -206,7 +204,7 @@ class World:
         data.qvel[thing.dof : thing.dof + 6] = 0
 
     def set_joint(self, joint: Joint, fraction: float) -> None:
-        """Open or turn a joint at once: 0 closed or off, 1 fully open or on."""
+        """Set a joint instantly: 0 closed or off, 1 fully open or on."""
         data = self.scene.data
         data.qpos[joint.qpos] = joint.closed + fraction * (joint.opened - joint.closed)
         data.qvel[joint.dof] = 0
@@ -224,7 +222,7 @@ class World:
         arm: Vector | None = None,
         slide: tuple[Joint, float] | None = None,
     ) -> None:
-        """Let time pass; the arm and one joint glide to their goals in that time."""
+        """Advance time by `seconds`; the arm and one joint move smoothly to their goals."""
         model, data = self.scene.model, self.scene.data
         count = max(1, round(seconds / model.opt.timestep))
         arm_from, arm_to = self._arm.copy(), self._arm if arm is None else arm
@@ -255,7 +253,7 @@ class World:
         self.heat.step(self.stove_is_on(), seconds)
 
     def settle(self, seconds: float) -> None:
-        """Let physics come to rest without letting episode time pass."""
+        """Let physics come to rest without advancing episode time."""
         now_s, sounds, events = self.now_s, list(self.sounds), list(self.events)
         heat = Heat(self.heat.plate_k, self.heat.coil_k)
         self.step(seconds)
@@ -263,7 +261,7 @@ class World:
         self.scene.data.qvel[:] = 0
 
     def clear_falling(self) -> None:
-        """Forget what was released, so that its last bounces are not heard."""
+        """Stop tracking released things, so that their last bounces make no sound."""
         self._falling.clear()
 
     def robot_touches(self) -> bool:
@@ -277,11 +275,11 @@ class World:
         )
 
     def pad_contacts(self) -> list[tuple[str, str]]:
-        """Finger pad and shape of everything that the pads touch."""
+        """Pairs of finger pad and touched shape."""
         return [pair for pair in self._contacts() if pair[0] in PADS]
 
     def relative_velocity(self, thing: Thing) -> Vector:
-        """Of a thing relative to the grip in the last moment that was stepped, metres/second."""
+        """Velocity of a thing relative to the grip in the last physics step, metres/second."""
         return self._velocity_to_grip.get(thing.name, np.zeros(3))
 
     def _slip(self, seconds: float) -> None:
@@ -333,7 +331,7 @@ class World:
         gravity = np.array(self.scene.model.opt.gravity) * self.scene.model.opt.timestep
         for name, before in speeds.items():
             change = float(np.linalg.norm(self._velocity(name) - before - gravity))
-            # Soft contacts spread a landing over steps, so the speed before it tells a drop.
+            # Soft contacts spread a landing over steps, so a drop is detected by the speed before.
             if change > IMPACT_M_S and before[2] < -DROP_M_S and name not in self._landed:
                 self._landed.add(name)
                 self.events.append(('dropped(something)', self.now_s))
@@ -346,7 +344,7 @@ class World:
 
 
 def _rotation_between(current: Vector, goal: Vector) -> Vector:
-    """Rotation vector, radians, that turns one orientation into another."""
+    """Rotation vector, radians, from one orientation to another."""
     quaternion, vector = np.zeros(4), np.zeros(3)
     mujoco.mju_mat2Quat(quaternion, (goal @ current.T).ravel())
     mujoco.mju_quat2Vel(vector, quaternion, 1.0)

@@ -1,4 +1,4 @@
-"""Small changes to stored inputs that a real robot's sensors show from day to day."""
+"""Augmentation: small changes to stored inputs, as a real robot's sensors vary day to day."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from encoders.preprocess.mini import audio, image
 def augmented_inputs(
     stored: Tensor, config: MiniConfig, generator: torch.Generator, *, regions: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """As `from_stored`, moved, scaled, dimmed or shifted a little; never mirrored.
+    """Convert with `from_stored`, then move, rotate, scale, dim or shift a little; never mirror.
 
-    Mirroring would turn left into right, which sentences tell apart.
+    Mirroring would swap left and right, which sentences distinguish.
 
     Args:
         stored: `[B, ...]`.
         config: Preprocessing of the modality.
-        generator: Of all randomness.
+        generator: Source of all randomness.
         regions: Which part of the scene each cell shows, uint8 `[B, R, R]`.
 
     Returns:
-        float32 `[B, 3, H, W]`, and the regions, moved like the picture.
+        float32 `[B, 3, H, W]`, and the regions, moved like the inputs.
     """
     inputs = from_stored(stored, config)
     count = len(inputs)
@@ -60,7 +60,7 @@ def _moved(inputs: Tensor, matrix: Tensor, *, mode: str) -> Tensor:
 
 
 def _masked_bands(inputs: Tensor, generator: torch.Generator) -> Tensor:
-    """Hide one band of frequencies (SpecAugment, Park et al. 2019); times are what events need."""
+    """Mask one frequency band (SpecAugment, Park et al. 2019), no times: events need those."""
     bins = inputs.shape[-2]
     start = torch.randint(0, bins, (len(inputs), 1), generator=generator)
     width = torch.randint(0, bins // 8, (len(inputs), 1), generator=generator)

@@ -23,11 +23,11 @@ class PairBatch:
     """This process's part of a batch of one modality.
 
     Attributes:
-        inputs: float32 `[B, ...]`, as the tower takes them.
-        kept: int64 `[B, K]`, patches that stay; None for all.
-        texts: float32 `[B, D]`, unit length, the sentence drawn for each sample.
-        sentences: `[B]`, these sentences.
-        true_sentences: `[B]`, all that are true of each sample, the drawn one among them.
+        inputs: float32 `[B, ...]`, input of the tower.
+        kept: int64 `[B, K]`, patches that are not dropped; None for all.
+        texts: float32 `[B, D]`, unit length, embedding of the sentence drawn for each sample.
+        sentences: `[B]`, the drawn sentences.
+        true_sentences: `[B]`, all sentences true of each sample, including the drawn one.
     """
 
     inputs: Tensor
@@ -48,7 +48,7 @@ def draw_batch(
     seed: int,
     ranks: Ranks,
 ) -> PairBatch:
-    """This process's part of the batch of a step; the same for every number of processes.
+    """Draw this process's part of the batch of a step; the whole batch is the same for any count.
 
     Raises:
         ValueError: There are too few pairs, or the batch does not divide among the processes.
@@ -72,8 +72,8 @@ def draw_batch(
     return PairBatch(
         inputs=torch.stack(inputs),
         kept=kept,
-        # One by one: what a sentence gives depends in its last digits on its neighbours in a
-        # batch, and those are others after a resumption.
+        # One by one: the last digits of an embedding depend on the other sentences of its batch,
+        # which differ after a resumption.
         texts=torch.from_numpy(np.concatenate([text.embed([s]) for s in drawn])).to(ranks.device),
         sentences=drawn,
         true_sentences=[frozenset(sentences) for sentences in known],

@@ -1,9 +1,9 @@
-"""Bind sensors to language: encoders of all modalities against a frozen text tower, from bags.
+"""Bind sensors to language: train encoders of all modalities towards a frozen text tower.
 
-Two stages use this one recipe. `trainable: all` trains trunk and adapters from scratch;
-`trainable: lora` freezes the trunk of an earlier model set and trains only what each modality
-adds: low-rank updates, class token, last LayerNorm, projection and temperature, as LanguageBind
-does.
+The data are bags. One recipe covers two stages. `trainable: all` trains trunk and adapters from
+scratch; `trainable: lora` freezes the trunk of an earlier model set and trains only what each
+modality adds: low-rank updates, class token, last LayerNorm, projection and temperature, as in
+LanguageBind.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from train.training.ranks import Ranks
 from train.training.recipe import Recipe
 from train.validated import plain
 
-# What may be different when a run goes on: how long it lasts and what it reports.
+# Keys that may change when a run resumes: how long it lasts and how often it validates.
 CHANGEABLE = ('max_steps', 'max_minutes', 'validate_every_minutes')
 
 
@@ -56,19 +56,19 @@ def bind(
     tensorboard: bool = False,
     provenance: Mapping[str, object] | None = None,
 ) -> Path:
-    """Train and write a model set to `out`; returns its folder.
+    """Train a model set and write it to `out`; return its folder.
 
     Args:
-        recipe: What to train and how.
-        data: Moments to learn from.
+        recipe: Model set and training configuration.
+        data: Training samples.
         out: Folder for checkpoint, log and the model set.
-        val: Moments to report AUROC on while training.
-        resume: Go on from the checkpoint in `out`.
-        overwrite: Begin again where `out` holds a run.
+        val: Validation samples, on which AUROC is reported while training.
+        resume: Resume from the checkpoint in `out`.
+        overwrite: Replace a run that `out` holds.
         tensorboard: Write event files for TensorBoard into `out`.
         provenance: Facts about the data for the manifest.
 
-    Raises what `train.training.loop.train` raises.
+    Raises the errors of `train.training.loop.train`.
     """
     recipe, targets = _with_facts(recipe, data, make_targets(recipe, data))
     torch.manual_seed(recipe.seed)
@@ -104,7 +104,7 @@ def bind(
 
 
 def _with_facts(recipe: Recipe, data: Samples, targets: Targets) -> tuple[Recipe, Targets]:
-    """The recipe without the sensors that have nothing to learn from these data.
+    """Return the recipe and targets without the sensors that can learn nothing from these data.
 
     Raises:
         ValueError: No sensor is left.
@@ -132,14 +132,14 @@ def _with_facts(recipe: Recipe, data: Samples, targets: Targets) -> tuple[Recipe
 
 @dataclass
 class Binding:
-    """Facts of labelled moments as an objective (see `train.training.loop.Objective`).
+    """Objective that learns the facts of labelled samples (see `train.training.loop.Objective`).
 
     Attributes:
         targets: The language side of `data`.
-        val: Held-out moments, or None.
-        model: Towers that learn, by modality.
-        average: Their exponential running average, which becomes the model set.
-        generator: Of batches, augmentation and wording.
+        val: Held-out samples, or None.
+        model: Towers in training, by modality.
+        average: Their exponential moving average, which becomes the model set.
+        generator: Source of randomness for batches, augmentation and wording.
     """
 
     recipe: Recipe
@@ -152,20 +152,20 @@ class Binding:
 
     @property
     def samples_per_step(self) -> int:
-        """Of all modalities."""
+        """Samples of all modalities in one step."""
         return sum(self.recipe.batch.values())
 
     def learning(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Parameters that learn."""
+        """Trainable parameters, by name."""
         return ((n, p) for n, p in self.model.named_parameters() if p.requires_grad)
 
     def learning_rate(self, step: int, done: float) -> float:
-        """Half a cosine to 0, with a linear warm-up laid over its beginning."""
+        """Half a cosine to 0, multiplied by a linear warm-up."""
         rate = self.recipe.learning_rate * min(1.0, (step + 1) / self.recipe.warmup_steps)
         return rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
     def backward(self, step: int, scaler: torch.amp.GradScaler) -> dict[str, float]:
-        """One batch of each modality; their losses are added before the gradients are computed."""
+        """Compute gradients of the summed losses of one batch per modality; return the losses."""
         self.model.train()
         losses: dict[str, float] = {}
         total = torch.zeros(())
@@ -189,18 +189,18 @@ class Binding:
 
     @torch.no_grad()
     def updated(self, step: int) -> None:
-        """Move the average; a young one forgets its random start quickly."""
+        """Update the moving average; early in training it forgets the random start quickly."""
         keep = min(self.recipe.ema, (1 + step) / (10 + step))
         pairs = zip(self.average.parameters(), self.model.parameters(), strict=True)
         for slow, fast in pairs:
             slow.lerp_(fast, 1 - keep)
 
     def temperatures(self) -> dict[str, float]:
-        """By modality."""
+        """Temperature by modality."""
         return {name: _temperature(_tower(self.model, name)) for name in self.recipe.batch}
 
     def validate(self) -> Mapping[str, float] | None:
-        """AUROC of the average on `val`."""
+        """AUROC of the averaged towers on `val`, by group of predicates; None without `val`."""
         if self.val is None:
             return None
         encoders = _as_model_set(self.recipe, self.average, {}).encoders()
@@ -210,7 +210,7 @@ class Binding:
         return group_medians(score_predicates(vectors, self.val, embed, phrasings))
 
     def state(self) -> dict[str, Any]:
-        """Of the towers, their average and every source of chance."""
+        """State of the towers, their average and all random generators."""
         return {
             'model': self.model.state_dict(),
             'average': self.average.state_dict(),
@@ -219,7 +219,7 @@ class Binding:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """What `state` gave."""
+        """Restore a result of `state`."""
         self.model.load_state_dict(state['model'])
         self.average.load_state_dict(state['average'])
         self.generator.set_state(state['generator'])
@@ -227,7 +227,7 @@ class Binding:
 
 
 def _start_towers(recipe: Recipe, manifest: Manifest) -> nn.ModuleDict:
-    """Towers of the set with one trunk between them, from an earlier set where there is one."""
+    """Create the towers of the set with a shared trunk, from an earlier set if one is given."""
     towers = {name: VisionTower(spec.vision) for name, spec in manifest.modalities.items()}
     taken: set[tuple[str, torch.Size]] = set()
     if recipe.start is not None:
@@ -245,10 +245,10 @@ def _start_towers(recipe: Recipe, manifest: Manifest) -> nn.ModuleDict:
 def _take_over(
     towers: Mapping[str, VisionTower], earlier: Mapping[str, VisionTower]
 ) -> set[tuple[str, torch.Size]]:
-    """Copy the trunk, and each modality's own where there was that modality.
+    """Copy the trunk, and each modality's own parameters if the earlier set has that modality.
 
     Returns:
-        Name and shape of the tensors of the trunk that were there.
+        Name and shape of the tensors of the earlier trunk.
     """
     trunk = {
         (name, parameter.shape): parameter
@@ -304,6 +304,6 @@ def _temperature(tower: VisionTower) -> float:
 
 
 def _identity(data: Samples) -> dict[str, Any]:
-    """What tells these data from others."""
+    """Values that identify these data."""
     digest = hashlib.sha256(data.truth.tobytes() + data.times_s.tobytes())
     return {'bags': list(data.bags), 'moments': len(data), 'truth': digest.hexdigest()[:16]}

@@ -1,9 +1,9 @@
-"""The gradients of a large batch from small ones: features first, then their gradients back.
+"""Gradients of a large batch, computed in micro-batches: features first, then their gradients.
 
 GradCache (Gao et al. 2021, "Scaling deep contrastive learning batch size under memory limited
-setup"): embed all micro-batches without a graph, get the loss's gradient with respect to every
-embedding, then embed again with a graph, one micro-batch at a time. The result equals that of the
-whole batch at once. Other processes' embeddings take part in the same way.
+setup"): embed all micro-batches without a graph, compute the gradient of the loss with respect to
+every embedding, then embed again with a graph, one micro-batch at a time. The result equals that
+of the whole batch at once. Embeddings of other processes take part in the same way.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ def backpropagate(
     scaler: torch.amp.GradScaler | None = None,
     seed: int = 0,
 ) -> float:
-    """Add the gradients of the global batch to the tower's parameters; returns its loss.
+    """Add the gradients of the global batch to the tower's parameters; return its loss.
 
     Args:
-        tower: What learns.
-        batch: The part of this process; all have equally many samples.
-        micro_batch: Samples that are embedded with a graph at once.
+        tower: The tower in training.
+        batch: This process's part; all processes have the same number of samples.
+        micro_batch: Number of samples embedded with a graph at once.
         ranks: All processes.
-        precision: `fp32`, `bf16` or `fp16`, of the tower.
-        scaler: Of the loss, with fp16.
-        seed: Of dropout inside the tower; different for every step.
+        precision: Precision of the tower: `fp32`, `bf16` or `fp16`.
+        scaler: Scaler of the loss, for fp16.
+        seed: Seed of dropout inside the tower; different for every step.
     """
     count = len(batch.inputs)
     pieces = [slice(k, min(count, k + micro_batch)) for k in range(0, count, micro_batch)]
@@ -63,14 +63,14 @@ def backpropagate(
     for number, piece in enumerate(pieces):
         vectors = parts[number] if once else _embed(tower, batch, piece, precision, ranks, seed)
         torch.autograd.backward(vectors, everything.grad[first + piece.start : first + piece.stop])
-    # The loss is the whole one on every process, and so is the temperature's gradient already.
+    # Every process computes the whole loss, so the temperature's gradient is already complete.
     shared = [p for p in tower.learning() if p is not tower.logit_scale]
     add_gradients(shared, ranks)
     return float(loss.detach())
 
 
 def matches(batch: PairBatch, ranks: Ranks) -> Tensor:
-    """Which drawn sentence is true of which sample, over all processes: bool `[N, N]`."""
+    """Whether each drawn sentence is true of each sample, over all processes: bool `[N, N]`."""
     true_of = gathered_objects(batch.true_sentences, ranks)
     drawn = gathered_objects(batch.sentences, ranks)
     return torch.tensor([[sentence in own for sentence in drawn] for own in true_of])
@@ -79,7 +79,7 @@ def matches(batch: PairBatch, ranks: Ranks) -> Tensor:
 def _embed(
     tower: Tower, batch: PairBatch, piece: slice, precision: str, ranks: Ranks, seed: int
 ) -> Tensor:
-    # Dropout must drop the same in both passes.
+    # Dropout must drop the same elements in both passes.
     torch.manual_seed(hash((seed, ranks.rank, piece.start)) % 2**63)
     inputs = batch.inputs[piece].to(ranks.device)
     kept = None if batch.kept is None else batch.kept[piece].to(ranks.device)

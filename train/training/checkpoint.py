@@ -1,4 +1,4 @@
-"""Checkpoints that a kill, a full disk or a diverging loss cannot spoil."""
+"""Checkpoints that survive a kill, a full disk or a diverging loss."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ SOURCES = ('encoders', 'train')
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint cannot be written, read, or gone on from; the text says why."""
+    """A checkpoint cannot be written, read or resumed from; the message gives the reason."""
 
 
 class DivergedError(RuntimeError):
-    """The loss is no longer a number; the last checkpoint is intact."""
+    """A loss or gradient is not finite; the last checkpoint is intact."""
 
 
 def refuse_other_run(out: Path, *, resume: bool, overwrite: bool) -> None:
-    """Refuse a folder that holds a run already, unless it goes on or is to be replaced.
+    """Refuse a folder that already holds a run, unless the run is resumed or overwritten.
 
     Raises:
-        FileExistsError: There is one, and neither is asked for.
+        FileExistsError: `out` holds a run, and neither `resume` nor `overwrite` is given.
     """
     found = next((out / name for name in (CHECKPOINT, LOG) if (out / name).exists()), None)
     if found and not (resume or overwrite):
@@ -48,13 +48,13 @@ def save_checkpoint(
     recipe: Mapping[str, Any],
     data: Mapping[str, Any],
 ) -> None:
-    """Write a checkpoint; whatever fails, the one before it stays.
+    """Write a checkpoint; if that fails, the previous checkpoint is kept.
 
     Args:
         path: The file.
         state: Tensors and plain values.
         recipe: The configuration of the run.
-        data: What identifies its data.
+        data: Values that identify its data.
 
     Raises:
         CheckpointError: The disk is full, or the file cannot be written for another reason.
@@ -63,7 +63,7 @@ def save_checkpoint(
     try:
         with atomic_file(path) as file:
             torch.save(whole, file)
-    # torch wraps what its stream raises; both say why the disk would not take it.
+    # torch wraps the error of its stream; either may carry the reason.
     except (OSError, RuntimeError) as error:
         reason = error.__context__ if isinstance(error.__context__, OSError) else error
         kept = 'the one before it is kept' if path.exists() else 'there is none before it'
@@ -83,19 +83,19 @@ def load_checkpoint(
 
     Args:
         path: The file.
-        recipe: The configuration of the run that goes on.
-        data: What identifies its data.
+        recipe: The configuration of the run that resumes.
+        data: Values that identify its data.
         changeable: Keys of the recipe that may differ.
 
     Raises:
         FileNotFoundError: There is no checkpoint.
-        CheckpointError: It is damaged, or of another recipe or other data.
+        CheckpointError: It is damaged, or belongs to another recipe or other data.
     """
     if not path.is_file():
         raise FileNotFoundError(f'{path}: no checkpoint to resume from')
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True, map_location='cpu')
-    except Exception as error:  # zip, pickle and torch each raise their own
+    except Exception as error:  # zip, pickle and torch raise errors of different types
         raise CheckpointError(f'{path}: damaged ({why_unreadable(error)})') from error
     for kind, wanted in (('recipe', recipe), ('data', data)):
         found = state.get(kind, {})
@@ -113,7 +113,7 @@ def load_checkpoint(
 
 @lru_cache(maxsize=1)
 def code_version() -> str:
-    """Version of the package and a hash of the sources that compute."""
+    """Version of the package and a hash of the sources that affect results."""
     root = Path(__file__).resolve().parents[2]
     digest = hashlib.sha256()
     for folder in SOURCES:
@@ -127,7 +127,7 @@ def code_version() -> str:
 
 
 def forget_later_steps(log: Path, step: int) -> None:
-    """Drop the lines of a log that a killed run wrote after its last checkpoint."""
+    """Remove the log lines that a killed run wrote after its last checkpoint."""
     if not log.is_file():
         return
     kept = []
@@ -135,7 +135,7 @@ def forget_later_steps(log: Path, step: int) -> None:
         try:
             if json.loads(line).get('step', 0) <= step:
                 kept.append(line)
-        except ValueError:  # the line that was being written
+        except ValueError:  # the line was incomplete when the run was killed
             continue
     write_atomically(log, ''.join(f'{line}\n' for line in kept).encode())
 

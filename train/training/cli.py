@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     from train.training.contrast import contrast
 
     try:
-        if os.environ.get('RANK', '0') == '0':  # the first to write there
+        if os.environ.get('RANK', '0') == '0':  # only the first process writes there
             refuse_other_run(args.out, resume=args.resume, overwrite=args.overwrite)
         recipe = load_contrast_recipe(args.config, start=args.start, max_steps=args.max_steps)
         if args.threads:

@@ -1,8 +1,8 @@
 """Bind sensors to language as LanguageBind does: symmetric InfoNCE against a frozen text tower.
 
-Any model set can be the start, and any of its modalities learn, together or one by one. What
-learns is a low-rank update, the attention, or a projection (`tuning`). Batches larger than memory
-and several processes give the gradients of the whole batch (see `train.training.cached`).
+Any model set can be the start; any of its modalities can be trained, together or one by one.
+`tuning` selects low-rank updates, the attention, or the projection. Gradients are those of the
+whole batch even if it exceeds memory or is split among processes (see `train.training.cached`).
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from train.training.tower import (
     parameter_groups,
 )
 
-# What may be different when a run goes on: none of it changes the losses of the steps to come.
-# A longer training goes on with the learning rate of its new length.
+# Keys that may change when a run resumes. Apart from the length, which the learning rate follows,
+# none changes the losses of later steps.
 CHANGEABLE = (
     'max_steps',
     'epochs',
@@ -55,21 +55,21 @@ def contrast(
     overwrite: bool = False,
     tensorboard: bool = False,
 ) -> Path:
-    """Train and write a model set to `out`; returns its folder.
+    """Train a model set and write it to `out`; return its folder.
 
     Args:
-        recipe: What to train and how.
-        data: Pairs to learn from.
-        out: Folder of checkpoint, log and model set.
+        recipe: Model set and training configuration.
+        data: Training pairs.
+        out: Folder for checkpoint, log and model set.
         ranks: All processes of this training.
-        resume: Go on from the checkpoint in `out`.
-        overwrite: Begin again where `out` holds a run.
+        resume: Resume from the checkpoint in `out`.
+        overwrite: Replace a run that `out` holds.
         tensorboard: Write event files for TensorBoard into `out`.
 
     Raises:
-        ValueError: There are too few pairs, or the set cannot be trained like this.
+        ValueError: There are too few pairs, or the set cannot be trained with this tuning.
 
-    Raises what `train.training.loop.train` raises as well.
+    Also raises the errors of `train.training.loop.train`.
     """
     trained = open_trained(recipe)
     steps = total_steps(recipe, data)
@@ -92,12 +92,12 @@ def contrast(
 
 
 def open_trained(recipe: ContrastRecipe) -> TrainedSet:
-    """The towers that a recipe trains, at their start.
+    """Load the towers that a recipe trains, in their initial state.
 
     Raises:
-        ValueError: The set cannot be trained like this.
+        ValueError: The set cannot be trained with this tuning.
     """
-    torch.manual_seed(recipe.seed)  # low-rank updates begin at random
+    torch.manual_seed(recipe.seed)  # low-rank updates are initialised at random
     return open_towers(
         recipe.start,
         recipe.modalities,
@@ -111,7 +111,7 @@ def open_trained(recipe: ContrastRecipe) -> TrainedSet:
 def contrast_run(
     recipe: ContrastRecipe, trained: TrainedSet, data: PairData, *, steps: int, ranks: Ranks
 ) -> Run:
-    """A training of towers on their device, before its first step."""
+    """Create a run before its first step and move its towers to their device."""
     for tower in trained.towers.values():
         tower.module.to(ranks.device)
         if recipe.gradient_checkpointing:
@@ -133,7 +133,7 @@ def contrast_run(
 
 @dataclass
 class Contrast:
-    """Symmetric InfoNCE of pairs as an objective (see `train.training.loop.Objective`)."""
+    """Objective: symmetric InfoNCE of pairs (see `train.training.loop.Objective`)."""
 
     recipe: ContrastRecipe
     towers: Mapping[str, Tower]
@@ -144,11 +144,11 @@ class Contrast:
 
     @property
     def samples_per_step(self) -> int:
-        """Of all modalities."""
+        """Samples of all modalities in one step."""
         return self.recipe.batch * len(self.towers)
 
     def learning(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Parameters that learn."""
+        """Trainable parameters, by name."""
         for name, tower in self.towers.items():
             for path, parameter in tower.named_learning():
                 yield f'{name}.{path}', parameter
@@ -158,7 +158,7 @@ class Contrast:
         return learning_rate(self.recipe, step, self.steps)
 
     def backward(self, step: int, scaler: torch.amp.GradScaler) -> dict[str, float]:
-        """A batch of each modality, one after the other."""
+        """Compute gradients of one batch per modality, one after the other; return the losses."""
         recipe = self.recipe
         losses = {}
         for name, tower in self.towers.items():
@@ -184,30 +184,30 @@ class Contrast:
         return losses
 
     def updated(self, step: int) -> None:
-        """Keep temperatures within their limits."""
+        """Clamp temperatures to their limits."""
         for tower in self.towers.values():
             tower.clamp_temperature()
 
     def temperatures(self) -> dict[str, float]:
-        """By modality."""
+        """Temperature by modality."""
         return {name: tower.temperature for name, tower in self.towers.items()}
 
     def validate(self) -> None:
         """Held-out pairs are evaluated after the training, in its report."""
 
     def state(self) -> dict[str, Any]:
-        """What has been learned."""
+        """Trainable parameters."""
         return {'learned': {name: p.detach() for name, p in self.learning()}}
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, Any]) -> None:
-        """What `state` gave."""
+        """Restore a result of `state`."""
         for name, parameter in self.learning():
             parameter.copy_(state['learned'][name])
 
 
 def total_steps(recipe: ContrastRecipe, data: PairData) -> int:
-    """Steps of the whole training: `epochs` of the rarest modality, or `max_steps`.
+    """Number of steps of the training: `max_steps`, or else `epochs` of the rarest modality.
 
     Raises:
         ValueError: A modality has too few pairs for a batch.
@@ -221,7 +221,7 @@ def total_steps(recipe: ContrastRecipe, data: PairData) -> int:
 def announcement(
     recipe: ContrastRecipe, towers: Mapping[str, Tower], data: PairData, *, steps: int
 ) -> str:
-    """What learns and how much of it, before the first step."""
+    """Text shown before the first step: the trainable parts and their sizes."""
     lines = []
     learning: dict[int, int] = {}
     everything: dict[int, int] = {}
@@ -244,7 +244,7 @@ def announcement(
 
 
 def learning_rate(recipe: ContrastRecipe, step: int, steps: int) -> float:
-    """Linear warm-up, then half a cosine to 0 (as open_clip schedules)."""
+    """Linear warm-up, then half a cosine to 0 (as in open_clip)."""
     if step < recipe.warmup_steps:
         return recipe.learning_rate * (step + 1) / recipe.warmup_steps
     done = (step - recipe.warmup_steps) / max(1, steps - recipe.warmup_steps)

@@ -25,7 +25,7 @@ from train.validated import STRICT, ModalityName, Share, plain
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class ContrastRecipe:
-    """See config/recipes/languagebind-depth.yaml, which explains every key."""
+    """Contrastive recipe; config/recipes/languagebind-depth.yaml explains every key."""
 
     name: str
     start: str | dict[str, str]
@@ -80,10 +80,10 @@ class ContrastRecipe:
         return replace(options, modalities=info.data.get('modalities', options.modalities))
 
     def described(self) -> dict[str, Any]:
-        """As JSON takes it."""
+        """The recipe as JSON-compatible values."""
         return plain(self)
 
 
 def load_contrast_recipe(path: Path, **changes: Any) -> ContrastRecipe:
-    """Read and check a recipe file, see `train.training.recipe.read_recipe`."""
+    """Read and validate a recipe file, see `train.training.recipe.read_recipe`."""
     return read_recipe(path, ContrastRecipe, changes)

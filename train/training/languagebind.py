@@ -1,6 +1,6 @@
-"""What learns of a tower as LanguageBind trains it (Zhu et al., ICLR 2024), by its released names.
+"""Trainable parts of a tower as in LanguageBind (Zhu et al., ICLR 2024), with its released names.
 
-peft holds the low-rank updates.
+The low-rank updates are modules of peft.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PEFT = 'encoder.base_model.model.'
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Lora:
-    """Low-rank updates: published are rank 2 (depth, infrared), 8 or 16 (audio), 16 (video)."""
+    """Low-rank updates; published ranks are 2 (depth, infrared), 8 or 16 (audio), 16 (video)."""
 
     rank: PositiveInt
     alpha: PositiveFloat = 16.0
@@ -35,20 +35,20 @@ class Lora:
 def trainable_tower(
     config: VisionConfig, tensors: Mapping[str, Tensor], *, lora: Lora | None, where: str
 ) -> VisionTower:
-    """A tower in training mode, with the parameters that learn marked.
+    """Create a tower in training mode in which only the trainable parameters require gradients.
 
-    Parameters that do not learn stay in the memory of `tensors`, so that encoders which share a
-    trunk go on sharing it; those that learn are copied.
+    Frozen parameters stay in the memory of `tensors`, so that encoders with a shared trunk
+    continue to share it; trainable parameters are copied.
 
     Args:
         config: Shape of the tower, with the rank of the low-rank updates among `tensors`.
-        tensors: Where it starts, by name in `VisionTower`.
-        lora: Train low-rank updates of the attention; None trains the attention itself, into which
-            the updates of the start are merged.
-        where: Names the start in errors.
+        tensors: Initial values, by name in `VisionTower`.
+        lora: Train low-rank updates of the attention; None trains the attention itself, after
+            merging the initial updates into it.
+        where: Name of the start in errors.
 
     Raises:
-        ValueError: The start has low-rank updates of another rank than asked for.
+        ValueError: The start has low-rank updates of another rank or of other targets.
     """
     updates = ('.lora_A', '.lora_B')
     rank = config.lora_rank
@@ -81,7 +81,7 @@ def trainable_tower(
 
 
 def merged(tensors: Mapping[str, Tensor], *, alpha: float) -> dict[str, Tensor]:
-    """Tensors of a tower with its low-rank updates added to the weights: `W + alpha / r * B A`."""
+    """Merge the low-rank updates of a tower into its weights: `W + alpha / r * B A`."""
     plain = {k: v for k, v in tensors.items() if not k.endswith(('.lora_A', '.lora_B'))}
     for name, down in tensors.items():
         if name.endswith('.lora_A'):
@@ -92,7 +92,7 @@ def merged(tensors: Mapping[str, Tensor], *, alpha: float) -> dict[str, Tensor]:
 
 
 def released_tensors(tower: VisionTower, text: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dictionary as LanguageBind releases it, with the frozen text tower."""
+    """The state dictionary in LanguageBind's released format, with the frozen text tower."""
     tensors = tower.state_dict()
     adapted = any('.lora_A.' in name for name in tensors)
     own = {}

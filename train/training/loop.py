@@ -1,6 +1,6 @@
-"""The one training loop: learning rate, updates, checkpoints and output.
+"""The training loop of all recipes: learning rate, updates, checkpoints and output.
 
-What is learned is an `Objective`; a recipe makes one and calls `train`.
+A recipe creates an `Objective` and calls `train`.
 """
 
 from __future__ import annotations
@@ -34,35 +34,35 @@ KEPT = 'the last checkpoint is kept; lower learning_rate, or use precision fp32'
 
 
 class Objective(Protocol):
-    """What a training minimises, and all of it that changes while it does."""
+    """What a training minimises, and all state that changes during training."""
 
     @property
     def samples_per_step(self) -> int:
-        """Samples of all modalities that one update learns from."""
+        """Samples of all modalities in one step."""
         ...
 
     def learning(self) -> Iterable[tuple[str, nn.Parameter]]:
-        """Parameters that learn, by name."""
+        """Trainable parameters, by name."""
         ...
 
     def learning_rate(self, step: int, done: float) -> float:
-        """Learning rate of the update after `step` updates, with `done` of the training behind."""
+        """Learning rate after `step` updates; `done` is the completed share of the training."""
         ...
 
     def backward(self, step: int, scaler: torch.amp.GradScaler) -> dict[str, float]:
-        """Add the gradients of the batch of a step; returns the loss of each modality."""
+        """Add the gradients of the batch of a step; return the loss of each modality."""
         ...
 
     def updated(self, step: int) -> None:
-        """Follow an update, the `step`-th: running averages, limits of parameters."""
+        """Called after update `step` (from 0): moving averages, limits of parameters."""
         ...
 
     def temperatures(self) -> dict[str, float]:
-        """What the cosines of each modality are divided by."""
+        """Temperature of each modality, by which its cosines are divided."""
         ...
 
     def validate(self) -> Mapping[str, float] | None:
-        """AUROC by group of predicates on held-out data; None without such data."""
+        """AUROC on held-out data by group of predicates; None without such data."""
         ...
 
     def state(self) -> dict[str, Any]:
@@ -70,21 +70,21 @@ class Objective(Protocol):
         ...
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state` gave."""
+        """Restore a result of `state`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long a training lasts, what tells it from others, and when it is saved.
+    """Length of a training, its identity, and when it is saved.
 
     Attributes:
-        max_steps, max_minutes: It ends with the first of them.
-        save_every_steps, save_every_minutes: A checkpoint after either, and validation with it.
-        clip_norm: Gradients are scaled to at most this norm; None to leave them.
-        recipe: Its configuration as plain values; goes into checkpoints.
-        data: What identifies its data; likewise.
-        changeable: Keys of the recipe that may differ when it goes on.
+        max_steps, max_minutes: Limits; training ends at whichever is reached first.
+        save_every_steps, save_every_minutes: Save a checkpoint and validate after either.
+        clip_norm: Maximum norm to which gradients are clipped; None for no clipping.
+        recipe: Configuration as plain values, stored in checkpoints.
+        data: Values that identify the data, stored in checkpoints.
+        changeable: Keys of the recipe that may differ when the training resumes.
     """
 
     max_steps: int
@@ -99,7 +99,7 @@ class Plan:
 
 @dataclass
 class Run:
-    """A training under way."""
+    """A training in progress."""
 
     objective: Objective
     plan: Plan
@@ -110,7 +110,7 @@ class Run:
 
     @property
     def done(self) -> float:
-        """Share of the training that is behind, by steps or by the clock."""
+        """Completed share of the training, by steps or by time, whichever is larger."""
         by_clock = self.elapsed_s / (60 * self.plan.max_minutes)
         return max(self.step / self.plan.max_steps, by_clock)
 
@@ -122,7 +122,7 @@ def new_run(
     *,
     scaler: torch.amp.GradScaler | None = None,
 ) -> Run:
-    """A training before its first step; `groups` are AdamW's groups of parameters."""
+    """Create a training before its first step; `groups` are the parameter groups of AdamW."""
     optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98), eps=1e-6)
     return Run(objective, plan, optimizer, scaler or torch.amp.GradScaler(enabled=False))
 
@@ -136,22 +136,22 @@ def train(
     tensorboard: bool,
     overwrite: bool = False,
 ) -> None:
-    """Train until the plan is over; `out` holds the checkpoint and the log.
+    """Train until the plan is completed; the checkpoint and the log are written to `out`.
 
-    SIGINT and SIGTERM end it after the step under way, with a checkpoint; then they do what they
-    would have done.
+    SIGINT and SIGTERM end the training after the current step, with a checkpoint; then the signal
+    is raised again for the previous handler.
 
     Raises:
         DivergedError: The loss or a gradient became infinite or NaN.
         CheckpointError: A checkpoint cannot be written, or does not belong to this run.
-        FileNotFoundError: `resume` without a checkpoint.
+        FileNotFoundError: `resume` is given, but there is no checkpoint.
         FileExistsError: `out` holds a run, and neither `resume` nor `overwrite` is given.
     """
     if resume:
         _restore(run, out)
     elif ranks.first:
         refuse_other_run(out, resume=resume, overwrite=overwrite)
-        (out / LOG).unlink(missing_ok=True)  # the checkpoint is replaced by the first one
+        (out / LOG).unlink(missing_ok=True)  # the first save replaces an old checkpoint
     began_s, saved_step, saved_s = time.monotonic() - run.elapsed_s, run.step, run.elapsed_s
     output = TrainingProgress(out, start=run.step, shown=ranks.first, tensorboard=tensorboard)
     with StopAfterStep() as stop, output as progress:
@@ -189,10 +189,9 @@ def train(
 
 
 class StopAfterStep:
-    """Context in which the first SIGINT or SIGTERM is only noted, as `signum`.
+    """Context in which the first SIGINT or SIGTERM is only recorded, as `signum`.
 
-    The second one does what it would have done without. In threads other than the main one signals
-    are left alone.
+    A second signal goes to the previous handler. Outside the main thread no handler is installed.
     """
 
     def __init__(self) -> None:
@@ -216,7 +215,7 @@ class StopAfterStep:
 
 
 def training_step(run: Run) -> dict[str, float]:
-    """One update of all modalities; returns their losses before it.
+    """Perform one update of all modalities; return their losses before the update.
 
     Raises:
         DivergedError: A loss or gradient is not finite; nothing was updated.
@@ -228,7 +227,7 @@ def training_step(run: Run) -> dict[str, float]:
     total = math.fsum(losses.values()) if all(map(math.isfinite, losses.values())) else math.nan
     if not math.isfinite(total):
         raise DivergedError(f'the loss is {total} at step {run.step + 1}: {losses}; {KEPT}')
-    if not run.scaler.is_enabled():  # the scaler leaves an update with infinite gradients out
+    if not run.scaler.is_enabled():  # the scaler skips updates with infinite gradients
         _refuse_infinite(run)
     if run.plan.clip_norm is not None:
         parameters = [parameter for _, parameter in run.objective.learning()]

@@ -1,4 +1,4 @@
-"""Language-anchored losses: contrastive binding with many positives, and opposite wordings."""
+"""Losses against language: InfoNCE with several positives, and contrast of opposite wordings."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ def opposite_loss(
     weights: Tensor,
     scale: Tensor,
 ) -> Tensor:
-    """Prefer the true wording of every known fact over its opposite.
+    """Logistic loss that prefers the true wording of every known fact over its opposite.
 
-    The two wordings of a fact are the hardest negatives of each other: in a text tower, "the
-    drawer is open" and "the drawer is closed" are nearly one sentence. Their logistic loss is
-    InfoNCE with exactly these two candidates.
+    The two wordings of a fact are each other's hardest negatives: a text tower embeds "the drawer
+    is open" and "the drawer is closed" almost identically. The logistic loss is InfoNCE with
+    exactly these two candidates.
 
     Args:
         embeddings: `[B, D]`, unit length.
-        positive: Wordings that say a fact holds, `[P, D]`, unit length.
-        negative: Wordings that say it does not, `[P, D]`, unit length.
+        positive: Embedded wordings that affirm each fact, `[P, D]`, unit length.
+        negative: Embedded wordings that deny it, `[P, D]`, unit length.
         truth: `[B, P]`; 1 true, 0 false, -1 unknown (ignored).
-        weights: `[B, P]`, for example to balance rare truths.
+        weights: `[B, P]`, for example to balance rare values.
         scale: Logit scale (exponentiated), scalar.
 
     Returns:
@@ -45,20 +45,20 @@ def opposite_loss(
 def contrastive_loss(
     embeddings: Tensor, texts: Tensor, *, matches: Tensor, known: Tensor, scale: Tensor
 ) -> Tensor:
-    """Symmetric InfoNCE between samples and sentences with several positives each.
+    """Symmetric InfoNCE between samples and sentences, with several positives each.
 
-    A sentence that is true of several samples is a positive of all of them; pairs whose truth is
-    unknown are left out, so that a true pair is never pushed apart.
+    A sentence that is true of several samples is a positive of all of them; pairs of unknown truth
+    are left out, so that a true pair is never pushed apart.
 
     Args:
         embeddings: `[B, D]`, unit length.
         texts: `[T, D]`, unit length.
-        matches: bool `[B, T]`, which sentence is true of which sample.
-        known: bool `[B, T]`, where `matches` is known at all.
+        matches: bool `[B, T]`, whether each sentence is true of each sample.
+        known: bool `[B, T]`, where `matches` is known.
         scale: Logit scale (exponentiated), scalar.
 
     Returns:
-        Mean over both directions, scalar; rows without a positive do not count.
+        Mean over both directions, scalar; rows without a positive are ignored.
     """
     logits = (scale * embeddings @ texts.T).masked_fill(~known, -torch.inf)
     positives = matches & known

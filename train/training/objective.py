@@ -1,4 +1,4 @@
-"""What one modality is trained towards: the loss of a batch of moments."""
+"""The training objective of one modality: targets, batches and the loss of a batch."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from train.training.regions import (
 )
 
 MAX_BALANCE = 8.0
-NAMING_WEIGHT = 0.25  # of what a part is called, beside what is true of it
-MAX_SENTENCES = 12  # a side of a fact; embedding them all would take longer than it helps
+NAMING_WEIGHT = 0.25  # of the loss on names of parts, relative to the facts about them
+MAX_SENTENCES = 12  # per side of a fact; embedding more takes longer than it helps
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,10 @@ class Targets:
     """The language side of a data set with `P` predicates and `V` named parts.
 
     Attributes:
-        facts: Wordings of the predicates.
-        names: What parts are called, float32 `[V, K, D]`.
-        subject: The part each predicate is about, `[P]`, -1 for none.
-        balance: Modality to the weights of false and true values, `[2, P]`.
+        facts: Embedded wordings of the predicates.
+        names: Embedded names of the parts, float32 `[V, K, D]`.
+        subject: Index of the part each predicate is about, `[P]`, -1 for none.
+        balance: Weights of false and true values by modality, `[2, P]`.
     """
 
     facts: FactVectors
@@ -51,12 +51,12 @@ class Targets:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Moments of one modality.
+    """Samples of one modality.
 
     Attributes:
         inputs: float32 `[B, 3, H, W]`.
         regions: uint8 `[B, R, R]`.
-        columns: The `Q` predicates about which anything is known, int64 `[Q]`.
+        columns: Indices of the `Q` predicates with a known value in the batch, int64 `[Q]`.
         truth: int64 `[B, Q]`.
         weights: float32 `[B, Q]`.
     """
@@ -69,7 +69,7 @@ class Batch:
 
 
 def make_targets(recipe: Recipe, data: Samples) -> Targets:
-    """Embed the wordings of everything that occurs in the data."""
+    """Embed the wordings of all predicates and parts in the data."""
     embed = text_tower(recipe.text_tower).embed
     phrasings = Phrasings.load(recipe.phrasings)
     return Targets(
@@ -81,10 +81,10 @@ def make_targets(recipe: Recipe, data: Samples) -> Targets:
 
 
 def balance_weights(data: Samples, relations: Mapping[str, float]) -> Tensor:
-    """float32 `[2, P]`: weights of false and true values of each predicate.
+    """Weights of the false and true values of each predicate, float32 `[2, P]`.
 
-    Both truths of a predicate weigh the same in sum, every predicate of a relation weighs the
-    same, and relations weigh as configured.
+    Both values of a predicate have the same total weight, all predicates of a relation weigh the
+    same, and relations have their configured weights.
     """
     true = (data.truth == 1).sum(0).astype(np.float64)
     false = (data.truth == 0).sum(0).astype(np.float64)
@@ -103,7 +103,7 @@ def balance_weights(data: Samples, relations: Mapping[str, float]) -> Tensor:
 
 
 def without_facts(data: Samples, targets: Targets) -> list[str]:
-    """Modalities in which no predicate can be learned: none is both true and false in its data."""
+    """Modalities without a predicate that can be learned: one both true and false in the data."""
     return [
         name for name, balance in targets.balance.items() if not _has_fact(data, name, balance)
     ]
@@ -119,7 +119,7 @@ def _has_fact(data: Samples, modality: str, balance: Tensor) -> bool:
 def draw_batch(
     recipe: Recipe, data: Samples, targets: Targets, *, modality: str, generator: torch.Generator
 ) -> Batch:
-    """Moments drawn at random, augmented; what a sensor did not record has no truth."""
+    """Draw samples at random and augment them; without a recording, truth counts as unknown."""
     rows = torch.randint(len(data), (recipe.batch[modality],), generator=generator).numpy()
     stored = stored_tensor(data.inputs[modality][rows])
     inputs, regions = augmented_inputs(
@@ -146,8 +146,8 @@ def modality_loss(
     targets: Targets,
     generator: torch.Generator,
 ) -> Tensor:
-    """Loss of a batch, scalar: facts of the whole input and of the named parts it shows."""
-    if not len(batch.columns):  # by chance, nothing is known about any of these moments
+    """Loss of a batch, scalar: facts about the whole input and about the named parts it shows."""
+    if not len(batch.columns):  # by chance, no fact is known about any of these samples
         return 0.0 * tower.logit_scale.sum()
     positive, negative = targets.facts.of(batch.columns).mixed(
         generator, jitter=recipe.text_jitter
@@ -203,7 +203,7 @@ def _region_loss(
 def _sentences_of_batch(
     batch: Batch, positive: Tensor, negative: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One sentence that is true of each sample, and which of them are true of which sample."""
+    """Draw a true sentence per sample; return them with `matches` and `known` for InfoNCE."""
     truth = batch.truth
     shares = batch.weights * (truth >= 0) + 1e-9
     fact = torch.multinomial(shares, 1, generator=generator).squeeze(1)

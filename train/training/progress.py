@@ -1,4 +1,4 @@
-"""What a training shows while it runs: a bar, a log of every step, TensorBoard."""
+"""Output of a training while it runs: a progress bar, a log of every step, TensorBoard."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from train.training.checkpoint import LOG
 
 
 class TrainingProgress:
-    """Context of a training's output; silent where it is not `shown`.
+    """Context manager for the output of a training; silent unless `shown`.
 
     Args:
         out: Folder of the log and of TensorBoard's files.
-        start: Steps that are done already.
-        shown: Whether this process is the one that reports.
-        tensorboard: Write event files as well.
+        start: Number of steps already completed.
+        shown: Whether this process reports.
+        tensorboard: Also write event files.
 
     Raises:
-        ValueError: `tensorboard` without the package.
+        ValueError: `tensorboard` is given, but the package is not installed.
     """
 
     def __init__(self, out: Path, *, start: int, shown: bool, tensorboard: bool) -> None:
@@ -61,7 +61,7 @@ class TrainingProgress:
         learning_rate: float,
         samples_per_s: float,
     ) -> None:
-        """Report a step that is done, counted from 1, and the share of the training behind it."""
+        """Report a completed step (from 1); `done` is the completed share of the training."""
         if not self._shown:
             return
         total = math.fsum(losses.values())
@@ -84,7 +84,7 @@ class TrainingProgress:
         self._draw(step, {'learning_rate': learning_rate, 'samples_per_s': samples_per_s})
 
     def validated(self, step: int, *, elapsed_s: float, auroc: Mapping[str, float]) -> None:
-        """Report what the model reads after a step, by group of predicates."""
+        """Report the AUROC after a step, by group of predicates."""
         if not self._shown:
             return
         self._write({'step': step, 'elapsed_s': round(elapsed_s, 1), 'auroc': dict(auroc)})

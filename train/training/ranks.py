@@ -1,4 +1,4 @@
-"""Several processes that train one model: who am I, and what do the others have."""
+"""Training of one model in several processes: ranks, and collective operations."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, slots=True)
 class Ranks:
-    """This process among all.
+    """This process among all processes of a training.
 
     Attributes:
-        rank: Its number, from 0.
-        count: How many there are.
-        device: Where it computes.
+        rank: Index of this process, from 0.
+        count: Number of processes.
+        device: Device of this process.
     """
 
     rank: int
@@ -29,17 +29,17 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this one writes files and talks to people."""
+        """Whether this process writes files and reports progress."""
         return self.rank == 0
 
 
 @contextmanager
 def join_ranks(device: str = 'auto') -> Iterator[Ranks]:
-    """Join the processes that `torchrun` started; alone without it.
+    """Join the processes that `torchrun` started; without it, there is a single process.
 
     Args:
-        device: `cpu`, `cuda`, or `auto` for a GPU where there is one. GPUs talk over NCCL, CPUs
-            over gloo.
+        device: `cpu`, `cuda`, or `auto` for a GPU if there is one. GPUs communicate over NCCL,
+            CPUs over gloo.
 
     Raises:
         ValueError: There is no such device.
@@ -62,7 +62,7 @@ def join_ranks(device: str = 'auto') -> Iterator[Ranks]:
 
 
 def gathered(own: Tensor, ranks: Ranks) -> Tensor:
-    """The rows of all processes in order of rank, without gradient."""
+    """Gather the rows of all processes in order of rank, without gradient."""
     if ranks.count == 1:
         return own
     parts = [torch.empty_like(own) for _ in range(ranks.count)]
@@ -71,7 +71,7 @@ def gathered(own: Tensor, ranks: Ranks) -> Tensor:
 
 
 def gathered_objects(own: Sequence[Any], ranks: Ranks) -> list[Any]:
-    """The entries of all processes in order of rank."""
+    """Gather the entries of all processes in order of rank."""
     if ranks.count == 1:
         return list(own)
     parts: list[Any] = [None] * ranks.count
@@ -80,7 +80,7 @@ def gathered_objects(own: Sequence[Any], ranks: Ranks) -> list[Any]:
 
 
 def add_gradients(parameters: Iterable[nn.Parameter], ranks: Ranks) -> None:
-    """Sum the gradients of all processes, each of which saw its own part of the batch."""
+    """Sum the gradients of all processes; each process computed them on its part of the batch."""
     if ranks.count == 1:
         return
     for parameter in parameters:
@@ -90,6 +90,6 @@ def add_gradients(parameters: Iterable[nn.Parameter], ranks: Ranks) -> None:
 
 
 def wait_for_all(ranks: Ranks) -> None:
-    """Return when every process has come here."""
+    """Wait until every process has called this function."""
     if ranks.count > 1:
         dist.barrier()

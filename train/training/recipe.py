@@ -1,4 +1,4 @@
-"""The recipe of `lb-ros train bind`, and how recipe files are read."""
+"""The recipe of `lb-ros train bind`, and loading of recipe files."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from encoders.preprocess import MiniConfig, mini_configs
 from encoders.vision.config import VisionConfig
 from train.validated import STRICT, InvalidRecordError, Share, read_record
 
-# A key that only recipes of that command have.
+# A key that occurs only in recipes of one command, and that command.
 MARKS = {'trainable': 'lb-ros train bind', 'tuning': 'lb-ros train contrast'}
 T = TypeVar('T')
 
 
 class RecipeError(ValueError):
-    """A recipe file is not usable; the text names the file, the line and the key."""
+    """A recipe file is not usable; the message names the file, the line and the key."""
 
 
 def read_recipe(path: Path, kind: type[T], changes: Mapping[str, Any]) -> T:
-    """Read and check a recipe file.
+    """Read and validate a recipe file.
 
     Args:
         path: The file.
-        kind: The record of its command.
-        changes: Keys that take other values than in the file, unless None.
+        kind: Recipe class of the command.
+        changes: Values that replace those of the file, by key; None keeps the file's value.
 
     Raises:
         OSError: The file cannot be read.
-        RecipeError: Keys or values are wrong, or it is a recipe of the other command.
+        RecipeError: Keys or values are wrong, or the recipe belongs to the other command.
     """
     try:
         return read_record(path, kind, {k: v for k, v in changes.items() if v is not None})
@@ -56,7 +56,7 @@ def read_recipe(path: Path, kind: type[T], changes: Mapping[str, Any]) -> T:
 
 
 def _configs(values: Any) -> Any:
-    """Preprocessing of each modality from its options, null for those of its defaults."""
+    """Create the preprocessing of each modality from its options; null for the defaults."""
     if not isinstance(values, dict):
         return values
     known: dict[str, Any] = {name: (kind, None) for name, kind in mini_configs().items()}
@@ -70,7 +70,7 @@ class VitConfig:
     """Shape of the transformer that all encoders of a set share; see `VisionConfig`.
 
     Attributes:
-        mlp_ratio: Hidden size of a block's MLP, in widths.
+        mlp_ratio: Hidden size of a block's MLP, as a multiple of `width`.
     """
 
     width: int
@@ -86,7 +86,7 @@ class VitConfig:
         """Shape of the tower for inputs of `size` (rows, columns), pixels.
 
         Raises:
-            ValueError: There is no such tower.
+            ValueError: No tower can have this shape.
         """
         shape: dict[str, Any] = asdict(self) | {'lora_rank': lora_rank, 'lora_alpha': lora_alpha}
         mlp_width = round(self.width * shape.pop('mlp_ratio'))
@@ -95,7 +95,7 @@ class VitConfig:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Recipe:
-    """See config/recipes/lb-mini.yaml, which explains every key."""
+    """Recipe of a training from bags; config/recipes/lb-mini.yaml documents every key."""
 
     name: str
     text_tower: str
@@ -147,7 +147,7 @@ class Recipe:
         return weights
 
     def __post_init__(self) -> None:
-        self.manifest(space='', provenance={})  # every tower has a possible shape
+        self.manifest(space='', provenance={})  # raises if a tower has an impossible shape
 
     def manifest(self, *, space: str, provenance: dict[str, Any]) -> Manifest:
         """The model set that this recipe trains."""
@@ -169,5 +169,5 @@ class Recipe:
 
 
 def load_recipe(path: Path, **changes: Any) -> Recipe:
-    """Read and check a recipe file, see `read_recipe`."""
+    """Read and validate a recipe file, see `read_recipe`."""
     return read_recipe(path, Recipe, changes)

@@ -1,8 +1,8 @@
-"""Losses on parts of a picture whose name is known: what they are, and what is true of them.
+"""Losses on named parts of an image: what each part is, and which facts about it are true.
 
-A whole picture with forty facts says little about where each of them is to be seen. A simulator
-knows which cells show the bowl; their mean token must then be near "a bowl" and on the right side
-of every fact about the bowl (compare region-text contrast: Zhong et al. 2022, "RegionCLIP").
+Forty facts about a whole image do not show where each can be seen. A simulator knows which cells
+show the bowl; the losses pull their mean token towards "a bowl" and to the right side of every
+fact about the bowl (compare region-text contrast: Zhong et al. 2022, "RegionCLIP").
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Regions:
 
     Attributes:
         vectors: float `[B, V, D]`, unit length where `present`.
-        present: bool `[B, V]`: the part is seen.
+        present: bool `[B, V]`, whether the part is visible.
     """
 
     vectors: Tensor
@@ -34,12 +34,12 @@ class Regions:
 
 
 def region_shares(labels: Tensor, count: int, grid: tuple[int, int]) -> Tensor:
-    """Cells of every part in every patch, float `[B, V, rows * columns]`.
+    """Number of cells of every part in every patch, float `[B, V, rows * columns]`.
 
     Args:
-        labels: uint8 `[B, R, R]`: 0 for no part, else 1 + its index.
+        labels: uint8 `[B, R, R]`: 0 for no part, otherwise 1 + index of the part.
         count: Number of parts `V`.
-        grid: Patches (rows, columns).
+        grid: Number of patches (rows, columns).
     """
     planes = F.one_hot(labels.long(), count + 1)[..., 1:].movedim(-1, 1).float()
     cells = labels.shape[1] * labels.shape[2] / (grid[0] * grid[1])
@@ -47,7 +47,7 @@ def region_shares(labels: Tensor, count: int, grid: tuple[int, int]) -> Tensor:
 
 
 def subjects(predicates: Sequence[str], names: Sequence[str]) -> Tensor:
-    """Index of the part that each predicate is about, int64 `[P]`; -1 for none of them."""
+    """Index of the part that each predicate is about, int64 `[P]`; -1 for none."""
     found = [_subject(Fact.parse(name)) for name in predicates]
     return torch.tensor([names.index(s) if s in names else -1 for s in found], dtype=torch.int64)
 
@@ -59,7 +59,7 @@ def _subject(fact: Fact) -> str:
 
 
 def naming_loss(regions: Regions, names: Tensor, *, scale: Tensor) -> Tensor:
-    """Cross-entropy of each seen part between the names `[V, D]` of all parts; scalar."""
+    """Cross-entropy of each visible part over the names `[V, D]` of all parts; scalar."""
     where, which = regions.present.nonzero(as_tuple=True)
     if not len(where):
         return names.new_zeros(())
@@ -75,12 +75,12 @@ def region_fact_loss(
     weights: Tensor,
     scale: Tensor,
 ) -> Tensor:
-    """Prefer the true wording of every fact about a part that is seen; scalar.
+    """Logistic loss that prefers the true wording of every fact about a visible part; scalar.
 
     Args:
-        regions: Of the batch.
+        regions: Named parts of the batch.
         contrasts: Positive minus negative wording, `[P, D]`, unit length.
-        subject: The part each fact is about, `[P]`, -1 for none.
+        subject: Index of the part each fact is about, `[P]`, -1 for none.
         truth: `[B, P]`; 1 true, 0 false, -1 unknown (ignored).
         weights: `[B, P]`.
         scale: Logit scale (exponentiated), scalar.
@@ -99,14 +99,14 @@ def region_fact_loss(
 
 
 def pool_regions(tokens: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean token of every part, weighted by what each patch shows of it.
+    """Mean token of every part, weighted by the number of its cells in each patch.
 
     Args:
         tokens: Patch tokens `[B, T, width]`.
         shares: `[B, V, T]` (see `region_shares`).
 
     Returns:
-        `[B, V, width]`, and bool `[B, V]`: whether enough of the part is seen.
+        `[B, V, width]`, and bool `[B, V]`: whether enough of the part is visible.
     """
     mass = shares.sum(-1, keepdim=True)
     weights = shares / mass.clamp(min=1e-6)

@@ -1,4 +1,4 @@
-"""What a recipe trains, of any family: inputs to unit vectors, and what learns of it."""
+"""Towers in training, for model sets of any family."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Tower:
     """One modality in training.
 
     Attributes:
-        modality: Its name.
-        module: `(inputs, kept=...)` to vectors `[B, D]` of unit length.
-        logit_scale: Its parameter, in logarithms.
-        patches: Patches of one input, for the mask.
-        preprocess: A raw sample to an input without batch dimension.
+        modality: Name of the modality.
+        module: Maps `(inputs, kept=...)` to vectors `[B, D]` of unit length.
+        logit_scale: Logarithm of the logit scale, a parameter of `module`.
+        patches: Number of patches of one input, for patch dropout.
+        preprocess: Converts a raw sample to an input without batch dimension.
         layers: Blocks of the transformer.
     """
 
@@ -45,27 +45,27 @@ class Tower:
     layers: Sequence[nn.Module]
 
     def named_learning(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Parameters that learn, by name."""
+        """Trainable parameters, by name."""
         return ((n, p) for n, p in self.module.named_parameters() if p.requires_grad)
 
     def learning(self) -> list[nn.Parameter]:
-        """Parameters that learn."""
+        """Trainable parameters."""
         return [parameter for _, parameter in self.named_learning()]
 
     @torch.no_grad()
     def clamp_temperature(self) -> None:
-        """Keep the logit scale in 0..ln 100 (CLIP, section 2.5)."""
+        """Clamp the logarithm of the logit scale to 0..ln 100 (CLIP, section 2.5)."""
         self.logit_scale.clamp_(0, LOGIT_SCALE_MAX)
 
     @property
     def temperature(self) -> float:
-        """What cosines are divided by."""
+        """Divisor of the cosines."""
         return math.exp(-float(self.logit_scale.detach()))
 
 
 @dataclass(frozen=True)
 class TrainedSet:
-    """Towers that learn, the frozen text tower they are bound to, and how to write the result."""
+    """Towers in training, the frozen text tower, and a function that writes the result."""
 
     towers: Mapping[str, Tower]
     text: TextTower
@@ -81,20 +81,20 @@ def open_towers(
     temperature: float | None = None,
     learn_temperature: bool = True,
 ) -> TrainedSet:
-    """Load the encoders a training starts from and mark what learns.
+    """Load the encoders that a training starts from and select the trainable parameters.
 
     Args:
-        start: As `encoders.Binder.load` takes it.
-        modalities: Which encoders learn; the others are left out of the result.
+        start: Source of the encoders, as for `encoders.Binder.load`.
+        modalities: Encoders to train; the others are left out of the result.
         tuning: `lora`: low-rank updates of the attention, class token, last LayerNorm, projection
-            and temperature, as LanguageBind; `full`: the attention itself instead of updates;
+            and temperature, as in LanguageBind; `full`: the attention itself instead of updates;
             `probe`: projection and temperature alone.
-        lora: Of the low-rank updates.
-        temperature: Where the temperature starts; where it is, if None.
-        learn_temperature: Whether it moves.
+        lora: Configuration of the low-rank updates.
+        temperature: Initial temperature; None keeps that of the start.
+        learn_temperature: Whether the temperature is trained.
 
     Raises:
-        ModelSetError, SpaceError, KeyError: As `encoders.Binder.load`.
+        ModelSetError, SpaceError, KeyError: As in `encoders.Binder.load`.
         ValueError: The tuning is unknown, or this kind of set cannot be trained.
     """
     if tuning not in TUNINGS:
@@ -134,7 +134,7 @@ def open_towers(
 def parameter_groups(
     learning: Iterable[tuple[str, nn.Parameter]], *, weight_decay: float
 ) -> list[dict[str, Any]]:
-    """AdamW's groups: matrices decay, vectors, class tokens and temperatures do not."""
+    """AdamW's groups: weight decay for matrices, none for vectors, class tokens, temperatures."""
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
     for name, parameter in learning:
@@ -147,7 +147,7 @@ def parameter_groups(
 
 
 def checkpoint_layers(tower: Tower) -> None:
-    """Keep no activations inside blocks: they are computed again on the way back."""
+    """Enable gradient checkpointing: recompute the activations of blocks in the backward pass."""
     for layer in tower.layers:
         layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
 

@@ -1,4 +1,4 @@
-"""Towers in training back into a model set, and into LanguageBind's released layout."""
+"""Writing of trained towers as a model set, and in LanguageBind's released layout."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ Text = tuple[str | dict[str, Any], dict[str, Tensor]]
 
 
 def text_of(start: Source, tower: TextTower) -> Text:
-    """The text tower as a manifest names it, and its tensors where they belong into a set.
+    """Manifest entry of the text tower, and its tensors if the model set stores them.
 
     Raises:
-        ValueError: The start does not say what shape it has.
+        ValueError: The start does not define the shape of its text tower.
     """
     if not isinstance(tower, ClipText):
         described = read_manifest(find_set(str(start))).manifest.text
@@ -64,16 +64,16 @@ def save_trained(
     lora: Lora | None,
     provenance: Mapping[str, Any],
 ) -> Path:
-    """Write a model set; with a CLIP text tower one released folder per modality as well.
+    """Write a model set; with a CLIP text tower, also one released folder per modality.
 
     Args:
-        folder: Of the set; the released folders lie in `released/` there.
+        folder: Folder of the set; the released folders are written to `released/` in it.
         modules: Trained towers by modality.
-        encoders: Those they came from.
-        name: Of the set.
+        encoders: The encoders that the towers were loaded from.
+        name: Name of the set.
         space: Language space.
-        text: See `text_of`.
-        lora: Of the low-rank updates; None where there are none.
+        text: Result of `text_of`.
+        lora: Configuration of the low-rank updates; None if there are none.
         provenance: Facts for the manifest.
     """
     described, words = text
@@ -98,9 +98,9 @@ def save_trained(
 
 
 def plain_tensors(config: VisionConfig, module: VisionTower) -> dict[str, Tensor]:
-    """Tensors by their names in a tower without peft.
+    """Tensors of a module by their names in a tower without peft.
 
-    Projections that had no low-rank update get one of zeros: a checkpoint holds all four.
+    Projections without a low-rank update get one of zeros, because a checkpoint holds all four.
     """
     found = {}
     for name, tensor in module.state_dict().items():
@@ -133,7 +133,7 @@ def _write_released(
 
 
 def released_config(modality: str, vision: VisionConfig, text: TextConfig) -> dict[str, Any]:
-    """A config.json as LanguageBind releases it."""
+    """Content of a config.json in LanguageBind's released format."""
     model = next(name for name, known in MODEL_TYPES.items() if known == modality)
     rows, columns = vision.image_size
     clip = {'clip_type': 'vl_new', 'tube_size': 1} if vision.per_frame else {}

@@ -1,1 +1,1 @@
-"""MetaWorld: its own scripted experts move a Sawyer arm, and everything else, by physics alone."""
+"""MetaWorld: its scripted experts move a Sawyer arm; all motion is simulated by physics."""

@@ -1,4 +1,4 @@
-"""Record one episode of an expert: one task built anew, one camera, one bag."""
+"""Recording of one episode of an expert, with a newly built task, one camera and one bag."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ExpertCamera(Camera):
         self._option.geomgroup[0] = 1  # MetaWorld's furniture and fingers; collision is group 4
 
     def jitter(self, rng: np.random.Generator) -> None:
-        """As in any scene; MetaWorld's three lights share what elsewhere is one."""
+        """As in the base class; MetaWorld's three lights share the brightness of one light."""
         super().jitter(rng)
         self._model.light_diffuse[:] *= 0.5
 
@@ -48,16 +48,16 @@ class ExpertCamera(Camera):
 def record(plan: EpisodePlan) -> int:
     """Record one episode and write its bag.
 
-    Every episode builds its task anew: MetaWorld keeps state from one reset to the next.
+    The task is built again for every episode, because MetaWorld keeps state across resets.
 
     Returns:
-        The number of camera frames.
+        Number of camera frames.
     """
     assert isinstance(plan.task, ExpertTask)
     seed = plan.world_seed
     rng = np.random.default_rng(seed)
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # experts ask for more than the arm can do, all the time
+        warnings.simplefilter('ignore')  # experts constantly exceed the limits of the arm
         world = ExpertWorld(ExpertScene(plan.task, seed=seed % 2**31), rng)
         camera = ExpertCamera(world.scene)
         try:
@@ -91,7 +91,7 @@ def _film(plan: EpisodePlan, world: ExpertWorld, camera: ExpertCamera, bag: Epis
 
 
 def _turn_upright(scene: ExpertScene) -> None:
-    """MetaWorld's corner cameras hang upside down."""
+    """Turn the camera upright: MetaWorld's corner cameras are upside down."""
     index = scene.model.camera(CAMERA).id
     half_turn = np.array([0.0, 0.0, 0.0, 1.0])
     quaternion = np.zeros(4)

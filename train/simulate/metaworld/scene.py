@@ -1,4 +1,4 @@
-"""One of MetaWorld's tasks as named parts: what the arm handles, its joint, its fingers."""
+"""A MetaWorld task as named parts: the handled object, its joint, and the fingers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from train.simulate.scene import Joint, Place, Thing, Vector
 
 LEFT = ('leftclaw', 'leftpad')
 RIGHT = ('rightclaw', 'rightpad')
-PALM = ('hand', 'right_hand')  # much is pushed with what the fingers are mounted on
+PALM = ('hand', 'right_hand')  # many objects are pushed with the mount of the fingers
 
 
 @dataclass(frozen=True, slots=True)
 class Touch:
-    """Which parts of the gripper touch what it handles."""
+    """Which parts of the gripper touch the handled object."""
 
     left: bool = False
     right: bool = False
@@ -26,10 +26,10 @@ class Touch:
 
 
 class ExpertScene:
-    """A built task of MetaWorld; see `scene.Scene` for the attributes that both have.
+    """A built task of MetaWorld; see `scene.Scene` for the shared attributes.
 
     Attributes:
-        observation: What the expert sees.
+        observation: Observation for the expert.
         part: Body that the gripper handles.
     """
 
@@ -54,7 +54,7 @@ class ExpertScene:
         self._hand = [self._bodies(names) for names in (LEFT, RIGHT, PALM)]
 
     def fixture_bodies(self) -> dict[str, int]:
-        """Body ids of what the handled one may touch."""
+        """Ids of the bodies that the handled part may touch."""
         return {noun: int(self.model.body(body).id) for noun, body in self.task.touches}
 
     def joint_position(self, joint: Joint) -> float:
@@ -63,7 +63,7 @@ class ExpertScene:
         return (value - joint.closed) / (joint.opened - joint.closed)
 
     def touch(self) -> Touch:
-        """What of the gripper touches the handled part right now."""
+        """The parts of the gripper that touch the handled part now."""
         return Touch(*(self._touch(self._handled, bodies) for bodies in self._hand))
 
     def touches(self, body: int) -> bool:

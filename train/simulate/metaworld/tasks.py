@@ -1,6 +1,6 @@
-"""MetaWorld's fifty tasks in words: what the arm handles, and what each task's state says.
+"""MetaWorld's fifty tasks: instruction, handled object, and the facts defined by the task's state.
 
-One row per task. A new task needs a row here and nothing else.
+One row per task. A new task needs only a row here.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from train.simulate.suites import METAWORLD
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """True near one end of a joint's travel, false near the other.
+    """Fact that is true near one end of a joint's travel and false near the other.
 
     Attributes:
-        predicate: What is true at `opened`.
-        kind: How it sounds (see `world.END_VOICES`): drawer, door, button, handle or lock.
+        predicate: The predicate that is true at `opened`.
+        kind: Kind of sound (see `world.END_VOICES`): drawer, door, button, handle or lock.
         closed, opened: Joint positions, metres or radians.
     """
 
@@ -29,21 +29,21 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """True once MetaWorld calls the task a success, false far away from its goal."""
+    """Fact that is true once MetaWorld reports success, and false far from the goal."""
 
     predicate: str
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """True where the episode began, false once the object is far away from there."""
+    """Fact that is true at the object's initial position, and false far from it."""
 
     predicate: str
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """True on success, false until then: for a goal that no place or joint stands for."""
+    """Fact that is true on success and false before, for goals without a place or joint."""
 
 
 Fact = Moved | Goal | Start | Done
@@ -55,11 +55,11 @@ class ExpertTask:
 
     Attributes:
         scene: MetaWorld's name without its version.
-        language: An instruction. MetaWorld has none; these are ours.
-        noun: What the gripper handles.
+        language: Instruction, written for this project, because MetaWorld has none.
+        noun: Noun of the handled object.
         part: Name of its joint, or of its body, in MetaWorld's model.
-        facts: What its state says besides contact and grasp.
-        touches: Things the handled one may touch, as pairs of noun and body.
+        facts: Facts defined by its state, in addition to contact and grasp.
+        touches: Things that the handled object may touch, as pairs of noun and body.
     """
 
     scene: str
@@ -76,7 +76,7 @@ class ExpertTask:
 
     @property
     def split(self) -> str:
-        """MetaWorld is for training; scenes for evaluation come from LIBERO."""
+        """Always `train`: scenes for evaluation come from LIBERO."""
         return 'train'
 
 
@@ -170,10 +170,10 @@ TASKS = (
 
 
 def list_tasks() -> list[ExpertTask]:
-    """All tasks, in the order of their names.
+    """List all tasks, in order of name.
 
     Raises:
-        ModuleNotFoundError: MetaWorld is not installed; the message says how to get it.
+        ModuleNotFoundError: MetaWorld is not installed; the message names the command.
     """
     try:
         import_module('metaworld.policies')

@@ -1,4 +1,4 @@
-"""What is true in a MetaWorld task right now, by its own success, its places and contacts."""
+"""Ground truth of a MetaWorld task in its current state, by success, positions and contacts."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ BOUNCE_S = 0.1
 
 
 def evaluate(world: ExpertWorld) -> dict[str, bool]:
-    """Every predicate of the task that is clearly true or clearly false.
+    """Evaluate all predicates of the task that are clearly true or clearly false.
 
     Returns:
-        `relation(argument, ...)` to its truth, in a fixed order.
+        Truth by predicate, `relation(argument, ...)`, in a fixed order.
     """
     task = world.scene.task
     truth: dict[str, bool] = {}
@@ -49,7 +49,7 @@ def _fact(world: ExpertWorld, fact: Fact) -> bool | None:
 
 
 def _succeeded(world: ExpertWorld) -> bool | None:
-    """Nothing after a success is clearly a failure: what overshoots a goal was there."""
+    """Whether the goal is reached; None if unclear, as when an object overshoots it later."""
     if world.info['success']:
         return True
     return False if world.succeeded_s is None else None
@@ -69,7 +69,7 @@ def _at_goal(world: ExpertWorld) -> bool | None:
         return succeeded
     target = np.asarray(world.scene.env._target_pos)
     across_m = float(np.linalg.norm((world.object_position() - target)[:2]))
-    # Some tasks do not measure the distance and always say 0.
+    # Some tasks do not measure the distance and always report 0.
     distance_m = float(world.info['obj_to_target']) or across_m
     return False if distance_m > FAR_M else None
 
@@ -82,11 +82,11 @@ def _at_start(world: ExpertWorld) -> bool | None:
 
 
 def _add_grasp(truth: dict[str, bool], world: ExpertWorld) -> None:
-    """Contact, grasp and lift of what the gripper handles.
+    """Add contact, grasp and lift of the handled object.
 
     MetaWorld's `grasp_success` is constant in some tasks and an effort in others, so a grasp is
-    what MetaWorld calls touching an object: with both fingers. One finger is neither grasp nor
-    none, and what is pushed bounces, so a moment without contact is not yet the end of it.
+    MetaWorld's criterion for touching an object: both fingers in contact. With one finger the
+    grasp is unknown. Pushed objects bounce, so contact ends only `BOUNCE_S` after the last touch.
     """
     noun, touch = world.scene.task.noun, world.touch
     is_free = world.now_s - world.touched_s > BOUNCE_S

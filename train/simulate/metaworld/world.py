@@ -1,4 +1,4 @@
-"""An expert at work, and what is heard of it."""
+"""MetaWorld's expert in motion, and the sounds of its motion."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from train.simulate.metaworld.scene import ExpertScene, Touch
 from train.simulate.scene import Joint, Vector
 from train.simulate.world import IMPACT_GAP_S, IMPACT_M_S, Heat, SoundEvent
 
-BEFORE_S = 1.0  # at rest, so that there is something to compare with
-AFTER_SUCCESS_S = 1.0  # experts know no end: later they push on, or let go of what they hold
-REST = np.array([0.0, 0.0, 0.0, -1.0])  # stay there, fingers open
+BEFORE_S = 1.0  # at rest, for comparison
+AFTER_SUCCESS_S = 1.0  # experts do not stop: later they push on, or release what they hold
+REST = np.array([0.0, 0.0, 0.0, -1.0])  # no motion, fingers open
 MOVING_M_S = 0.05
 FULL_SPEED_M_S = 0.8
 SLIDING_PER_S = 0.3
 SHORTEST_SOUND_S = 0.1
-AT_END = 0.04  # of a joint's travel
+AT_END = 0.04  # share of a joint's travel
 AWAY_FROM_END = 0.15
-# What is heard when a joint reaches its closed and its opened end; doors open without a stop.
+# Voices of a joint at its closed and at its opened end; an opening door has no stop.
 END_VOICES = {
     'drawer': ('thud', 'thud'),
     'door': ('latch', ''),
@@ -34,28 +34,28 @@ SHUTS = ('drawer', 'door')
 
 @dataclass(slots=True)
 class Stretch:
-    """Motion that has not ended yet: since when, and its greatest speed so far."""
+    """Motion in progress: its start and greatest speed so far."""
 
     begun_s: float
     peak: float
 
 
 class ExpertWorld:
-    """An expert at work.
+    """A scene of MetaWorld moved by its expert.
 
     Attributes:
         scene: The scene.
-        rng: All randomness besides the layout of the task.
+        rng: Source of all randomness except the layout of the task.
         now_s: Episode time.
-        info: MetaWorld's account of the last step.
-        succeeded_s: When MetaWorld first called it a success.
-        sounds: Everything audible so far.
-        events: `(predicate, time)` of things that happened: shuts.
-        heat: No stove: everything is at ambient.
-        touch: What of the gripper touches the handled part.
-        touched_s: When any of it last did.
-        start: Where the object was, metres, world frame.
-        start_z_m: How high its body was.
+        info: MetaWorld's `info` of the last step.
+        succeeded_s: Time at which MetaWorld first reported success.
+        sounds: All sounds so far.
+        events: `(predicate, time)` of all events so far: shuts.
+        heat: Ambient temperatures, because there is no stove.
+        touch: Parts of the gripper that touch the handled part.
+        touched_s: Time of the last contact.
+        start: Initial position of the object, metres, world frame.
+        start_z_m: Initial height of its body.
     """
 
     def __init__(self, scene: ExpertScene, rng: np.random.Generator) -> None:
@@ -81,22 +81,22 @@ class ExpertWorld:
         return list(self.scene.joints.values())
 
     def stove_is_on(self) -> bool:
-        """There is none."""
+        """Always False: there is no stove."""
         return False
 
     def object_position(self) -> Vector:
-        """Where MetaWorld says the task's object is, metres, world frame."""
+        """Position of the task's object according to MetaWorld, metres, world frame."""
         return np.array(self.scene.env._get_pos_objects()[:3], np.float64)
 
     def is_over(self) -> bool:
-        """Whether the task was done a moment ago, or MetaWorld's time for it is used up."""
+        """Whether `AFTER_SUCCESS_S` have passed since success, or MetaWorld's time has run out."""
         env = self.scene.env
         if env.curr_path_length >= env.max_path_length:
             return True
         return self.succeeded_s is not None and self.now_s > self.succeeded_s + AFTER_SUCCESS_S
 
     def step(self) -> None:
-        """Let the expert act once (MetaWorld acts 80 times a second)."""
+        """Perform one action of the expert (80 per second)."""
         scene, step_s = self.scene, float(self.scene.env.dt)
         hand_before, velocity_before = self._hand(), self._velocity()
         is_resting = self.now_s < BEFORE_S
@@ -104,7 +104,7 @@ class ExpertWorld:
         result = scene.env.step(np.clip(action, -1, 1))
         scene.observation, self.info = result[0], result[4]
         self.now_s += step_s
-        if is_resting:  # MetaWorld lets some things fall into place
+        if is_resting:  # some things first fall into place
             self._note_start()
         if self.succeeded_s is None and self.info['success']:
             self.succeeded_s = self.now_s
@@ -118,7 +118,7 @@ class ExpertWorld:
         self._hear_impact(velocity_before, step_s)
 
     def finish(self) -> None:
-        """End the sounds of what still moves."""
+        """End the sounds of motion in progress."""
         for voice in tuple(self._stretches):
             self._hear_motion(voice, 0.0, 1.0)
 
@@ -134,7 +134,7 @@ class ExpertWorld:
         return np.array([self.scene.data.qvel[dof : dof + 3] for dof in dofs])
 
     def _hear_motion(self, voice: str, speed: float, moving: float) -> None:
-        """One sound for every stretch of motion, once it has ended; speeds 0..1 and above."""
+        """Add one sound for every continuous motion when it ends; speeds are 0..1 and above."""
         if speed > moving:
             stretch = self._stretches.setdefault(voice, Stretch(self.now_s, speed))
             stretch.peak = max(stretch.peak, speed)
