@@ -162,11 +162,9 @@ class ListAction(argparse.Action):
             raise argparse.ArgumentError(self, f'{name!r}: expected {self.metavar}')
         if self.known and key not in self.known:
             close = get_close_matches(key, self.known, n=1)
-            advice = f'is {close[0]} meant?' if close else f'expected some of {self._listed()}'
+            meant = f'is {close[0]} meant? ' if close else ''
+            advice = f'{meant}expected some of {", ".join(self.known)}'
             raise argparse.ArgumentError(self, f'unknown {self.noun} {key!r}; {advice}')
-
-    def _listed(self) -> str:
-        return ', '.join(self.known)
 
 
 def add_list(

@@ -124,7 +124,7 @@ def test_interruption_ends_all_three_processes(
 @pytest.mark.parametrize(
     ('words', 'message'),
     [
-        (('--bag', 'nowhere'), 'nowhere: no such bag'),
+        (('--bag', 'nowhere'), "--bag: 'nowhere': there is no such file or folder"),
         (('--report', 'nowhere/report.json'), 'nowhere/report.json: there is no such folder'),
         (('--model', 'nothing'), "no model set 'nothing'"),
     ],

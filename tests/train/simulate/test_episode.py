@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from encoders import decode_image
+from train.arguments import Parser
 from train.bags.folder import read_marks
 from train.bags.reader import read_bag
 from train.simulate import cli, scene
@@ -183,15 +184,23 @@ def test_metaworld_has_no_pads_that_feel(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def parse(*words: object) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
+    parser = Parser()
     cli.add_arguments(parser)
     return parser.parse_args([str(word) for word in words])
+
+
+def status(*words: object) -> int | str | None:
+    """Exit status of a command line."""
+    try:
+        return cli.run(parse(*words))
+    except SystemExit as ended:
+        return ended.code
 
 
 def test_cli_lists_the_suites_for_a_wrong_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.run(parse('--suite', 'libero_91', '--out', tmp_path)) == 2
+    assert status('--suite', 'libero_91', '--out', tmp_path) == 2
     assert 'libero_spatial' in capsys.readouterr().err
 
 
@@ -207,7 +216,7 @@ def test_cli_names_a_scene_that_does_not_exist(
 def test_cli_refuses_counts_that_are_not_positive(
     option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.run(parse('--suite', 'libero_goal', '--out', tmp_path, option, 0)) == 2
+    assert status('--suite', 'libero_goal', '--out', tmp_path, option, 0) == 2
     assert option in capsys.readouterr().err
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from encoders.decode import decode_audio
+from train.arguments import Parser
 from train.bags.folder import read_marks
 from train.bags.reader import BagMessage, read_bag
 from train.phrasings import Phrasings
@@ -226,9 +227,17 @@ def test_an_expert_that_did_not_get_there_is_recorded_as_such(tmp_path: Path) ->
 
 
 def parse(*words: object) -> argparse.Namespace:
-    parser = argparse.ArgumentParser()
+    parser = Parser()
     cli.add_arguments(parser)
     return parser.parse_args([str(word) for word in words])
+
+
+def status(*words: object) -> int | str | None:
+    """Exit status of a command line."""
+    try:
+        return cli.run(parse(*words))
+    except SystemExit as ended:
+        return ended.code
 
 
 def test_cli_records_one_scene(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -258,7 +267,7 @@ def test_cli_spreads_seeds_over_the_tasks(tmp_path: Path) -> None:
 def test_cli_reports_impossible_options_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], said: str
 ) -> None:
-    assert cli.run(parse(*words, '--out', tmp_path)) == 2
+    assert status(*words, '--out', tmp_path) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert re.search(said, line)
 
