@@ -76,10 +76,13 @@ def answer(scoring: Scoring, request: QueryText.Request, *, now_ns: int) -> Quer
 
 def predicates_of(texts: Sequence[str]) -> list[Predicate]:
     """Return a predicate for each text, named by it; repeated texts get their number appended."""
-    return [
-        Predicate.from_sentence(text, name=f'{text} ({i + 1})' if text in texts[:i] else text)
-        for i, text in enumerate(texts)
-    ]
+    found: dict[str, Predicate] = {}
+    for number, text in enumerate(texts, 1):
+        name = text
+        while name in found:
+            name = f'{name} ({number})'
+        found[name] = Predicate.from_sentence(text, name=name)
+    return list(found.values())
 
 
 def _fused(score: PredicateScore) -> float:

@@ -58,6 +58,11 @@ def test_any_sentence_is_a_predicate_or_an_error(sentence: str) -> None:
     assert predicate.positive and predicate.negative
 
 
+def test_a_refused_sentence_is_reported_before_the_name_that_it_gives() -> None:
+    with pytest.raises(PredicateError, match='has control characters'):
+        Predicate.from_sentence('the \x07 bell')
+
+
 def test_the_contrast_points_from_no_to_yes(binder: Binder) -> None:
     predicate = Predicate('open', ('the drawer is open',), ('the drawer is closed',))
     _, contrast = text_vectors(binder, predicate)

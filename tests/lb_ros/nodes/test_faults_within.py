@@ -308,7 +308,7 @@ def test_without_memory_batches_shrink_then_sensors_go_and_all_come_back(
 
     fault.set('room 1')
     robot.until(lambda: robot.told(ENGINE, 'batch') == '1', send, limit_s=LIMIT_S)
-    assert robot.lines('at most 1 samples at once')
+    robot.until(lambda: robot.lines('at most 1 samples at once'), limit_s=LIMIT_S)
     robot.heard.clear()
     robot.until(lambda: {e.modality for e in robot.heard} == set(PICTURES), send, limit_s=LIMIT_S)
 
@@ -326,7 +326,7 @@ def test_without_memory_batches_shrink_then_sensors_go_and_all_come_back(
     robot.until(lambda: robot.count('image', 'fault_memory') > 0, send, limit_s=LIMIT_S)
     assert robot.count('image', 'fault_shed') == 0
     assert int(robot.told(ENGINE, 'out_of_memory')) > 0
-    assert robot.lines('infrared is shed')
+    robot.until(lambda: robot.lines('infrared is shed'), limit_s=LIMIT_S)
     assert robot.logged_once(f'{infrared}: not encoded')
 
     fault.set('')
