@@ -82,13 +82,14 @@ class Predicate:
     calibration_space: str = ''
 
     def __post_init__(self) -> None:
-        # A question is named after its sentence, so that the sentence is reported first.
-        self._check_sentences()
-        if not self.name.strip() or not self.name.isprintable():
+        # A question is named after its sentence; what is wrong with it is the sentence's fault.
+        is_question = self.name in self.positive
+        if not is_question and (not self.name.strip() or not self.name.isprintable()):
             raise PredicateError(
                 f'a predicate needs a name of printable characters, not {self.name!r}',
                 field='name',
             )
+        self._check_sentences()
         self._check_modalities()
         self._check_numbers()
 
