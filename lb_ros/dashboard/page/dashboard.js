@@ -55,7 +55,7 @@ async function pull() {
     take(await answer.json());
   } catch (error) {
     tell(`no answer from lb-ros dashboard: ${error.message}`, true);
-    state.told = null;
+    Object.assign(state, { told: null, refused: false });
   }
   state.pulling = false;
   if (state.again) { state.again = false; await pull(); }
@@ -100,6 +100,7 @@ function showProgress({ message, progress }) {
   bar.value = progress ?? 0;
   const waiting = timeline.rows.size || !state.live ? '' : 'no scores have arrived yet';
   const told = progress === null ? message || waiting : `${message}: ${(100 * progress).toFixed(0)} %`;
+  if (state.refused) return; // why a question was refused stays until the next one
   if (told !== state.told) tell(told);
   state.told = told;
 }
@@ -176,9 +177,11 @@ part('#ask').addEventListener('submit', async (event) => {
     const answer = await send('POST', sentence);
     if (!answer.ok) throw new Error(await answer.text());
     tell('');
+    Object.assign(state, { told: null, refused: false });
     await pull();
   } catch (error) {
     tell(error.message, true);
+    state.refused = true;
     if (!known) timeline.remove(sentence);
     part('#sentence').value ||= sentence;
   }

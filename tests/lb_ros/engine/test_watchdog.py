@@ -124,11 +124,13 @@ def test_a_node_whose_encoder_fails_ends_so_that_it_is_started_again(
             camera.publish(image)
             executor.spin_once(timeout_sec=0.05)
 
+        # Only what is published to a known subscriber arrives after the publisher has ended.
+        spin = partial(executor.spin_once, timeout_sec=0.1)
+        wait_until(lambda: states, limit_s=2 * LIMIT_S, meanwhile=spin)
         wait_until(lambda: process.poll() is not None, limit_s=2 * LIMIT_S, meanwhile=see)
         assert process.returncode == status, process.communicate()[1]
         if status == EXIT_DEVICE:
             # Several states may be under way still.
-            spin = partial(executor.spin_once, timeout_sec=0.1)
             wait_until(lambda: told(states), limit_s=LIMIT_S, meanwhile=spin)
     finally:
         process.kill()
