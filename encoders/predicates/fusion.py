@@ -197,9 +197,9 @@ def caveats(
         `not calibrated` for `fused`, `no vote` for a modality whose evidence does not count.
     """
     found = {} if calibrated else {'fused': 'not calibrated'}
-    told = tuple(reasons)
+    known = tuple(reasons)
     for name in modalities:
-        if any(r == f'{name} cannot tell' or r.startswith(f'{name}:') for r in told):
+        if any(r == f'{name} cannot tell' or r.startswith(f'{name}:') for r in known):
             found[name] = 'no vote'
     return found
 

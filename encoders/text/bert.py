@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from encoders.transformer import unfilled
 
+WEIGHTS = 'model.safetensors'
 # Published names of the modules of a layer, and their names in `nn.TransformerEncoderLayer`.
 _PARTS = {
     'attention.output.dense': 'self_attn.out_proj',
@@ -100,6 +101,6 @@ def _layer_state(published: str, own: str, tensors: Mapping[str, Tensor]) -> dic
 
 def load_bert(folder: Path, *, limit: int) -> tuple[Bert, BertTokenizer]:
     """Load the encoder of a folder, and its tokenizer."""
-    tensors = load_file(folder / 'model.safetensors')
+    tensors = load_file(folder / WEIGHTS)
     bert = Bert(json.loads((folder / 'config.json').read_text()), tensors)
     return bert, BertTokenizer(folder / 'tokenizer.json', limit=limit)

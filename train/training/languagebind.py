@@ -20,6 +20,7 @@ from train.validated import STRICT, Share
 TEMPORAL = ('temporal_embedding', 'temporal_layer_norm1.')
 NEVER_DECAYED = ('class_embedding', 'patch_embedding', 'logit_scale')
 PEFT = 'encoder.base_model.model.'
+UPDATES = ('.lora_A', '.lora_B')
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -50,7 +51,6 @@ def trainable_tower(
     Raises:
         ValueError: The start has low-rank updates of another rank or of other targets.
     """
-    updates = ('.lora_A', '.lora_B')
     rank = config.lora_rank
     if rank and lora is None:
         tensors = merged(tensors, alpha=config.lora_alpha)
@@ -58,7 +58,7 @@ def trainable_tower(
         raise ValueError(
             f'{where}: has low-rank updates of rank {rank}; merge them first, or set rank: {rank}'
         )
-    own = {k: v.float() for k, v in tensors.items() if not k.endswith(updates)}
+    own = {k: v.float() for k, v in tensors.items() if not k.endswith(UPDATES)}
     tower = VisionTower(replace(config, lora_rank=0))
     tower.load_state_dict(own, strict=True, assign=True)
     if lora is not None:
@@ -82,7 +82,7 @@ def trainable_tower(
 
 def merged(tensors: Mapping[str, Tensor], *, alpha: float) -> dict[str, Tensor]:
     """Merge the low-rank updates of a tower into its weights: `W + alpha / r * B A`."""
-    plain = {k: v for k, v in tensors.items() if not k.endswith(('.lora_A', '.lora_B'))}
+    plain = {k: v for k, v in tensors.items() if not k.endswith(UPDATES)}
     for name, down in tensors.items():
         if name.endswith('.lora_A'):
             stem = name.removesuffix('.lora_A')
