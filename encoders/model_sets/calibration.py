@@ -131,9 +131,9 @@ class Calibration:
         return contrasts if self.positives is None else said
 
     @classmethod
-    def load_if_present(cls, folder: Path) -> Calibration | None:
-        """The calibration of a model set, or None."""
-        path = folder / FILE
+    def load_if_present(cls, folder: Path, *, file: str = FILE) -> Calibration | None:
+        """The calibration of a model set, or None; `file` is its name in the folder."""
+        path = folder / file
         if not path.is_file():
             return None
         with safe_open(path, 'numpy') as stored:
@@ -148,8 +148,8 @@ class Calibration:
             **arrays,
         )
 
-    def save(self, folder: Path) -> None:
-        """Write the calibration into the folder of a model set."""
+    def save(self, folder: Path, *, file: str = FILE) -> None:
+        """Write the calibration into the folder of a model set, under the name `file`."""
         arrays: dict[str, NDArray[Any]] = {
             'contrasts': self.contrasts.astype(np.float16),
             'slopes': self.slopes.astype(np.float32),
@@ -160,8 +160,8 @@ class Calibration:
             arrays['positives'] = self.positives.astype(np.float16)
             arrays['negatives'] = self.negatives.astype(np.float16)
         described = {'space': self.space, 'names': self.names, 'modalities': self.modalities}
-        save_file(arrays, folder / FILE, metadata={'calibration': json.dumps(described)})
-        share_with_readers(folder / FILE)
+        save_file(arrays, folder / file, metadata={'calibration': json.dumps(described)})
+        share_with_readers(folder / file)
 
     def fit_for(self, said: Floats, contrast: Floats) -> Fit | None:
         """Calibration for a text, averaged over the most similar prototypes.
