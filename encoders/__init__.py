@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from encoders.errors import ModelSetError, SpaceError
     from encoders.modalities import LIVE, MODALITIES, SENSED, STANDARD, Modality
     from encoders.model_sets.binder import Binder, Embedded
+    from encoders.model_sets.evidence import Evidence
     from encoders.predicates.bank import PredicateBank
     from encoders.predicates.file import load_predicates
     from encoders.predicates.fusion import PredicateScore
@@ -36,6 +37,7 @@ __all__ = [
     'Binder',
     'DecodeError',
     'Embedded',
+    'Evidence',
     'ImageOptions',
     'Line',
     'Modality',
@@ -66,6 +68,7 @@ _MODULES = {
     'errors': ('ModelSetError', 'SpaceError'),
     'modalities': ('LIVE', 'MODALITIES', 'SENSED', 'STANDARD', 'Modality'),
     'model_sets.binder': ('Binder', 'Embedded'),
+    'model_sets.evidence': ('Evidence',),
     'predicates.bank': ('PredicateBank',),
     'predicates.file': ('load_predicates',),
     'predicates.fusion': ('PredicateScore',),

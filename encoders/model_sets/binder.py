@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+import copy
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,17 @@ from torch import Tensor
 from encoders.decode.options import ImageOptions
 from encoders.decode.temperature import Objection
 from encoders.model_sets.encoder import EncoderSet, no_encoder
+from encoders.model_sets.evidence import Evidence
 from encoders.model_sets.sources import Source, load_encoders
 from encoders.model_sets.towers import towers_of
 from encoders.preprocess import PLAIN, objection, preprocess_picture
 from encoders.preprocess.columns import Columns
 from encoders.vision.compiled import ReadyCalls, is_compiled, usual
-from encoders.vision.packed import encode_together
+from encoders.vision.packed import Encodings, observe_together
 from encoders.vision.precision import check_device, dtype_of, name_of
 from encoders.vision.prepacked import prepack
 
 Vectors = NDArray[np.float32]
-Together = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 
 
 class Embedded(dict[str, Vectors]):
@@ -50,6 +51,8 @@ class Binder:
         space: Identity of the language space; only vectors of equal spaces may be compared.
         modalities: Names of the modalities that can be embedded.
         calibration: Cosines to probabilities; None if the set is not calibrated.
+        readouts: By modality, the readout of its tokens, on the CPU; empty for a set without.
+        readout_calibration: Log-odds of the readouts to probabilities; None without a fit.
         preprocessing: Preprocessing constants by modality.
         logit_scales: By modality, the factor of its cosines in training. It applies to a sensor
             and a sentence, not to two sensors, which were never compared in training.
@@ -67,7 +70,13 @@ class Binder:
         self.held_bytes, self.saved_bytes = encoder_set.held_bytes, encoder_set.saved_bytes
         self._encoders, self._text = encoder_set.encoders, encoder_set.text
         self._towers = towers_of(self._encoders)
-        self._together: Together = partial(encode_together, self._towers)
+        self.readouts = dict(encoder_set.readouts)
+        self.readout_calibration = encoder_set.readout_calibration
+        self._reducers = {
+            name: copy.deepcopy(readout.reducer).to(self._encoders[name].device)
+            for name, readout in self.readouts.items()
+        }
+        self._ready: ReadyCalls | None = None
         self.space = self._text.space
         self.modalities = tuple(self._encoders)
         self.preprocessing = {name: e.config for name, e in self._encoders.items()}
@@ -122,7 +131,7 @@ class Binder:
         log: Callable[[str], object] = print,
         progress: Callable[[str], object] = lambda text: None,
     ) -> None:
-        """Compile the frequent calls of `encode` if `is_compiled`; may take minutes.
+        """Compile the frequent calls of `encode_evidence` if `is_compiled`; may take minutes.
 
         Args:
             counts: Largest number of samples of each modality in a call.
@@ -130,9 +139,9 @@ class Binder:
             progress: Receives a description of each step.
         """
         if self.is_compiled and any(counts.values()):
-            calls = ReadyCalls(self._towers, log=log)
+            calls = ReadyCalls(self._towers, log=log, reducers=self._reducers)
             calls.prepare(usual(counts), progress=progress)
-            self._together = calls
+            self._ready = calls
 
     def preprocess(self, modality: str, raw: Any) -> Tensor:
         """The network's input for one raw sample, float32 `[1, 3, H, W]`.
@@ -176,14 +185,48 @@ class Binder:
 
         Several modalities run in one pass (see `encoders.vision.packed`).
         """
+        return _arrays(self._run(inputs, tokens=()).vectors)
+
+    @torch.inference_mode()
+    def encode_evidence(
+        self, inputs: dict[str, Tensor], *, tokens: Container[str] | None = None
+    ) -> dict[str, list[Evidence]]:
+        """Evidence per modality and sample, from preprocessed inputs `[B, ...]`.
+
+        Args:
+            inputs: Preprocessed inputs by modality.
+            tokens: Modalities whose tokens are wanted, if they have a readout; None for all.
+                Without tokens the last block of a tower computes less.
+        """
+        wanted = self._reducers.keys() if tokens is None else tokens
+        found = self._run(inputs, tokens=wanted)
+        # Read from the device before NumPy splits them into samples.
+        reduced = {name: rows.cpu().numpy() for name, rows in found.tokens.items()}
+        return {
+            name: [
+                Evidence(vector, reduced[name][index] if name in reduced else None)
+                for index, vector in enumerate(vectors)
+            ]
+            for name, vectors in _arrays(found.vectors).items()
+        }
+
+    def _run(self, inputs: dict[str, Tensor], *, tokens: Container[str]) -> Encodings:
+        """Vectors and tokens of preprocessed inputs, on the device of the encoders."""
         for name in inputs:
             if name not in self._encoders:
                 raise no_encoder(name, self.model, self._encoders)
         packed = {name: batch for name, batch in inputs.items() if name in self._towers}
-        vectors = self._together(packed) if packed else {}
+        found = Encodings({}, {})
+        if packed and self._ready is not None:
+            found = self._ready(packed)
+        elif packed:
+            reducers = {n: r for n, r in self._reducers.items() if n in tokens and n in packed}
+            found = observe_together(self._towers, packed, reducers=reducers)
+        vectors = dict(found.vectors)
         for name in inputs.keys() - packed.keys():
             vectors[name] = self._encoders[name].encode(inputs[name])
-        return {name: vectors[name].float().cpu().numpy() for name in inputs}
+        reduced = {name: rows for name, rows in found.tokens.items() if name in tokens}
+        return Encodings({name: vectors[name] for name in inputs}, reduced)
 
     def objection(
         self, modality: str, raw: Any, *, options: ImageOptions = PLAIN
@@ -218,13 +261,40 @@ class Binder:
             KeyError: The set has no encoder for a modality.
             ValueError: The shape or dtype of a sample is not supported for its modality.
         """
+        inputs, invalid = self._inputs(raw)
+        return Embedded(self.encode(inputs), invalid)
+
+    def observe(self, **raw: Any) -> dict[str, Evidence | list[Evidence]]:
+        """Evidence per modality, from raw samples: a vector, and tokens where there is a readout.
+
+        Args:
+            raw: As for `embed`.
+
+        Returns:
+            By modality, the evidence of a sample, or a list for a list of samples;
+            `PredicateBank.score` takes both.
+
+        Raises the errors of `embed`.
+        """
+        inputs, invalid = self._inputs(raw)
+        observed: dict[str, Evidence | list[Evidence]] = {}
+        for name, found in self.encode_evidence(inputs).items():
+            marked = [
+                replace(each, invalid_reason=reason)
+                for each, reason in zip(found, invalid[name], strict=True)
+            ]
+            observed[name] = marked if isinstance(raw[name], list) else marked[0]
+        return observed
+
+    def _inputs(self, raw: Mapping[str, Any]) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
+        """Preprocessed inputs `[B, ...]`, and a reason per sample, by modality."""
         inputs, invalid = {}, {}
         for name, samples in raw.items():
             several = samples if isinstance(samples, list) else [samples]
             inputs[name] = torch.cat([self.preprocess(name, sample) for sample in several])
             found = [self.objection(name, sample) for sample in several]
             invalid[name] = ['' if each is None else each.reason for each in found]
-        return Embedded(self.encode(inputs), invalid)
+        return inputs, invalid
 
     def embed_text(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors float32 `[N, D]` of sentences.
@@ -237,3 +307,7 @@ class Binder:
     def unread(self, text: str) -> int:
         """Number of tokens that `embed_text` truncates at the end of a sentence."""
         return self._text.unread(text)
+
+
+def _arrays(vectors: Mapping[str, Tensor]) -> dict[str, Vectors]:
+    return {name: found.float().cpu().numpy() for name, found in vectors.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 from encoders.model_sets.calibration import Calibration
 from encoders.preprocess import Config
 from encoders.preprocess.columns import Columns
+from encoders.vision.readout import Readout
 
 
 class Encoder(Protocol):
@@ -86,6 +87,8 @@ class EncoderSet:
         held_bytes: Memory of all parameters, bytes. `saved_bytes` is the additional memory that
             one model per modality, each with its own text tower, would take.
         calibration: Cosines to probabilities; None if the set is not calibrated.
+        readouts: Readouts by modality, of those that have one.
+        readout_calibration: Log-odds of the readouts to probabilities; None without a fit.
     """
 
     name: str
@@ -94,6 +97,8 @@ class EncoderSet:
     held_bytes: int
     saved_bytes: int
     calibration: Calibration | None = None
+    readouts: Mapping[str, Readout] = field(default_factory=dict)
+    readout_calibration: Calibration | None = None
 
 
 def no_encoder(name: str, model: str, known: Mapping[str, object]) -> KeyError:

@@ -28,6 +28,9 @@ from encoders.model_sets.manifest import (
     write_manifest,
 )
 from encoders.model_sets.places import MANIFEST, WEIGHTS
+from encoders.model_sets.readouts import CALIBRATION as READOUT_CALIBRATION
+from encoders.model_sets.readouts import FILE as READOUT
+from encoders.model_sets.readouts import bytes_of, load_readouts
 from encoders.model_sets.sharing import TensorPool, digest
 from encoders.model_sets.towers import TowerEncoder, build_tower
 from encoders.preprocess import with_options
@@ -74,7 +77,8 @@ def write_set(
     file = {f'{TEXT}/{k}': v.contiguous() for k, v in (text or {}).items()}
     places = _place(vision, file)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CALIBRATION).unlink(missing_ok=True)  # it was of other weights
+    for file_of_other_weights in (CALIBRATION, READOUT, READOUT_CALIBRATION):
+        (folder / file_of_other_weights).unlink(missing_ok=True)
     save_file(file, folder / WEIGHTS)
     share_with_readers(folder / WEIGHTS)
     stored = Stored(folder, manifest, sha256_of(folder / WEIGHTS), places)
@@ -150,6 +154,7 @@ def load_set(
         except (TypeError, ValueError) as error:
             raise ModelSetError(f'{folder}: {error}') from error
         encoders[name] = TowerEncoder(tower, config)
+    readouts = load_readouts(folder, modalities=chosen)
     text = _text(stored, device=device, dtype=dtype)
     if text.space != manifest.space:
         raise SpaceError(
@@ -159,9 +164,11 @@ def load_set(
         name=manifest.name,
         encoders=encoders,
         text=text,
-        held_bytes=pool.held_bytes + text.nbytes,
+        held_bytes=pool.held_bytes + text.nbytes + bytes_of(readouts),
         saved_bytes=pool.saved_bytes + text.nbytes * (len(encoders) - 1),
         calibration=Calibration.load_if_present(folder),
+        readouts=readouts,
+        readout_calibration=Calibration.load_if_present(folder, file=READOUT_CALIBRATION),
     )
 
 

@@ -144,6 +144,11 @@ def load_readouts(folder: Path, *, modalities: Sequence[str] | None = None) -> d
     return {m: _load(path, m, described.modalities[m]) for m in chosen}
 
 
+def bytes_of(readouts: Mapping[str, Readout]) -> int:
+    """Memory of the parameters of readouts, bytes."""
+    return sum(p.nbytes for readout in readouts.values() for p in readout.parameters())
+
+
 def _load(path: Path, modality: str, config: ReadoutConfig) -> Readout:
     with unfilled():
         readout = Readout(config)

@@ -3,7 +3,7 @@
 The sensors of a robot always have the same shapes. For these shapes the layers of a pack are
 compiled, once for all layers of a trunk, and on a GPU the whole call is captured as a CUDA graph,
 because with few samples launching a thousand kernels takes longer than running them. All other
-calls, and those that cannot be compiled or captured, run `encode_together`; the log gives the
+calls, and those that cannot be compiled or captured, run `observe_together`; the log gives the
 reason.
 """
 
@@ -13,6 +13,7 @@ import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -20,13 +21,13 @@ from torch import Tensor
 
 from encoders.vision.choices import COMPILATIONS
 from encoders.vision.config import VisionConfig
-from encoders.vision.packed import encode_together, through_layer
+from encoders.vision.packed import Encodings, Reducers, observe_together, through_layer
 from encoders.vision.vit import VisionTower
 
 MAX_READY = 16
 WARM_UP_RUNS = 3  # before a capture, so that libraries choose kernels and allocate buffers
 
-Call = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+Call = Callable[[Mapping[str, Tensor]], Encodings]
 Shapes = tuple[tuple[str, torch.Size], ...]
 
 
@@ -62,17 +63,25 @@ def usual(counts: Mapping[str, int]) -> list[dict[str, int]]:
 
 
 class ReadyCalls:
-    """`encode_together` for fixed towers, faster for the shapes that were prepared.
+    """`observe_together` for fixed towers, faster for the shapes that were prepared.
 
-    Results equal those of `encode_together` up to rounding.
+    Results equal those of `observe_together` up to rounding.
 
     Args:
         towers: Towers by modality.
         log: Receives a line for each kind of call that runs unprepared, with the reason, once.
+        reducers: By modality, what reduces its tokens; every call computes the tokens of these.
     """
 
-    def __init__(self, towers: Mapping[str, VisionTower], *, log: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        towers: Mapping[str, VisionTower],
+        *,
+        log: Callable[[str], object],
+        reducers: Reducers = MappingProxyType({}),
+    ) -> None:
         self._towers, self._log = towers, log
+        self._run = partial(observe_together, towers, reducers=reducers)
         self._ready: dict[Shapes, Call] = {}
         self._told: set[str] = set()
         self._compiles = True
@@ -108,27 +117,27 @@ class ReadyCalls:
             if inputs:
                 self._prepare(inputs)
 
-    def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Unit vectors float32 `[B, D]` by modality, of preprocessed inputs `[B, ...]`.
+    def __call__(self, inputs: Mapping[str, Tensor]) -> Encodings:
+        """Vectors and tokens by modality, of preprocessed inputs `[B, ...]`.
 
-        Raises the errors of `encode_together`.
+        Raises the errors of `observe_together`.
         """
         ordered = {name: inputs[name] for name in self._towers if name in inputs}
         call = self._ready.get(_shapes(ordered))
         if call is None:
             if self._ready:
                 self._tell(f'{_named(ordered)}: not among the calls made ready, runs as it is')
-            return encode_together(self._towers, inputs)
+            return self._run(inputs)
         return call(ordered)
 
     def _prepare(self, inputs: Mapping[str, Tensor]) -> None:
-        call: Call = partial(encode_together, self._towers)
+        call: Call = self._run
         if self._compiles:
             # A separate cache, so that other calls do not cause a recompilation.
             through = torch.compile(
                 through_layer, fullgraph=True, dynamic=False, isolate_recompiles=True
             )  # type: ignore[call-overload]
-            compiled: Call = partial(encode_together, self._towers, through=through)
+            compiled: Call = partial(self._run, through=through)
             try:
                 compiled(inputs)
             except Exception as error:  # compilers raise errors of many types
@@ -191,13 +200,16 @@ class CapturedCall:
             with torch.cuda.graph(self._graph, pool=pool, capture_error_mode='thread_local'):
                 self._results = call(self._inputs)
 
-    def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def __call__(self, inputs: Mapping[str, Tensor]) -> Encodings:
         """The results of the captured call for these inputs."""
         with self._lock:
             for name, held in self._inputs.items():
                 held.copy_(inputs[name], non_blocking=True)
             self._graph.replay()
-            return {name: result.clone() for name, result in self._results.items()}
+            vectors, tokens = (
+                {name: result.clone() for name, result in found.items()} for found in self._results
+            )
+            return Encodings(vectors, tokens)
 
 
 def _input_shape(config: VisionConfig) -> tuple[int, ...]:

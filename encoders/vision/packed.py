@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from encoders.vision.readout import mean_over_frames
 from encoders.vision.vit import Layer, LoraLinear, VisionTower, attend
 
 Segments = Sequence['Segment']
+Reducers = Mapping[str, nn.Module]
 Member = TypeVar('Member')
 
 
@@ -41,8 +43,20 @@ class Segment:
         return rows[self.start : self.stop].view(-1, self.count, rows.shape[-1])
 
 
+class Encodings(NamedTuple):
+    """Results of one pass.
+
+    Attributes:
+        vectors: Unit vectors float32 `[B, D]` by modality.
+        tokens: Reduced tokens float16 `[B, N, width]`, of the modalities with a reducer.
+    """
+
+    vectors: dict[str, Tensor]
+    tokens: dict[str, Tensor]
+
+
 class Through(Protocol):
-    """One layer of all segments, `[rows, width]` to the same shape; see `through_layer`."""
+    """One layer of all segments, `[rows, width]` to the same width; see `through_layer`."""
 
     def __call__(
         self,
@@ -50,14 +64,18 @@ class Through(Protocol):
         segments: Segments,
         layers: Sequence[Layer],
         *,
-        only_class: bool = False,
+        asking: Segments | None = None,
     ) -> Tensor:
         """The rows after the layer."""
         ...
 
 
 def through_layer(
-    rows: Tensor, segments: Segments, layers: Sequence[Layer], *, only_class: bool = False
+    rows: Tensor,
+    segments: Segments,
+    layers: Sequence[Layer],
+    *,
+    asking: Segments | None = None,
 ) -> Tensor:
     """As `Layer.forward` for the rows of all segments.
 
@@ -65,23 +83,23 @@ def through_layer(
         rows: float `[rows, width]`.
         segments: The rows of each modality.
         layers: The layer of each modality.
-        only_class: Return only the class tokens (the rows of `_class_segments`). This is enough
-            for the last layer, of which `VisionTower.pool` uses nothing else; everything except
-            keys and values is then computed for the class tokens only.
+        asking: The rows to return, see `_asking`; None for all. In the last layer the class tokens
+            are enough where nothing reads the others: `VisionTower.pool` does not. Everything
+            except keys and values is then computed for the class tokens only.
     """
-    asking = _class_segments(segments) if only_class else segments
+    asked = segments if asking is None else asking
 
-    def run(rows: Tensor, part: Callable[[Layer], nn.Module], *, of: Segments = asking) -> Tensor:
+    def run(rows: Tensor, part: Callable[[Layer], nn.Module], *, of: Segments = asked) -> Tensor:
         return _run(rows, of, [part(layer) for layer in layers])
 
     rows = _across_frames(rows, segments, layers)
     normed = run(rows, lambda layer: layer.layer_norm1, of=segments)
     key = run(normed, lambda layer: layer.self_attn.k_proj, of=segments)
     value = run(normed, lambda layer: layer.self_attn.v_proj, of=segments)
-    if only_class:
-        rows, normed = _class_rows(rows, segments), _class_rows(normed, segments)
+    if asking is not None:
+        rows, normed = _asked(rows, asking, segments), _asked(normed, asking, segments)
     query = run(normed, lambda layer: layer.self_attn.q_proj)
-    mixed = _attended(query, key, value, asking=asking, segments=segments)
+    mixed = _attended(query, key, value, asking=asked, segments=segments)
     rows = rows + run(mixed, lambda layer: layer.self_attn.out_proj)
     hidden = run(run(rows, lambda layer: layer.layer_norm2), lambda layer: layer.mlp.fc1)
     return rows + run(layers[0].mlp.activate(hidden), lambda layer: layer.mlp.fc2)
@@ -101,13 +119,38 @@ def encode_together(
     Raises:
         ValueError: An input does not have the shape that its tower expects.
     """
+    return observe_together(towers, inputs, reducers={}, through=through).vectors
+
+
+def observe_together(
+    towers: Mapping[str, VisionTower],
+    inputs: Mapping[str, Tensor],
+    *,
+    reducers: Reducers,
+    through: Through = through_layer,
+) -> Encodings:
+    """As `encode_together`, also returns the tokens of some modalities.
+
+    Args:
+        towers: Towers by modality.
+        inputs: Preprocessed inputs `[B, ...]` by modality.
+        reducers: By modality, what reduces the tokens of the last block; without one no tokens are
+            returned, and the last block computes only what the vector needs.
+        through: As for `encode_together`.
+
+    Raises:
+        ValueError: An input does not have the shape that its tower expects.
+    """
     vectors: dict[str, Tensor] = {}
+    tokens: dict[str, Tensor] = {}
     packs: dict[Any, dict[str, VisionTower]] = {}
     for name in inputs:
         packs.setdefault(_shape(towers[name]), {})[name] = towers[name]
     for pack in packs.values():
-        vectors |= _encode_pack(pack, {name: inputs[name] for name in pack}, through)
-    return {name: vectors[name] for name in inputs}
+        found = _encode_pack(pack, {name: inputs[name] for name in pack}, reducers, through)
+        vectors |= found.vectors
+        tokens |= found.tokens
+    return Encodings({name: vectors[name] for name in inputs}, tokens)
 
 
 def _shape(tower: VisionTower) -> tuple[object, ...]:
@@ -118,8 +161,11 @@ def _shape(tower: VisionTower) -> tuple[object, ...]:
 
 
 def _encode_pack(
-    towers: Mapping[str, VisionTower], inputs: Mapping[str, Tensor], through: Through
-) -> dict[str, Tensor]:
+    towers: Mapping[str, VisionTower],
+    inputs: Mapping[str, Tensor],
+    reducers: Reducers,
+    through: Through,
+) -> Encodings:
     segments, parts, start = {}, [], 0
     for name, tower in towers.items():
         tokens = tower.embed(inputs[name].to(tower.logit_scale))
@@ -131,25 +177,37 @@ def _encode_pack(
     *before, last = zip(*(_layers(tower) for tower in towers.values()), strict=True)
     for layers in before:
         rows = through(rows, packed, layers)
-    rows = through(rows, packed, last, only_class=True)
-    return {
-        name: F.normalize(segment.tower.pool(segment.of(rows)).float(), dim=-1)
-        for name, segment in zip(segments, _class_segments(packed), strict=True)
-    }
+    asking = _asking(packed, [name in reducers for name in segments])
+    rows = through(rows, packed, last, asking=asking)
+    found = Encodings({}, {})
+    for name, segment in zip(segments, asking, strict=True):
+        tokens, tower = segment.of(rows), segment.tower
+        found.vectors[name] = F.normalize(tower.pool(tokens).float(), dim=-1)
+        if name in reducers:
+            samples = mean_over_frames(tokens.float(), tower.config.frames)
+            found.tokens[name] = reducers[name](samples).half()
+    return found
 
 
-def _class_segments(segments: Segments) -> list[Segment]:
-    """The segments after all tokens except the class tokens are removed."""
+def _asking(segments: Segments, whole: Sequence[bool]) -> list[Segment]:
+    """The segments after the tokens of some are removed except for the class tokens."""
     found, start = [], 0
-    for segment in segments:
-        stop = start + (segment.stop - segment.start) // segment.count
-        found.append(Segment(segment.tower, start, stop, 1))
+    for segment, is_whole in zip(segments, whole, strict=True):
+        count = segment.count if is_whole else 1
+        stop = start + (segment.stop - segment.start) // segment.count * count
+        found.append(Segment(segment.tower, start, stop, count))
         start = stop
     return found
 
 
-def _class_rows(rows: Tensor, segments: Segments) -> Tensor:
-    return torch.cat([segment.of(rows)[:, 0] for segment in segments])
+def _asked(rows: Tensor, asking: Segments, segments: Segments) -> Tensor:
+    """The rows of `asking` among those of `segments`."""
+    parts = []
+    for asked, segment in zip(asking, segments, strict=True):
+        tokens = segment.of(rows)
+        is_whole = asked.count == segment.count
+        parts.append(tokens.flatten(0, 1) if is_whole else tokens[:, 0])
+    return torch.cat(parts)
 
 
 def _layers(tower: VisionTower) -> list[Layer]:
@@ -177,6 +235,10 @@ def _weights_are_same(one: tuple[Segment, nn.Module], other: tuple[Segment, nn.M
     return one[1].weight is other[1].weight and one[1].bias is other[1].bias
 
 
+def _counts_are_same(one: tuple[Segment, Segment], other: tuple[Segment, Segment]) -> bool:
+    return all(mine.count == theirs.count for mine, theirs in zip(one, other, strict=True))
+
+
 def _neighbours(
     members: Sequence[Member], same: Callable[[Member, Member], bool]
 ) -> list[list[Member]]:
@@ -193,13 +255,13 @@ def _neighbours(
 def _attended(
     query: Tensor, key: Tensor, value: Tensor, *, asking: Segments, segments: Segments
 ) -> Tensor:
-    """Attention within each frame; adjacent segments with equally many tokens run together.
+    """Attention within each frame; adjacent segments with equally many rows run together.
 
     `query` has the rows of `asking`, `key` and `value` those of `segments`.
     """
     parts = []
     pairs = list(zip(asking, segments, strict=True))
-    for members in _neighbours(pairs, lambda one, other: one[1].count == other[1].count):
+    for members in _neighbours(pairs, _counts_are_same):
         first, last = members[0], members[-1]
         heads = first[0].tower.config.heads
         split = [

@@ -14,12 +14,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from encoders import Binder
+from encoders import Binder, Evidence
 from encoders.model_sets.golden import golden_input
 from encoders.model_sets.towers import towers_of
 from encoders.vision.compiled import MAX_READY, ReadyCalls, is_compiled, usual
 from encoders.vision.packed import encode_together, through_layer
 from tests.encoders.vision.test_packed import SHAPES, encoders_of, inputs_of
+from tests.readouts import copy_with_readouts
 
 NAMES = ('image', 'depth')
 
@@ -71,7 +72,8 @@ def test_compiled_calls_give_the_same(dtype: torch.dtype, fresh_compiler: None) 
     for names in (NAMES, ('depth',), ('image',)):
         inputs = {name: inputs_of(shapes, 1)[name] for name in names}
         with torch.inference_mode():
-            found, expected = calls(inputs), encode_together(towers_of(encoders), inputs)
+            found = calls(inputs).vectors
+            expected = encode_together(towers_of(encoders), inputs)
         for name in names:
             if dtype == torch.float32:
                 torch.testing.assert_close(found[name], expected[name], atol=1e-5, rtol=0)
@@ -96,7 +98,8 @@ def test_captured_calls_give_the_same(dtype: torch.dtype) -> None:
     for inputs in (inputs_of(SHAPES, 1), {'depth': inputs_of(SHAPES, 2)['depth']}):
         for sign in (1, -1):
             placed = {name: sign * batch.to('cuda') for name, batch in inputs.items()}
-            found, expected = calls(placed), encode_together(towers_of(encoders), placed)
+            found = calls(placed).vectors
+            expected = encode_together(towers_of(encoders), placed)
             for name in inputs:
                 if dtype == torch.float32:
                     torch.testing.assert_close(found[name], expected[name], atol=1e-5, rtol=0)
@@ -106,7 +109,7 @@ def test_captured_calls_give_the_same(dtype: torch.dtype) -> None:
 
 WITHOUT_COMPILER = """
 import sys, numpy as np
-from encoders import Binder
+from encoders import Binder, Evidence
 from encoders.model_sets.golden import golden_input
 binder = Binder.load(sys.argv[1], modalities=('image',), compilation='always')
 binder.prepare({'image': 1}, log=lambda line: print('told', line))
@@ -136,9 +139,9 @@ def test_layers_may_come_in_another_form() -> None:
     shapes = {name: SHAPES[name] for name in NAMES}
     encoders, inputs, seen = encoders_of(shapes, torch.float32), inputs_of(shapes, 1), []
 
-    def through(rows: Tensor, *more: object, only_class: bool = False) -> Tensor:
-        seen.append(only_class)
-        return through_layer(rows, *more, only_class=only_class)  # type: ignore[arg-type]
+    def through(rows: Tensor, *more: object, asking: object = None) -> Tensor:
+        seen.append(asking is not None)
+        return through_layer(rows, *more, asking=asking)  # type: ignore[arg-type]
 
     with torch.inference_mode():
         found = encode_together(towers_of(encoders), inputs, through=through)
@@ -147,9 +150,12 @@ def test_layers_may_come_in_another_form() -> None:
     torch.testing.assert_close(found['depth'], expected['depth'], atol=0, rtol=0)
 
 
-def test_the_binder_compiles_its_calls(tiny_model_set: Path, fresh_compiler: None) -> None:
-    plain = Binder.load(tiny_model_set)
-    binder = Binder.load(tiny_model_set, modalities=('image', 'depth'), compilation='always')
+def test_the_binder_compiles_its_calls(
+    tiny_model_set: Path, tmp_path: Path, fresh_compiler: None
+) -> None:
+    folder = copy_with_readouts(tiny_model_set, tmp_path / 'set', modalities=['image'])
+    plain = Binder.load(folder)
+    binder = Binder.load(folder, modalities=('image', 'depth'), compilation='always')
     done = Lines()
     binder.prepare({'image': 1, 'depth': 0}, log=pytest.fail, progress=done)
     assert done == ['preparing call 1 of 1: image']
@@ -158,9 +164,13 @@ def test_the_binder_compiles_its_calls(tiny_model_set: Path, fresh_compiler: Non
     def work() -> None:
         with torch.compiler.set_stance('fail_on_recompile'):
             found.append(binder.embed(image=raw)['image'])
+            found.append(binder.observe(image=raw)['image'])
 
     # As in a node: one thread loads, another one encodes. It compiles nothing any more.
     worker = threading.Thread(target=work)
     worker.start()
     worker.join()
     np.testing.assert_allclose(found[0], plain.embed(image=raw)['image'], atol=1e-5)
+    expected = plain.observe(image=raw)['image']
+    assert isinstance(expected, Evidence) and expected.tokens is not None
+    np.testing.assert_allclose(found[1].tokens, expected.tokens, atol=1e-3)

@@ -16,7 +16,7 @@ from encoders.model_sets.golden import golden_input
 from encoders.model_sets.towers import TowerEncoder, towers_of
 from encoders.preprocess.mini import depth
 from encoders.vision.config import VisionConfig
-from encoders.vision.packed import encode_together
+from encoders.vision.packed import encode_together, observe_together
 from encoders.vision.precision import cpu_has_bf16
 from encoders.vision.prepacked import can_prepack, prepack
 from encoders.vision.vit import VisionTower, tie
@@ -152,3 +152,38 @@ def test_the_binder_packs_what_it_embeds(tiny_model_set: Path) -> None:
         for name in raw:
             alone = binder.embed(**{name: raw[name]})[name]
             np.testing.assert_allclose(together[name], alone, atol=1e-5)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize('asked', [('depth',), ('video', 'image'), tuple(SHAPES), ()])
+def test_tokens_are_those_of_the_tower_and_change_no_vector(asked: tuple[str, ...]) -> None:
+    encoders, inputs = encoders_of(SHAPES, torch.float32), inputs_of(SHAPES, 2)
+    towers = towers_of(encoders)
+    found = observe_together(towers, inputs, reducers={n: torch.nn.Identity() for n in asked})
+    assert set(found.tokens) == set(asked)
+    for name in asked:
+        config = towers[name].config
+        every = towers[name].tokens(inputs[name])
+        expected = every.unflatten(0, (2, config.frames)).mean(dim=1)
+        assert found.tokens[name].dtype == torch.float16
+        torch.testing.assert_close(found.tokens[name], expected.half(), atol=4e-3, rtol=1e-3)
+    for name, vectors in encode_together(towers, inputs).items():
+        torch.testing.assert_close(found.vectors[name], vectors, atol=1e-5, rtol=0)
+
+
+class Kept(torch.nn.Module):
+    """A reducer that keeps what it was given."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        self.tokens = tokens
+        return tokens
+
+
+@torch.inference_mode()
+def test_packed_tokens_equal_those_of_the_tower_before_rounding() -> None:
+    encoders, inputs = encoders_of(SHAPES, torch.float32), inputs_of(SHAPES, 3)
+    towers, kept = towers_of(encoders), {name: Kept() for name in SHAPES if name != 'video'}
+    observe_together(towers, inputs, reducers=kept)
+    for name, reducer in kept.items():
+        expected = towers[name].tokens(inputs[name])
+        torch.testing.assert_close(reducer.tokens, expected, atol=1e-5, rtol=0)
