@@ -228,6 +228,16 @@ class Binder:
         reduced = {name: rows for name, rows in found.tokens.items() if name in tokens}
         return Encodings({name: vectors[name] for name in inputs}, reduced)
 
+    def grid(self, modality: str) -> tuple[int, int]:
+        """Number of patches (rows, columns) of a modality's input.
+
+        Raises:
+            KeyError: The set has no encoder of patches for this modality.
+        """
+        if modality not in self._towers:
+            raise no_encoder(modality, self.model, self._towers)
+        return self._towers[modality].config.grid
+
     def objection(
         self, modality: str, raw: Any, *, options: ImageOptions = PLAIN
     ) -> Objection | None:

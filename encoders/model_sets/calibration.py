@@ -179,6 +179,10 @@ class Calibration:
             return None
         share = np.exp((similarity - nearest) / SIMILARITY_SCALE)
         as_fact, as_opposite = np.split(share / share.sum(), 2)
+        return self._weighted(as_fact, as_opposite, nearest)
+
+    def _weighted(self, as_fact: Floats, as_opposite: Floats, similarity: float) -> Fit:
+        """The mean of the facts with shares `[N]`, of which some count as their opposites."""
         # The log-odds of an opposite are negated: -(slope * cosine + offset).
         rows = (
             (as_fact + as_opposite) @ self.slopes,
@@ -188,7 +192,39 @@ class Calibration:
         slope, offset, weight = (
             dict(zip(self.modalities, row.tolist(), strict=True)) for row in rows
         )
-        return Fit(slope, offset, weight, similarity=nearest)
+        return Fit(slope, offset, weight, similarity=similarity)
+
+    def fit_for_sides(self, positive: Floats, negative: Floats) -> Fit | None:
+        """Calibration of a pair of sides, whichever is asked for.
+
+        Facts are compared as unordered pairs, and each contributes in both orders by how well the
+        sides fit. So exchanged sides have the same slopes and weights, and exactly negated
+        offsets: if one is certain, the other is certainly false.
+
+        Args:
+            positive: Mean positive sentence, `[D]`.
+            negative: Mean negative sentence, `[D]`.
+
+        Returns:
+            The calibration, or None if no fact is similar enough.
+        """
+        said, denied = (side / max(float(np.linalg.norm(side)), 1e-6)
+                        for side in (positive, negative))  # fmt: skip
+        if self.positives is None or self.negatives is None:
+            as_fact = self.contrasts @ (said - denied)
+            as_opposite = self.contrasts @ (denied - said)
+        else:
+            as_fact = (self.positives @ said + self.negatives @ denied) / 2
+            as_opposite = (self.negatives @ said + self.positives @ denied) / 2
+        nearest = float(max(as_fact.max(initial=-1.0), as_opposite.max(initial=-1.0)))
+        if nearest < MIN_SIMILARITY:
+            return None
+        as_fact, as_opposite = (
+            np.exp((side - nearest) / SIMILARITY_SCALE) for side in (as_fact, as_opposite)
+        )
+        # Two sums, so that exchanged sides give the same bits.
+        total = as_fact.sum() + as_opposite.sum()
+        return self._weighted(as_fact / total, as_opposite / total, nearest)
 
     def anchors_for(self, said: Floats, contrasts: Floats) -> Anchors:
         """Smoothing of texts, given their sentences and contrasts, `[P, D]`, unit rows."""

@@ -13,10 +13,13 @@ import torch
 
 from encoders.model_sets.binder import Binder, Embedded
 from encoders.model_sets.calibration import ANCHORS, Anchors, Fit, sparse_shares
+from encoders.model_sets.evidence import Evidence
 from encoders.predicates.agreement import agrees
 from encoders.predicates.file import load_predicates
-from encoders.predicates.fusion import NONE_INVALID, Ages, Column, Floats, Scores, Table, fuse
+from encoders.predicates.fusion import NO_TOKENS, NONE_INVALID, Ages, Scores, fuse
+from encoders.predicates.parameters import Bools, Column, Floats, Table
 from encoders.predicates.predicate import Predicate, PredicateError
+from encoders.predicates.readout import DEFAULT_BUDGET_MS, TokenReader, sides_of
 
 # Slope of uncalibrated scores: CLIP's largest logit scale.
 DEFAULT_SLOPE = 100.0
@@ -44,6 +47,16 @@ class _Entry:
 class PredicateBank:
     """A set of predicates with their text contrasts, for embeddings of one language space.
 
+    Where the model set has a readout of a modality, predicates are read from the tokens of its
+    evidence (`Binder.observe`). Evidence without tokens is read from its vector.
+
+    Args:
+        predicates: The predicates.
+        binder: Binder with their text tower, calibration and readouts.
+        readout_budget_ms: Predicates are read from tokens in order of addition while reading one
+            sample of every modality takes no longer than this; the others are read from the
+            vector, and their `reasons` say so. Unbounded: `math.inf`.
+
     Attributes:
         predicates: The predicates, in order of addition.
         table: Their parameters for scoring.
@@ -52,8 +65,15 @@ class PredicateBank:
         PredicateError: Two predicates have the same name, or one is invalid.
     """
 
-    def __init__(self, predicates: Sequence[Predicate], binder: Binder) -> None:
+    def __init__(
+        self,
+        predicates: Sequence[Predicate],
+        binder: Binder,
+        *,
+        readout_budget_ms: float = DEFAULT_BUDGET_MS,
+    ) -> None:
         self._binder = binder
+        self._reader = TokenReader(binder, budget_ms=readout_budget_ms)
         self._entries: dict[str, _Entry] = {}
         for name, count in Counter(predicate.name for predicate in predicates).items():
             if count > 1:
@@ -61,9 +81,11 @@ class PredicateBank:
         self.extend(predicates)
 
     @classmethod
-    def load(cls, path: str | Path, binder: Binder) -> PredicateBank:
+    def load(
+        cls, path: str | Path, binder: Binder, *, readout_budget_ms: float = DEFAULT_BUDGET_MS
+    ) -> PredicateBank:
         """Make a bank from a YAML file (see `load_predicates`)."""
-        return cls(load_predicates(path), binder)
+        return cls(load_predicates(path), binder, readout_budget_ms=readout_budget_ms)
 
     @property
     def space(self) -> str:
@@ -77,8 +99,8 @@ class PredicateBank:
 
     def copy(self) -> PredicateBank:
         """An independent bank with the same predicates."""
-        other = PredicateBank([], self._binder)
-        other._entries = dict(self._entries)
+        other = PredicateBank([], self._binder, readout_budget_ms=self._reader.budget_ms)
+        other._entries, other._reader = dict(self._entries), self._reader.copy()
         other._arrange()
         return other
 
@@ -129,29 +151,79 @@ class PredicateBank:
 
     def score(
         self,
-        embeddings: Mapping[str, Floats],
+        embeddings: Mapping[str, Floats | Evidence | Sequence[Evidence]],
         *,
         ages_ms: Mapping[str, Ages] | None = None,
         invalid: Mapping[str, Sequence[str]] | None = None,
     ) -> Scores:
-        """Score all predicates on the newest embedding of each modality.
+        """Score all predicates on the newest evidence of each modality.
 
         Args:
-            embeddings: By modality, a unit vector `[D]` of this bank's language space, or those of
-                its sensors `[S, D]`, which are averaged.
+            embeddings: By modality, the evidence of a sensor or of several, which are averaged; or
+                only unit vectors of this bank's language space, `[D]` or `[S, D]`, which are read
+                without tokens.
             ages_ms: By modality, the age of its evidence, or one age per sensor. Evidence older
                 than a predicate's `max_age_ms` does not count; in the second half of this age it
                 is weighted down. None: all evidence is fresh.
             invalid: By modality, one reason per sensor why its evidence does not count, empty if
-                it counts. None uses the reasons of `Binder.embed`.
+                it counts. None uses the reasons of the evidence or of `Binder.embed`.
 
         Returns:
             A sequence with one `PredicateScore` per predicate, created on access.
+
+        Raises:
+            ValueError: The tokens of a modality are not of its readout.
         """
-        rows = {m: self.similarities(v) for m, v in embeddings.items() if m in self.table.columns}
+        rows, from_tokens, reasons = {}, {}, {}
+        for name, given in embeddings.items():
+            if name not in self.table.columns:
+                continue
+            if isinstance(given, np.ndarray):
+                rows[name] = self.similarities(given)
+                continue
+            several = [given] if isinstance(given, Evidence) else list(given)
+            read = [self.read(name, evidence) for evidence in several]
+            rows[name] = np.stack([values for values, _ in read])
+            from_tokens[name] = np.stack([written for _, written in read])
+            reasons[name] = [evidence.invalid_reason for evidence in several]
         if invalid is None:
-            invalid = embeddings.invalid if isinstance(embeddings, Embedded) else NONE_INVALID
-        return self.weigh(rows, ages_ms=ages_ms, invalid=invalid)
+            invalid = embeddings.invalid if isinstance(embeddings, Embedded) else reasons
+        return self.weigh(rows, ages_ms=ages_ms, invalid=invalid, from_tokens=from_tokens)
+
+    def read(self, modality: str, evidence: Evidence) -> tuple[Floats, Bools]:
+        """Read all predicates from the evidence of one sensor.
+
+        Returns:
+            float32 `[2, P]` as of `similarities`, where the second row holds the log-odds of the
+            readout for predicates that were read from tokens, and which these are, bool `[P]`.
+
+        Raises:
+            ValueError: The tokens are not of the modality's readout.
+        """
+        values = self.similarities(evidence.vector)[0]
+        if evidence.tokens is None or modality not in self._reader.table.columns:
+            return values, np.zeros(values.shape[1], bool)
+        return values, self._reader.read(modality, evidence.tokens, values[1])
+
+    def why(self, name: str, modality: str, evidence: Evidence) -> Floats:
+        """Where the readout of a modality looks to answer a predicate.
+
+        Args:
+            name: Name of a predicate.
+            modality: A modality with a readout.
+            evidence: Evidence of this modality with tokens.
+
+        Returns:
+            Attention over the patches of the input, float32 `[rows, columns]`, with a sum of at
+            most 1 (the rest is on the class token).
+
+        Raises:
+            KeyError: No predicate has this name.
+            ValueError: There is no readout, or the evidence has no tokens.
+        """
+        if name not in self._entries:
+            raise KeyError(f'no predicate {name!r}')
+        return self._reader.why(self._entries[name].predicate, modality, evidence)
 
     def similarities(self, vectors: Floats) -> Floats:
         """Cosines float32 `[S, 2, P]` of unit vectors `[D]` or `[S, D]`.
@@ -177,9 +249,12 @@ class PredicateBank:
         *,
         ages_ms: Mapping[str, Ages] | None = None,
         invalid: Mapping[str, Sequence[str]] = NONE_INVALID,
+        from_tokens: Mapping[str, Bools] = NO_TOKENS,
     ) -> Scores:
-        """Like `score`, from the results of `similarities`."""
-        return fuse(self.table, similarities, ages_ms=ages_ms, invalid=invalid)
+        """Like `score`, from the results of `read` or `similarities`, stacked over sensors."""
+        return fuse(
+            self.table, similarities, ages_ms=ages_ms, invalid=invalid, from_tokens=from_tokens
+        )
 
     def _entry(self, predicate: Predicate) -> _Entry:
         _check_length(self._binder, predicate)
@@ -198,8 +273,6 @@ class PredicateBank:
                 fit = _with_own(fit, predicate)
             else:
                 note = f'its calibration is of {predicate.calibration_space}, another space'
-        if fit is None:
-            note = f'not calibrated; {note}' if note else 'not calibrated'
         return _Entry(predicate, contrast, anchors, fit, note)
 
     def _arrange(self) -> None:
@@ -219,6 +292,8 @@ class PredicateBank:
             np.array([e.predicate.max_age_ms for e in entries], np.float64), return_inverse=True
         )
         self.predicates = tuple(e.predicate for e in entries)
+        if self._binder.readouts:
+            self._reader.arrange(self.predicates)
         self.table = Table(
             names=tuple(self._entries),
             notes=tuple(e.note for e in entries),
@@ -226,12 +301,16 @@ class PredicateBank:
             limits_ms=limits_ms,
             limit_of=limit_of,
             columns={name: _column(name, entries) for name in self._binder.modalities},
+            tokens=self._reader.table if self._binder.readouts else None,
         )
 
 
 def embed_ahead(binder: Binder, predicates: Iterable[Predicate]) -> None:
     """Embed all sentences in chunks; the text tower caches them."""
-    told = {s for p in predicates for side in p.sentences for s in side if s.strip()}
+    asked = [p.sentences for p in predicates]
+    if binder.readouts:
+        asked += [sides_of(p) for p in predicates]
+    told = {s for sides in asked for side in sides for s in side if s.strip()}
     sentences = sorted(told, key=len)  # sentences of similar length need less padding
     for start in range(0, len(sentences), CHUNK):
         binder.embed_text(sentences[start : start + CHUNK])

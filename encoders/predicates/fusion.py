@@ -5,12 +5,14 @@ All values stay in arrays; a `PredicateScore` is created on access.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+from encoders.predicates.parameters import Bools, Floats, Table
 
 MAX_LOG_ODDS = 12.0
 # A modality with a smaller weight is not informative; interpolation leaves such remainders.
@@ -18,10 +20,9 @@ MIN_WEIGHT = 0.05
 # Up to this share of the maximum age evidence counts in full; then its weight decreases.
 FRESH_SHARE = 0.5
 
-Floats = NDArray[np.float32]
-Bools = NDArray[np.bool_]
 Ages = float | Sequence[float]
 NONE_INVALID: Mapping[str, Sequence[str]] = {}
+NO_TOKENS: Mapping[str, NDArray[np.bool_]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class PredicateScore:
         can_tell: Whether any modality with evidence is informative; otherwise `fused` is
             meaningless.
         reasons: Limits of this score, for example `infrared stale 1.8 s`, `audio cannot tell`,
-            `infrared: 8-bit picture, not a temperature`, `not calibrated`.
+            `infrared: 8-bit picture, not a temperature`, `depth read from the vector`,
+            `not calibrated`.
     """
 
     name: str
@@ -58,43 +60,13 @@ class PredicateScore:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """Parameters of one modality for all `P` predicates, float32 `[P]` or bool `[P]`."""
-
-    asked: Bools
-    fitted: Bools
-    slope: Floats
-    offset: Floats
-    weight: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Parameters of `P` predicates for the fusion.
-
-    Attributes:
-        names: Names of the predicates.
-        notes: A note on the calibration of each; may be empty.
-        calibrated: bool `[P]`.
-        limits_ms: The distinct maximum ages, float64 `[U]`.
-        limit_of: Index of each predicate's maximum age in `limits_ms`, int `[P]`.
-        columns: Parameters by modality.
-    """
-
-    names: tuple[str, ...]
-    notes: tuple[str, ...]
-    calibrated: Bools
-    limits_ms: NDArray[np.float64]
-    limit_of: NDArray[np.intp]
-    columns: Mapping[str, Column]
-
-
-@dataclass(frozen=True, slots=True)
 class Reading:
     """One modality's evidence for all `P` predicates, `[P]` each.
 
     `similarity` is the cosine with the text contrasts, `odds` are the log-odds from the smoothed
-    contrasts. `freshness` is 1 for fresh evidence and 0 for none or for evidence that is too old.
+    contrasts or from tokens. `freshness` is 1 for fresh evidence and 0 for none or for evidence
+    that is too old. `weight` and `fitted` are the parameters of what was read, and `from_tokens`
+    is which predicates were read from tokens, None for none.
     `invalid` gives the reasons of sensors whose evidence does not count; if that applies to all of
     them, `counts` is False and the log-odds are 0.
     """
@@ -103,6 +75,9 @@ class Reading:
     odds: Floats
     freshness: Floats
     age_ms: float
+    weight: Floats
+    fitted: Bools
+    from_tokens: Bools | None = None
     counts: bool = True
     invalid: str = ''
 
@@ -116,12 +91,14 @@ class Scores(Sequence[PredicateScore]):
         readings: Evidence by modality.
         fused: Probability from all informative modalities, float32 `[P]`.
         can_tell: Whether there is an informative modality, bool `[P]`.
+        calibrated: Whether what was read is calibrated, bool `[P]`.
     """
 
     table: Table
     readings: Mapping[str, Reading]
     fused: Floats
     can_tell: Bools
+    calibrated: Bools
     _probabilities: dict[str, Floats] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -151,7 +128,7 @@ class Scores(Sequence[PredicateScore]):
 
     def _is_calibrated(self, index: int, present: Sequence[str]) -> bool:
         has_valid = not present or any(self.readings[m].counts for m in present)
-        return bool(self.table.calibrated[index]) and has_valid
+        return bool(self.calibrated[index]) and has_valid
 
     def __iter__(self) -> Iterator[PredicateScore]:
         return (self[index] for index in range(len(self)))
@@ -169,13 +146,28 @@ class Scores(Sequence[PredicateScore]):
                 found.append(f'{name} stale {reading.age_ms * 1e-3:.1f} s')
             elif reading.invalid:
                 found.append(f'{name}{reading.invalid}')
-            elif column.weight[index] < MIN_WEIGHT:
+            elif reading.weight[index] < MIN_WEIGHT:
                 found.append(f'{name} cannot tell')
-            elif self.table.calibrated[index] and not column.fitted[index]:
+            elif self._is_from_vector(name, index):
+                found.append(f'{name} read from the vector{self._why_vector(name, index)}')
+            elif self.calibrated[index] and not reading.fitted[index]:
                 found.append(f'{name} not calibrated')
-        if self.table.notes[index]:
-            found.append(self.table.notes[index])
-        return tuple(found)
+        note = '' if self.calibrated[index] else 'not calibrated'
+        found.append('; '.join(filter(None, (note, self.table.notes[index]))))
+        return tuple(filter(None, found))
+
+    def _is_from_vector(self, modality: str, index: int) -> bool:
+        """Whether a predicate was read from a vector although the set has a readout."""
+        if self.table.tokens is None or modality not in self.table.tokens.columns:
+            return False
+        read = self.readings[modality].from_tokens
+        return read is None or not read[index]
+
+    def _why_vector(self, modality: str, index: int) -> str:
+        """Why a predicate is not read from tokens; empty if only the tokens are missing."""
+        assert self.table.tokens is not None
+        is_asked = self.table.tokens.columns[modality].asked[index]
+        return '' if is_asked else self.table.tokens.notes[index]
 
     def _probability(self, modality: str) -> Floats:
         if modality not in self._probabilities:
@@ -210,48 +202,91 @@ def fuse(
     *,
     ages_ms: Mapping[str, Ages] | None = None,
     invalid: Mapping[str, Sequence[str]] = NONE_INVALID,
+    from_tokens: Mapping[str, Bools] = NO_TOKENS,
 ) -> Scores:
-    """Score `P` predicates from the cosines of all sensors.
+    """Score `P` predicates from the cosines and the tokens of all sensors.
 
     Args:
         table: Parameters of the predicates.
         similarities: By modality, the cosines of its sensors with all contrasts and with the
-            smoothed contrasts, `[S, 2, P]`.
+            smoothed contrasts, `[S, 2, P]`; of predicates that were read from tokens, the log-odds
+            of the readout instead of the latter.
         ages_ms: By modality, the age of its evidence, or one age per sensor; None for fresh
             evidence.
         invalid: By modality, one reason per sensor why its evidence does not count, empty if it
             counts. Such a sensor is not counted for any predicate, because the encoder was trained
             on other values and no calibration applies. If it is the only sensor, no sensor is
             informative.
+        from_tokens: By modality, which predicates were read from the tokens of each sensor, bool
+            `[S, P]`.
     """
     readings = {
         name: _read_valid(
             table,
             name,
-            rows,
+            _Rows(rows, from_tokens.get(name)),
             None if ages_ms is None else ages_ms[name],
             invalid.get(name, ()),
         )
         for name, rows in similarities.items()
         if name in table.columns
     }
+    readings, calibrated = _judge(table, readings)
     total = np.zeros(len(table.names), np.float32)
     votes = np.zeros_like(total)
     can_tell = np.zeros(len(table.names), bool)
-    for name, reading in readings.items():
+    for reading in readings.values():
         if not reading.counts:
             continue
-        column, counted = table.columns[name], reading.freshness > 0
-        total += column.weight * reading.freshness * reading.odds
-        votes += column.weight * counted
-        can_tell |= counted & (column.weight >= MIN_WEIGHT)
+        counted = reading.freshness > 0
+        total += reading.weight * reading.freshness * reading.odds
+        votes += reading.weight * counted
+        can_tell |= counted & (reading.weight >= MIN_WEIGHT)
     # Fitted weights are for a sum; without a fit, the modalities have equal weights.
-    odds = np.where(table.calibrated, total, total / np.maximum(votes, np.float32(1e-9)))
-    return Scores(table, readings, probability(odds), can_tell)
+    odds = np.where(calibrated, total, total / np.maximum(votes, np.float32(1e-9)))
+    return Scores(table, readings, probability(odds), can_tell, calibrated)
+
+
+def _judge(table: Table, readings: dict[str, Reading]) -> tuple[dict[str, Reading], Bools]:
+    """The readings, and which predicates are calibrated by what was read, bool `[P]`.
+
+    Where tokens were read, their calibration decides. A vector without calibration does not count
+    next to calibrated tokens.
+    """
+    by_tokens = np.zeros(len(table.names), bool)
+    for reading in readings.values():
+        if reading.counts and reading.from_tokens is not None:
+            by_tokens |= reading.from_tokens & (reading.freshness > 0)
+    if table.tokens is None or not by_tokens.any():
+        return readings, table.calibrated
+    calibrated = np.where(by_tokens, table.tokens.calibrated, table.calibrated)
+    unknown = by_tokens & calibrated & ~table.calibrated
+    judged = {}
+    for name, reading in readings.items():
+        is_vector = unknown if reading.from_tokens is None else unknown & ~reading.from_tokens
+        weight = np.where(is_vector, np.float32(0), reading.weight)
+        judged[name] = replace(reading, weight=weight)
+    return judged, calibrated
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The rows of a modality's sensors; see `fuse`."""
+
+    values: Floats
+    from_tokens: Bools | None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def only(self, places: Sequence[int]) -> _Rows:
+        """The rows of some sensors."""
+        tokens = None if self.from_tokens is None else self.from_tokens[places]
+        return _Rows(self.values[places], tokens)
 
 
 def _read_valid(
-    table: Table, modality: str, rows: Floats, ages_ms: Ages | None, invalid: Sequence[str]
+    table: Table, modality: str, rows: _Rows, ages_ms: Ages | None, invalid: Sequence[str]
 ) -> Reading:
     """Like `_read`, for sensors with valid evidence; without any, for all with log-odds of 0."""
     if not any(invalid):
@@ -265,12 +300,12 @@ def _read_valid(
         nothing = np.zeros_like(reading.odds)
         return replace(reading, odds=nothing, counts=False, invalid=f': {", ".join(reasons)}')
     chosen = None if ages_ms is None else np.atleast_1d(np.asarray(ages_ms))[valid].tolist()
-    reading = _read(table, modality, rows[valid], chosen)
+    reading = _read(table, modality, rows.only(valid), chosen)
     share = f' ({len(rows) - len(valid)} of {len(rows)})'
     return replace(reading, invalid=f'{share}: {", ".join(reasons)}')
 
 
-def _read(table: Table, modality: str, rows: Floats, ages_ms: Ages | None) -> Reading:
+def _read(table: Table, modality: str, rows: _Rows, ages_ms: Ages | None) -> Reading:
     column = table.columns[modality]
     ages = np.zeros(len(rows)) if ages_ms is None else np.atleast_1d(np.asarray(ages_ms))
     share = ages[:, None] / table.limits_ms  # [S, U]
@@ -281,19 +316,46 @@ def _read(table: Table, modality: str, rows: Floats, ages_ms: Ages | None) -> Re
         fresh = np.broadcast_to(column.asked.astype(np.float32), (len(rows), len(column.asked)))
     else:
         fresh = fresh[:, table.limit_of] * column.asked
-    if len(rows) == 1:
-        similarity, read = rows[0]
-        freshness = fresh[0]
-    else:
-        freshness = fresh.max(axis=0)
+    single = len(rows) == 1
+    freshness = fresh[0] if single else fresh.max(axis=0)
+
+    def mean(values: Floats) -> Floats:
+        """Over sensors, weighted by freshness, `[S, ..., P]` to `[..., P]`."""
+        if single:
+            return np.asarray(values[0])
+        weights = fresh.reshape(len(rows), *[1] * (values.ndim - 2), -1)
         total = np.maximum(fresh.sum(axis=0), np.float32(1e-9))
-        similarity, read = (fresh[:, None] * rows).sum(axis=0) / total
-    return Reading(
-        similarity=similarity,
-        odds=column.slope * read + column.offset,
-        freshness=freshness,
-        age_ms=float(ages.min()),
-    )
+        return np.asarray((weights * values).sum(axis=0) / total)
+
+    parameters = _parameters(table, modality, rows, mean)
+    return Reading(freshness=freshness, age_ms=float(ages.min()), **parameters)
+
+
+def _parameters(
+    table: Table, modality: str, rows: _Rows, mean: Callable[[Floats], Floats]
+) -> dict[str, Any]:
+    """What a modality's sensors read, and the parameters that apply to it."""
+    column, asked = table.columns[modality], rows.from_tokens
+    if table.tokens is None or asked is None or not asked.any():
+        similarity, read = mean(rows.values)
+        odds = column.slope * read + column.offset
+        return {
+            'similarity': similarity,
+            'odds': odds,
+            'weight': column.weight,
+            'fitted': column.fitted,
+        }
+    tokens = table.tokens.columns[modality]
+    odds = np.where(asked, tokens.slope, column.slope) * rows.values[:, 1]
+    odds += np.where(asked, tokens.offset, column.offset)
+    fitted = np.where(asked, tokens.fitted, column.fitted)
+    return {
+        'similarity': mean(rows.values[:, 0]),
+        'odds': mean(odds),
+        'weight': mean(np.where(asked, tokens.weight, column.weight)),
+        'fitted': fitted.all(axis=0),
+        'from_tokens': asked.any(axis=0),
+    }
 
 
 def probability(log_odds: Floats) -> Floats:

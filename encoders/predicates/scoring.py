@@ -8,32 +8,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from encoders.errors import SpaceError
+from encoders.model_sets.evidence import Evidence, Tokens, Vector
 from encoders.predicates.bank import PredicateBank
 from encoders.predicates.fusion import Scores
+from encoders.predicates.parameters import Bools, Floats
 from encoders.predicates.tracks import Tracks
 
-Vector = NDArray[np.float32]
+Read = tuple[Floats, Bools]
 # A stamp this much older than the last one means that the source restarted.
 RESTART_MS = 1000.0
 MAX_KEPT = 100_000  # embeddings per sensor, regardless of `history_s`
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """An embedding of a sensor with its stamp.
+@dataclass(frozen=True, slots=True, eq=False)
+class Observation:
+    """Evidence of a sensor with its stamp."""
 
-    `invalid_reason` is the reason why it does not count; empty if it counts.
-    """
-
-    vector: Vector
+    evidence: Evidence
     stamp_ns: int
-    invalid_reason: str = ''
 
 
-Found = Sequence[tuple[tuple[str, str], Evidence]]
+Found = Sequence[tuple[tuple[str, str], Observation]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +38,14 @@ class Moment:
     """The evidence of all sensors at one time.
 
     Attributes:
-        vectors: By modality, the embeddings of its sensors, `[S, D]`.
-        ages_ms: By modality, the age of each embedding at that time.
+        evidence: By modality, the evidence of each sensor.
+        ages_ms: By modality, the age of each evidence at that time.
         newest_ns: By modality, the stamp of the newest evidence.
-        invalid: By modality, one reason per sensor why its evidence does not count, empty if it
-            counts.
     """
 
-    vectors: dict[str, Vector]
+    evidence: dict[str, list[Evidence]]
     ages_ms: dict[str, list[float]]
     newest_ns: dict[str, int]
-    invalid: dict[str, list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +83,10 @@ class Scoring:
 
     def __init__(self, bank: PredicateBank, *, history_s: float = 30.0) -> None:
         self.bank, self.history_s = bank, history_s
-        self._sensors: dict[tuple[str, str], deque[Evidence]] = {}
+        self._sensors: dict[tuple[str, str], deque[Observation]] = {}
         self._states = Tracks.start(bank.predicates)
-        # By sensor: cosines of the newest vector, which are reused in later evaluations.
-        self._seen: dict[tuple[str, str], tuple[Vector, PredicateBank, Vector]] = {}
+        # By sensor: what was read from its newest evidence, for later evaluations.
+        self._seen: dict[tuple[str, str], tuple[Evidence, PredicateBank, Read]] = {}
         self._lock = threading.Condition()
 
     @property
@@ -129,6 +123,7 @@ class Scoring:
         space: str,
         source: str = '',
         invalid_reason: str = '',
+        tokens: Tokens | None = None,
     ) -> None:
         """Add an embedding; one slightly older than the last of its sensor is ignored.
 
@@ -140,6 +135,8 @@ class Scoring:
             source: Identifies a sensor if a modality has several.
             invalid_reason: Why it does not count, as in `encoders.Objection.reason`; empty if it
                 counts.
+            tokens: Reduced tokens of the same sample, as of `Binder.encode_evidence`; None to read
+                the vector only.
 
         Raises:
             SpaceError: The vector has another language space.
@@ -155,7 +152,7 @@ class Scoring:
                 if (kept[-1].stamp_ns - stamp_ns) * 1e-6 < RESTART_MS:
                     return
                 kept.clear()
-            kept.append(Evidence(vector, stamp_ns, invalid_reason))
+            kept.append(Observation(Evidence(vector, tokens, invalid_reason), stamp_ns))
             oldest_ns = stamp_ns - self.history_s * 1e9
             while len(kept) > 1 and kept[0].stamp_ns < oldest_ns:
                 kept.popleft()
@@ -189,12 +186,21 @@ class Scoring:
             newest = [(key, kept[-1]) for key, kept in self._sensors.items()]
             bank, before = self.bank, self._states
         ages_ms, newest_ns = _ages(newest, now_ns)
-        rows: dict[str, list[Vector]] = {}
-        for key, evidence in newest:
+        read: dict[str, list[Read]] = {}
+        for key, observation in newest:
             if key[0] in bank.table.columns:
-                rows.setdefault(key[0], []).append(self._resembles(bank, key, evidence.vector))
-        similarities = {modality: np.stack(found) for modality, found in rows.items()}
-        scores = bank.weigh(similarities, ages_ms=ages_ms, invalid=_invalid(newest))
+                read.setdefault(key[0], []).append(self._read(bank, key, observation.evidence))
+        scores = bank.weigh(
+            {
+                modality: np.stack([values for values, _ in rows])
+                for modality, rows in read.items()
+            },
+            ages_ms=ages_ms,
+            invalid=_invalid(newest),
+            from_tokens={
+                m: np.stack([written for _, written in rows]) for m, rows in read.items()
+            },
+        )
         states, changed = before.updated(now_ns * 1e-6, scores)
         with self._lock:
             if self._states is before:  # neither reset nor replaced in the meantime
@@ -209,11 +215,11 @@ class Scoring:
             due_ns=_due_ns(bank, states, ages_ms, now_ns),
         )
 
-    def _resembles(self, bank: PredicateBank, key: tuple[str, str], vector: Vector) -> Vector:
-        """Cosines `[2, P]` with all contrasts, computed once per vector."""
+    def _read(self, bank: PredicateBank, key: tuple[str, str], evidence: Evidence) -> Read:
+        """The result of `PredicateBank.read`, computed once per evidence."""
         seen = self._seen.get(key)
-        if seen is None or seen[0] is not vector or seen[1] is not bank:
-            seen = (vector, bank, bank.similarities(vector)[0])
+        if seen is None or seen[0] is not evidence or seen[1] is not bank:
+            seen = (evidence, bank, bank.read(key[0], evidence))
             self._seen[key] = seen
         return seen[2]
 
@@ -222,26 +228,25 @@ def _ages(found: Found, at_ns: int) -> tuple[dict[str, list[float]], dict[str, i
     """By modality: ages of the evidence of its sensors, and the newest stamp."""
     ages_ms: dict[str, list[float]] = {}
     newest_ns: dict[str, int] = {}
-    for (modality, _), evidence in found:
-        ages_ms.setdefault(modality, []).append((at_ns - evidence.stamp_ns) * 1e-6)
-        newest_ns[modality] = max(newest_ns.get(modality, 0), evidence.stamp_ns)
+    for (modality, _), observation in found:
+        ages_ms.setdefault(modality, []).append((at_ns - observation.stamp_ns) * 1e-6)
+        newest_ns[modality] = max(newest_ns.get(modality, 0), observation.stamp_ns)
     return ages_ms, newest_ns
 
 
 def _invalid(found: Found) -> dict[str, list[str]]:
     """By modality: reasons why the evidence of its sensors does not count."""
     invalid: dict[str, list[str]] = {}
-    for (modality, _), evidence in found:
-        invalid.setdefault(modality, []).append(evidence.invalid_reason)
+    for (modality, _), observation in found:
+        invalid.setdefault(modality, []).append(observation.evidence.invalid_reason)
     return invalid
 
 
 def _moment(found: Found, at_ns: int) -> Moment:
-    vectors: dict[str, list[Vector]] = {}
-    for (modality, _), evidence in found:
-        vectors.setdefault(modality, []).append(evidence.vector)
-    stacked = {m: np.stack(rows) for m, rows in vectors.items()}
-    return Moment(stacked, *_ages(found, at_ns), _invalid(found))
+    evidence: dict[str, list[Evidence]] = {}
+    for (modality, _), observation in found:
+        evidence.setdefault(modality, []).append(observation.evidence)
+    return Moment(evidence, *_ages(found, at_ns))
 
 
 def _due_ns(

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import SENSED, Binder, Predicate, PredicateBank, SpaceError, State
+from encoders import SENSED, Binder, Evidence, Predicate, PredicateBank, SpaceError, State
 from encoders.predicates.fusion import caveats
-from encoders.predicates.scoring import Evidence, Scoring
+from encoders.predicates.scoring import Observation, Scoring
 
 KEEP_S = 600.0
 FUSED = 'fused'
@@ -90,7 +90,7 @@ class Session:
         self._before: dict[str, dict[str, Any]] = {kind: {} for kind in CHANGES}
         self._scored: set[str] = set()
         self._pictures: dict[str, deque[tuple[float, bytes]]] = {}
-        self._evidence: deque[tuple[str, Evidence]] = deque()
+        self._evidence: deque[tuple[str, Observation]] = deque()
         self._binder: Binder | None = None
         self._ready = threading.Event()
         self._questions: dict[str, Scoring] = {}
@@ -145,14 +145,14 @@ class Session:
         invalid_reason: str = '',
     ) -> None:
         """Add evidence for present and future questions; see `Scoring.receive`."""
-        evidence = Evidence(vector, time_ns, invalid_reason)
+        observed = Observation(Evidence(vector, invalid_reason=invalid_reason), time_ns)
         with self._lock:
             self.seconds(time_ns)  # evidence may be the first content of the session
-            self._evidence.append((modality, evidence))
+            self._evidence.append((modality, observed))
             while self.live and time_ns - self._evidence[0][1].stamp_ns > self.keep_s * 1e9:
                 self._evidence.popleft()
             for sentence, scoring in self._questions.items():
-                _receive(scoring, modality, evidence)
+                _receive(scoring, modality, observed)
                 self._answer(sentence, scoring, time_ns, (modality,))
 
     def set_gauge(self, gauge: Gauge) -> None:
@@ -197,7 +197,7 @@ class Session:
         stride = max(1, len(evidence) // QUESTION_MOMENTS)
         with self._lock:
             # At each time that is scored, only the newest evidence of each sensor counts.
-            newest: dict[str, Evidence] = {}
+            newest: dict[str, Observation] = {}
             for left, (modality, seen) in zip(
                 range(len(evidence) - 1, -1, -1), evidence, strict=True
             ):
@@ -288,13 +288,14 @@ class Session:
                 self._before[kind].update(getattr(gone, kind))
 
 
-def _receive(scoring: Scoring, modality: str, evidence: Evidence) -> None:
+def _receive(scoring: Scoring, modality: str, observed: Observation) -> None:
     scoring.receive(
         modality,
-        evidence.vector,
-        stamp_ns=evidence.stamp_ns,
+        observed.evidence.vector,
+        stamp_ns=observed.stamp_ns,
         space=scoring.bank.space,
-        invalid_reason=evidence.invalid_reason,
+        invalid_reason=observed.evidence.invalid_reason,
+        tokens=observed.evidence.tokens,
     )
 
 

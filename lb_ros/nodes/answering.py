@@ -43,7 +43,10 @@ def answer(scoring: Scoring, request: QueryText.Request, *, now_ns: int) -> Quer
     """
     try:
         _check(scoring, request, now_ns)
-        bank = PredicateBank(predicates_of(request.texts), scoring.bank.binder)
+        # Answered once, so that no budget applies.
+        bank = PredicateBank(
+            predicates_of(request.texts), scoring.bank.binder, readout_budget_ms=math.inf
+        )
     except ValueError as error:  # PredicateError, or the text tower's
         return QueryText.Response(success=False, message=str(error))
     limit_ms = request.max_age_ms or DEFAULT_MAX_AGE_MS
@@ -51,12 +54,11 @@ def answer(scoring: Scoring, request: QueryText.Request, *, now_ns: int) -> Quer
     moment = scoring.at(at_ns, max_age_ms=limit_ms)
     asked = list(request.modalities) or list(bank.binder.modalities)
     # The query's own `max_age_ms` has excluded old evidence; no predicate's limit applies.
-    vectors = {m: moment.vectors[m] for m in asked if m in moment.vectors}
-    invalid = {m: moment.invalid[m] for m in vectors}
-    scores = bank.score(vectors, invalid=invalid)
+    evidence = {m: moment.evidence[m] for m in asked if m in moment.evidence}
+    scores = bank.score(evidence)
 
     def reason(modality: str) -> str:
-        if modality not in vectors:
+        if modality not in evidence:
             return f'no {modality} embedding in the last {limit_ms:.0f} ms'
         told = [r for s in scores for r in s.reasons if r.split()[0].rstrip(':') == modality]
         return told[0] if len(told) == len(scores) else ''
@@ -67,9 +69,9 @@ def answer(scoring: Scoring, request: QueryText.Request, *, now_ns: int) -> Quer
         similarities=[s.similarity.get(m, math.nan) for s in scores for m in asked],
         probabilities=[s.probability.get(m, math.nan) for s in scores for m in asked],
         fused=[_fused(s) for s in scores],
-        ages_ms=[min(moment.ages_ms[m]) if m in vectors else -1.0 for m in asked],
+        ages_ms=[min(moment.ages_ms[m]) if m in evidence else -1.0 for m in asked],
         reasons=[reason(m) for m in asked],
-        stamps=[to_stamp(moment.newest_ns[m] if m in vectors else 0) for m in asked],
+        stamps=[to_stamp(moment.newest_ns[m] if m in evidence else 0) for m in asked],
         calibrated=[s.calibrated for s in scores],
     )
 

@@ -1,0 +1,295 @@
+"""Reads predicates from the tokens of sensors, where the model set has a readout.
+
+Queries are computed when the text changes. A predicate and its exchanged sides share one query, so
+that their log-odds are exactly opposite.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from encoders.model_sets.binder import Binder
+from encoders.model_sets.calibration import Fit
+from encoders.model_sets.evidence import Evidence, Tokens
+from encoders.predicates.parameters import Bools, Column, Floats, TokenTable
+from encoders.predicates.predicate import Predicate
+from encoders.vision.readout import Queries, Readout
+
+DEFAULT_BUDGET_MS = 20.0
+# These are read from tokens whatever the budget, so that a slow moment at start costs no predicate
+# of a robot's file.
+MIN_READ = 64
+# Predicates per pass: the attention of more leaves the cache of a core.
+CHUNK = 256
+PAST_BUDGET = ' (past readout_budget_ms)'
+OWN = ' (it has its own calibration)'
+
+COST_PREDICATES = 256
+COST_REPEATS = 5
+
+Sides = tuple[tuple[str, ...], tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Time of one pass of a readout: `fixed_ms`, and `predicate_ms` for each predicate."""
+
+    fixed_ms: float
+    predicate_ms: float
+
+
+_COSTS: WeakKeyDictionary[Readout, Cost] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """Two sides, in the order of `_canonical`, as all readouts ask them.
+
+    `fit` is the calibration in this order.
+    """
+
+    queries: Mapping[str, Queries]
+    fit: Fit | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The predicates of a bank that one readout reads.
+
+    Attributes:
+        queries: `[U, ...]`, in chunks of at most `CHUNK`.
+        places: Indices of the predicates, `[K]`.
+        rows: Index of the query of each, `[K]`.
+        signs: -1 where the sides are exchanged, float32 `[K]`.
+    """
+
+    queries: Sequence[Queries]
+    places: NDArray[np.intp]
+    rows: NDArray[np.intp]
+    signs: Floats
+
+
+class TokenReader:
+    """The predicates of a bank as the readouts of its model set ask them.
+
+    Args:
+        binder: Binder with readouts, their calibration and the text tower.
+        budget_ms: Predicates are read in the order of their addition while reading one sample of
+            every modality takes no longer; the others are read from the vector.
+
+    Attributes:
+        table: Parameters of the token-read predicates.
+    """
+
+    def __init__(self, binder: Binder, *, budget_ms: float) -> None:
+        self.budget_ms = budget_ms
+        self._binder = binder
+        self._questions: dict[Sides, _Question] = {}
+        self._asked: dict[str, _Asked] = {}
+        self.table = TokenTable({}, (), np.zeros(0, bool))
+
+    def copy(self) -> TokenReader:
+        """An independent reader that has computed the same queries."""
+        return copy.copy(self)
+
+    def arrange(self, predicates: Sequence[Predicate]) -> None:
+        """Use these predicates; the queries of those already known are kept."""
+        has_readout = {
+            name: np.array([self._reads(name, p) for p in predicates], bool)
+            for name in self._binder.readouts
+        }
+        within = self._within_budget(has_readout)
+        keys = [_canonical(p) if ok else None for p, ok in zip(predicates, within, strict=True)]
+        self._questions = self._complete({key[0] for key in keys if key is not None})
+        fits = [None if key is None else _turned(self._questions[key[0]].fit, key[1])
+                for key in keys]  # fmt: skip
+        self._asked, columns = {}, {}
+        for name, asks in has_readout.items():
+            asked = asks & within
+            self._asked[name] = self._stack(name, keys, np.flatnonzero(asked))
+            columns[name] = _column(name, predicates, asked, fits)
+        self.table = TokenTable(
+            columns=columns,
+            notes=tuple(OWN if ok else PAST_BUDGET for ok in within),
+            calibrated=np.array([fit is not None for fit in fits], bool),
+        )
+
+    def read(self, modality: str, tokens: Tokens, values: Floats) -> Bools:
+        """Write the log-odds of the predicates that are read from tokens.
+
+        Args:
+            modality: A modality with a readout.
+            tokens: Reduced tokens of one sample, float16 `[N, width]`.
+            values: Target `[P]`.
+
+        Returns:
+            Which were written, bool `[P]`.
+
+        Raises:
+            ValueError: The tokens have another shape than the readout's.
+        """
+        asked = self._asked[modality]
+        written = np.zeros(len(values), bool)
+        if not len(asked.places):
+            return written
+        readout = self._binder.readouts[modality]
+        reduced = _reduced(readout, modality, tokens)
+        with torch.inference_mode():
+            odds = [readout(reduced, queries)[0][0] for queries in asked.queries]
+        values[asked.places] = asked.signs * torch.cat(odds).numpy()[asked.rows]
+        written[asked.places] = True
+        return written
+
+    def why(self, predicate: Predicate, modality: str, evidence: Evidence) -> Floats:
+        """Where the first block of a readout looks, `[rows, columns]` over the patches.
+
+        The mean over heads; the sum is at most 1, the rest is on the class token.
+
+        Raises:
+            ValueError: There are no tokens of this modality, or no readout.
+        """
+        if modality not in self._binder.readouts:
+            raise ValueError(f'{self._binder.model} has no readout of {modality}')
+        if evidence.tokens is None:
+            raise ValueError(
+                f'the {modality} evidence has no tokens; use Binder.observe, not Binder.embed'
+            )
+        sides, _ = _canonical(predicate)
+        known = self._questions.get(sides) or self._complete({sides})[sides]
+        readout = self._binder.readouts[modality]
+        reduced = _reduced(readout, modality, evidence.tokens)
+        with torch.inference_mode():
+            _, attention = readout(reduced, known.queries[modality])
+        looked = attention[0, :, 0].mean(dim=0)[1:].numpy()
+        return np.asarray(looked.reshape(self._binder.grid(modality)), np.float32)
+
+    def _reads(self, modality: str, predicate: Predicate) -> bool:
+        """Whether a predicate asks this readout; its own calibration is for the vector."""
+        is_asked = not predicate.modalities or modality in predicate.modalities
+        is_own = predicate.calibration_space == self._binder.space
+        return is_asked and not (is_own and modality in predicate.calibration)
+
+    def _within_budget(self, asks: Mapping[str, Bools]) -> Bools:
+        """Which predicates are read, in order of addition, bool `[P]`."""
+        rows = list(asks.values())
+        within = np.ones(len(rows[0]), bool)
+        if len(within) <= MIN_READ or math.isinf(self.budget_ms):
+            return within
+        costs = {name: cost_of(self._binder.readouts[name]) for name in asks}
+        fixed_ms = sum(costs[name].fixed_ms for name in asks)
+        each_ms = sum(asks[name] * costs[name].predicate_ms for name in asks)
+        within = fixed_ms + np.cumsum(each_ms) <= self.budget_ms
+        within[:MIN_READ] = True
+        return within
+
+    def _complete(self, wanted: set[Sides]) -> dict[Sides, _Question]:
+        """The wanted questions; unknown ones are computed together."""
+        known = {sides: self._questions[sides] for sides in wanted if sides in self._questions}
+        new = sorted(wanted - known.keys())
+        if not new:
+            return known
+        means = np.stack(
+            [[self._binder.embed_text(list(side)).mean(axis=0) for side in pair] for pair in new]
+        )
+        positive, negative = torch.from_numpy(means).unbind(dim=1)
+        with torch.inference_mode():
+            asked = {n: r.ask(positive, negative) for n, r in self._binder.readouts.items()}
+        calibration = self._binder.readout_calibration
+        for row, sides in enumerate(new):
+            fit = None if calibration is None else calibration.fit_for_sides(*means[row])
+            queries = {n: Queries(*(q[row : row + 1] for q in qs)) for n, qs in asked.items()}
+            known[sides] = _Question(queries, fit)
+        return known
+
+    def _stack(
+        self, modality: str, keys: Sequence[tuple[Sides, bool] | None], places: NDArray[np.intp]
+    ) -> _Asked:
+        chosen = [key for place in places if (key := keys[place]) is not None]
+        distinct = {sides: row for row, sides in enumerate(dict.fromkeys(s for s, _ in chosen))}
+        found = [self._questions[sides].queries[modality] for sides in distinct]
+        chunks = [found[start : start + CHUNK] for start in range(0, len(found), CHUNK)]
+        return _Asked(
+            queries=[Queries(*map(torch.cat, zip(*chunk, strict=True))) for chunk in chunks],
+            places=places,
+            rows=np.array([distinct[sides] for sides, _ in chosen], np.intp),
+            signs=np.array([-1.0 if turned else 1.0 for _, turned in chosen], np.float32),
+        )
+
+
+def cost_of(readout: Readout) -> Cost:
+    """The time of a readout on this machine; measured once, which takes some 50 ms."""
+    if readout not in _COSTS:
+        config = readout.config
+        reduced = torch.zeros(1, config.tokens, config.width)
+        few, many = (
+            Queries(torch.zeros(count, config.width), torch.zeros(count, config.text_width))
+            for count in (1, COST_PREDICATES)
+        )
+        fixed_ms, whole_ms = _time_ms(readout, reduced, few), _time_ms(readout, reduced, many)
+        _COSTS[readout] = Cost(fixed_ms, max(whole_ms - fixed_ms, 0.0) / (COST_PREDICATES - 1))
+    return _COSTS[readout]
+
+
+def _time_ms(readout: Readout, reduced: torch.Tensor, queries: Queries) -> float:
+    """The shortest of several times, which other load disturbs least."""
+    times_s = []
+    with torch.inference_mode():
+        readout(reduced, queries)
+        for _ in range(COST_REPEATS):
+            started_s = time.perf_counter()
+            readout(reduced, queries)
+            times_s.append(time.perf_counter() - started_s)
+    return min(times_s) * 1e3
+
+
+def sides_of(predicate: Predicate) -> Sides:
+    """The positive and the negative sentences that a readout is asked."""
+    return predicate.sentences
+
+
+def _canonical(predicate: Predicate) -> tuple[Sides, bool]:
+    """The sides in an order that does not depend on which is asked, and whether it is turned."""
+    positive, negative = sides_of(predicate)
+    return ((negative, positive), True) if negative < positive else ((positive, negative), False)
+
+
+def _turned(fit: Fit | None, is_turned: bool) -> Fit | None:
+    """The calibration of exchanged sides."""
+    if fit is None or not is_turned:
+        return fit
+    offset = {name: -value for name, value in fit.offset.items()}
+    return Fit(fit.slope, offset, fit.weight, fit.similarity)
+
+
+def _reduced(readout: Readout, modality: str, tokens: Tokens) -> torch.Tensor:
+    wanted = (readout.config.tokens, readout.config.width)
+    if tokens.shape != wanted:
+        raise ValueError(
+            f'{modality}: tokens of shape {list(tokens.shape)}, its readout reads {list(wanted)}'
+        )
+    return torch.from_numpy(np.asarray(tokens, np.float32)).unsqueeze(0)
+
+
+def _column(
+    name: str, predicates: Sequence[Predicate], asked: Bools, fits: Sequence[Fit | None]
+) -> Column:
+    rows = []
+    for predicate, fit in zip(predicates, fits, strict=True):
+        fitted = fit is not None and name in fit.slope
+        # The log-odds of a readout that was not calibrated are those of its training.
+        slope, offset = 1.0, 0.0
+        if fit is not None and fitted:
+            slope, offset = fit.slope[name], fit.offset[name]
+        weight = 1.0 if fit is None else fit.weight.get(name, 0.0)
+        rows.append((fitted, slope, offset, predicate.weights.get(name, weight)))
+    table = np.array(rows, np.float32).reshape(-1, 4).T
+    return Column(asked, table[0] > 0, table[1], table[2], table[3])
