@@ -15,7 +15,12 @@ from train.evaluation.arguments import add_arguments as add_eval_arguments
 from train.evaluation.arguments import add_reading_arguments
 from train.pairs.arguments import add_arguments as add_pairs_arguments
 from train.pairs.arguments import options_of
-from train.training.arguments import BIND_EPILOG, add_bind_arguments, add_contrast_arguments
+from train.training.arguments import (
+    BIND_EPILOG,
+    add_bind_arguments,
+    add_contrast_arguments,
+    add_readout_arguments,
+)
 
 if TYPE_CHECKING:
     from train.bags.samples import Samples
@@ -41,6 +46,11 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
             'bind sensors of any model set to language, by low-rank updates or more',
             add_contrast_arguments,
         ),
+        (
+            'readout',
+            "train readouts of any model set: the text asks each sensor's tokens",
+            add_readout_arguments,
+        ),
         ('pairs', 'cut bags into language pairs, as webdataset shards', add_pairs_arguments),
     ):
         declare(recipes.add_parser(name, help=about, description=about))
@@ -50,6 +60,10 @@ def run_train(args: argparse.Namespace) -> int:
     """Train a model set, or make pairs."""
     if args.recipe == 'bind':
         return _run_bind(args)
+    if args.recipe == 'readout':
+        from train.training import readout_cli
+
+        return readout_cli.run(args)
     if args.recipe == 'pairs':
         try:  # checked before imports that take seconds
             options_of(args)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
@@ -59,19 +59,30 @@ def load_samples(
         All samples in the order of bags, and a report. A sample lacks a modality if all values of
         that input are 0; a bag without ground truth is reported and skipped.
     """
+    found = read_bags(bags, configs, cache=cache, workers=workers)
+    parts = [_converted(part, convert) for part in found]
+    problems = tuple(line for _, lines in parts for line in lines)
+    kept = [part for part, _ in parts if len(part)]
+    samples = joined(kept, tuple(configs))
+    return samples, LoadReport(len(kept), len(samples), problems)
+
+
+def read_bags(
+    bags: Sequence[Path],
+    configs: Mapping[str, Config],
+    *,
+    cache: Path | None = None,
+    workers: int = 1,
+) -> Iterator[Extracted]:
+    """Yield samples and problems of every bag in order; arguments as `load_samples`."""
     tasks = [(bag, dict(configs), cache) for bag in bags]
     if workers > 1:
         # A forked copy of a process with computing threads may deadlock.
         with ProcessPoolExecutor(workers, get_context('spawn')) as pool:
             results = pool.map(_extract, tasks, chunksize=1)
-            found = track(results, 'reading bags', total=len(tasks))
-            parts = [_converted(part, convert) for part in found]
+            yield from track(results, 'reading bags', total=len(tasks))
     else:
-        parts = [_converted(_extract(task), convert) for task in tasks]
-    problems = tuple(line for _, lines in parts for line in lines)
-    kept = [part for part, _ in parts if len(part)]
-    samples = joined(kept, tuple(configs))
-    return samples, LoadReport(len(kept), len(samples), problems)
+        yield from map(_extract, tasks)
 
 
 def _converted(part: Extracted, convert: Callable[[str, Array], Array] | None) -> Extracted:
@@ -86,7 +97,7 @@ def _extract(task: tuple[Path, dict[str, Config], Path | None]) -> Extracted:
     bag, configs, cache = task
     if cache is None:
         return extract_bag(bag, configs)
-    stored = cache / f'{bag.name}-{_fingerprint(bag, configs)}.npz'
+    stored = cache / f'{bag.name}-{fingerprint(bag, configs)}.npz'
     if stored.exists():
         return _restored(stored, bag, configs)
     samples, problems = extract_bag(bag, configs)
@@ -112,7 +123,8 @@ def _restored(stored: Path, bag: Path, modalities: Iterable[str]) -> Extracted:
         return samples, found['problems'].tolist()
 
 
-def _fingerprint(bag: Path, configs: Mapping[str, Config]) -> str:
+def fingerprint(bag: Path, configs: Mapping[str, Config]) -> str:
+    """Identity of what is extracted from a bag."""
     files = [bag] if bag.is_file() else sorted(bag.iterdir())
     described = {
         'rules': RULES,

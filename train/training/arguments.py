@@ -1,10 +1,11 @@
-"""The options of `lb-ros train bind` and `lb-ros train contrast`."""
+"""The options of `lb-ros train bind`, `lb-ros train contrast` and `lb-ros train readout`."""
 
 from __future__ import annotations
 
 import argparse
 
-from train.arguments import file, model, number, place, there, whole
+from encoders.modalities import MODALITIES
+from train.arguments import add_list, file, model, number, place, there, whole
 from train.evaluation.arguments import add_reading_arguments
 
 BIND_EPILOG = (
@@ -13,6 +14,10 @@ BIND_EPILOG = (
 CONTRAST_EPILOG = """example: lb-ros train contrast --config config/recipes/lora.yaml \\
              --data pairs/ --out runs/depth
 on several GPUs: torchrun --nproc-per-node 8 -m train.cli train contrast --config ... (the same)"""
+
+READOUT_EPILOG = """example: lb-ros train readout --config config/recipes/lb-mini-readout.yaml \\
+             --data bags/ --out runs/readout
+on several GPUs: torchrun --nproc-per-node 8 -m train.cli train readout --config ... (the same)"""
 
 
 def add_bind_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +50,24 @@ def add_contrast_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--max-steps', type=whole(1), help='instead of the one in the recipe')
     _add_run_arguments(parser)
     parser.add_argument('--threads', type=whole(1), help='threads that compute')
+
+
+def add_readout_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `lb-ros train readout`."""
+    parser.epilog = READOUT_EPILOG
+    parser.add_argument('--config', type=file, required=True, help='recipe file')
+    parser.add_argument(
+        '--data', type=there, nargs='+', required=True, help='bags or folders of bags'
+    )
+    add_list(
+        parser,
+        '--modalities',
+        known=tuple(MODALITIES),
+        about='train the readouts of these, instead of those in the recipe',
+    )
+    parser.add_argument('--max-steps', type=whole(1), help='instead of the one in the recipe')
+    _add_run_arguments(parser)
+    add_reading_arguments(parser)
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,12 +6,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from encoders.preprocess import MiniConfig, from_stored
+from encoders.preprocess import Config, from_stored, languagebind
 from encoders.preprocess.mini import audio, image
+
+SPECTROGRAMS = (audio.AudioConfig, languagebind.audio.AudioConfig)
+COLOURS = (image.ImageConfig, languagebind.image.ImageConfig)
 
 
 def augmented_inputs(
-    stored: Tensor, config: MiniConfig, generator: torch.Generator, *, regions: Tensor
+    stored: Tensor, config: Config, generator: torch.Generator, *, regions: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Convert with `from_stored`, then move, rotate, scale, dim or shift a little; never mirror.
 
@@ -28,14 +31,14 @@ def augmented_inputs(
     """
     inputs = from_stored(stored, config)
     count = len(inputs)
-    if isinstance(config, audio.AudioConfig):
+    if isinstance(config, SPECTROGRAMS):
         gain = torch.randn(count, 1, 1, 1, generator=generator) * 0.15
         return _masked_bands(inputs + gain, generator), regions
     matrix = _random_motion(count, generator)
     inputs = _moved(inputs, matrix, mode='bilinear')
     planes = _moved(regions.unsqueeze(1).float(), matrix, mode='nearest')
     regions = planes.squeeze(1).to(torch.uint8)
-    if isinstance(config, image.ImageConfig):
+    if isinstance(config, COLOURS):
         gain = 1 + 0.15 * torch.randn(count, 3, 1, 1, generator=generator)
         shift = 0.15 * torch.randn(count, 1, 1, 1, generator=generator)
         return inputs * gain + shift, regions

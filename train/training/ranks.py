@@ -79,6 +79,14 @@ def gathered_objects(own: Sequence[Any], ranks: Ranks) -> list[Any]:
     return [entry for part in parts for entry in part]
 
 
+def summed(own: Tensor, ranks: Ranks) -> Tensor:
+    """Sum a tensor over all processes, without gradient."""
+    if ranks.count > 1:
+        own = own.clone()
+        dist.all_reduce(own)
+    return own
+
+
 def add_gradients(parameters: Iterable[nn.Parameter], ranks: Ranks) -> None:
     """Sum the gradients of all processes; each process computed them on its part of the batch."""
     if ranks.count == 1:

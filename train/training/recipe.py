@@ -25,7 +25,11 @@ from encoders.vision.config import VisionConfig
 from train.validated import STRICT, InvalidRecordError, Share, read_record
 
 # A key that occurs only in recipes of one command, and that command.
-MARKS = {'trainable': 'lb-ros train bind', 'tuning': 'lb-ros train contrast'}
+MARKS = {
+    'trainable': 'lb-ros train bind',
+    'tuning': 'lb-ros train contrast',
+    'token_dropout': 'lb-ros train readout',
+}
 T = TypeVar('T')
 
 
@@ -43,7 +47,7 @@ def read_recipe(path: Path, kind: type[T], changes: Mapping[str, Any]) -> T:
 
     Raises:
         OSError: The file cannot be read.
-        RecipeError: Keys or values are wrong, or the recipe belongs to the other command.
+        RecipeError: Keys or values are wrong, or the recipe belongs to another command.
     """
     try:
         return read_record(path, kind, {k: v for k, v in changes.items() if v is not None})

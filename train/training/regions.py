@@ -52,10 +52,15 @@ def subjects(predicates: Sequence[str], names: Sequence[str]) -> Tensor:
     return torch.tensor([names.index(s) if s in names else -1 for s in found], dtype=torch.int64)
 
 
-def _subject(fact: Fact) -> str:
+def parts_of(fact: Fact) -> tuple[str, ...]:
+    """Names of the parts that show whether a fact holds, the one it is about first."""
     if fact.relation in GRIPPER_RELATIONS and fact.arguments == ('something',):
-        return 'gripper'
-    return fact.arguments[-1 if fact.relation == 'contact' else 0] if fact.arguments else ''
+        return ('gripper',)
+    return fact.arguments[::-1] if fact.relation == 'contact' else fact.arguments
+
+
+def _subject(fact: Fact) -> str:
+    return next(iter(parts_of(fact)), '')
 
 
 def naming_loss(regions: Regions, names: Tensor, *, scale: Tensor) -> Tensor:

@@ -1,0 +1,339 @@
+"""Train readouts of a frozen model set: the text asks the tokens of each sensor.
+
+Tokens are computed once (`readout_tokens`). A step asks every modality about a batch of samples,
+some facts each, in a random wording (`readout_batch`). The loss is logistic; where a bag names the
+parts of its images, two heads of the attention learn to look at the arguments of the fact.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from encoders.model_sets.manifest import read_manifest, write_manifest
+from encoders.model_sets.readouts import (
+    CALIBRATION,
+    FILE,
+    config_for,
+    load_readouts,
+    save_readouts,
+)
+from encoders.vision.readout import Queries, Readout
+from encoders.vision.vit import LOGIT_SCALE_MAX
+from train.language import FactVectors
+from train.training.checkpoint import code_version
+from train.training.loop import Plan, new_run, train
+from train.training.ranks import Ranks, add_gradients, summed, wait_for_all
+from train.training.readout_batch import Questions, Sense, draw_questions, sense
+from train.training.readout_recipe import ReadoutRecipe
+from train.training.readout_tokens import TokenData
+from train.training.tower import parameter_groups
+from train.validated import plain
+
+# Keys that may change when a run resumes.
+CHANGEABLE = ('max_steps', 'save_every_steps', 'device')
+MIN_MASS = 1e-4
+
+
+def train_readouts(
+    recipe: ReadoutRecipe,
+    start: Path,
+    data: TokenData,
+    wordings: FactVectors,
+    out: Path,
+    *,
+    ranks: Ranks,
+    resume: bool = False,
+    overwrite: bool = False,
+    tensorboard: bool = False,
+) -> Path:
+    """Train readouts and write a copy of the model set with them to `out`; return its folder.
+
+    Args:
+        recipe: Training configuration.
+        start: Folder of the model set, whose weights stay as they are.
+        data: Tokens and truth of the training samples.
+        wordings: Sentences of the predicates of `data`.
+        out: Folder for checkpoint, log and the model set.
+        ranks: All processes of this training.
+        resume: Resume from the checkpoint in `out`.
+        overwrite: Replace a run that `out` holds.
+        tensorboard: Write event files for TensorBoard into `out`.
+
+    Raises:
+        ValueError: The batch does not divide among the processes, or a modality has no facts.
+
+    Also raises the errors of `train.training.loop.train`.
+    """
+    if recipe.batch % ranks.count:
+        raise ValueError(
+            f'a batch of {recipe.batch} does not divide among {ranks.count} processes'
+        )
+    folder = out / recipe.name
+    if folder.resolve() == start.resolve():
+        raise ValueError(f'{folder}: is the set to start from; give another --out')
+    asking = new_asking(recipe, start, data, wordings, ranks=ranks)
+    plan = Plan(
+        max_steps=recipe.max_steps,
+        save_every_steps=recipe.save_every_steps,
+        clip_norm=recipe.clip_norm,
+        recipe=plain(recipe),
+        data=identity(data, start),
+        changeable=CHANGEABLE,
+    )
+    groups = parameter_groups(asking.learning(), weight_decay=recipe.weight_decay)
+    run = new_run(asking, plan, groups)
+    out.mkdir(parents=True, exist_ok=True)
+    if ranks.first:
+        print(announcement(asking), flush=True)
+    train(run, out, ranks=ranks, resume=resume, overwrite=overwrite, tensorboard=tensorboard)
+    if ranks.first:
+        provenance = {
+            'recipe': plain(recipe),
+            'steps': run.step,
+            'minutes': round(run.elapsed_s / 60, 1),
+            'bags': len(data.samples.bags),
+            'moments': len(data.samples),
+            'code': code_version(),
+        }
+        write_with_readouts(start, folder, asking.average, recipe.name, provenance)
+    wait_for_all(ranks)
+    return folder
+
+
+def new_asking(
+    recipe: ReadoutRecipe, start: Path, data: TokenData, wordings: FactVectors, *, ranks: Ranks
+) -> Asking:
+    """The objective before its first step.
+
+    Raises:
+        ValueError: Nothing about the samples of a modality can be learned.
+    """
+    specs = read_manifest(start).manifest.modalities
+    shape = {'width': recipe.width, 'heads': recipe.heads, 'layers': recipe.layers}
+    shape['text_hidden'] = recipe.text_hidden
+    torch.manual_seed(recipe.seed)
+    readouts: dict[str, nn.Module] = {}
+    senses = {}
+    for name in recipe.modalities:
+        vision = specs[name].vision
+        readouts[name] = Readout(config_for(vision, **shape)).to(ranks.device)
+        senses[name] = sense(
+            data,
+            name,
+            relations=recipe.relations.get(name),
+            other_relations=recipe.other_relations,
+            grid=vision.grid if recipe.attention_weight.get(name) else None,
+        )
+        if not len(senses[name].rows):
+            raise ValueError(
+                f'{name}: no predicate is both true and false in the bags where it was recorded; '
+                f'leave it out, or record more bags'
+            )
+    model = nn.ModuleDict(readouts)
+    average = copy.deepcopy(model).requires_grad_(False)
+    return Asking(recipe, data, senses, wordings, model, average, ranks)
+
+
+@dataclass
+class Asking:
+    """Objective of readouts (see `train.training.loop.Objective`).
+
+    Attributes:
+        data: Training samples.
+        senses: What each modality can learn from them.
+        wordings: Sentences of their predicates.
+        model: Readouts in training, by modality.
+        average: Their exponential moving average, which becomes the result.
+    """
+
+    recipe: ReadoutRecipe
+    data: TokenData
+    senses: Mapping[str, Sense]
+    wordings: FactVectors
+    model: nn.ModuleDict
+    average: nn.ModuleDict
+    ranks: Ranks
+
+    @property
+    def samples_per_step(self) -> int:
+        """Samples of all modalities in one step."""
+        return self.recipe.batch * len(self.senses)
+
+    def learning(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Trainable parameters, by name."""
+        return self.model.named_parameters()
+
+    def learning_rate(self, step: int, done: float) -> float:
+        """Half a cosine to 0, multiplied by a linear warm-up."""
+        rate = self.recipe.learning_rate * min(1.0, (step + 1) / self.recipe.warmup_steps)
+        return rate * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+    def backward(self, step: int, scaler: torch.amp.GradScaler) -> dict[str, float]:
+        """Compute gradients of one batch per modality, one after the other; return the losses."""
+        losses = {}
+        for place, (name, sensed) in enumerate(self.senses.items()):
+            seed = (self.recipe.seed * 1_000_003 + step) * 64 + place
+            loss = self._loss(sensed, torch.Generator().manual_seed(seed))
+            if torch.isfinite(loss):
+                loss.backward()  # type: ignore[no-untyped-call]
+            losses[name] = float(summed(loss.detach(), self.ranks))
+        add_gradients(self.model.parameters(), self.ranks)
+        return losses
+
+    def _loss(self, sensed: Sense, generator: torch.Generator) -> Tensor:
+        """This process's part of the loss of a batch, scalar; the parts add up to the loss."""
+        recipe, name = self.recipe, sensed.modality
+        questions = draw_questions(
+            self.data,
+            sensed,
+            self.wordings,
+            generator,
+            batch=recipe.batch,
+            facts=recipe.facts,
+            jitter=recipe.text_jitter,
+            single=recipe.single_sentences,
+        )
+        readout = readout_of(self.model, name)
+        shape = (recipe.batch, readout.config.tokens, 1)
+        kept = torch.rand(shape, generator=generator) >= recipe.token_dropout
+        share = recipe.batch // self.ranks.count
+        mine = slice(self.ranks.rank * share, (self.ranks.rank + 1) * share)
+        tokens = self.data.tokens(name, questions.rows[mine], questions.copies[mine]) * kept[mine]
+        return question_loss(
+            readout,
+            questions,
+            tokens.to(self.ranks.device),
+            mine=mine,
+            attention_weight=recipe.attention_weight.get(name, 0.0),
+            bf16=recipe.precision == 'bf16',
+        )
+
+    @torch.no_grad()
+    def updated(self, step: int) -> None:
+        """Update the moving average; early in training it forgets the random start quickly."""
+        for name in self.senses:
+            readout_of(self.model, name).log_scale.clamp_(max=LOGIT_SCALE_MAX)
+        keep = min(self.recipe.ema, (1 + step) / (10 + step))
+        slow, fast = list(self.average.parameters()), list(self.model.parameters())
+        torch._foreach_lerp_(slow, fast, 1 - keep)
+
+    def temperatures(self) -> dict[str, float]:
+        """Temperature by modality."""
+        scales = {name: readout_of(self.model, name).log_scale for name in self.senses}
+        return {name: math.exp(-float(scale.detach())) for name, scale in scales.items()}
+
+    def validate(self) -> None:
+        """Readouts are evaluated after the training, with `lb-ros eval`."""
+
+    def state(self) -> dict[str, Any]:
+        """Readouts and their average."""
+        return {'model': self.model.state_dict(), 'average': self.average.state_dict()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Restore a result of `state`."""
+        self.model.load_state_dict(state['model'])
+        self.average.load_state_dict(state['average'])
+
+
+def question_loss(
+    readout: Readout,
+    questions: Questions,
+    tokens: Tensor,
+    *,
+    mine: slice,
+    attention_weight: float,
+    bf16: bool,
+) -> Tensor:
+    """The part of the loss of a batch that belongs to some of its samples, scalar.
+
+    Args:
+        readout: The readout in training.
+        questions: The whole batch.
+        tokens: Tokens of the samples `mine`, float `[b, N, token_width]`.
+        mine: Which samples of the batch they are.
+        attention_weight: Weight of the attention's part.
+        bf16: Whether matrix products are computed in bfloat16.
+    """
+    device = tokens.device
+    used, asked = questions.asked[mine].unique(return_inverse=True)
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        queries = readout.ask(
+            questions.positive[used].to(device), questions.negative[used].to(device)
+        )
+        asked = asked.to(device)
+        own = Queries(queries.states[asked], queries.directions[asked])
+        log_odds, attention = readout(readout.reduce(tokens), own)
+    losses = F.binary_cross_entropy_with_logits(
+        log_odds.float(), questions.truth[mine].to(device), reduction='none'
+    )
+    loss = (losses * questions.weights[mine].to(device)).sum() / questions.truth.numel()
+    if questions.targets is None or not attention_weight:
+        return loss
+    visible = questions.targets.any(-1)
+    targets, shown = questions.targets[mine].to(device), visible[mine].to(device)
+    mass = (attention[:, :2, :, 1:].float() * targets).sum(-1)
+    missed = (-(mass + MIN_MASS).log() * shown).sum() / visible.sum().clamp(min=1).to(device)
+    return loss + attention_weight * missed
+
+
+def readout_of(readouts: nn.ModuleDict, modality: str) -> Readout:
+    """A readout among those of all modalities."""
+    readout = readouts[modality]
+    assert isinstance(readout, Readout)
+    return readout
+
+
+def write_with_readouts(
+    start: Path,
+    folder: Path,
+    readouts: nn.ModuleDict,
+    name: str,
+    provenance: Mapping[str, Any],
+) -> None:
+    """Copy a model set and add readouts; readouts of other modalities are kept."""
+    ignored = shutil.ignore_patterns(CALIBRATION)
+    shutil.copytree(start, folder, ignore=ignored, dirs_exist_ok=True)
+    stored = read_manifest(folder)
+    write_manifest(replace(stored, manifest=replace(stored.manifest, name=name)))
+    trained = {modality: readout_of(readouts, modality).cpu() for modality in readouts}
+    kept = load_readouts(start) if (start / FILE).exists() else {}
+    save_readouts(folder, {**kept, **trained}, provenance=provenance)
+
+
+def identity(data: TokenData, start: Path) -> dict[str, Any]:
+    """Values that identify the data of a run, and the weights that its tokens come from."""
+    samples = data.samples
+    digest = hashlib.sha256(samples.truth.tobytes() + samples.times_s.tobytes())
+    return {
+        'bags': list(samples.bags),
+        'moments': len(samples),
+        'truth': digest.hexdigest()[:16],
+        'weights': read_manifest(start).sha256,
+    }
+
+
+def announcement(asking: Asking) -> str:
+    """Text shown before the first step: what is trained, and on what."""
+    samples, recipe = asking.data.samples, asking.recipe
+    trained = sum(parameter.numel() for parameter in asking.model.parameters())
+    head = (
+        f'{recipe.name}: training {trained:,} values for {recipe.max_steps:,} steps on '
+        f'{len(samples):,} moments of {len(samples.bags)} bags, '
+        f'{len(samples.predicates)} predicates, {asking.data.copies} copies of each input'
+    )
+    lines = []
+    for name, sensed in asking.senses.items():
+        regions = sum(bool(targets.any()) for targets in sensed.targets)
+        lines.append(f'  {name}: {len(sensed.rows):,} moments; regions in {regions} bags')
+    return '\n'.join([head, *lines])

@@ -1,0 +1,218 @@
+"""The questions of a training step of readouts: samples, facts, wordings and attention targets.
+
+All random numbers of a step follow from its number, so that a resumed run asks the same questions,
+and every process knows the whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from train.bags.samples import UNKNOWN
+from train.language import FactVectors
+from train.phrasings import Fact, relation_of
+from train.training.objective import balance_weights
+from train.training.readout_tokens import BagTokens, TokenData
+from train.training.regions import parts_of, region_shares
+
+# A patch belongs to the target of the attention if it shows the part in this share of its cells;
+# a part is visible if its cells fill this share of a patch.
+MIN_SHARE, MIN_VISIBLE = 0.1, 0.2
+MIXED = 8  # sentences in a mixture
+
+
+@dataclass(frozen=True, slots=True)
+class Sense:
+    """What one modality can learn from some data with `P` predicates.
+
+    Attributes:
+        modality: Name of the modality.
+        rows: Samples with a recording and a weight, int64 `[R]`.
+        weights: Weights of false and true values of the predicates, float32 `[2, P]`.
+        targets: By bag, the patches that show each part, bool `[C, n, V + 1, patches]`; the last
+            part is nothing. Empty without supervision of the attention.
+        parts: By bag, the parts of the first and of the second argument of each predicate, int64
+            `[P, 2]`; -1 for none.
+    """
+
+    modality: str
+    rows: Tensor
+    weights: Tensor
+    targets: Sequence[NDArray[np.bool_]]
+    parts: Sequence[NDArray[np.int64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """The batch of one modality: `B` samples with `K` facts each, `U` different facts.
+
+    Attributes:
+        rows, copies: Samples and their copies, int64 `[B]`.
+        columns: The different facts, int64 `[U]`.
+        asked: Index into `columns` of each question, int64 `[B, K]`.
+        truth: float32 `[B, K]`.
+        weights: Weight of each sample, float32 `[B, 1]`; the mean is 1.
+        positive, negative: Wording of each different fact, float32 `[U, D]`, unit length.
+        targets: Patches to attend to, bool `[B, 2, K, patches]`; None without supervision.
+    """
+
+    rows: Tensor
+    copies: Tensor
+    columns: Tensor
+    asked: Tensor
+    truth: Tensor
+    weights: Tensor
+    positive: Tensor
+    negative: Tensor
+    targets: Tensor | None
+
+
+def sense(
+    data: TokenData,
+    modality: str,
+    *,
+    relations: Mapping[str, float] | None,
+    other_relations: float,
+    grid: tuple[int, int] | None,
+) -> Sense:
+    """Prepare one modality.
+
+    Args:
+        data: Training samples.
+        modality: Name of the modality.
+        relations: Weight of each relation; None weighs all equally.
+        other_relations: Weight of relations that are not listed.
+        grid: Patches (rows, columns) of its tower; None for no supervision of the attention.
+    """
+    samples = data.samples
+    names = {relation_of(name) for name in samples.predicates}
+    share = {name: 1.0 for name in names}
+    if relations is not None:
+        share = {name: relations.get(name, other_relations) for name in names}
+    recorded = samples.inputs[modality].astype(bool)
+    weights = balance_weights(replace(samples, truth=samples.truth[recorded]), share)
+    usable = (_weights_of(torch.from_numpy(samples.truth), weights) > 0).any(1)
+    rows = (usable & torch.from_numpy(recorded)).nonzero().squeeze(1)
+    bags = data.bags[modality] if grid else ()
+    return Sense(
+        modality=modality,
+        rows=rows,
+        weights=weights,
+        targets=[_targets(bag, grid) for bag in bags if grid],
+        parts=[_parts(samples.predicates, bag.region_names) for bag in bags],
+    )
+
+
+def _targets(bag: BagTokens, grid: tuple[int, int]) -> NDArray[np.bool_]:
+    count = len(bag.region_names)
+    labels = torch.from_numpy(bag.regions)
+    cells = labels.shape[2] * labels.shape[3] / (grid[0] * grid[1])
+    shares = torch.stack([region_shares(copy, count, grid) for copy in labels]) / cells
+    shown = (shares > MIN_SHARE) & (shares.sum(-1, keepdim=True) > MIN_VISIBLE)
+    return np.asarray(F.pad(shown, (0, 0, 0, 1)).numpy())
+
+
+def _parts(predicates: Sequence[str], names: Sequence[str]) -> NDArray[np.int64]:
+    known = {name: number for number, name in enumerate(names)}
+    table = np.full((len(predicates), 2), -1, np.int64)
+    for row, predicate in enumerate(predicates):
+        for place, name in enumerate(parts_of(Fact.parse(predicate))[:2]):
+            table[row, place] = known.get(name, -1)
+    return table
+
+
+def _weights_of(truth: Tensor, weights: Tensor) -> Tensor:
+    """Weights `[B, P]` of the known truths `[B, P]`."""
+    return torch.where(truth == 1, weights[1], weights[0]) * (truth != UNKNOWN)
+
+
+def draw_questions(
+    data: TokenData,
+    sensed: Sense,
+    wordings: FactVectors,
+    generator: torch.Generator,
+    *,
+    batch: int,
+    facts: int,
+    jitter: float,
+    single: float,
+) -> Questions:
+    """Draw the questions of a step.
+
+    Args:
+        data: Training samples.
+        sensed: What the modality can learn from them.
+        wordings: Sentences of all predicates.
+        generator: Source of all randomness.
+        batch: Number of samples.
+        facts: Number of facts per sample, drawn by their weights.
+        jitter: Size of the noise added to wordings, relative to their length.
+        single: Share of wordings that are a single sentence of each side; others are mixtures.
+    """
+    rows = sensed.rows[torch.randint(len(sensed.rows), (batch,), generator=generator)]
+    copies = torch.randint(data.copies, (batch,), generator=generator)
+    truth = torch.from_numpy(data.samples.truth[rows.numpy()]).long()
+    weights = _weights_of(truth, sensed.weights)
+    chosen = torch.multinomial(weights, facts, replacement=True, generator=generator)
+    columns, asked = chosen.unique(return_inverse=True)
+    positive, negative = draw_wordings(wordings, columns, generator, jitter=jitter, single=single)
+    importance = weights.sum(1, keepdim=True)
+    return Questions(
+        rows=rows,
+        copies=copies,
+        columns=columns,
+        asked=asked,
+        truth=truth.gather(1, chosen).float(),
+        weights=importance / importance.mean(),
+        positive=positive,
+        negative=negative,
+        targets=_targets_of(data, sensed, rows, copies, chosen),
+    )
+
+
+def _targets_of(
+    data: TokenData, sensed: Sense, rows: Tensor, copies: Tensor, chosen: Tensor
+) -> Tensor | None:
+    if not sensed.targets:
+        return None
+    drawn = zip(data.places(rows), copies.tolist(), chosen.numpy(), strict=True)
+    found = [sensed.targets[b][c, k][sensed.parts[b][picked].T] for (b, k), c, picked in drawn]
+    return torch.from_numpy(np.stack(found))
+
+
+def draw_wordings(
+    wordings: FactVectors,
+    columns: Tensor,
+    generator: torch.Generator,
+    *,
+    jitter: float,
+    single: float,
+) -> tuple[Tensor, Tensor]:
+    """Draw a wording of both sides of facts, `[U, D]` each, unit length.
+
+    A share `single` of the facts is asked as people ask: one sentence against one. The others are
+    asked as random convex mixtures, like a prompt ensemble.
+    """
+    count = len(columns)
+    alone = torch.rand(count, 1, generator=generator) < single
+    sides = []
+    for vectors, counts in (
+        (wordings.positive, wordings.positive_count),
+        (wordings.negative, wordings.negative_count),
+    ):
+        drawn = torch.rand(count, MIXED, generator=generator) * counts[columns, None]
+        sharpness = 0.3 + 4.0 * torch.rand(count, 1, generator=generator)
+        share = (torch.randn(count, MIXED, generator=generator) * sharpness).softmax(-1)
+        share = torch.where(alone, F.one_hot(torch.tensor(0), MIXED).float(), share)
+        found = vectors[columns[:, None], drawn.long()]
+        mixture = (share.unsqueeze(1) @ found).squeeze(1)
+        noise = torch.randn(mixture.shape, generator=generator) * jitter
+        sides.append(F.normalize(mixture + noise / mixture.shape[1] ** 0.5, dim=-1))
+    return sides[0], sides[1]

@@ -1,0 +1,89 @@
+"""`lb-ros train readout`: train readouts of a model set from labelled bags."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from encoders.model_sets.manifest import read_manifest
+from encoders.model_sets.places import find_set
+from encoders.model_sets.sources import load_encoders
+from train.bags.find import find_bags, refuse_evaluation_bags
+from train.evaluation.cli import print_load_report
+from train.language import FactVectors, fact_vectors
+from train.phrasings import Phrasings
+from train.training.checkpoint import CheckpointError, DivergedError, refuse_other_run
+from train.training.ranks import Ranks, join_ranks
+from train.training.readout import train_readouts
+from train.training.readout_recipe import ReadoutRecipe, load_readout_recipe
+from train.training.readout_tokens import TokenData, load_tokens, trainable_encoders
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; return 0 on success, 2 for unusable input, 1 if the training failed."""
+    try:
+        if os.environ.get('RANK', '0') == '0':  # only the first process writes there
+            refuse_other_run(args.out, resume=args.resume, overwrite=args.overwrite)
+        recipe = load_readout_recipe(
+            args.config,
+            start=args.start,
+            max_steps=args.max_steps,
+            modalities=tuple(args.modalities) or None,
+        )
+        bags = find_bags(args.data)
+        refuse_evaluation_bags(bags)
+        torch.set_num_threads(args.threads)
+        start = find_set(recipe.start)
+        with join_ranks(recipe.device) as ranks:
+            data, wordings = _loaded(recipe, start, bags, args, ranks)
+            folder = train_readouts(
+                recipe,
+                start,
+                data,
+                wordings,
+                args.out,
+                ranks=ranks,
+                resume=args.resume,
+                overwrite=args.overwrite,
+                tensorboard=args.tensorboard,
+            )
+            if ranks.first:
+                print(f'model set written to {folder}')
+    except (CheckpointError, DivergedError) as error:
+        print(f'lb-ros train readout: {error}', file=sys.stderr)
+        return 1
+    except (KeyError, OSError, ValueError) as error:
+        said = error.args[0] if isinstance(error, KeyError) else error
+        print(f'lb-ros train readout: {said}', file=sys.stderr)
+        return 2
+    return 0
+
+
+def _loaded(
+    recipe: ReadoutRecipe, start: Path, bags: list[Path], args: argparse.Namespace, ranks: Ranks
+) -> tuple[TokenData, FactVectors]:
+    """The tokens of the bags, and the sentences of their predicates."""
+    encoders = load_encoders(start, modalities=recipe.modalities, device=ranks.device)
+    data, report = load_tokens(
+        trainable_encoders(encoders, recipe.modalities),
+        bags,
+        weights_sha256=read_manifest(start).sha256,
+        augmentations=recipe.augmentations,
+        cache=args.cache,
+        workers=args.workers,
+        first=ranks.rank * len(bags) // ranks.count,
+    )
+    if ranks.first:
+        print_load_report(report)
+    wordings = fact_vectors(
+        data.samples.predicates,
+        Phrasings.load(recipe.phrasings),
+        encoders.text.embed,
+        synonyms=1,
+        limit=recipe.sentences,
+    )
+    return data, wordings

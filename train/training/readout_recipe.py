@@ -1,0 +1,74 @@
+"""The recipe of `lb-ros train readout`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic.dataclasses import dataclass
+
+from train.training.recipe import read_recipe
+from train.validated import STRICT, ModalityName, Share
+
+Weights = dict[str, NonNegativeFloat]
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class ReadoutRecipe:
+    """Recipe of readouts; config/recipes/lb-mini-readout.yaml explains every key."""
+
+    name: str
+    start: str
+    modalities: Annotated[tuple[ModalityName, ...], Field(min_length=1)]
+    phrasings: str
+    width: PositiveInt
+    heads: Annotated[int, Field(ge=2)]
+    layers: PositiveInt
+    text_hidden: PositiveInt
+    augmentations: NonNegativeInt
+    batch: PositiveInt
+    facts: PositiveInt
+    max_steps: PositiveInt
+    learning_rate: PositiveFloat
+    warmup_steps: PositiveInt
+    weight_decay: NonNegativeFloat
+    clip_norm: PositiveFloat
+    ema: Share
+    token_dropout: Share
+    text_jitter: NonNegativeFloat
+    sentences: PositiveInt
+    single_sentences: Annotated[float, Field(ge=0, le=1)]
+    attention_weight: dict[ModalityName, NonNegativeFloat]
+    relations: dict[ModalityName, Weights]
+    other_relations: NonNegativeFloat
+    precision: Literal['fp32', 'bf16']
+    device: str
+    save_every_steps: PositiveInt
+    seed: NonNegativeInt
+
+    @field_validator('modalities')
+    @classmethod
+    def _once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(names))
+
+    @field_validator('heads')
+    @classmethod
+    def _divides_width(cls, heads: int, info: ValidationInfo) -> int:
+        width = info.data.get('width', heads)
+        if width % heads:
+            raise ValueError(f'must divide the width ({width})')
+        return heads
+
+
+def load_readout_recipe(path: Path, **changes: Any) -> ReadoutRecipe:
+    """Read and validate a recipe file, see `train.training.recipe.read_recipe`."""
+    return read_recipe(path, ReadoutRecipe, changes)

@@ -1,0 +1,227 @@
+"""Tokens of a frozen trunk for all samples of some bags, computed once and kept in files.
+
+A file per bag and modality holds the tokens of the samples as recorded, and of augmented copies.
+Files are mapped into memory, so that processes share them and data larger than the memory fit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from encoders.model_sets.encoder import EncoderSet
+from encoders.model_sets.towers import TowerEncoder
+from encoders.preprocess import MINI, Config, config_to_dict, family_of, from_stored
+from encoders.vision.readout import mean_over_frames
+from train.atomic import atomic_file
+from train.bags.load import LoadReport, fingerprint, read_bags
+from train.bags.samples import Array, Samples, joined, stored_tensor
+from train.bags.topics import TOPICS
+from train.progress import counted
+from train.training.augment import augmented_inputs
+
+BATCH = 32
+FOLDER = 'tokens'
+# Version of the augmentation and of the computation of tokens.
+RULES = 1
+
+
+@dataclass(frozen=True, slots=True)
+class BagTokens:
+    """Tokens of one modality in one bag with `n` samples, in `C` copies.
+
+    Attributes:
+        tokens: float16 `[C, n, N, width]`; the first copy is not augmented. 0 where the sensor was
+            not recorded.
+        regions: uint8 `[C, n, R, R]`: labels of the parts as in `Samples.regions`, moved like the
+            inputs of the copy.
+        region_names: Names of the parts.
+    """
+
+    tokens: NDArray[np.float16]
+    regions: NDArray[np.uint8]
+    region_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenData:
+    """The labelled samples of some bags with their tokens.
+
+    Attributes:
+        samples: Truth of all samples. `inputs` holds bool `[N]` by modality: whether the sensor
+            was recorded. Without regions, which each bag has with its own names.
+        bags: By modality, the tokens of each bag.
+    """
+
+    samples: Samples
+    bags: Mapping[str, Sequence[BagTokens]]
+
+    @property
+    def copies(self) -> int:
+        """Number of copies of every sample."""
+        return len(next(iter(self.bags.values()))[0].tokens)
+
+    def places(self, rows: Tensor) -> list[tuple[int, int]]:
+        """Bag of each sample, and its index within the bag."""
+        bags = self.samples.bag[rows.numpy()]
+        starts = np.searchsorted(self.samples.bag, bags)
+        return list(zip(bags.tolist(), (rows.numpy() - starts).tolist(), strict=True))
+
+    def tokens(self, modality: str, rows: Tensor, copies: Tensor) -> Tensor:
+        """Tokens float16 `[B, N, width]` of samples, each in one of its copies."""
+        found = self.bags[modality]
+        picked = zip(self.places(rows), copies.tolist(), strict=True)
+        return torch.from_numpy(np.stack([found[b].tokens[c, k] for (b, k), c in picked]))
+
+
+def trainable_encoders(encoders: EncoderSet, modalities: Sequence[str]) -> dict[str, TowerEncoder]:
+    """The encoders of modalities that are read from bags.
+
+    Raises:
+        ValueError: A modality is not read from bags, or its encoder has no tokens.
+    """
+    chosen = {}
+    for name in modalities:
+        encoder = encoders.encoders.get(name)
+        if encoder is None:
+            raise ValueError(f'{encoders.name}: has no encoder of {name}; leave it out')
+        if name not in TOPICS or not isinstance(encoder, TowerEncoder):
+            raise ValueError(f'{name}: no readout can be trained from bags; leave it out')
+        chosen[name] = encoder
+    return chosen
+
+
+def load_tokens(
+    encoders: Mapping[str, TowerEncoder],
+    bags: Sequence[Path],
+    *,
+    weights_sha256: str,
+    augmentations: int = 0,
+    cache: Path | None = None,
+    workers: int = 1,
+    first: int = 0,
+) -> tuple[TokenData, LoadReport]:
+    """Compute the tokens of all labelled samples of some bags, or read them from a cache.
+
+    Args:
+        encoders: Frozen encoders by modality.
+        bags: Bag folders or files.
+        weights_sha256: Identity of the encoders' weights, part of the names of cached files.
+        augmentations: Number of augmented copies of each sample.
+        cache: Folder for extracted inputs and tokens; None keeps tokens in memory.
+        workers: Processes that read bags; 1 for large inputs, which would accumulate in memory.
+        first: Index of the bag to begin with, so that processes with the same cache share the work.
+
+    Returns:
+        The data in the order of `bags`, and a report.
+    """
+    configs: dict[str, Config] = {name: encoder.config for name, encoder in encoders.items()}
+    small = all(family_of(config) == MINI for config in configs.values())
+    order = [*bags[first:], *bags[:first]]
+    found = read_bags(
+        order, configs, cache=cache if small else None, workers=workers if small else 1
+    )
+    made: dict[Path, tuple[Samples, dict[str, BagTokens]]] = {}
+    problems: dict[Path, list[str]] = {}
+    steps = counted(zip(order, found, strict=True), 'computing tokens', total=len(order))
+    for bag, (samples, problems[bag]) in steps:
+        if not len(samples):
+            continue
+        own = {}
+        for name, encoder in encoders.items():
+            key = _key(bag, name, encoder.config, weights_sha256, augmentations)
+            path = cache / FOLDER / f'{bag.name}-{name}-{key}.npy' if cache else None
+            own[name] = _bag_tokens(samples, name, encoder, path, augmentations, key)
+        made[bag] = _without_inputs(samples), own
+    kept = [made[bag] for bag in bags if bag in made]
+    data = TokenData(
+        samples=joined([samples for samples, _ in kept], tuple(encoders)),
+        bags={name: tuple(own[name] for _, own in kept) for name in encoders},
+    )
+    lines = tuple(line for bag in bags for line in problems[bag])
+    return data, LoadReport(len(kept), len(data.samples), lines)
+
+
+def _without_inputs(samples: Samples) -> Samples:
+    recorded = {name: _recorded(stored) for name, stored in samples.inputs.items()}
+    blank = np.zeros_like(samples.regions)
+    return replace(samples, inputs=recorded, regions=blank, region_names=())
+
+
+def _recorded(stored: Array) -> NDArray[np.bool_]:
+    return np.asarray(stored.reshape(len(stored), -1).any(1))
+
+
+def _key(bag: Path, modality: str, config: Config, weights_sha256: str, augmentations: int) -> str:
+    described = {
+        'rules': RULES,
+        'bag': fingerprint(bag, {modality: config}),
+        'config': config_to_dict(config),
+        'weights': weights_sha256,
+        'augmentations': augmentations,
+    }
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _bag_tokens(
+    samples: Samples,
+    modality: str,
+    encoder: TowerEncoder,
+    path: Path | None,
+    augmentations: int,
+    key: str,
+) -> BagTokens:
+    """The tokens of a bag from its file; without one they are computed and written."""
+    names = samples.region_names
+    if path is not None and path.exists():
+        regions = np.load(_regions_of(path))
+        return BagTokens(np.load(path, mmap_mode='r'), regions, names)
+    generator = torch.Generator().manual_seed(int(key, 16))
+    copies = [
+        _encoded(samples, modality, encoder, generator if number else None)
+        for number in range(1 + augmentations)
+    ]
+    tokens = np.stack([tokens for tokens, _ in copies])
+    regions = np.stack([regions for _, regions in copies])
+    if path is None:
+        return BagTokens(tokens, regions, names)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The tokens last: their file exists only if both are complete.
+    for where, array in ((_regions_of(path), regions), (path, tokens)):
+        with atomic_file(where) as file:
+            np.save(file, array)
+    return BagTokens(np.load(path, mmap_mode='r'), regions, names)
+
+
+def _regions_of(path: Path) -> Path:
+    return path.with_suffix('.regions.npy')
+
+
+@torch.inference_mode()
+def _encoded(
+    samples: Samples, modality: str, encoder: TowerEncoder, generator: torch.Generator | None
+) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
+    """Tokens float16 `[n, N, width]` and regions; augmented if there is a generator."""
+    stored, recorded = samples.inputs[modality], _recorded(samples.inputs[modality])
+    tokens, regions = [], []
+    for start in range(0, len(stored), BATCH):
+        part = stored_tensor(stored[start : start + BATCH])
+        labels = torch.from_numpy(samples.regions[start : start + BATCH])
+        if generator is None:
+            inputs = from_stored(part, encoder.config)
+        else:
+            inputs, labels = augmented_inputs(part, encoder.config, generator, regions=labels)
+        found = encoder.tower.tokens(inputs.to(encoder.tower.logit_scale))
+        tokens.append(mean_over_frames(found, encoder.tower.config.frames).half().cpu().numpy())
+        regions.append(labels.numpy())
+    together = np.concatenate(tokens)
+    together[~recorded] = 0
+    return together, np.concatenate(regions)
