@@ -93,7 +93,7 @@ def sense(
     """
     samples = data.samples
     names = {relation_of(name) for name in samples.predicates}
-    share = {name: 1.0 for name in names}
+    share = dict.fromkeys(names, 1.0)
     if relations is not None:
         share = {name: relations.get(name, other_relations) for name in names}
     recorded = samples.inputs[modality].astype(bool)

@@ -118,7 +118,7 @@ def load_tokens(
         augmentations: Number of augmented copies of each sample.
         cache: Folder for extracted inputs and tokens; None keeps tokens in memory.
         workers: Processes that read bags; 1 for large inputs, which would accumulate in memory.
-        first: Index of the bag to begin with, so that processes with the same cache share the work.
+        first: Index of the bag to begin with, by which processes with one cache share the work.
 
     Returns:
         The data in the order of `bags`, and a report.
