@@ -129,34 +129,9 @@ def add_calibrate_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_calibrate(args: argparse.Namespace) -> int:
     """Fit probabilities; return 0 on success, 2 for unusable input."""
-    from encoders.model_sets.places import find_set
-    from encoders.model_sets.sources import load_encoders
-    from train.bags.find import find_bags, refuse_evaluation_bags
-    from train.calibration import cli as calibration_cli
-    from train.calibration.calibrate import calibrate, scores_to_fit
-    from train.evaluation.cli import embedded
-    from train.phrasings import Phrasings
+    from train.calibration import cli as calibration
 
-    try:
-        folder = find_set(args.model)
-        bags = find_bags(args.data)
-        refuse_evaluation_bags(bags)
-        encoders = load_encoders(folder)
-        vectors, samples = embedded(encoders, bags, args)
-        phrasings = Phrasings.load('trained')
-        embed, space = encoders.text.embed, encoders.text.space
-        scores = scores_to_fit(vectors, samples, embed=embed, phrasings=phrasings)
-        fitted = calibrate(scores, samples, space=space, embed=embed, phrasings=phrasings)
-        to = calibration_cli.folder_to_calibrate(folder, overwrite=args.overwrite)
-        fitted.save(to)
-        if args.out or args.report:
-            calibration_cli.decide(
-                args, scores, samples, fitted, vectors=vectors, model=folder.name
-            )
-    except (OSError, ValueError) as error:
-        return _fail('calibrate', error)
-    print(f'{len(fitted.names)} predicates calibrated on {len(samples)} moments, in {to}')
-    return 0
+    return calibration.run(args)
 
 
 def _load(bags: list[Path], configs: dict[str, Any], args: argparse.Namespace) -> Samples:

@@ -59,22 +59,19 @@ def load_samples(
         All samples in the order of bags, and a report. A sample lacks a modality if all values of
         that input are 0; a bag without ground truth is reported and skipped.
     """
-    found = read_bags(bags, configs, cache=cache, workers=workers)
+    found = extracted_bags(bags, configs, cache=cache, workers=workers)
     parts = [_converted(part, convert) for part in found]
-    problems = tuple(line for _, lines in parts for line in lines)
-    kept = [part for part, _ in parts if len(part)]
-    samples = joined(kept, tuple(configs))
-    return samples, LoadReport(len(kept), len(samples), problems)
+    return joined_parts(parts, tuple(configs))
 
 
-def read_bags(
+def extracted_bags(
     bags: Sequence[Path],
     configs: Mapping[str, Config],
     *,
     cache: Path | None = None,
     workers: int = 1,
 ) -> Iterator[Extracted]:
-    """Yield samples and problems of every bag in order; arguments as `load_samples`."""
+    """Yield the samples and problems of each bag, in order; see `load_samples`."""
     tasks = [(bag, dict(configs), cache) for bag in bags]
     if workers > 1:
         # A forked copy of a process with computing threads may deadlock.
@@ -83,6 +80,16 @@ def read_bags(
             yield from track(results, 'reading bags', total=len(tasks))
     else:
         yield from map(_extract, tasks)
+
+
+def joined_parts(
+    parts: Sequence[Extracted], modalities: Sequence[str]
+) -> tuple[Samples, LoadReport]:
+    """Join the samples of bags, and report what was used of them."""
+    problems = tuple(line for _, lines in parts for line in lines)
+    kept = [part for part, _ in parts if len(part)]
+    samples = joined(kept, modalities)
+    return samples, LoadReport(len(kept), len(samples), problems)
 
 
 def _converted(part: Extracted, convert: Callable[[str, Array], Array] | None) -> Extracted:

@@ -40,7 +40,7 @@ def calibrate(
     otherwise the non-negative weights whose summed log-odds predict best.
 
     Args:
-        scores: Modality to cosines `[N, P]`, see `scores_to_fit`.
+        scores: Modality to cosines `[N, P]`, see `scores_to_fit`, or to log-odds of a readout.
         samples: The labelled samples that were scored.
         space: Language space of the scores.
         embed: Function from sentences to unit vectors.

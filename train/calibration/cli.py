@@ -1,4 +1,4 @@
-"""Steps of `lb-ros calibrate` that fit thresholds and write the file that the robot loads."""
+"""`lb-ros calibrate`: fit probabilities and thresholds on labelled bags."""
 
 from __future__ import annotations
 
@@ -6,43 +6,114 @@ import argparse
 import itertools
 import json
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import yaml
 from numpy.typing import NDArray
 from rich.table import Table
 
+from encoders import Binder
 from encoders.model_sets.calibration import FILE as CALIBRATION
 from encoders.model_sets.calibration import Calibration
-from encoders.model_sets.places import is_kept
+from encoders.model_sets.encoder import EncoderSet
+from encoders.model_sets.places import find_set, is_kept
+from encoders.model_sets.readouts import CALIBRATION as READOUT_CALIBRATION
+from encoders.model_sets.readouts import FILE as READOUT
+from encoders.model_sets.sources import load_encoders
 from encoders.predicates.file import load_predicates
+from train.bags.find import find_bags, refuse_evaluation_bags
 from train.bags.samples import Samples
+from train.calibration.calibrate import calibrate, scores_to_fit
+from train.calibration.readouts import read_tokens
 from train.calibration.thresholds import (
     Costs,
     ThresholdFit,
     fit_thresholds,
     write_predicates,
 )
+from train.evaluation.cli import embedded, print_load_report
+from train.evaluation.evaluate import Vectors
 from train.fitted_table import print_table
 from train.phrasings import Phrasings
 
 COPIES = Path('runs') / 'calibrated'
 
 
+def run(args: argparse.Namespace) -> int:
+    """Fit probabilities; return 0 on success, 2 for unusable input."""
+    try:
+        print(_calibrated(args))
+    except (OSError, ValueError) as error:
+        print(f'lb-ros calibrate: {error}', file=sys.stderr)
+        return 2
+    return 0
+
+
+def _calibrated(args: argparse.Namespace) -> str:
+    """Fit and write; return what was done."""
+    folder = find_set(args.model)
+    bags = find_bags(args.data)
+    refuse_evaluation_bags(bags)
+    encoders = load_encoders(folder)
+    phrasings = Phrasings.load('trained')
+    embed, space = encoders.text.embed, encoders.text.space
+    odds: Mapping[str, NDArray[np.float32]] = {}
+    if encoders.readouts:
+        vectors, odds, samples = _read(encoders, bags, phrasings, args)
+    else:
+        vectors, samples = embedded(encoders, bags, args)
+    scores = scores_to_fit(vectors, samples, embed=embed, phrasings=phrasings)
+    fitted = calibrate(scores, samples, space=space, embed=embed, phrasings=phrasings)
+    read, read_fit = scores, fitted
+    if odds:  # a sensor without a readout is fused with those that have one
+        read = {name: odds.get(name, table) for name, table in scores.items()}
+        read_fit = calibrate(read, samples, space=space, embed=embed, phrasings=phrasings)
+    to = folder_to_calibrate(folder, overwrite=args.overwrite)
+    fitted.save(to)
+    if odds:
+        read_fit.save(to, file=READOUT_CALIBRATION)
+    if args.out or args.report:
+        decide(
+            args, read, samples, read_fit, vectors=vectors, model=folder.name, of_vectors=not odds
+        )
+    also = ', also as the readouts read them' if odds else ''
+    return f'{len(fitted.names)} predicates calibrated on {len(samples)} moments{also}, in {to}'
+
+
+def _read(
+    encoders: EncoderSet, bags: list[Path], phrasings: Phrasings, args: argparse.Namespace
+) -> tuple[Vectors, Mapping[str, NDArray[np.float32]], Samples]:
+    torch.set_num_threads(args.threads)
+    vectors, odds, samples, report = read_tokens(
+        Binder(encoders),
+        bags,
+        embed=encoders.text.embed,
+        phrasings=phrasings,
+        cache=args.cache,
+        workers=args.workers,
+    )
+    print_load_report(report)
+    return vectors, odds, samples
+
+
 def folder_to_calibrate(folder: Path, *, overwrite: bool) -> Path:
     """Return the folder for the calibration of a set: the set itself, or a copy made here.
 
-    A shipped, pulled or already calibrated set is copied unless `overwrite` is given.
+    A shipped, pulled or already calibrated set is copied unless `overwrite` is given. A set with
+    readouts is calibrated if they are.
     """
-    if overwrite or not (is_kept(folder) or (folder / CALIBRATION).exists()):
+    file = READOUT_CALIBRATION if (folder / READOUT).exists() else CALIBRATION
+    if overwrite or not (is_kept(folder) or (folder / file).exists()):
         return folder
     copies = (COPIES / (folder.resolve().name + end) for end in _endings())
     out = next(path for path in copies if not path.exists())
-    shutil.copytree(folder, out, ignore=shutil.ignore_patterns(CALIBRATION))
+    shutil.copytree(folder, out, ignore=shutil.ignore_patterns(CALIBRATION, READOUT_CALIBRATION))
     return out
 
 
@@ -59,8 +130,12 @@ def decide(
     *,
     vectors: Mapping[str, NDArray[np.float32]],
     model: str,
+    of_vectors: bool = True,
 ) -> None:
     """Fit thresholds, print them, and write the requested files.
+
+    The file for the robot holds the calibration only if it is `of_vectors`: a predicate with its
+    own calibration is never read by a readout.
 
     Raises:
         ValueError: A cost is not positive, there are too few bags, or a file is unusable.
@@ -90,7 +165,7 @@ def decide(
             fits,
             Phrasings.load('trained'),
             model=model,
-            calibration=fitted,
+            calibration=fitted if of_vectors else None,
             existing=existing,
         )
         load_predicates(args.out)

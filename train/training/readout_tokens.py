@@ -22,7 +22,7 @@ from encoders.model_sets.towers import TowerEncoder
 from encoders.preprocess import MINI, Config, config_to_dict, family_of, from_stored
 from encoders.vision.readout import mean_over_frames
 from train.atomic import atomic_file
-from train.bags.load import LoadReport, fingerprint, read_bags
+from train.bags.load import LoadReport, extracted_bags, fingerprint
 from train.bags.samples import Array, Samples, joined, stored_tensor
 from train.bags.topics import TOPICS
 from train.progress import counted
@@ -126,7 +126,7 @@ def load_tokens(
     configs: dict[str, Config] = {name: encoder.config for name, encoder in encoders.items()}
     small = all(family_of(config) == MINI for config in configs.values())
     order = [*bags[first:], *bags[:first]]
-    found = read_bags(
+    found = extracted_bags(
         order, configs, cache=cache if small else None, workers=workers if small else 1
     )
     made: dict[Path, tuple[Samples, dict[str, BagTokens]]] = {}

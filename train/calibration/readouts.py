@@ -1,0 +1,107 @@
+"""What the readouts of a model set read of labelled bags, for their calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from encoders import Binder
+from encoders.model_sets.evidence import Evidence
+from encoders.preprocess import MINI, family_of, from_stored
+from encoders.vision.readout import Readout
+from train.bags.load import LoadReport, extracted_bags, joined_parts
+from train.bags.samples import Samples, stored_tensor
+from train.bags.topics import TOPICS
+from train.language import Embed, FactVectors, fact_vectors
+from train.phrasings import Phrasings
+
+BATCH = 16
+Floats = NDArray[np.float32]
+
+
+def read_tokens(
+    binder: Binder,
+    bags: Sequence[Path],
+    *,
+    embed: Embed,
+    phrasings: Phrasings,
+    cache: Path | None = None,
+    workers: int = 1,
+) -> tuple[dict[str, Floats], dict[str, Floats], Samples, LoadReport]:
+    """Embed the labelled samples of bags and read their predicates from tokens.
+
+    Bags are read one by one, because the tokens of a sample take up to 100 KB per sensor.
+
+    Args:
+        binder: A model set with readouts.
+        bags: Bag folders or files.
+        embed: Function from sentences to unit vectors.
+        phrasings: Source of the sentences.
+        cache: See `load_samples`; used only for small inputs.
+        workers: See `load_samples`; 1 for large inputs, which would accumulate in memory.
+
+    Returns:
+        Vectors float32 `[N, D]` by modality; log-odds float32 `[N, P]` of the readouts before
+        calibration, 0 for the predicates that a bag does not have; the samples; a report.
+    """
+    configs = {name: c for name, c in binder.preprocessing.items() if name in TOPICS}
+    small = all(family_of(config) == MINI for config in configs.values())
+    parts, tables = [], []
+    for samples, problems in extracted_bags(
+        bags, configs, cache=cache if small else None, workers=workers if small else 1
+    ):
+        if len(samples):
+            vectors, odds = _read(
+                binder, samples, fact_vectors(samples.predicates, phrasings, embed)
+            )
+            tables.append((samples.predicates, odds))
+            samples = replace(samples, inputs=vectors)
+        parts.append((samples, problems))
+    samples, report = joined_parts(parts, tuple(configs))
+    places = {name: column for column, name in enumerate(samples.predicates)}
+    log_odds = {name: np.zeros(samples.truth.shape, np.float32) for name in binder.readouts
+                if name in configs}  # fmt: skip
+    start = 0
+    for predicates, odds in tables:
+        columns = [places[name] for name in predicates]
+        for name, table in odds.items():
+            log_odds[name][start : start + len(table), columns] = table
+        start += len(next(iter(odds.values())))
+    return samples.inputs, log_odds, samples, report
+
+
+@torch.inference_mode()
+def _read(
+    binder: Binder, samples: Samples, asked: FactVectors
+) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    vectors, odds = {}, {}
+    for name, stored in samples.inputs.items():
+        found: list[Evidence] = []
+        for start in range(0, len(stored), BATCH):
+            part = stored_tensor(stored[start : start + BATCH])
+            inputs: dict[str, Any] = {name: from_stored(part, binder.preprocessing[name])}
+            found += binder.encode_evidence(inputs)[name]
+        vectors[name] = np.stack([each.vector for each in found])
+        if name in binder.readouts:
+            odds[name] = readout_log_odds(binder.readouts[name], found, asked)
+    return vectors, odds
+
+
+@torch.inference_mode()
+def readout_log_odds(readout: Readout, evidence: Sequence[Evidence], asked: FactVectors) -> Floats:
+    """Log-odds `[N, P]` before calibration, from the tokens of `N` samples."""
+    queries = readout.ask(*asked.means())
+    rows = []
+    for start in range(0, len(evidence), BATCH):
+        tokens = [
+            each.tokens for each in evidence[start : start + BATCH] if each.tokens is not None
+        ]
+        reduced = torch.from_numpy(np.stack(tokens).astype(np.float32))
+        rows.append(readout(reduced, queries)[0].numpy())
+    return np.concatenate(rows)
