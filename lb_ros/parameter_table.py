@@ -167,6 +167,14 @@ class Parameters:
         changes='live',
         processes=(PREDICATES,),
     )
+    readout_budget_ms: float = _one(
+        20.0,
+        'Predicates are read from tokens, where the model set has a readout, in order of addition '
+        'while reading one sample of every modality takes no longer than this, milliseconds; the '
+        'others are read from the vector and say so in their reasons.',
+        limits=(0, 10_000),
+        processes=(PREDICATES,),
+    )
     history_s: float = _one(
         30.0,
         'How far back a query may ask, seconds.',

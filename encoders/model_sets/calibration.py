@@ -179,27 +179,27 @@ class Calibration:
             return None
         share = np.exp((similarity - nearest) / SIMILARITY_SCALE)
         as_fact, as_opposite = np.split(share / share.sum(), 2)
-        return self._weighted(as_fact, as_opposite, nearest)
-
-    def _weighted(self, as_fact: Floats, as_opposite: Floats, similarity: float) -> Fit:
-        """The mean of the facts with shares `[N]`, of which some count as their opposites."""
         # The log-odds of an opposite are negated: -(slope * cosine + offset).
-        rows = (
+        return self._fit(
             (as_fact + as_opposite) @ self.slopes,
             (as_fact - as_opposite) @ self.offsets,
             (as_fact + as_opposite) @ self.weights,
+            similarity=nearest,
         )
+
+    def _fit(self, *rows: Floats, similarity: float) -> Fit:
+        """Slopes, offsets and weights `[M]` by modality."""
         slope, offset, weight = (
             dict(zip(self.modalities, row.tolist(), strict=True)) for row in rows
         )
         return Fit(slope, offset, weight, similarity=similarity)
 
     def fit_for_sides(self, positive: Floats, negative: Floats) -> Fit | None:
-        """Calibration of a pair of sides, whichever is asked for.
+        """Calibration of a pair of sides, whichever of them is asked for.
 
-        Facts are compared as unordered pairs, and each contributes in both orders by how well the
-        sides fit. So exchanged sides have the same slopes and weights, and exactly negated
-        offsets: if one is certain, the other is certainly false.
+        Facts are compared as unordered pairs; the order in which a fact fits better gives the sign
+        of its offset. So exchanged sides have the same slopes and weights, and exactly negated
+        offsets: where one is likely, the other is as unlikely.
 
         Args:
             positive: Mean positive sentence, `[D]`.
@@ -208,23 +208,24 @@ class Calibration:
         Returns:
             The calibration, or None if no fact is similar enough.
         """
-        said, denied = (side / max(float(np.linalg.norm(side)), 1e-6)
-                        for side in (positive, negative))  # fmt: skip
+        said = positive / max(float(np.linalg.norm(positive)), 1e-6)
+        denied = negative / max(float(np.linalg.norm(negative)), 1e-6)
         if self.positives is None or self.negatives is None:
-            as_fact = self.contrasts @ (said - denied)
-            as_opposite = self.contrasts @ (denied - said)
+            as_fact = self.contrasts @ said - self.contrasts @ denied
+            as_opposite = -as_fact
         else:
             as_fact = (self.positives @ said + self.negatives @ denied) / 2
             as_opposite = (self.negatives @ said + self.positives @ denied) / 2
-        nearest = float(max(as_fact.max(initial=-1.0), as_opposite.max(initial=-1.0)))
+        similarity = np.maximum(as_fact, as_opposite)
+        nearest = float(similarity.max(initial=-1.0))
         if nearest < MIN_SIMILARITY:
             return None
-        as_fact, as_opposite = (
-            np.exp((side - nearest) / SIMILARITY_SCALE) for side in (as_fact, as_opposite)
-        )
-        # Two sums, so that exchanged sides give the same bits.
-        total = as_fact.sum() + as_opposite.sum()
-        return self._weighted(as_fact / total, as_opposite / total, nearest)
+        share = np.exp((similarity - nearest) / SIMILARITY_SCALE)
+        share /= share.sum()
+        # A fact that fits in both orders says nothing about the sign.
+        order = np.clip((as_fact - as_opposite) / SIMILARITY_SCALE, -1.0, 1.0)
+        rows = share @ self.slopes, (share * order) @ self.offsets, share @ self.weights
+        return self._fit(*rows, similarity=nearest)
 
     def anchors_for(self, said: Floats, contrasts: Floats) -> Anchors:
         """Smoothing of texts, given their sentences and contrasts, `[P, D]`, unit rows."""

@@ -26,3 +26,9 @@ class Evidence:
     vector: Vector
     tokens: Tokens | None = None
     invalid_reason: str = ''
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether neither the vector nor the tokens have values that are infinite or NaN."""
+        is_finite = bool(np.isfinite(self.vector).all())
+        return is_finite and (self.tokens is None or bool(np.isfinite(self.tokens).all()))

@@ -97,9 +97,13 @@ class PredicateBank:
         """The binder whose text tower and calibration it uses."""
         return self._binder
 
+    def emptied(self) -> PredicateBank:
+        """An independent bank without predicates, of the same binder and budget."""
+        return PredicateBank([], self._binder, readout_budget_ms=self._reader.budget_ms)
+
     def copy(self) -> PredicateBank:
         """An independent bank with the same predicates."""
-        other = PredicateBank([], self._binder, readout_budget_ms=self._reader.budget_ms)
+        other = self.emptied()
         other._entries, other._reader = dict(self._entries), self._reader.copy()
         other._arrange()
         return other

@@ -78,6 +78,10 @@ class _Asked:
     signs: Floats
 
 
+class TokensError(ValueError):
+    """Tokens are not those of the readout of their modality."""
+
+
 class TokenReader:
     """The predicates of a bank as the readouts of its model set ask them.
 
@@ -135,14 +139,15 @@ class TokenReader:
             Which were written, bool `[P]`.
 
         Raises:
-            ValueError: The tokens have another shape than the readout's.
+            TokensError: The tokens have another shape than the readout's.
         """
         asked = self._asked[modality]
         written = np.zeros(len(values), bool)
         if not len(asked.places):
             return written
         readout = self._binder.readouts[modality]
-        reduced = _reduced(readout, modality, tokens)
+        check_tokens(readout, modality, tokens)
+        reduced = _reduced(tokens)
         with torch.inference_mode():
             odds = [readout(reduced, queries)[0][0] for queries in asked.queries]
         values[asked.places] = asked.signs * torch.cat(odds).numpy()[asked.rows]
@@ -166,7 +171,8 @@ class TokenReader:
         sides, _ = _canonical(predicate)
         known = self._questions.get(sides) or self._complete({sides})[sides]
         readout = self._binder.readouts[modality]
-        reduced = _reduced(readout, modality, evidence.tokens)
+        check_tokens(readout, modality, evidence.tokens)
+        reduced = _reduced(evidence.tokens)
         with torch.inference_mode():
             _, attention = readout(reduced, known.queries[modality])
         looked = attention[0, :, 0].mean(dim=0)[1:].numpy()
@@ -270,12 +276,21 @@ def _turned(fit: Fit | None, is_turned: bool) -> Fit | None:
     return Fit(fit.slope, offset, fit.weight, fit.similarity)
 
 
-def _reduced(readout: Readout, modality: str, tokens: Tokens) -> torch.Tensor:
+def check_tokens(readout: Readout, modality: str, tokens: Tokens) -> None:
+    """Refuse tokens that a readout cannot read.
+
+    Raises:
+        TokensError: They have another shape; the message names both.
+    """
     wanted = (readout.config.tokens, readout.config.width)
     if tokens.shape != wanted:
-        raise ValueError(
-            f'{modality}: tokens of shape {list(tokens.shape)}, its readout reads {list(wanted)}'
+        raise TokensError(
+            f'{modality} tokens of shape {list(tokens.shape)} refused: the readout of the model '
+            f'set reads {list(wanted)}; load the same model set in both processes'
         )
+
+
+def _reduced(tokens: Tokens) -> torch.Tensor:
     return torch.from_numpy(np.asarray(tokens, np.float32)).unsqueeze(0)
 
 

@@ -14,6 +14,7 @@ from encoders.model_sets.evidence import Evidence, Tokens, Vector
 from encoders.predicates.bank import PredicateBank
 from encoders.predicates.fusion import Scores
 from encoders.predicates.parameters import Bools, Floats
+from encoders.predicates.readout import check_tokens
 from encoders.predicates.tracks import Tracks
 
 Read = tuple[Floats, Bools]
@@ -140,19 +141,24 @@ class Scoring:
 
         Raises:
             SpaceError: The vector has another language space.
+            TokensError: The tokens are not those of the set's readout.
         """
         if space != self.bank.space:
             raise SpaceError(
                 f'{modality} embedding of language space {space!r} refused: '
                 f'the predicates are of {self.bank.space!r}'
             )
+        readout = self.bank.binder.readouts.get(modality)
+        if tokens is not None and readout is not None:
+            check_tokens(readout, modality, tokens)
+        evidence = Evidence(vector, tokens if readout is not None else None, invalid_reason)
         with self._lock:
             kept = self._sensors.setdefault((modality, source), deque(maxlen=MAX_KEPT))
             if kept and stamp_ns < kept[-1].stamp_ns:
                 if (kept[-1].stamp_ns - stamp_ns) * 1e-6 < RESTART_MS:
                     return
                 kept.clear()
-            kept.append(Observation(Evidence(vector, tokens, invalid_reason), stamp_ns))
+            kept.append(Observation(evidence, stamp_ns))
             oldest_ns = stamp_ns - self.history_s * 1e9
             while len(kept) > 1 and kept[0].stamp_ns < oldest_ns:
                 kept.popleft()

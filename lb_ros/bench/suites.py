@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,7 @@ from encoders.preprocess import preprocess, preprocess_picture
 from encoders.preprocess.columns import ColumnStore
 from encoders.preprocess.frames import FrameStore
 from encoders.preprocess.languagebind.video import VideoConfig
+from encoders.vision.readout import Readout
 from lb_ros.bench.arguments import RANDOM
 from lb_ros.bench.engine import engine
 from lb_ros.bench.measure import Measurement, measure
@@ -204,6 +205,7 @@ class RandomSentences:
     """
 
     space, model, modalities = 'random', 'random', SENSORS
+    readouts: Mapping[str, Readout] = {}
 
     def __init__(self, size: int) -> None:
         self._rng, self._size = np.random.default_rng(1), size

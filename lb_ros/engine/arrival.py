@@ -45,7 +45,11 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """An embedding with its origin; see lb_ros/msg/Embedding."""
+    """An embedding with its origin; see lb_ros/msg/Embedding.
+
+    `tokens` are the reduced tokens of the same sample, float16 `[N, width]`, if the sink wanted
+    them and the model set has a readout of the modality.
+    """
 
     modality: str
     source: str
@@ -61,3 +65,4 @@ class Encoded:
     preprocess_ms: float
     encode_ms: float
     invalid_reason: str = ''
+    tokens: NDArray[np.float16] | None = None

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders import MODALITIES, Binder, DecodeError, ImageOptions, Objection
+from encoders import MODALITIES, Binder, DecodeError, Evidence, ImageOptions, Objection
 from encoders.decode.streams import Clip, ClipStream, Cut, Stream, Window
 from encoders.preprocess.columns import ColumnStore
 from encoders.preprocess.frames import FrameStore
@@ -154,26 +152,32 @@ def preprocess(binder: Binder, sensor: Sensor, window: Window) -> tuple[Tensor, 
     return binder.preprocess_with_validity(sensor.modality, raw, columns=columns)
 
 
-def encode(binder: Binder, samples: Sequence[Ready]) -> list[NDArray[np.float32]]:
-    """Return the unit vectors of samples; samples of one modality form one batch."""
+def encode(
+    binder: Binder, samples: Sequence[Ready], *, tokens: Container[str] = ()
+) -> list[Evidence]:
+    """Return the evidence of samples; samples of one modality form one batch.
+
+    Args:
+        binder: The encoders.
+        samples: The samples.
+        tokens: Modalities whose tokens are wanted, if the set has a readout of them.
+    """
     together: dict[str, list[Tensor]] = {}
     for sample in samples:
         together.setdefault(sample.modality, []).append(sample.inputs)
-    vectors = binder.encode({name: torch.cat(inputs) for name, inputs in together.items()})
-    rows = {name: iter(found) for name, found in vectors.items()}
+    inputs = {name: torch.cat(batch) for name, batch in together.items()}
+    rows = {n: iter(found) for n, found in binder.encode_evidence(inputs, tokens=tokens).items()}
     return [next(rows[sample.modality]) for sample in samples]
 
 
-def embedding(
-    binder: Binder, sample: Ready, vector: NDArray[np.float32], *, encode_ms: float
-) -> Encoded:
-    """Return a sample's unit vector with its origin."""
+def embedding(binder: Binder, sample: Ready, evidence: Evidence, *, encode_ms: float) -> Encoded:
+    """Return a sample's vector and tokens with their origin."""
     return Encoded(
         modality=sample.modality,
         source=sample.source,
         model=binder.model,
         space=binder.space,
-        vector=vector,
+        vector=evidence.vector,
         stamp_ns=sample.stamp_ns,
         window_start_ns=sample.start_ns,
         frame_id=sample.frame_id,
@@ -183,4 +187,5 @@ def embedding(
         preprocess_ms=sample.preprocess_ms,
         encode_ms=encode_ms,
         invalid_reason=sample.invalid_reason,
+        tokens=evidence.tokens,
     )

@@ -18,6 +18,10 @@ class Sink(Protocol):
         """Return whether embeddings of a modality are used; messages of other modalities wait."""
         ...
 
+    def wants_tokens(self, modality: str) -> bool:
+        """Return whether the tokens of a modality are used, where the model set has a readout."""
+        ...
+
     def receive(self, batch: Sequence[Encoded]) -> None:
         """Accept embeddings that were computed together; at least one."""
         ...

@@ -7,10 +7,7 @@ import time
 from collections.abc import Callable, Container, Iterable, Mapping
 from functools import partial
 
-import numpy as np
-from numpy.typing import NDArray
-
-from encoders import MODALITIES, AudioOptions, Binder, DecodeError, ImageOptions
+from encoders import MODALITIES, AudioOptions, Binder, DecodeError, Evidence, ImageOptions
 from encoders.decode.streams import (
     DEFAULT_CLIP_S,
     PLAIN_IMAGES,
@@ -313,25 +310,26 @@ class EncodingWorker:
                 ready.append(sample)
         if not ready:
             return
+        tokens = {s.modality for s in ready if self._sink.wants_tokens(s.modality)}
         started_s = time.monotonic()
-        vectors = self.memory.run(
-            [sample.sensor for sample in ready], ready, partial(encode, binder)
+        found = self.memory.run(
+            [sample.sensor for sample in ready], ready, partial(encode, binder, tokens=tokens)
         )
         encode_ms = (time.monotonic() - started_s) * 1e3
         if not self._left_behind:
-            self._deliver(binder, zip(ready, vectors, strict=True), encode_ms)
+            self._deliver(binder, zip(ready, found, strict=True), encode_ms)
 
     def _deliver(
         self,
         binder: Binder,
-        encoded: Iterable[tuple[Ready, NDArray[np.float32] | None]],
+        encoded: Iterable[tuple[Ready, Evidence | None]],
         encode_ms: float,
     ) -> None:
         batch = []
-        for sample, vector in encoded:
-            if vector is None:
+        for sample, evidence in encoded:
+            if evidence is None:
                 self._lack_memory(sample.sensor)
-            elif not np.isfinite(vector).all():
+            elif not evidence.is_finite:
                 self._fail(sample.sensor, 'not_finite', 'the embedding is not finite')
             else:
                 sensor = self._sensors[sample.sensor]
@@ -343,7 +341,7 @@ class EncodingWorker:
                     preprocess=sample.preprocess_ms,
                     encode=encode_ms,
                 )
-                batch.append(embedding(binder, sample, vector, encode_ms=encode_ms))
+                batch.append(embedding(binder, sample, evidence, encode_ms=encode_ms))
         if batch:
             started_s = time.monotonic()
             self._sink.receive(batch)

@@ -108,7 +108,7 @@ class PredicateServices:
 
         def prepare() -> tuple[PredicateBank, dict[str, str]]:
             predicates, refused = predicates_from_messages(messages)
-            bank = scoring.bank.copy() if keep else PredicateBank([], scoring.bank.binder)
+            bank = scoring.bank.copy() if keep else scoring.bank.emptied()
             if refused:
                 return bank, refused
             with on_one_core():

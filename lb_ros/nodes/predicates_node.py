@@ -17,6 +17,7 @@ from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from encoders import LIVE, PredicateBank, PredicateError, SpaceError, load_predicates
+from encoders.predicates.readout import TokensError
 from encoders.predicates.scoring import Evaluation, Scoring
 from encoders.predicates.tracks import Tracks
 from lb_ros.engine.arrival import Encoded
@@ -144,7 +145,8 @@ class PredicatesNode(LifecycleNode):
         binder = self._model.acquire(self.get_name(), progress=self.transitions.tell)
         self._source = values.model
         self.transitions.activity = f'embedding the sentences of {len(predicates)} predicates'
-        self._scoring = Scoring(PredicateBank(predicates, binder), history_s=values.history_s)
+        bank = PredicateBank(predicates, binder, readout_budget_ms=values.readout_budget_ms)
+        self._scoring = Scoring(bank, history_s=values.history_s)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start scoring."""
@@ -219,6 +221,8 @@ class PredicatesNode(LifecycleNode):
                 space=each.space,
                 source=each.source,
                 invalid_reason=each.invalid_reason,
+                # Tokens have a meaning only for the readouts of their own model set.
+                tokens=each.tokens if each.model == scoring.bank.binder.model else None,
             )
         self._evaluate_news()
 
@@ -263,6 +267,7 @@ class PredicatesNode(LifecycleNode):
         space: str,
         source: str,
         invalid_reason: str,
+        tokens: NDArray[np.float16] | None = None,
     ) -> None:
         scoring = self._scoring
         if scoring is None or not self._is_open:
@@ -275,8 +280,9 @@ class PredicatesNode(LifecycleNode):
                 space=space,
                 source=source,
                 invalid_reason=invalid_reason,
+                tokens=tokens,
             )
-        except SpaceError as error:
+        except (SpaceError, TokensError) as error:
             # While a model set is being loaded, the other processes switch at different times.
             if not self._is_loading and str(error) not in self._told:
                 self._told.add(str(error))
@@ -357,7 +363,9 @@ class PredicatesNode(LifecycleNode):
             values = self._values()
             check_confined(request.model, configured=values.model, root=values.model_root)
             binder = model.load(request.model)
-            bank = PredicateBank(before.bank.predicates, binder)
+            bank = PredicateBank(
+                before.bank.predicates, binder, readout_budget_ms=values.readout_budget_ms
+            )
             return Scoring(bank, history_s=before.history_s)
 
         try:

@@ -75,6 +75,10 @@ class NodeSink:
         asked = self.predicates is not None and self.predicates.needs(modality)
         return asked or self.encoders[modality].is_heard
 
+    def wants_tokens(self, modality: str) -> bool:
+        """Return whether a predicate or a query of this process reads a modality's tokens."""
+        return self.predicates is not None and self.predicates.needs(modality)
+
     def receive(self, batch: Sequence[Encoded]) -> None:
         """Publish embeddings, then evaluate the predicates once for all of them."""
         for encoded in batch:

@@ -175,9 +175,9 @@ def warm_up(binder: Binder) -> None:
     samples = {name: _sample(name) for name in binder.modalities if name in LIVE}
     for name, sample in samples.items():
         for _ in range(WARM_UP_RUNS):
-            binder.embed(**{name: sample})
+            binder.observe(**{name: sample})
     if len(samples) > 1:
-        binder.embed(**samples)
+        binder.observe(**samples)
     binder.embed_text(['warm up'])
 
 

@@ -15,6 +15,7 @@ class QueueSink:
 
     queue: queue.Queue[Encoded] = field(default_factory=queue.Queue)
     wants: Callable[[str], bool] = lambda modality: True
+    wants_tokens: Callable[[str], bool] = lambda modality: True
 
     def receive(self, batch: Sequence[Encoded]) -> None:
         for encoded in batch:

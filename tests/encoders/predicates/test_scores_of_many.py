@@ -23,6 +23,7 @@ class Sentences:
     """A text side that gives every sentence a vector of its own."""
 
     space, calibration, model, modalities = 'random', None, 'random', NAMES
+    readouts: Mapping[str, object] = {}
 
     def embed_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
         seeds = [np.random.default_rng(list(text.encode())) for text in texts]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from encoders import Binder
+from encoders import Binder, Evidence
 from lb_ros.engine.arrival import Arrival, Encoded
 from lb_ros.engine.overload import MemoryPolicy, is_fatal, lacks_memory
 from lb_ros.engine.watchdog import EXIT_DEVICE
@@ -32,16 +32,18 @@ class Device:
         self.room = 100
         self.fails_with: Exception | None = None
         self.calls: list[int] = []
-        self._encode = binder.encode
+        self._encode = binder.encode_evidence
 
-    def encode(self, inputs: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    def encode(
+        self, inputs: dict[str, torch.Tensor], *, tokens: Container[str]
+    ) -> dict[str, list[Evidence]]:
         count = sum(len(batch) for batch in inputs.values())
         self.calls.append(count)
         if self.fails_with is not None:
             raise self.fails_with
         if count > self.room:
             raise torch.cuda.OutOfMemoryError(f'no room for {count}')
-        return self._encode(inputs)
+        return self._encode(inputs, tokens=tokens)
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def binder(tiny_model_set: Path) -> Binder:
 @pytest.fixture
 def device(binder: Binder, monkeypatch: pytest.MonkeyPatch) -> Device:
     found = Device(binder)
-    monkeypatch.setattr(binder, 'encode', found.encode)
+    monkeypatch.setattr(binder, 'encode_evidence', found.encode)
     return found
 
 
@@ -156,7 +158,12 @@ def test_an_embedding_that_is_not_finite_is_never_published(
     rig: Rig, device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = device._encode
-    device._encode = lambda inputs: {n: v * np.nan for n, v in real(inputs).items()}
+
+    def broken(inputs: dict[str, torch.Tensor], *, tokens: Container[str]) -> Any:
+        found = real(inputs, tokens=tokens)
+        return {n: [Evidence(e.vector * np.nan) for e in each] for n, each in found.items()}
+
+    device._encode = broken
     rig.until(lambda: rig.worker.health('depth').faults.get('not_finite', 0) > 0)
     assert not rig.heard()
     device._encode = real
@@ -220,10 +227,10 @@ def test_a_device_that_is_lost_while_it_warms_up_ends_the_process(
     from lb_ros.nodes.shared_model import SharedModel
     from lb_ros.parameter_table import Parameters
 
-    def lost(*_: object) -> None:
+    def lost(*_: object, **__: object) -> None:
         raise torch.AcceleratorError('CUDA error: unspecified launch failure')
 
-    monkeypatch.setattr(Binder, 'encode', lost)
+    monkeypatch.setattr(Binder, 'encode_evidence', lost)
     ended: list[tuple[int, str]] = []
     model = SharedModel(
         lambda: Parameters(model=str(tiny_model_set), threads=1),

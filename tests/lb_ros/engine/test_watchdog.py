@@ -69,12 +69,12 @@ def test_a_stuck_process_ends_by_itself_and_shows_where(
 FAILS_IN_BRINGUP = """
 import sys, threading, time, torch
 from encoders import Binder
-real = Binder.encode
-def encode(self, inputs):
+real = Binder.encode_evidence
+def encode(self, inputs, **options):
     if threading.current_thread().name == 'encoding':  # and not while it warms up
         {fault}
-    return real(self, inputs)
-Binder.encode = encode
+    return real(self, inputs, **options)
+Binder.encode_evidence = encode
 from lb_ros.start import start
 start('bringup', sys.argv[1:])
 """

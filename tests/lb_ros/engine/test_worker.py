@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import Tensor
 
-from encoders import Binder
+from encoders import Binder, Evidence
 from lb_ros.engine.arrival import Arrival, Encoded
 from lb_ros.engine.limits import Limits
 from lb_ros.engine.worker import EncodingWorker
 from tests.lb_ros.sinks import QueueSink
+from tests.readouts import copy_with_readouts
 from tests.waiting import wait_until
 
 LIMIT_S = 60.0
@@ -196,8 +198,13 @@ def test_what_is_due_together_is_encoded_in_one_call(
     start: Start, binder: Binder, encoded: queue.Queue[Encoded], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[set[str]] = []
-    plain = binder.encode
-    monkeypatch.setattr(binder, 'encode', lambda x: (calls.append(set(x)), plain(x))[1])
+    plain = binder.encode_evidence
+
+    def encode(inputs: dict[str, Tensor], *, tokens: Container[str]) -> dict[str, list[Evidence]]:
+        calls.append(set(inputs))
+        return plain(inputs, tokens=tokens)
+
+    monkeypatch.setattr(binder, 'encode_evidence', encode)
     is_open: list[bool] = []
     worker = start(wants=lambda modality: bool(is_open))
     for name, kind in (('image', 'rgb8'), ('depth', '16UC1'), ('infrared', 'mono16')):
@@ -258,3 +265,25 @@ def test_every_stage_is_timed(start: Start, encoded: queue.Queue[Encoded]) -> No
         'publish',
     }
     assert float(stages['encode_ms_p95']) > 0
+
+
+def test_tokens_come_along_where_they_are_wanted_and_there_is_a_readout(
+    tiny_model_set: Path, tmp_path: Path, encoded: queue.Queue[Encoded]
+) -> None:
+    folder = copy_with_readouts(tiny_model_set, tmp_path / 'set', modalities=['depth', 'image'])
+    binder = Binder.load(folder)
+    sink = QueueSink(encoded, wants_tokens=lambda modality: modality != 'image')
+    worker = EncodingWorker(binder, sink, log=print)
+    try:
+        for name, kind in (('image', 'rgb8'), ('depth', '16UC1'), ('infrared', 'mono16')):
+            worker.add_sensor(name)
+            worker.put(name, arrival(image(kind)))
+        found = {each.modality: each for each in (encoded.get(timeout=LIMIT_S) for _ in range(3))}
+    finally:
+        worker.close()
+    assert found['image'].tokens is found['infrared'].tokens is None
+    expected = binder.observe(depth=np.full((64, 64), 40 * 257, np.uint16))['depth']
+    assert isinstance(expected, Evidence)
+    assert found['depth'].tokens is not None and expected.tokens is not None
+    assert found['depth'].tokens.dtype == np.float16
+    np.testing.assert_allclose(found['depth'].tokens, expected.tokens, atol=2e-3)

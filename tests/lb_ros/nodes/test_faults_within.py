@@ -52,21 +52,24 @@ STOP_S = 6.0
 FAULTY = """
 import threading, time, torch
 from pathlib import Path
-from encoders import Binder
+from encoders import Binder, Evidence
 from lb_ros.engine.overload import MemoryPolicy
 MemoryPolicy.__init__.__kwdefaults__['recover_s'] = 0.5
-fault, real = Path(sys.argv.pop(1)), Binder.encode
-def encode(self, inputs):
+fault, real = Path(sys.argv.pop(1)), Binder.encode_evidence
+def encode(self, inputs, **options):
     if threading.current_thread().name != 'encoding':  # it warms up
-        return real(self, inputs)
+        return real(self, inputs, **options)
     kind, _, value = fault.read_text().partition(' ')
     if kind == 'room' and sum(map(len, inputs.values())) > int(value):
         torch.empty(1 << 60, dtype=torch.uint8)  # more than there is: the allocator's own error
     if kind == 'slow':
         time.sleep(float(value))
-    found = real(self, inputs)
-    return {n: z * float('nan') for n, z in found.items()} if kind == 'nan' else found
-Binder.encode = encode
+    found = real(self, inputs, **options)
+    if kind == 'nan':
+        found = {n: [Evidence(each.vector * float('nan')) for each in all_of]
+                 for n, all_of in found.items()}
+    return found
+Binder.encode_evidence = encode
 from lb_ros.start import start
 """
 
