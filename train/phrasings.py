@@ -162,6 +162,16 @@ class Phrasings:
         except KeyError:
             raise WordingError(f'{predicate!r} has too few arguments for {key!r}') from None
 
+    def arguments(self, predicate: str) -> tuple[tuple[str, ...], ...]:
+        """Return all names of each argument of a predicate, its own first, without articles.
+
+        A relation such as `holding something` has none.
+        """
+        fact = Fact.parse(predicate)
+        if self._relation_key(fact) != fact.relation:
+            return ()
+        return tuple((_noun(name), *self.objects.get(name, ())) for name in fact.arguments)
+
     def named(self, name: str) -> tuple[str, ...]:
         """Texts that name a thing, one per pattern."""
         return tuple(_grammar(pattern.format(x=name)) for pattern in self.names)

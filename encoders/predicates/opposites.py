@@ -27,10 +27,11 @@ _PLACES = re.compile(
 _EVENT = re.compile(
     r'\b(?:just|slammed|banged|clicked|bang)\b|\b(?:was|were) (?:shut|opened|closed)\b'
 )
+_SOMETHING = re.compile(r'(?<!\band )(?<!\bfrom )\bsomething\b(?! and\b)')
 # Whose opposite is not that of each: some drawers may be open when not all are closed.
 _QUANTIFIED = re.compile(
     r'(?:all|every|everything|everybody|everyone|each|both|some|somebody|someone|one of)\b'
-    r'|.* (?:can|could|may|might|must|should) '
+    r'|.* (?:can|could|may|might|must|should) |.*:|(?:the|a|no) (?:sound|noise|slam)\b'
 )
 
 
@@ -60,9 +61,9 @@ def opposite(statement: str) -> Opposite | None:
 
 
 def _nothing(statement: str) -> Opposite | None:
-    if re.search(r'\bsomething\b', statement):
-        return Opposite(re.sub(r'\bsomething\b', 'nothing', statement, count=1), False)
-    return None
+    if not _SOMETHING.search(statement):
+        return None
+    return Opposite(_SOMETHING.sub('nothing', statement, count=1), False)
 
 
 def _emptiness(statement: str, words: list[str], verb: int | None) -> Opposite | None:
@@ -84,7 +85,12 @@ def _state(words: list[str], verb: int | None) -> Opposite | None:
         previous = words[at - 1] if at else ''
         if verb is not None and at < verb:
             return None
-        if previous in ('the', 'its') or (previous in ('a', 'an') and verb is not None):
+        # "wide closed" does not exist, and "to open" is a task.
+        if previous in ('the', 'its', 'wide', 'partly', 'to') or (
+            previous in ('a', 'an') and verb is not None
+        ):
+            return None
+        if words[at + 1 : at + 2] == ['around']:  # "closed around the mug": not "open around"
             return None
         is_event = at == verb or previous in ('been', 'has', 'have', 'had')
         changed = _exchanged(word, is_event=is_event)
