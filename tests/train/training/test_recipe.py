@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from train.training.readout_recipe import load_readout_recipe
 from train.training.recipe import RecipeError, load_recipe
 
 RECIPES = Path(__file__).resolve().parents[3] / 'config' / 'recipes'
-# The others are of `lb-ros train contrast`.
-BIND = sorted(p for p in RECIPES.glob('*.yaml') if '\ntuning:' not in p.read_text())
+BIND = sorted(p for p in RECIPES.glob('*.yaml') if '\ntrainable:' in p.read_text())
+READOUT = sorted(p for p in RECIPES.glob('*.yaml') if '\ntoken_dropout:' in p.read_text())
 
 
 @pytest.mark.parametrize('path', BIND, ids=lambda path: path.name)
@@ -19,6 +20,38 @@ def test_recipes_of_the_repository_load_and_say_how_to_run_them(path: Path) -> N
     assert f'lb-ros train bind --config config/recipes/{path.name}' in path.read_text()
     manifest = recipe.manifest(space='minilm:0', provenance={})
     assert set(manifest.modalities) == set(recipe.batch)
+
+
+@pytest.mark.parametrize('path', READOUT, ids=lambda path: path.name)
+def test_recipes_of_readouts_load_and_say_how_to_run_them(path: Path) -> None:
+    recipe = load_readout_recipe(path)
+    assert f'lb-ros train readout --config config/recipes/{path.name}' in path.read_text()
+    assert set(recipe.attention_weight) | set(recipe.relations) <= set(recipe.modalities)
+    with pytest.raises(RecipeError, match='a recipe of lb-ros train readout'):
+        load_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'said'),
+    [
+        ('heads: 4 ', 'heads: 5 ', 'must divide the width'),
+        ('heads: 4 ', 'heads: 1 ', 'heads'),
+        ('token_dropout: 0.15', 'token_dropout: 1.0', 'token_dropout'),
+        ('single_sentences: 0.5', 'single_sentences: 1.5', 'single_sentences'),
+        ('modalities: [image,', 'modalities: [smell,', 'smell'),
+        ('attention_weight: {image', 'attention_weight: {smell', 'smell'),
+        ('facts: 24', 'fakts: 24', "did you mean 'facts'"),
+    ],
+)
+def test_a_faulty_recipe_of_readouts_is_refused(
+    tmp_path: Path, old: str, new: str, said: str
+) -> None:
+    text = (RECIPES / 'lb-mini-readout.yaml').read_text()
+    assert old in text
+    path = tmp_path / 'faulty.yaml'
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(RecipeError, match=said):
+        load_readout_recipe(path)
 
 
 @pytest.mark.parametrize(

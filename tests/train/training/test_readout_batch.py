@@ -1,0 +1,162 @@
+"""What a training step of readouts asks, and where the attention is told to look."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from encoders.vision.readout import Readout, ReadoutConfig
+from train.bags.samples import UNKNOWN, Samples
+from train.language import FactVectors
+from train.training.readout import question_loss
+from train.training.readout_batch import Questions, Sense, draw_questions, draw_wordings, sense
+from train.training.readout_tokens import BagTokens, TokenData
+
+PREDICATES = ('holding(something)', 'in(bowl, drawer)', 'on(bowl, stove)', 'open(drawer)')
+NAMES = ('bowl', 'drawer', 'gripper')
+GRID = (4, 4)
+SIZE, TOKENS = 8, 17
+
+
+def small_data(*, bags: int = 2, count: int = 6, seed: int = 0) -> TokenData:
+    """Bags of random tokens; the bowl is the upper left corner, the drawer the lower half."""
+    rng = np.random.default_rng(seed)
+    total = bags * count
+    truth = rng.integers(0, 2, (total, len(PREDICATES))).astype(np.int8)
+    truth[:count, 1] = UNKNOWN
+    truth[0], truth[-1] = 0, 1
+    labels = np.zeros((1, count, 64, 64), np.uint8)
+    labels[..., :32, :32] = 1
+    labels[..., 32:, :] = 2
+    labels[:, 0] = 0
+    return TokenData(
+        samples=Samples(
+            inputs={'depth': np.ones(total, bool)},
+            truth=truth,
+            predicates=PREDICATES,
+            bag=np.repeat(np.arange(bags), count),
+            times_s=np.zeros(total),
+            bags=tuple(map(str, range(bags))),
+            regions=np.zeros((total, 64, 64), np.uint8),
+            region_names=(),
+        ),
+        bags={
+            'depth': [
+                BagTokens(
+                    rng.normal(size=(1, count, TOKENS, SIZE)).astype(np.float16), labels, NAMES
+                )
+                for _ in range(bags)
+            ]
+        },
+    )
+
+
+def some_wordings(sentences: int = 5) -> FactVectors:
+    draw = torch.Generator().manual_seed(0)
+    shape = (len(PREDICATES), sentences, SIZE)
+    positive, negative = (
+        torch.nn.functional.normalize(torch.randn(shape, generator=draw), dim=-1) for _ in '12'
+    )
+    counts = torch.tensor([1.0, 2.0, 5.0, 5.0])
+    return FactVectors(positive, negative, counts, counts.flip(0))
+
+
+def sensed(data: TokenData, *, grid: tuple[int, int] | None = GRID) -> Sense:
+    return sense(data, 'depth', relations={'in': 3.0}, other_relations=0.5, grid=grid)
+
+
+def drawn(data: TokenData, found: Sense, *, seed: int = 0, batch: int = 8) -> Questions:
+    generator = torch.Generator().manual_seed(seed)
+    return draw_questions(
+        data, found, some_wordings(), generator, batch=batch, facts=6, jitter=0.1, single=0.5
+    )
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=30, deadline=None)
+def test_only_known_facts_are_asked_and_with_their_truth(seed: int) -> None:
+    data = small_data(seed=seed % 7)
+    questions = drawn(data, sensed(data), seed=seed)
+    truth = torch.from_numpy(data.samples.truth)[questions.rows]
+    picked = questions.columns[questions.asked]
+    torch.testing.assert_close(truth.gather(1, picked).float(), questions.truth)
+    assert float(questions.weights.mean()) == pytest.approx(1.0)
+    torch.testing.assert_close(questions.positive.norm(dim=-1), torch.ones(len(questions.columns)))
+
+
+def test_a_sensor_that_was_not_recorded_is_not_asked() -> None:
+    data = small_data()
+    data.samples.inputs['depth'][:6] = False
+    assert sensed(data).rows.min() >= 6
+
+
+def test_single_sentences_are_among_the_phrasings() -> None:
+    wordings, columns = some_wordings(), torch.arange(len(PREDICATES)).repeat(50)
+    positive, _ = draw_wordings(
+        wordings, columns, torch.Generator().manual_seed(0), jitter=0.0, single=1.0
+    )
+    for fact in range(len(PREDICATES)):
+        said = wordings.positive[fact, : int(wordings.positive_count[fact])]
+        nearest = (positive[columns == fact] @ said.T).max(dim=1).values
+        torch.testing.assert_close(nearest, torch.ones_like(nearest))
+    mixed, _ = draw_wordings(
+        wordings, columns, torch.Generator().manual_seed(0), jitter=0.0, single=0.0
+    )
+    assert float((mixed[columns == 3] @ wordings.positive[3].T).max(dim=1).values.mean()) < 0.999
+
+
+def test_the_attention_is_told_to_look_at_the_visible_arguments() -> None:
+    data = small_data()
+    found = sensed(data)
+    questions = drawn(data, found, batch=64)
+    assert questions.targets is not None
+    maps = questions.targets.view(64, 2, 6, *GRID)
+    for sample, row in enumerate(questions.rows.tolist()):
+        for number, fact in enumerate(questions.columns[questions.asked[sample]].tolist()):
+            first, second = maps[sample, 0, number], maps[sample, 1, number]
+            name = PREDICATES[fact]
+            if row % 6 == 0:  # the first sample of each bag shows no part
+                assert not first.any()
+                assert not second.any()
+            elif name == 'in(bowl, drawer)':
+                assert first.nonzero().tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+                assert second[2:].all()
+                assert not second[:2].any()
+            elif name == 'holding(something)':  # the gripper is out of view
+                assert not first.any()
+            elif name == 'open(drawer)':
+                assert first[2:].all()
+                assert not second.any()
+    assert drawn(data, sensed(data, grid=None)).targets is None
+
+
+def test_the_loss_is_that_of_its_parts_and_trains_the_attention() -> None:
+    data = small_data()
+    questions = drawn(data, sensed(data))
+    config = ReadoutConfig(SIZE, TOKENS, width=8, heads=2, text_width=SIZE, text_hidden=8)
+    torch.manual_seed(0)
+    readout = Readout(config)
+    tokens = data.tokens('depth', questions.rows, questions.copies).float()
+
+    def loss(mine: slice, weight: float = 0.3) -> torch.Tensor:
+        return question_loss(
+            readout, questions, tokens[mine], mine=mine, attention_weight=weight, bf16=False
+        )
+
+    halves = loss(slice(0, 4)) + loss(slice(4, 8))
+    torch.testing.assert_close(halves, loss(slice(0, 8)))
+    optimizer = torch.optim.Adam(readout.parameters(), lr=0.02)
+
+    @torch.no_grad()
+    def missed() -> float:
+        return float(loss(slice(0, 8)) - loss(slice(0, 8), 0.0))
+
+    before = missed()
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss(slice(0, 8)).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    assert missed() < 0.5 * before
