@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from encoders.errors import ModelSetError, SpaceError
 from encoders.model_sets.files import read_tensors, write_set
-from encoders.model_sets.manifest import Manifest
+from encoders.model_sets.manifest import Manifest, ModalitySpec
 from encoders.model_sets.places import refuse_other_set
+from encoders.model_sets.readouts import describe_readouts, load_readouts, save_readouts
+from encoders.vision.readout import Readout, ReadoutConfig
 
 
 def join(folders: Sequence[Path], out: Path, *, name: str, overwrite: bool = False) -> Manifest:
     """Write one set with the encoders of several sets of the same language space.
 
-    Tensors that several sets contain, such as a common trunk, are stored once. The set has no
-    calibration, because the weights of the sensors relative to each other are unknown.
+    Tensors that several sets contain, such as a common trunk, are stored once. A readout comes
+    with the encoder on which it was trained. The set has no calibration, because the weights of
+    the sensors relative to each other are unknown.
 
     Args:
         folders: Folders of the sets; the last one with a modality provides it.
@@ -54,5 +58,43 @@ def join(folders: Sequence[Path], out: Path, *, name: str, overwrite: bool = Fal
     ]
     provenance = {'joined': [source for source in sources if source['modalities']]}
     joined = Manifest(name, first.space, first.text, specs, first.licence, provenance)
+    readouts, trained = _readouts(folders, specs, [manifest for manifest, _, _ in parts])
     write_set(out, joined, vision, text=text or None)
+    if readouts:
+        save_readouts(out, readouts, provenance={'joined': trained})
     return joined
+
+
+def lost_readouts(folders: Sequence[Path], out: Path) -> list[str]:
+    """Modalities of which one of the joined sets has a readout, but the result has none."""
+    has = {m for folder in folders for m in _described(folder)}
+    return sorted(has - _described(out).keys())
+
+
+def _described(folder: Path) -> dict[str, ReadoutConfig]:
+    described = describe_readouts(folder)
+    return {} if described is None else described.modalities
+
+
+def _readouts(
+    folders: Sequence[Path], specs: Mapping[str, ModalitySpec], manifests: Sequence[Manifest]
+) -> tuple[dict[str, Readout], list[dict[str, Any]]]:
+    """The readouts of the chosen encoders, and where they come from."""
+    readouts: dict[str, Readout] = {}
+    trained = []
+    for folder, manifest in zip(folders, manifests, strict=True):
+        described = describe_readouts(folder)
+        if described is None:
+            continue
+        chosen = [m for m, spec in manifest.modalities.items() if specs[m] is spec]
+        found = load_readouts(folder, modalities=chosen)
+        if found:
+            readouts |= found
+            trained.append(
+                {
+                    'name': manifest.name,
+                    'modalities': list(found),
+                    'provenance': described.provenance,
+                }
+            )
+    return readouts, trained

@@ -6,6 +6,7 @@ trained, because tokens of other weights mean something else.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -41,12 +42,14 @@ class Described:
         weights_sha256: SHA-256 of the weights on which they were trained.
         modalities: Shape of the readout of each modality.
         provenance: Data, recipe, steps and seed of the training.
+        sha256: SHA-256 of the tensors; empty if it was not recorded.
     """
 
     space: str
     weights_sha256: str
     modalities: dict[str, ReadoutConfig]
     provenance: dict[str, Any]
+    sha256: str
 
 
 def config_for(vision: VisionConfig, **shape: int) -> ReadoutConfig:
@@ -83,6 +86,7 @@ def save_readouts(
         'weights_sha256': stored.sha256,
         'modalities': {name: asdict(readout.config) for name, readout in readouts.items()},
         'provenance': dict(provenance),
+        'sha256': _sha256_of(tensors),
     }
     (folder / CALIBRATION).unlink(missing_ok=True)  # it was of other readouts
     save_file(tensors, folder / FILE, metadata={KEY: json.dumps(described)})
@@ -109,6 +113,7 @@ def describe_readouts(folder: Path) -> Described | None:
             weights_sha256=str(values['weights_sha256']),
             modalities={n: ReadoutConfig(**shape) for n, shape in values['modalities'].items()},
             provenance=dict(values['provenance']),
+            sha256=str(values.get('sha256', '')),
         )
     except KeyError as error:
         raise ModelSetError(f'{path}: its metadata has no {error.args[0]!r}; {REMEDY}') from error
@@ -140,13 +145,25 @@ def load_readouts(folder: Path, *, modalities: Sequence[str] | None = None) -> d
         )
     for modality, config in described.modalities.items():
         _check_fits(stored, modality, config)
-    chosen = [m for m in described.modalities if modalities is None or m in modalities]
-    return {m: _load(path, m, described.modalities[m]) for m in chosen}
+    found = {m: _load(path, m, config) for m, config in described.modalities.items()}
+    tensors = {f'{m}/{n}': t for m, r in found.items() for n, t in r.state_dict().items()}
+    if described.sha256 and _sha256_of(tensors) != described.sha256:
+        raise ModelSetError(f'{path}: its tensors differ from their sha256; {REMEDY}')
+    return {m: r for m, r in found.items() if modalities is None or m in modalities}
 
 
 def bytes_of(readouts: Mapping[str, Readout]) -> int:
     """Memory of the parameters of readouts, bytes."""
     return sum(p.nbytes for readout in readouts.values() for p in readout.parameters())
+
+
+def _sha256_of(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the names and float16 values of tensors."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        found.update(name.encode())
+        found.update(tensors[name].to(torch.float16).numpy().data)
+    return found.hexdigest()
 
 
 def _load(path: Path, modality: str, config: ReadoutConfig) -> Readout:

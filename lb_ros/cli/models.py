@@ -15,10 +15,11 @@ from encoders.model_sets.convert import convert
 from encoders.model_sets.files import verify
 from encoders.model_sets.golden import TOLERANCE, golden_input
 from encoders.model_sets.hub import pull
-from encoders.model_sets.join import join
+from encoders.model_sets.join import join, lost_readouts
 from encoders.model_sets.manifest import read_manifest
 from encoders.model_sets.openclip import PREFIX, find_weights, split_name
 from encoders.model_sets.places import MANIFEST, SHIPPED, find_set, refuse_other_set, store
+from encoders.model_sets.readouts import CALIBRATION, describe_readouts
 from encoders.model_sets.sources import is_released, load_encoders, parse_source
 from encoders.model_sets.towers import TowerEncoder
 from encoders.preprocess import config_to_dict
@@ -48,8 +49,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    here = [
-        {'name': path.parent.name, 'folder': str(path.parent)}
+    here: list[dict[str, Any]] = [
+        {
+            'name': path.parent.name,
+            'folder': str(path.parent),
+            'readouts': list(_readouts(path.parent)['modalities']),
+        }
         for root in (SHIPPED, store())
         for path in sorted(root.glob(f'*/{MANIFEST}'))
     ]
@@ -66,7 +71,8 @@ def _list(args: argparse.Namespace) -> int:
         print(json.dumps({'here': here, 'can_be_pulled': known}, indent=2))
         return 0
     for one in here:
-        print(f'{one["name"]}  {one["folder"]}')
+        readouts = f'  readouts: {", ".join(one["readouts"])}' if one['readouts'] else ''
+        print(f'{one["name"]}  {one["folder"]}{readouts}')
     for name, s in HUB_SETS.items():
         names = ', '.join(s.repositories)
         print(f'{name}  to pull, {s.gigabytes} GB: {names}. {s.about}')
@@ -117,6 +123,11 @@ def _join(args: argparse.Namespace) -> int:
     name = args.name or args.out.name
     joined = join(folders, args.out, name=name, overwrite=args.overwrite)
     print(f'model set written to {args.out}: {", ".join(joined.modalities)} in {joined.space}')
+    for modality in lost_readouts(folders, args.out):
+        print(
+            f'the readout of {modality} was of another encoder and is left out: '
+            f'lb-ros train readout --modalities {modality}'
+        )
     print('it is not calibrated yet: lb-ros calibrate')
     return 0
 
@@ -152,10 +163,28 @@ def _described(model: str) -> dict[str, Any]:
         'sha256': stored.sha256,
         'provenance': manifest.provenance,
         'memory': _memory(Binder.load(stored.folder)),
+        'readouts': _readouts(stored.folder),
         'modalities': {
             name: {**config_to_dict(spec.preprocess), **_shape(spec.vision)}
             for name, spec in manifest.modalities.items()
         },
+    }
+
+
+def _readouts(folder: Path) -> dict[str, Any]:
+    """Shapes and origin of the readouts of a set."""
+    found = describe_readouts(folder)
+    if found is None:
+        return {'modalities': {}}
+    shapes = {
+        name: {'tokens': shape.tokens, 'width': shape.width, 'layers': shape.layers}
+        for name, shape in found.modalities.items()
+    }
+    is_calibrated = (folder / CALIBRATION).is_file()
+    return {
+        'modalities': shapes,
+        'calibrated': is_calibrated,
+        'provenance': found.provenance,
     }
 
 
@@ -169,12 +198,14 @@ def _verify(args: argparse.Namespace) -> int:
         print(f'{found.path} holds every tensor; convert it to get a hash and golden vectors')
         return 0
     folder = find_set(args.model)
-    deviations = verify(folder)
+    deviations, readouts = verify(folder), list(_readouts(folder)['modalities'])
     if args.json:
-        print(json.dumps({'folder': str(folder), 'deviations': deviations}))
+        found = {'folder': str(folder), 'deviations': deviations, 'readouts': readouts}
+        print(json.dumps(found))
         return 0
     golden = ', '.join(f'{name} {value:.0e}' for name, value in deviations.items())
-    print(f'{folder} is intact; golden vectors within {golden}')
+    also = f'; readouts of {", ".join(readouts)}' if readouts else ''
+    print(f'{folder} is intact; golden vectors within {golden}{also}')
     return 0
 
 

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from encoders import Binder, ModelSetError, SpaceError
+from encoders import Binder, Evidence, ModelSetError, SpaceError
 from encoders.model_sets.files import ModelSet, load_model_set, save_model_set, verify
 from encoders.model_sets.golden import golden_input
-from encoders.model_sets.join import join
+from encoders.model_sets.join import join, lost_readouts
 from encoders.model_sets.manifest import Manifest
 from encoders.model_sets.places import MANIFEST, find_set
+from encoders.model_sets.readouts import describe_readouts
+from tests.readouts import copy_with_readouts
 
 
 def part(folder: Path, *modalities: str, moved: float = 0.0, licence: str = 'Apache-2.0') -> Path:
@@ -80,3 +82,35 @@ def test_sets_of_other_licences_or_spaces_are_not_joined(tmp_path: Path) -> None
     with pytest.raises(SpaceError, match='another:1'):
         join([one, strange], tmp_path / 'j', name='x')
     assert not (tmp_path / 'j').exists()
+
+
+def test_a_readout_comes_with_the_encoder_on_which_it_was_trained(tmp_path: Path) -> None:
+    one = copy_with_readouts(
+        part(tmp_path / 'plain', 'image', 'depth'), tmp_path / 'one', modalities=['image', 'depth']
+    )
+    other = copy_with_readouts(
+        part(tmp_path / 'moved', 'depth', 'infrared', moved=0.1),
+        tmp_path / 'other',
+        modalities=['infrared'],
+    )
+    out = tmp_path / 'joined'
+    join([one, other], out, name='all')
+    binder = Binder.load(out)
+    assert set(binder.readouts) == {'image', 'infrared'}
+    assert lost_readouts([one, other], out) == ['depth']
+    for name, folder in (('image', one), ('infrared', other)):
+        sample = {name: golden_input(name)}
+        found, expected = (b.observe(**sample)[name] for b in (binder, Binder.load(folder)))
+        assert isinstance(found, Evidence) and isinstance(expected, Evidence)
+        assert found.tokens is not None and expected.tokens is not None
+        np.testing.assert_allclose(found.tokens, expected.tokens, atol=1e-3)
+    described = describe_readouts(out)
+    assert described is not None
+    assert [each['modalities'] for each in described.provenance['joined']] == [
+        ['image'],
+        ['infrared'],
+    ]
+    verify(out)
+    # A set that is written again has other weights, so that the file is removed.
+    join([part(tmp_path / 'last', 'image')], out, name='last', overwrite=True)
+    assert Binder.load(out).readouts == {}

@@ -108,7 +108,10 @@ def test_a_damaged_file_is_refused(own: Path) -> None:
     (own / FILE).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ModelSetError, match=FILE):
         load_readouts(own)
+    turned = tensors['depth/norm.bias'].clone()
+    turned[0] += 1
     for name, damaged, message in (
+        ('depth/norm.bias', turned, 'differ from their sha256'),
         ('depth/log_scale', torch.tensor(float('nan')).half(), 'not finite'),
         ('depth/norm.weight', torch.zeros(3).half(), r'shape \[3\], expected \[16\]'),
     ):
