@@ -19,7 +19,8 @@ from encoders.predicates.file import load_predicates
 from encoders.predicates.fusion import NO_TOKENS, NONE_INVALID, Ages, Scores, fuse
 from encoders.predicates.parameters import Bools, Column, Floats, Table
 from encoders.predicates.predicate import Predicate, PredicateError
-from encoders.predicates.readout import DEFAULT_BUDGET_MS, TokenReader, sides_of
+from encoders.predicates.readout import DEFAULT_BUDGET_MS, TokenReader
+from encoders.predicates.wording import sides
 
 # Slope of uncalibrated scores: CLIP's largest logit scale.
 DEFAULT_SLOPE = 100.0
@@ -313,8 +314,8 @@ def embed_ahead(binder: Binder, predicates: Iterable[Predicate]) -> None:
     """Embed all sentences in chunks; the text tower caches them."""
     asked = [p.sentences for p in predicates]
     if binder.readouts:
-        asked += [sides_of(p) for p in predicates]
-    told = {s for sides in asked for side in sides for s in side if s.strip()}
+        asked += [sides(p) for p in predicates]
+    told = {s for pair in asked for side in pair for s in side if s.strip()}
     sentences = sorted(told, key=len)  # sentences of similar length need less padding
     for start in range(0, len(sentences), CHUNK):
         binder.embed_text(sentences[start : start + CHUNK])

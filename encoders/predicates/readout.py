@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from encoders.model_sets.binder import Binder
 from encoders.model_sets.calibration import Fit
 from encoders.model_sets.evidence import Evidence, Tokens
+from encoders.one_core import on_one_core
 from encoders.predicates.parameters import Bools, Column, Floats, TokenTable
 from encoders.predicates.predicate import Predicate
+from encoders.predicates.wording import Sides, sides
 from encoders.vision.readout import Queries, Readout
 
 DEFAULT_BUDGET_MS = 20.0
@@ -35,8 +37,6 @@ OWN = ' (it has its own calibration)'
 
 COST_PREDICATES = 256
 COST_REPEATS = 5
-
-Sides = tuple[tuple[str, ...], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class TokenReader:
         readout = self._binder.readouts[modality]
         check_tokens(readout, modality, tokens)
         reduced = _reduced(tokens)
-        with torch.inference_mode():
+        with torch.inference_mode(), on_one_core():
             odds = [readout(reduced, queries)[0][0] for queries in asked.queries]
         values[asked.places] = asked.signs * torch.cat(odds).numpy()[asked.rows]
         written[asked.places] = True
@@ -168,8 +168,8 @@ class TokenReader:
             raise ValueError(
                 f'the {modality} evidence has no tokens; use Binder.observe, not Binder.embed'
             )
-        sides, _ = _canonical(predicate)
-        known = self._questions.get(sides) or self._complete({sides})[sides]
+        pair, _ = _canonical(predicate)
+        known = self._questions.get(pair) or self._complete({pair})[pair]
         readout = self._binder.readouts[modality]
         check_tokens(readout, modality, evidence.tokens)
         reduced = _reduced(evidence.tokens)
@@ -199,7 +199,7 @@ class TokenReader:
 
     def _complete(self, wanted: set[Sides]) -> dict[Sides, _Question]:
         """The wanted questions; unknown ones are computed together."""
-        known = {sides: self._questions[sides] for sides in wanted if sides in self._questions}
+        known = {pair: self._questions[pair] for pair in wanted if pair in self._questions}
         new = sorted(wanted - known.keys())
         if not new:
             return known
@@ -210,23 +210,25 @@ class TokenReader:
         with torch.inference_mode():
             asked = {n: r.ask(positive, negative) for n, r in self._binder.readouts.items()}
         calibration = self._binder.readout_calibration
-        for row, sides in enumerate(new):
+        for row, pair in enumerate(new):
             fit = None if calibration is None else calibration.fit_for_sides(*means[row])
             queries = {n: Queries(*(q[row : row + 1] for q in qs)) for n, qs in asked.items()}
-            known[sides] = _Question(queries, fit)
+            known[pair] = _Question(queries, fit)
         return known
 
     def _stack(
         self, modality: str, keys: Sequence[tuple[Sides, bool] | None], places: NDArray[np.intp]
     ) -> _Asked:
         chosen = [key for place in places if (key := keys[place]) is not None]
-        distinct = {sides: row for row, sides in enumerate(dict.fromkeys(s for s, _ in chosen))}
-        found = [self._questions[sides].queries[modality] for sides in distinct]
+        distinct = {
+            pair: row for row, pair in enumerate(dict.fromkeys(pair for pair, _ in chosen))
+        }
+        found = [self._questions[pair].queries[modality] for pair in distinct]
         chunks = [found[start : start + CHUNK] for start in range(0, len(found), CHUNK)]
         return _Asked(
             queries=[Queries(*map(torch.cat, zip(*chunk, strict=True))) for chunk in chunks],
             places=places,
-            rows=np.array([distinct[sides] for sides, _ in chosen], np.intp),
+            rows=np.array([distinct[pair] for pair, _ in chosen], np.intp),
             signs=np.array([-1.0 if turned else 1.0 for _, turned in chosen], np.float32),
         )
 
@@ -248,7 +250,7 @@ def cost_of(readout: Readout) -> Cost:
 def _time_ms(readout: Readout, reduced: torch.Tensor, queries: Queries) -> float:
     """The shortest of several times, which other load disturbs least."""
     times_s = []
-    with torch.inference_mode():
+    with torch.inference_mode(), on_one_core():
         readout(reduced, queries)
         for _ in range(COST_REPEATS):
             started_s = time.perf_counter()
@@ -257,14 +259,9 @@ def _time_ms(readout: Readout, reduced: torch.Tensor, queries: Queries) -> float
     return min(times_s) * 1e3
 
 
-def sides_of(predicate: Predicate) -> Sides:
-    """The positive and the negative sentences that a readout is asked."""
-    return predicate.sentences
-
-
 def _canonical(predicate: Predicate) -> tuple[Sides, bool]:
     """The sides in an order that does not depend on which is asked, and whether it is turned."""
-    positive, negative = sides_of(predicate)
+    positive, negative = sides(predicate)
     return ((negative, positive), True) if negative < positive else ((positive, negative), False)
 
 

@@ -7,7 +7,7 @@ language space, compared with the direction from the negative to the positive si
 
 A predicate and its exchanged sides are exactly exclusive by construction. With `c = unit(p - n)`
 and `m = unit(p + n)`, the state of the query is an even function of `c` and the direction an odd
-one, so that exchanging `p` and `n` negates the log-odds and changes nothing else.
+one, so that exchanging the unit vectors `p` and `n` negates the log-odds and nothing else.
 """
 
 from __future__ import annotations
@@ -163,14 +163,14 @@ class Readout(nn.Module):
         """The queries of predicates, once per text.
 
         Args:
-            positive: Mean vectors of the positive sentences, float `[..., P, D]`.
+            positive: Mean vectors of the positive sentences, float `[..., P, D]`, of any length.
             negative: Mean vectors of the negative sentences, same shape.
 
         Returns:
             Queries of the same leading dimensions. Exchanging the sides negates the directions.
         """
-        contrast = F.normalize(positive - negative, dim=-1)
-        middle = F.normalize(positive + negative, dim=-1)
+        yes, no = F.normalize(positive, dim=-1), F.normalize(negative, dim=-1)
+        contrast, middle = F.normalize(yes - no, dim=-1), F.normalize(yes + no, dim=-1)
         # Values of about 1/4, whatever the width of the text.
         size = self.config.text_width**0.5 / 4
         # Two calls of equal shape, so that exchanged sides give the same bits.

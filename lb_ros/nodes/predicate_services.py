@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from rclpy.callback_groups import CallbackGroup
 
 from encoders import PredicateBank
+from encoders.one_core import on_one_core
 from encoders.predicates.scoring import Scoring
-from lb_ros.engine.background import on_one_core
 from lb_ros.msg import Predicate as PredicateMsg
 from lb_ros.ros.lifecycle import elsewhere
 from lb_ros.ros.messages import predicate_message, predicates_from_messages

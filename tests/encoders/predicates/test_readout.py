@@ -16,6 +16,7 @@ from encoders.model_sets.golden import golden_input
 from encoders.model_sets.readouts import CALIBRATION
 from encoders.predicates.readout import MIN_READ, TokensError
 from encoders.predicates.scoring import Scoring
+from encoders.predicates.wording import sides
 from tests.readouts import copy_with_readouts
 
 READ = ('depth', 'image')
@@ -27,10 +28,10 @@ FULL = Predicate('full', ('the cup is full', 'a full cup'), ('the cup is empty',
 def fitted(binder: Binder, predicates: Sequence[Predicate]) -> Calibration:
     """A calibration of readouts with other values for every fact and modality."""
     rng = np.random.default_rng(5)
-    sides = [[binder.embed_text(s).mean(axis=0) for s in p.sentences] for p in predicates]
+    told = [[binder.embed_text(s).mean(axis=0) for s in sides(p)] for p in predicates]
     positives, negatives = (
         np.array([side / np.linalg.norm(side) for side in column])
-        for column in zip(*sides, strict=True)
+        for column in zip(*told, strict=True)
     )
     contrasts = positives - negatives
     contrasts /= np.linalg.norm(contrasts, axis=1, keepdims=True)
@@ -80,8 +81,7 @@ def observed(binder: Binder, *names: str) -> dict[str, Evidence]:
 def asked(binder: Binder, modality: str, predicate: Predicate, evidence: Evidence) -> float:
     """The log-odds of a readout, straight from the network."""
     yes, no = (
-        torch.from_numpy(binder.embed_text(side).mean(axis=0)[None])
-        for side in predicate.sentences
+        torch.from_numpy(binder.embed_text(side).mean(axis=0)[None]) for side in sides(predicate)
     )
     readout = binder.readouts[modality]
     assert evidence.tokens is not None
@@ -144,6 +144,25 @@ def test_exchanged_sides_are_exactly_exclusive(which: str, request: pytest.Fixtu
     alone = [PredicateBank([p], found).score(evidence) for p in (OPEN, SHUT)]
     for name in READ:
         np.testing.assert_array_equal(alone[0].readings[name].odds, -alone[1].readings[name].odds)
+
+
+@pytest.mark.parametrize(
+    ('sentence', 'denial'),
+    [
+        ('the drawer is open', 'the drawer is not open'),
+        ('the drawer is open', "the drawer isn't open"),
+        ('the bowl is on the plate', 'the bowl is not on the plate'),
+    ],
+)
+def test_a_sentence_and_its_denial_are_exclusive(
+    calibrated: Binder, sentence: str, denial: str
+) -> None:
+    both = [Predicate.from_sentence(text) for text in (sentence, denial)]
+    scores = PredicateBank(both, calibrated).score(observed(calibrated, *READ))
+    for name in READ:
+        odds = scores.readings[name].odds
+        assert odds[0] == -odds[1] != 0
+    assert float(scores.fused.sum()) == pytest.approx(1, abs=1e-6)
 
 
 def test_missing_tokens_fall_back_to_the_vector_and_say_so(

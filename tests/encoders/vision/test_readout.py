@@ -81,8 +81,9 @@ def test_every_parameter_learns() -> None:
 def test_an_untrained_readout_compares_with_the_contrast_of_the_text() -> None:
     torch.manual_seed(0)
     positive, negative = texts(4)
-    directions = Readout(CONFIG).ask(positive, negative).directions
-    contrast = torch.nn.functional.normalize(positive - negative, dim=-1)
+    directions = Readout(CONFIG).ask(positive, 3 * negative).directions
+    yes, no = (torch.nn.functional.normalize(side, dim=-1) for side in (positive, negative))
+    contrast = torch.nn.functional.normalize(yes - no, dim=-1)
     torch.testing.assert_close(directions, contrast)
 
 

@@ -7,7 +7,8 @@ import threading
 
 import torch
 
-from lb_ros.engine.background import NICENESS, background_pool, on_one_core
+from encoders.one_core import on_one_core
+from lb_ros.engine.background import NICENESS, background_pool
 
 
 def test_the_pool_alone_is_nice() -> None:
