@@ -171,7 +171,8 @@ class Parameters:
         20.0,
         'Predicates are read from tokens, where the model set has a readout, in order of addition '
         'while reading one sample of every modality takes no longer than this, milliseconds; the '
-        'others are read from the vector and say so in their reasons.',
+        'others are read from the vector and say so in their reasons. The first 64 are always '
+        'read from tokens.',
         limits=(0, 10_000),
         processes=(PREDICATES,),
     )

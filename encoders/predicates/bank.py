@@ -20,7 +20,7 @@ from encoders.predicates.fusion import NO_TOKENS, NONE_INVALID, Ages, Scores, fu
 from encoders.predicates.parameters import Bools, Column, Floats, Table
 from encoders.predicates.predicate import Predicate, PredicateError
 from encoders.predicates.readout import DEFAULT_BUDGET_MS, TokenReader
-from encoders.predicates.wording import sides
+from encoders.predicates.wording import Sides, sides
 
 # Slope of uncalibrated scores: CLIP's largest logit scale.
 DEFAULT_SLOPE = 100.0
@@ -129,7 +129,9 @@ class PredicateBank:
 
     def try_extend(self, predicates: Sequence[Predicate]) -> dict[str, str]:
         """Like `extend`, but return why predicates were refused, by name; then none is added."""
-        embed_ahead(self._binder, predicates)
+        read = predicates[: self._reader.room(len(self._entries), len(predicates))]
+        asked = [*(p.sentences for p in predicates), *(sides(p) for p in read)]
+        embed_ahead(self._binder, asked)
         made, refused = {}, {}
         for predicate in predicates:
             try:
@@ -310,12 +312,9 @@ class PredicateBank:
         )
 
 
-def embed_ahead(binder: Binder, predicates: Iterable[Predicate]) -> None:
+def embed_ahead(binder: Binder, asked: Iterable[Sides]) -> None:
     """Embed all sentences in chunks; the text tower caches them."""
-    asked = [p.sentences for p in predicates]
-    if binder.readouts:
-        asked += [sides(p) for p in predicates]
-    told = {s for pair in asked for side in pair for s in side if s.strip()}
+    told = {text for pair in asked for side in pair for text in side if text.strip()}
     sentences = sorted(told, key=len)  # sentences of similar length need less padding
     for start in range(0, len(sentences), CHUNK):
         binder.embed_text(sentences[start : start + CHUNK])

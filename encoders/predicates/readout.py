@@ -105,6 +105,17 @@ class TokenReader:
         """An independent reader that has computed the same queries."""
         return copy.copy(self)
 
+    def room(self, known: int, new: int) -> int:
+        """How many of the new predicates the budget admits next to `known` ones, about."""
+        if not self._binder.readouts:
+            return 0
+        if known + new <= MIN_READ or math.isinf(self.budget_ms):
+            return new
+        costs = [cost_of(readout) for readout in self._binder.readouts.values()]
+        left_ms = self.budget_ms - sum(cost.fixed_ms for cost in costs)
+        each_ms = max(sum(cost.predicate_ms for cost in costs), 1e-6)
+        return min(new, max(0, max(MIN_READ, math.floor(left_ms / each_ms)) - known))
+
     def arrange(self, predicates: Sequence[Predicate]) -> None:
         """Use these predicates; the queries of those already known are kept."""
         has_readout = {
