@@ -225,7 +225,8 @@ class Asking:
         for name in self.senses:
             readout_of(self.model, name).log_scale.clamp_(max=LOGIT_SCALE_MAX)
         keep = min(self.recipe.ema, (1 + step) / (10 + step))
-        slow, fast = list(self.average.parameters()), list(self.model.parameters())
+        slow: list[Tensor] = list(self.average.parameters())
+        fast: list[Tensor] = list(self.model.parameters())
         torch._foreach_lerp_(slow, fast, 1 - keep)
 
     def temperatures(self) -> dict[str, float]:
@@ -266,18 +267,20 @@ def question_loss(
         bf16: Whether matrix products are computed in bfloat16.
     """
     device = tokens.device
-    used, asked = questions.asked[mine].unique(return_inverse=True)
+    own = questions.asked[mine]
+    used, asked = own.unique(return_inverse=True)  # type: ignore[no-untyped-call]
     with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
         queries = readout.ask(
             questions.positive[used].to(device), questions.negative[used].to(device)
         )
         asked = asked.to(device)
-        own = Queries(queries.states[asked], queries.directions[asked])
-        log_odds, attention = readout(readout.reduce(tokens), own)
+        each = Queries(queries.states[asked], queries.directions[asked])
+        log_odds, attention = readout(readout.reduce(tokens), each)
     losses = F.binary_cross_entropy_with_logits(
         log_odds.float(), questions.truth[mine].to(device), reduction='none'
     )
-    loss = (losses * questions.weights[mine].to(device)).sum() / questions.truth.numel()
+    weighted = losses * questions.weights[mine].to(device)
+    loss: Tensor = weighted.sum() / questions.truth.numel()
     if questions.targets is None or not attention_weight:
         return loss
     visible = questions.targets.any(-1)

@@ -161,7 +161,7 @@ def draw_questions(
     truth = torch.from_numpy(data.samples.truth[rows.numpy()]).long()
     weights = _weights_of(truth, sensed.weights)
     chosen = torch.multinomial(weights, facts, replacement=True, generator=generator)
-    columns, asked = chosen.unique(return_inverse=True)
+    columns, asked = chosen.unique(return_inverse=True)  # type: ignore[no-untyped-call]
     positive, negative = draw_wordings(wordings, columns, generator, jitter=jitter, single=single)
     importance = weights.sum(1, keepdim=True)
     return Questions(
