@@ -30,7 +30,7 @@ from encoders.model_sets.readouts import (
 )
 from encoders.vision.readout import Queries, Readout
 from encoders.vision.vit import LOGIT_SCALE_MAX
-from train.language import FactVectors
+from train.asked import AskedVectors
 from train.training.checkpoint import code_version
 from train.training.loop import Plan, new_run, train
 from train.training.ranks import Ranks, add_gradients, summed, wait_for_all
@@ -49,7 +49,7 @@ def train_readouts(
     recipe: ReadoutRecipe,
     start: Path,
     data: TokenData,
-    wordings: FactVectors,
+    wordings: AskedVectors,
     out: Path,
     *,
     ranks: Ranks,
@@ -63,7 +63,7 @@ def train_readouts(
         recipe: Training configuration.
         start: Folder of the model set, whose weights stay as they are.
         data: Tokens and truth of the training samples.
-        wordings: Sentences of the predicates of `data`.
+        wordings: Training text of the predicates of `data`.
         out: Folder for checkpoint, log and the model set.
         ranks: All processes of this training.
         resume: Resume from the checkpoint in `out`.
@@ -112,7 +112,7 @@ def train_readouts(
 
 
 def new_asking(
-    recipe: ReadoutRecipe, start: Path, data: TokenData, wordings: FactVectors, *, ranks: Ranks
+    recipe: ReadoutRecipe, start: Path, data: TokenData, wordings: AskedVectors, *, ranks: Ranks
 ) -> Asking:
     """The objective before its first step.
 
@@ -152,7 +152,7 @@ class Asking:
     Attributes:
         data: Training samples.
         senses: What each modality can learn from them.
-        wordings: Sentences of their predicates.
+        wordings: Training text of their predicates.
         model: Readouts in training, by modality.
         average: Their exponential moving average, which becomes the result.
     """
@@ -160,7 +160,7 @@ class Asking:
     recipe: ReadoutRecipe
     data: TokenData
     senses: Mapping[str, Sense]
-    wordings: FactVectors
+    wordings: AskedVectors
     model: nn.ModuleDict
     average: nn.ModuleDict
     ranks: Ranks
@@ -202,7 +202,6 @@ class Asking:
             batch=recipe.batch,
             facts=recipe.facts,
             jitter=recipe.text_jitter,
-            single=recipe.single_sentences,
         )
         readout = readout_of(self.model, name)
         shape = (recipe.batch, readout.config.tokens, 1)

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from train.asked import AskedVectors
 from train.bags.samples import UNKNOWN
-from train.language import FactVectors
 from train.phrasings import Fact, relation_of
 from train.training.objective import balance_weights
 from train.training.readout_tokens import BagTokens, TokenData
@@ -25,7 +25,6 @@ from train.training.regions import parts_of, region_shares
 # A patch belongs to the target of the attention if it shows the part in this share of its cells;
 # a part is visible if its cells fill this share of a patch.
 MIN_SHARE, MIN_VISIBLE = 0.1, 0.2
-MIXED = 8  # sentences in a mixture
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,25 +135,23 @@ def _weights_of(truth: Tensor, weights: Tensor) -> Tensor:
 def draw_questions(
     data: TokenData,
     sensed: Sense,
-    wordings: FactVectors,
+    wordings: AskedVectors,
     generator: torch.Generator,
     *,
     batch: int,
     facts: int,
     jitter: float,
-    single: float,
 ) -> Questions:
     """Draw the questions of a step.
 
     Args:
         data: Training samples.
         sensed: What the modality can learn from them.
-        wordings: Sentences of all predicates.
+        wordings: Training text of all predicates.
         generator: Source of all randomness.
         batch: Number of samples.
         facts: Number of facts per sample, drawn by their weights.
         jitter: Size of the noise added to wordings, relative to their length.
-        single: Share of wordings that are a single sentence of each side; others are mixtures.
     """
     rows = sensed.rows[torch.randint(len(sensed.rows), (batch,), generator=generator)]
     copies = torch.randint(data.copies, (batch,), generator=generator)
@@ -162,7 +159,7 @@ def draw_questions(
     weights = _weights_of(truth, sensed.weights)
     chosen = torch.multinomial(weights, facts, replacement=True, generator=generator)
     columns, asked = chosen.unique(return_inverse=True)  # type: ignore[no-untyped-call]
-    positive, negative = draw_wordings(wordings, columns, generator, jitter=jitter, single=single)
+    positive, negative = wordings.draw(columns, generator, jitter=jitter)
     importance = weights.sum(1, keepdim=True)
     return Questions(
         rows=rows,
@@ -185,34 +182,3 @@ def _targets_of(
     drawn = zip(data.places(rows), copies.tolist(), chosen.numpy(), strict=True)
     found = [sensed.targets[b][c, k][sensed.parts[b][picked].T] for (b, k), c, picked in drawn]
     return torch.from_numpy(np.stack(found))
-
-
-def draw_wordings(
-    wordings: FactVectors,
-    columns: Tensor,
-    generator: torch.Generator,
-    *,
-    jitter: float,
-    single: float,
-) -> tuple[Tensor, Tensor]:
-    """Draw a wording of both sides of facts, `[U, D]` each, unit length.
-
-    A share `single` of the facts is asked as people ask: one sentence against one. The others are
-    asked as random convex mixtures, like a prompt ensemble.
-    """
-    count = len(columns)
-    alone = torch.rand(count, 1, generator=generator) < single
-    sides = []
-    for vectors, counts in (
-        (wordings.positive, wordings.positive_count),
-        (wordings.negative, wordings.negative_count),
-    ):
-        drawn = torch.rand(count, MIXED, generator=generator) * counts[columns, None]
-        sharpness = 0.3 + 4.0 * torch.rand(count, 1, generator=generator)
-        share = (torch.randn(count, MIXED, generator=generator) * sharpness).softmax(-1)
-        share = torch.where(alone, F.one_hot(torch.tensor(0), MIXED).float(), share)
-        found = vectors[columns[:, None], drawn.long()]
-        mixture = (share.unsqueeze(1) @ found).squeeze(1)
-        noise = torch.randn(mixture.shape, generator=generator) * jitter
-        sides.append(F.normalize(mixture + noise / mixture.shape[1] ** 0.5, dim=-1))
-    return sides[0], sides[1]

@@ -12,9 +12,9 @@ import torch
 from encoders.model_sets.manifest import read_manifest
 from encoders.model_sets.places import find_set
 from encoders.model_sets.sources import load_encoders
+from train.asked import AskedVectors, asked_vectors
 from train.bags.find import find_bags, refuse_evaluation_bags
 from train.evaluation.cli import print_load_report
-from train.language import FactVectors, fact_vectors
 from train.phrasings import Phrasings
 from train.training.checkpoint import CheckpointError, DivergedError, refuse_other_run
 from train.training.ranks import Ranks, join_ranks
@@ -65,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _loaded(
     recipe: ReadoutRecipe, start: Path, bags: list[Path], args: argparse.Namespace, ranks: Ranks
-) -> tuple[TokenData, FactVectors]:
-    """The tokens of the bags, and the sentences of their predicates."""
+) -> tuple[TokenData, AskedVectors]:
+    """The tokens of the bags, and the training text of their predicates."""
     encoders = load_encoders(start, modalities=recipe.modalities, device=ranks.device)
     data, report = load_tokens(
         trainable_encoders(encoders, recipe.modalities),
@@ -79,11 +79,12 @@ def _loaded(
     )
     if ranks.first:
         print_load_report(report)
-    wordings = fact_vectors(
+    wordings = asked_vectors(
         data.samples.predicates,
         Phrasings.load(recipe.phrasings),
         encoders.text.embed,
-        synonyms=1,
-        limit=recipe.sentences,
+        space=encoders.text.space,
+        cache=args.cache,
+        sentences=recipe.sentences,
     )
     return data, wordings

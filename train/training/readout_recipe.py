@@ -45,8 +45,7 @@ class ReadoutRecipe:
     ema: Share
     token_dropout: Share
     text_jitter: NonNegativeFloat
-    sentences: PositiveInt
-    single_sentences: Annotated[float, Field(ge=0, le=1)]
+    sentences: Annotated[int, Field(ge=8)]
     attention_weight: dict[ModalityName, NonNegativeFloat]
     relations: dict[ModalityName, Weights]
     other_relations: NonNegativeFloat

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from encoders.vision.readout import Readout, ReadoutConfig
+from train.asked import AskedVectors, asked_vectors
 from train.bags.samples import UNKNOWN, Samples
-from train.language import FactVectors
+from train.phrasings import Phrasings
 from train.training.readout import question_loss
-from train.training.readout_batch import Questions, Sense, draw_questions, draw_wordings, sense
+from train.training.readout_batch import Questions, Sense, draw_questions, sense
 from train.training.readout_tokens import BagTokens, TokenData
 
 PREDICATES = ('holding(something)', 'in(bowl, drawer)', 'on(bowl, stove)', 'open(drawer)')
@@ -54,14 +59,14 @@ def small_data(*, bags: int = 2, count: int = 6, seed: int = 0) -> TokenData:
     )
 
 
-def some_wordings(sentences: int = 5) -> FactVectors:
-    draw = torch.Generator().manual_seed(0)
-    shape = (len(PREDICATES), sentences, SIZE)
-    positive, negative = (
-        torch.nn.functional.normalize(torch.randn(shape, generator=draw), dim=-1) for _ in '12'
-    )
-    counts = torch.tensor([1.0, 2.0, 5.0, 5.0])
-    return FactVectors(positive, negative, counts, counts.flip(0))
+@cache
+def some_wordings() -> AskedVectors:
+    def embed(texts: Sequence[str]) -> NDArray[np.float32]:
+        rows = [np.random.default_rng(list(text.encode())).normal(size=SIZE) for text in texts]
+        return np.stack([row / np.linalg.norm(row) for row in rows]).astype(np.float32)
+
+    phrasings = Phrasings.load('trained')
+    return asked_vectors(PREDICATES, phrasings, embed, space='drawn', sentences=8)
 
 
 def sensed(data: TokenData, *, grid: tuple[int, int] | None = GRID) -> Sense:
@@ -71,7 +76,7 @@ def sensed(data: TokenData, *, grid: tuple[int, int] | None = GRID) -> Sense:
 def drawn(data: TokenData, found: Sense, *, seed: int = 0, batch: int = 8) -> Questions:
     generator = torch.Generator().manual_seed(seed)
     return draw_questions(
-        data, found, some_wordings(), generator, batch=batch, facts=6, jitter=0.1, single=0.5
+        data, found, some_wordings(), generator, batch=batch, facts=6, jitter=0.1
     )
 
 
@@ -91,21 +96,6 @@ def test_a_sensor_that_was_not_recorded_is_not_asked() -> None:
     data = small_data()
     data.samples.inputs['depth'][:6] = False
     assert sensed(data).rows.min() >= 6
-
-
-def test_single_sentences_are_among_the_phrasings() -> None:
-    wordings, columns = some_wordings(), torch.arange(len(PREDICATES)).repeat(50)
-    positive, _ = draw_wordings(
-        wordings, columns, torch.Generator().manual_seed(0), jitter=0.0, single=1.0
-    )
-    for fact in range(len(PREDICATES)):
-        said = wordings.positive[fact, : int(wordings.positive_count[fact])]
-        nearest = (positive[columns == fact] @ said.T).max(dim=1).values
-        torch.testing.assert_close(nearest, torch.ones_like(nearest))
-    mixed, _ = draw_wordings(
-        wordings, columns, torch.Generator().manual_seed(0), jitter=0.0, single=0.0
-    )
-    assert float((mixed[columns == 3] @ wordings.positive[3].T).max(dim=1).values.mean()) < 0.999
 
 
 def test_the_attention_is_told_to_look_at_the_visible_arguments() -> None:

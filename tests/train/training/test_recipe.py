@@ -37,7 +37,7 @@ def test_recipes_of_readouts_load_and_say_how_to_run_them(path: Path) -> None:
         ('heads: 4 ', 'heads: 5 ', 'must divide the width'),
         ('heads: 4 ', 'heads: 1 ', 'heads'),
         ('token_dropout: 0.15', 'token_dropout: 1.0', 'token_dropout'),
-        ('single_sentences: 0.5', 'single_sentences: 1.5', 'single_sentences'),
+        ('sentences: 30', 'sentences: 7', 'sentences'),
         ('modalities: [image,', 'modalities: [smell,', 'smell'),
         ('attention_weight: {image', 'attention_weight: {smell', 'smell'),
         ('facts: 24', 'fakts: 24', "did you mean 'facts'"),
