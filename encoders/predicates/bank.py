@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from encoders.model_sets.binder import Binder, Embedded
-from encoders.model_sets.calibration import ANCHORS, Anchors, Fit, sparse_shares
+from encoders.model_sets.calibration import ANCHORS, Anchors, Calibration, Fit, sparse_shares
 from encoders.model_sets.evidence import Evidence
 from encoders.predicates.agreement import agrees
 from encoders.predicates.file import load_predicates
@@ -28,10 +28,6 @@ DEFAULT_SLOPE = 100.0
 CHUNK = 32
 # Pause between two calls, in which waiting users of the tower take their turn.
 PAUSE_S = 0.002
-# A contrast that is not smoothed.
-ALONE = Anchors(
-    np.ones(1, np.float32), np.zeros((1, ANCHORS), np.float32), np.zeros((1, ANCHORS), np.int64)
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +270,11 @@ class PredicateBank:
                 calibration, predicate, said, denied(self._binder, predicate), contrast
             )
             fit = calibration.fit_for(said, contrast) if trusted else None
-            anchors = calibration.anchors_for(said[None], contrast[None]) if trusted else ALONE
+            anchors = (
+                calibration.anchors_for(said[None], contrast[None])
+                if trusted
+                else _alone(calibration)
+            )
         if predicate.calibration:
             if predicate.calibration_space == self.space:
                 fit = _with_own(fit, predicate)
@@ -310,6 +310,13 @@ class PredicateBank:
             columns={name: _column(name, entries) for name in self._binder.modalities},
             tokens=self._reader.table if self._binder.readouts else None,
         )
+
+
+def _alone(calibration: Calibration) -> Anchors:
+    """A contrast that is not smoothed, of the same shape as those that are."""
+    count = min(ANCHORS, len(calibration.facts.said))
+    nothing = np.zeros((1, count))
+    return Anchors(np.ones(1, np.float32), nothing.astype(np.float32), nothing.astype(np.int64))
 
 
 def embed_ahead(binder: Binder, asked: Iterable[Sides]) -> None:

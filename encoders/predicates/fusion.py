@@ -92,6 +92,7 @@ class Scores(Sequence[PredicateScore]):
         fused: Probability from all informative modalities, float32 `[P]`.
         can_tell: Whether there is an informative modality, bool `[P]`.
         calibrated: Whether what was read is calibrated, bool `[P]`.
+        log_odds: The log-odds of `fused`, without a bound, float32 `[P]`.
     """
 
     table: Table
@@ -99,6 +100,7 @@ class Scores(Sequence[PredicateScore]):
     fused: Floats
     can_tell: Bools
     calibrated: Bools
+    log_odds: Floats
     _probabilities: dict[str, Floats] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -244,7 +246,7 @@ def fuse(
         can_tell |= counted & (reading.weight >= MIN_WEIGHT)
     # Fitted weights are for a sum; without a fit, the modalities have equal weights.
     odds = np.where(calibrated, total, total / np.maximum(votes, np.float32(1e-9)))
-    return Scores(table, readings, probability(odds), can_tell, calibrated)
+    return Scores(table, readings, probability(odds), can_tell, calibrated, odds)
 
 
 def _judge(table: Table, readings: dict[str, Reading]) -> tuple[dict[str, Reading], Bools]:

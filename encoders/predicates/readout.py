@@ -217,6 +217,8 @@ class TokenReader:
         means = np.stack(
             [[self._binder.embed_text(list(side)).mean(axis=0) for side in pair] for pair in new]
         )
+        # Of unit length, as in training.
+        means /= np.maximum(np.linalg.norm(means, axis=-1, keepdims=True), 1e-6)
         positive, negative = torch.from_numpy(means).unbind(dim=1)
         with torch.inference_mode():
             asked = {n: r.ask(positive, negative) for n, r in self._binder.readouts.items()}

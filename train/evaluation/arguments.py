@@ -29,6 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--report', type=place, help='write all results as JSON')
     parser.add_argument('--json', action='store_true', help='print them as JSON')
+    parser.add_argument(
+        '--phrasings',
+        nargs='+',
+        default=[],
+        metavar='FILE',
+        help='also ask predicates of bags in these wordings: files, or names of shipped ones',
+    )
     parser.add_argument('--suite', choices=SUITES, help="a protocol on one's own copy in --data")
     parser.add_argument('--templates', type=file, help='YAML of prompt templates for --suite')
     add_reading_arguments(parser)

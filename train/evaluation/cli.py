@@ -15,19 +15,22 @@ from rich.table import Table
 
 from encoders import Binder
 from encoders.model_sets.encoder import EncoderSet
-from encoders.model_sets.sources import load_encoders, parse_source
+from encoders.model_sets.sources import parse_source
 from train.bags.find import find_bags
 from train.bags.load import LoadReport
 from train.bags.samples import Samples
 from train.evaluation.evaluate import Vectors, embed_bags
 from train.evaluation.metrics import Retrieval
 from train.evaluation.pair_eval import embed_pairs, retrieval_tables
-from train.evaluation.report import evaluate_model_set, print_evaluation
+from train.evaluation.printing import print_evaluation
+from train.evaluation.reading import read_bags
+from train.evaluation.report import WORDINGS, evaluate_model_set
 from train.evaluation.suites import SuiteResult, run_suite
 from train.fitted_table import print_table
 from train.pairs.data import open_pair_data
 from train.pairs.options import PairOptions
 from train.pairs.shards import is_pair_set
+from train.phrasings import Phrasings
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,12 +51,27 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _bags(args: argparse.Namespace) -> dict[str, Any]:
-    encoders = load_encoders(parse_source(args.model))
-    vectors, samples = embedded(encoders, find_bags(args.data), args)
-    evaluation = evaluate_model_set(encoders, vectors, samples)
+    binder = Binder.load(parse_source(args.model))
+    wordings = wordings_of(args.phrasings)
+    torch.set_num_threads(args.threads)
+    read = read_bags(
+        binder, find_bags(args.data), wordings=wordings, cache=args.cache, workers=args.workers
+    )
+    print_load_report(read.report)
+    evaluation = evaluate_model_set(binder, read)
     if not args.json:
         print_evaluation(evaluation)
     return asdict(evaluation)
+
+
+def wordings_of(names: Sequence[str | Path]) -> dict[str, Phrasings]:
+    """The usual wordings and further ones, given by a shipped name or a file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: A file is invalid.
+    """
+    return {Path(name).stem: Phrasings.load(name) for name in (*WORDINGS, *names)}
 
 
 def embedded(

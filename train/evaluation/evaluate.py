@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from encoders import Binder
-from encoders.model_sets.calibration import Calibration, Floats
+from encoders.model_sets.calibration import Floats
 from encoders.model_sets.encoder import Encoder
 from encoders.predicates.metrics import auroc, average_precision
 from encoders.preprocess import MINI, Config, family_of, from_stored
@@ -163,12 +163,15 @@ def results_of(
     *,
     resampled: Resampled | None = None,
 ) -> list[PredicateResult]:
-    """Results from scores `[N, P]` by modality; predicates that never change are left out."""
+    """Results from scores `[N, P]` by modality; predicates that never change are left out.
+
+    Scores are NaN where a predicate was not read; those samples do not count.
+    """
     results = []
     for column, name in enumerate(samples.predicates):
-        known = samples.truth[:, column] >= 0
-        truth = samples.truth[known, column] == 1
         for modality, table in scores.items():
+            known = (samples.truth[:, column] >= 0) & ~np.isnan(table[:, column])
+            truth = samples.truth[known, column] == 1
             area = auroc(truth, table[known, column])
             precision = average_precision(truth, table[known, column])
             if area is not None and precision is not None:
@@ -197,6 +200,7 @@ def group_members(
     results: Sequence[PredicateResult],
     *,
     best: Mapping[str, str] | None = None,
+    groups: Mapping[str, Sequence[str]] = GROUPS,
 ) -> dict[str, list[PredicateResult]]:
     """Results by group, each predicate in its best modality; empty groups are left out.
 
@@ -204,6 +208,7 @@ def group_members(
         results: Results on one data set.
         best: Best modality by relation, chosen on other data; None chooses the modality with the
             highest AUROC of each relation on the same data (only for monitoring a training).
+        groups: Relations by group; groups may overlap.
     """
     solid = [r for r in results if r.is_solid]
     chosen = best or best_modalities(solid)
@@ -211,9 +216,9 @@ def group_members(
         group: [
             r
             for r in solid
-            if group_of(r.name) == group and chosen.get(relation_of(r.name)) == r.modality
+            if relation_of(r.name) in relations and chosen.get(relation_of(r.name)) == r.modality
         ]
-        for group in GROUPS
+        for group, relations in groups.items()
     }
     return {group: found for group, found in members.items() if found}
 
@@ -237,27 +242,3 @@ def best_modalities(results: Sequence[PredicateResult]) -> dict[str, str]:
         if medians:
             best[relation] = max(sorted(medians), key=lambda m: medians[m])
     return best
-
-
-def fused_scores(
-    scores: Mapping[str, NDArray[np.float32]], asked: FactVectors, calibration: Calibration
-) -> NDArray[np.float32]:
-    """Fuse scores `[N, P]` of all modalities to log-odds `[N, P]`, as `PredicateBank` does.
-
-    Args:
-        scores: Cosines by modality, with the smoothed contrasts.
-        asked: Embedded wordings of the predicates.
-        calibration: Calibration of the same language space.
-    """
-    count = len(next(iter(scores.values())))
-    said, contrasts = asked.means()[0].numpy(), asked.contrasts().numpy()
-    fused = np.zeros((count, len(contrasts)), np.float32)
-    for column in range(len(contrasts)):
-        fit = calibration.fit_for(said[column], contrasts[column])
-        for name, table in scores.items():
-            if fit is None:
-                fused[:, column] += table[:, column] / len(scores)
-            elif name in fit.weight:
-                odds = fit.slope[name] * table[:, column] + fit.offset[name]
-                fused[:, column] += fit.weight[name] * odds
-    return fused

@@ -50,7 +50,7 @@ def resample(
     """Draw bags with replacement and compute all AUROCs on each draw; NaN if there is one bag.
 
     Args:
-        scores: Scores `[N, P]` by modality.
+        scores: Scores `[N, P]` by modality; NaN where a predicate was not read.
         samples: The samples, with truth and bags.
         seed: Seed of the bootstrap draws.
         resamples: Number of draws `R`.
@@ -60,11 +60,11 @@ def resample(
     drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)
     areas = {}
     for column, name in enumerate(samples.predicates):
-        known = samples.truth[:, column] >= 0
-        truth = samples.truth[known, column] == 1
-        if truth.all() or not truth.any():
-            continue
         for modality, table in scores.items():
+            known = (samples.truth[:, column] >= 0) & ~np.isnan(table[:, column])
+            truth = samples.truth[known, column] == 1
+            if truth.all() or not truth.any():
+                continue
             areas[name, modality] = (
                 resampled_auroc(truth, table[known, column], bags=samples.bag[known], drawn=drawn)
                 if count > 1

@@ -9,31 +9,35 @@ from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 from scipy.special import expit
 
+from encoders import Binder
 from encoders.model_sets.calibration import Calibration
-from encoders.model_sets.encoder import EncoderSet
 from train.bags.samples import Samples
+from train.evaluation.asked import (
+    Exclusive,
+    GroupResult,
+    asked_results,
+    exclusive,
+    group_results,
+    only_visible,
+    true_while_hidden,
+)
 from train.evaluation.calibration_error import CalibrationError, Predictions, calibration_error
 from train.evaluation.evaluate import (
     MIN_COUNT,
     PredicateResult,
     Vectors,
     best_modalities,
-    contrast_scores,
-    fused_scores,
     group_medians,
     group_members,
-    group_of,
     results_of,
 )
 from train.evaluation.intervals import Interval, Resampled, resample
 from train.evaluation.metrics import Retrieval, retrieval
-from train.fitted_table import print_table
-from train.language import fact_vectors
-from train.phrasings import Phrasings, relation_of
+from train.evaluation.reading import FUSED, WAYS, Asked, ReadBags, Way
+from train.evaluation.which_thing import NamedFirst, named_first
+from train.phrasings import relation_of
 
 WORDINGS = ('trained', 'unseen')
 FUSION_MARGIN = 0.02
@@ -73,7 +77,22 @@ class Evaluation:
         fused_worse: By wording, predicates whose fused AUROC is lower than that in the best
             modality by more than `FUSION_MARGIN`.
         calibration_error: By wording, error of the fused probabilities of predicates with at least
-            5 true and 5 false samples; empty without a calibration.
+            5 true and 5 false samples; empty without a calibration or such predicates.
+        read_from: `tokens` or `vector`, by modality.
+        groups: By wording and group, accuracy of the fused scores, or in the best modality without
+            a calibration.
+        asked: By wording, way of asking and group: the same for predicates that are asked in
+            another way (`train.evaluation.reading.WAYS`).
+        exclusive: By wording, whether a sentence and its denial exclude each other; empty without
+            a calibration.
+        below_best: By wording, predicates whose fused AUROC is lower than that of their best
+            single sensor by more than `FUSION_MARGIN`. The best sensor of each predicate is chosen
+            on the same samples, so that chance favours it.
+        which_thing: By wording and question, how often the right name ranks first.
+        visible: By wording and group, accuracy without facts about things that are not in view.
+        hidden: By wording and group, accuracy of facts that are true of things that are not in
+            view, compared with all samples in which they are false.
+        hidden_facts: Number of true facts about things that are not in view.
         emergent: Retrieval of the same sample by another sensor, such as `depth -> infrared`; the
             two sensors were never compared in training.
     """
@@ -92,40 +111,48 @@ class Evaluation:
     reversed_predicates: dict[str, list[str]]
     fused_worse: dict[str, list[str]]
     calibration_error: dict[str, CalibrationError]
+    read_from: dict[str, str]
+    groups: dict[str, dict[str, GroupResult]]
+    asked: dict[str, dict[Way, dict[str, GroupResult]]]
+    exclusive: dict[str, Exclusive]
+    below_best: dict[str, list[str]]
+    which_thing: dict[str, dict[str, NamedFirst]]
+    visible: dict[str, dict[str, GroupResult]]
+    hidden: dict[str, dict[str, GroupResult]]
+    hidden_facts: int
     emergent: dict[str, Retrieval]
 
 
-def evaluate_model_set(
-    encoders: EncoderSet, vectors: Vectors, samples: Samples, *, anchor: bool = True
-) -> Evaluation:
-    """Evaluate all predicates of the samples with both wordings.
+def evaluate_model_set(binder: Binder, read: ReadBags) -> Evaluation:
+    """Evaluate all predicates of some bags in all wordings.
 
     Args:
-        encoders: The model set.
-        vectors: Vectors of the samples, by modality (see `embed_bags`).
-        samples: The samples, with their truth.
-        anchor: Smooth contrasts towards calibrated prototypes, as on the robot.
+        binder: The model set.
+        read: What it reads of the bags (see `read_bags`).
 
     The best modality of a relation is that with the largest fusion weight in the calibration, so
     it is not chosen on the data that it is evaluated on.
     """
-    calibration = encoders.calibration
-    results: dict[str, list[PredicateResult]] = {}
-    resampled: dict[str, Resampled] = {}
-    errors: dict[str, CalibrationError] = {}
-    for wording in WORDINGS:
-        asked = fact_vectors(samples.predicates, Phrasings.load(wording), encoders.text.embed)
-        along = None if calibration is None or not anchor else calibration.anchored
-        scores = contrast_scores(vectors, asked, read_along=along)
-        if calibration is not None:
-            scores = {**scores, 'fused': fused_scores(scores, asked, calibration)}
-            errors[wording] = _calibration_error(scores['fused'], samples)
-        resampled[wording] = resample(scores, samples)
-        results[wording] = results_of(scores, samples, resampled=resampled[wording])
-    best = best_modalities(results['trained']) if calibration is None else chosen(calibration)
+    samples, wordings = read.samples, list(dict.fromkeys(a.wording for a in read.readings))
+    scores = {w: read.readings[Asked(w, 'sides')].scores for w in wordings}
+    resampled = {w: resample(tables, samples) for w, tables in scores.items()}
+    results = {w: results_of(t, samples, resampled=resampled[w]) for w, t in scores.items()}
+    best = _best(binder) or best_modalities(results[wordings[0]])
+    shown = {w: _all_fused(r) if FUSED in scores[w] else best for w, r in results.items()}
+    calibrated = [w for w in wordings if FUSED in scores[w]]
+    parts = {
+        'visible': only_visible(samples, read.hidden),
+        'hidden': true_while_hidden(samples, read.hidden),
+    }
+    apart = {
+        kind: {w: group_results(results_of(scores[w], of), shown[w]) for w in wordings}
+        for kind, of in parts.items()
+    }
+    errors = {w: _calibration_error(scores[w][FUSED], samples) for w in calibrated}
+    exclusives = {w: exclusive(read.readings, w, samples.predicates) for w in calibrated}
     return Evaluation(
-        model=encoders.name,
-        space=encoders.text.space,
+        model=binder.model,
+        space=binder.space,
         bags=len(samples.bags),
         moments=len(samples),
         results=results,
@@ -139,9 +166,37 @@ def evaluate_model_set(
         relations={w: _relations(r, best, resampled[w]) for w, r in results.items()},
         reversed_predicates={w: _reversed(r, best) for w, r in results.items()},
         fused_worse={w: _fused_worse(r, best) for w, r in results.items()},
-        calibration_error=errors,
-        emergent=emergent_retrieval(vectors, samples.bag),
+        calibration_error={w: found for w, found in errors.items() if found is not None},
+        read_from={m: 'tokens' if m in binder.readouts else 'vector' for m in samples.inputs},
+        groups={w: group_results(r, shown[w], resampled=resampled[w]) for w, r in results.items()},
+        asked={w: _asked(read, w, shown[w], results[w]) for w in wordings},
+        exclusive={w: found for w, found in exclusives.items() if found is not None},
+        below_best={w: _below_best(results[w]) for w in calibrated},
+        which_thing={w: named_first(scores[w], samples) for w in wordings},
+        visible=apart['visible'],
+        hidden=apart['hidden'],
+        hidden_facts=int((read.hidden & (samples.truth == 1)).sum()),
+        emergent=emergent_retrieval(samples.inputs, samples.bag),
     )
+
+
+def _best(binder: Binder) -> dict[str, str]:
+    """Best modality by relation in the calibration that its predicates are read with."""
+    found: dict[str, str] = {}
+    for calibration in (binder.calibration, binder.readout_calibration):
+        if calibration is not None:
+            found |= chosen(calibration)
+    return found
+
+
+def _asked(
+    read: ReadBags, wording: str, shown: Mapping[str, str], reference: list[PredicateResult]
+) -> dict[Way, dict[str, GroupResult]]:
+    found = {}
+    for way in WAYS[1:]:
+        results = asked_results(read.readings, Asked(wording, way), read.samples)
+        found[way] = group_results(results, shown, reference=reference)
+    return found
 
 
 def chosen(calibration: Calibration) -> dict[str, str]:
@@ -153,14 +208,14 @@ def chosen(calibration: Calibration) -> dict[str, str]:
     return {r: calibration.modalities[int(total.argmax())] for r, total in sums.items()}
 
 
-def _calibration_error(odds: NDArray[np.float32], samples: Samples) -> CalibrationError:
+def _calibration_error(odds: NDArray[np.float32], samples: Samples) -> CalibrationError | None:
     predicates = []
     for column in range(len(samples.predicates)):
-        known = samples.truth[:, column] >= 0
+        known = (samples.truth[:, column] >= 0) & ~np.isnan(odds[:, column])
         truth = samples.truth[known, column] == 1
         if min(truth.sum(), (~truth).sum()) >= MIN_COUNT:
             predicates.append(Predictions(expit(odds[known, column]), truth))
-    return calibration_error(predicates)
+    return calibration_error(predicates) if predicates else None
 
 
 def emergent_retrieval(
@@ -243,54 +298,13 @@ def _fused_worse(results: list[PredicateResult], best: Mapping[str, str]) -> lis
     ]
 
 
-def print_evaluation(evaluation: Evaluation) -> None:
-    """Print a table of all predicates, with trained and unseen wording, and the medians."""
-    console = Console()
-    modalities = list(dict.fromkeys(r.modality for r in evaluation.results['trained']))
-    table = Table(title=f'{evaluation.model} on {evaluation.bags} bags: AUROC, trained / unseen')
-    table.add_column('predicate')
-    table.add_column('group')
-    table.add_column('true', justify='right')
-    table.add_column('false', justify='right')
-    for name in modalities:
-        table.add_column(name, justify='right')
-    trained, unseen = ({(r.name, r.modality): r for r in evaluation.results[w]} for w in WORDINGS)
-    for name in dict.fromkeys(r.name for r in evaluation.results['trained']):
-        one = trained[name, modalities[0]]
-        cells = [f'{trained[name, m].auroc:.2f} / {unseen[name, m].auroc:.2f}' for m in modalities]
-        table.add_row(name, group_of(name), str(one.positives), str(one.negatives), *cells)
-    print_table(table, console)
-    for name, found in evaluation.emergent.items():
-        recalls = ', '.join(
-            f'R@{k} {recall} ({found.times_chance(k):.1f} x chance)'
-            for k, recall in found.recall.items()
-        )
-        console.print(f'emergent {name} of {found.candidates}: {recalls}')
-    for wording, error in evaluation.calibration_error.items():
-        console.print(
-            f'{wording}: calibration error of fused probabilities {error.pooled} over all '
-            f'predicates; median of each {error.per_predicate} (by luck alone {error.by_luck})'
-        )
-    for wording in WORDINGS:
-        for line in evaluation.relations[wording]:
-            console.print(
-                f'{wording}: {line.relation} ({line.predicates}) {line.modality} '
-                f'{line.auroc:.3f}{_shown(line.interval)}, '
-                f'fused {line.fused}{_shown(line.fused_interval)}'
-            )
-        kinds = {
-            'best modality': (evaluation.medians, evaluation.median_intervals),
-            'fused': (evaluation.fused_medians, evaluation.fused_median_intervals),
-        }
-        for kind, (medians, intervals) in kinds.items():
-            shown = [
-                f'{group} {value:.3f}{_shown(intervals[wording][group])}'
-                for group, value in medians[wording].items()
-            ]
-            console.print(f'{wording}: {kind}: {", ".join(shown)}')
-        console.print(f'{wording}: fused worse {evaluation.fused_worse[wording] or "none"}')
-        console.print(f'{wording}: reversed {evaluation.reversed_predicates[wording] or "none"}')
-
-
-def _shown(interval: Interval | None) -> str:
-    return '' if interval is None else f' [{interval[0]:.3f}, {interval[1]:.3f}]'
+def _below_best(results: list[PredicateResult]) -> list[str]:
+    areas: dict[str, dict[str, float]] = {}
+    for result in results:
+        if result.is_solid:
+            areas.setdefault(result.name, {})[result.modality] = result.auroc
+    return [
+        name
+        for name, by_modality in areas.items()
+        if FUSED in by_modality and by_modality[FUSED] < max(by_modality.values()) - FUSION_MARGIN
+    ]

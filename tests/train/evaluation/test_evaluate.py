@@ -55,6 +55,16 @@ def test_predicates_of_one_truth_are_left_out() -> None:
     assert [r.name for r in found] == ['open(drawer)']
 
 
+def test_samples_that_a_sensor_did_not_read_do_not_count() -> None:
+    data = samples([[1], [0], [1], [0]], ('open(drawer)',))
+    scores = {'depth': table([0.9, 0.1, 0.4, 0.6]), 'audio': table([np.nan, 0.1, 0.4, 0.6])}
+    depth, audio = results_of(scores, data)
+    assert (depth.positives, depth.auroc) == (2, pytest.approx(3 / 4))
+    assert (audio.positives, audio.auroc) == (1, pytest.approx(1 / 2))
+    nothing = {'depth': table([np.nan] * 4)}
+    assert results_of(nothing, data) == []
+
+
 def test_predicates_are_grouped_by_relation() -> None:
     assert group_of('open(top drawer)') == 'sensor scale'
     assert group_of('holding(something)') == 'sensor scale'
