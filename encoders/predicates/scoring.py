@@ -25,10 +25,14 @@ MAX_KEPT = 100_000  # embeddings per sensor, regardless of `history_s`
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observation:
-    """Evidence of a sensor with its stamp."""
+    """Evidence of a sensor with its stamp.
+
+    `known` is what a bank read of it before, and that bank; None if it is to be read.
+    """
 
     evidence: Evidence
     stamp_ns: int
+    known: tuple[PredicateBank, Read] | None = None
 
 
 Found = Sequence[tuple[tuple[str, str], Observation]]
@@ -125,6 +129,7 @@ class Scoring:
         source: str = '',
         invalid_reason: str = '',
         tokens: Tokens | None = None,
+        read: Read | None = None,
     ) -> None:
         """Add an embedding; one slightly older than the last of its sensor is ignored.
 
@@ -138,6 +143,8 @@ class Scoring:
                 counts.
             tokens: Reduced tokens of the same sample, as of `Binder.encode_evidence`; None to read
                 the vector only.
+            read: Result of `PredicateBank.read` of this bank, if it is known; then no tokens are
+                needed.
 
         Raises:
             SpaceError: The vector has another language space.
@@ -158,7 +165,8 @@ class Scoring:
                 if (kept[-1].stamp_ns - stamp_ns) * 1e-6 < RESTART_MS:
                     return
                 kept.clear()
-            kept.append(Observation(evidence, stamp_ns))
+            known = None if read is None else (self.bank, read)
+            kept.append(Observation(evidence, stamp_ns, known))
             oldest_ns = stamp_ns - self.history_s * 1e9
             while len(kept) > 1 and kept[0].stamp_ns < oldest_ns:
                 kept.popleft()
@@ -195,7 +203,7 @@ class Scoring:
         read: dict[str, list[Read]] = {}
         for key, observation in newest:
             if key[0] in bank.table.columns:
-                read.setdefault(key[0], []).append(self._read(bank, key, observation.evidence))
+                read.setdefault(key[0], []).append(self._read(bank, key, observation))
         scores = bank.weigh(
             {
                 modality: np.stack([values for values, _ in rows])
@@ -221,8 +229,11 @@ class Scoring:
             due_ns=_due_ns(bank, states, ages_ms, now_ns),
         )
 
-    def _read(self, bank: PredicateBank, key: tuple[str, str], evidence: Evidence) -> Read:
+    def _read(self, bank: PredicateBank, key: tuple[str, str], observation: Observation) -> Read:
         """The result of `PredicateBank.read`, computed once per evidence."""
+        if observation.known is not None and observation.known[0] is bank:
+            return observation.known[1]
+        evidence = observation.evidence
         seen = self._seen.get(key)
         if seen is None or seen[0] is not evidence or seen[1] is not bank:
             seen = (evidence, bank, bank.read(key[0], evidence))

@@ -63,7 +63,14 @@ def load_bag(
 
     session.message, session.progress = f'encoding {bag.name}', 0.0
     key = hashlib.sha256(f'{bag.resolve()} {binder.model} {topic_words}'.encode()).hexdigest()[:16]
-    found = embed_bag(binder, source, store=cache_folder() / key, report=report, progress=tell)
+    found = embed_bag(
+        binder,
+        source,
+        store=cache_folder() / key,
+        report=report,
+        progress=tell,
+        predicates=predicates,
+    )
     if not len(found):
         raise nothing_in(bag, 'nothing to score', report.problems)
     session.seconds(

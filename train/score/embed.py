@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders import MODALITIES, Binder
+from encoders import MODALITIES, Binder, Predicate, PredicateBank
 from encoders.model_sets.golden import golden_input
 from train.atomic import atomic_file
 from train.bags.reader import BagReport
@@ -28,6 +30,8 @@ IDENTITY = 'identity.json'
 # Version of stored parts; 3 counts messages that could not be used.
 FORMAT = 3
 PROBE_TOLERANCE = 1e-3
+# Reading tokens offline may take longer than between two frames of a robot.
+UNLIMITED = math.inf
 
 Progress = Callable[[int], None]
 
@@ -43,6 +47,9 @@ class Embeddings:
         stamp_ns, start_ns, log_ns: int64 `[N]`; see `Window`.
         valid: float32 `[N]`, the valid share of the input.
         invalid_reason: `[N]`, why predicates ignore it; empty if they use it.
+        token_odds: float32 `[N, P]`, log-odds that readouts read from the tokens of each window,
+            by predicate; NaN where a predicate is read from the vector. None without predicates or
+            readouts.
     """
 
     vectors: NDArray[np.float32]
@@ -53,6 +60,7 @@ class Embeddings:
     log_ns: NDArray[np.int64]
     valid: NDArray[np.float32]
     invalid_reason: NDArray[np.str_]
+    token_odds: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -60,7 +68,8 @@ class Embeddings:
     def evidence(self) -> Embeddings:
         """The embeddings that predicates use."""
         kept = self.invalid_reason == ''
-        return Embeddings(**{name: getattr(self, name)[kept] for name in self.__slots__})
+        columns = {name: getattr(self, name) for name in self.__slots__}
+        return Embeddings(**{n: None if c is None else c[kept] for n, c in columns.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +90,14 @@ class _Prepared:
     unusable: list[tuple[str, str]]
     invalid_reason: list[str] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """Vectors float32 `[n, D]` of windows, and what was read from their tokens, `[n, P]`."""
+
+    vectors: NDArray[np.float32]
+    token_odds: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -117,28 +134,37 @@ def embed_bag(
     store: Path,
     report: BagReport,
     progress: Progress = lambda end_ns: None,
+    predicates: Sequence[Predicate] = (),
 ) -> Embeddings:
     """Decode, preprocess and encode every window as the live nodes do.
+
+    Where the model set has readouts, predicates are read when a window is encoded, because tokens
+    are too large to be stored: 25 times the size of a vector with `lb-mini`.
 
     Args:
         binder: The encoders.
         source: The bag.
         store: Folder for finished parts. Parts of an interrupted run are reused; parts of another
-            bag, model or selection of topics are deleted.
+            bag, model or selection of topics, and of other predicates if they are read from
+            tokens, are deleted.
         report: Filled with what could not be used.
         progress: Called with the recording time that was reached.
+        predicates: Predicates to read from tokens, in the order of `token_odds`.
 
     Raises:
         FileNotFoundError: There is no such bag.
     """
-    _prepare_store(store, binder, source, report)
+    bank = None
+    if binder.readouts and predicates:
+        bank = PredicateBank(predicates, binder, readout_budget_ms=UNLIMITED)
+    _prepare_store(store, binder, source, report, bank)
     # Only problems found while encoding; problems found while reading recur in every run.
     notes = BagReport(source.path)
     parts, done = _finished(store, notes, progress)
-    for vectors, prepared in _encoded(binder, source, done, report):
+    for encoded, prepared in _encoded(binder, source, done, report, bank):
         _tell(prepared, notes)
         name = f'part-{len(parts):06d}'
-        _save(store / f'{name}.npz', vectors, prepared, notes)
+        _save(store / f'{name}.npz', encoded, prepared, notes)
         parts.append(store / f'{name}.npz')
         if prepared.windows:
             progress(prepared.windows[-1].log_ns)
@@ -148,8 +174,8 @@ def embed_bag(
 
 
 def _encoded(
-    binder: Binder, source: BagSource, done: int, report: BagReport
-) -> Iterator[tuple[NDArray[np.float32], _Prepared]]:
+    binder: Binder, source: BagSource, done: int, report: BagReport, bank: PredicateBank | None
+) -> Iterator[tuple[_Encoded, _Prepared]]:
     """Yield parts in order; each PyTorch thread decodes and encodes its own part.
 
     Threads that share the work of one part would wait for each other at every layer.
@@ -157,20 +183,19 @@ def _encoded(
     windows = islice(source.windows(report), done, None)
     workers = torch.get_num_threads()
 
-    def work(several: Sequence[Window]) -> tuple[NDArray[np.float32], _Prepared]:
+    def work(several: Sequence[Window]) -> tuple[_Encoded, _Prepared]:
         prepared = _prepare(binder, several)
-        return _encode(binder, prepared), prepared
+        return _encode(binder, prepared, bank), prepared
 
     try:
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            at_work: deque[Future[tuple[NDArray[np.float32], _Prepared]]] = deque()
+            at_work: deque[Future[tuple[_Encoded, _Prepared]]] = deque()
             while True:
                 several = list(islice(windows, PART_WINDOWS))
                 if several:
                     at_work.append(pool.submit(work, several))
                 while at_work and (len(at_work) > workers or not several):
-                    vectors, prepared = at_work.popleft().result()
-                    yield vectors, prepared
+                    yield at_work.popleft().result()
                 if not several:
                     return
     finally:
@@ -205,27 +230,37 @@ def _tell(prepared: _Prepared, report: BagReport) -> None:
         report.noted(topic, line)
 
 
-def _encode(binder: Binder, prepared: _Prepared) -> NDArray[np.float32]:
-    rows: dict[int, NDArray[np.float32]] = {}
+def _encode(binder: Binder, prepared: _Prepared, bank: PredicateBank | None) -> _Encoded:
+    count = len(prepared.windows)
+    vectors: dict[int, NDArray[np.float32]] = {}
+    odds = None
+    if bank is not None:
+        odds = np.full((count, len(bank.predicates)), np.nan, np.float32)
     for name in MODALITIES:
         mine = [i for i, w in enumerate(prepared.windows) if w.modality == name]
         for begin in range(0, len(mine), BATCH):
             chosen = mine[begin : begin + BATCH]
             batch = torch.cat([prepared.inputs[i] for i in chosen])
-            rows.update(zip(chosen, binder.encode({name: batch})[name], strict=True))
-    if not rows:
-        return np.zeros((0, 0), np.float32)
-    return np.stack([rows[i] for i in range(len(rows))])
+            if bank is None or odds is None:
+                vectors.update(zip(chosen, binder.encode({name: batch})[name], strict=True))
+                continue
+            found = binder.encode_evidence({name: batch})[name]
+            for index, evidence in zip(chosen, found, strict=True):
+                vectors[index] = evidence.vector
+                (_, values), read = bank.read(name, evidence)
+                odds[index, read] = values[read]
+    if not vectors:
+        return _Encoded(np.zeros((0, 0), np.float32), odds)
+    return _Encoded(np.stack([vectors[i] for i in range(count)]), odds)
 
 
-def _save(
-    path: Path, vectors: NDArray[np.float32], prepared: _Prepared, report: BagReport
-) -> None:
+def _save(path: Path, encoded: _Encoded, prepared: _Prepared, report: BagReport) -> None:
     windows = prepared.windows
+    read = {} if encoded.token_odds is None else {'token_odds': encoded.token_odds}
     with atomic_file(path) as file:
         np.savez(
             file,
-            vectors=vectors,
+            vectors=encoded.vectors,
             modality=np.array([w.modality for w in windows], np.str_),
             topic=np.array([w.topic for w in windows], np.str_),
             stamp_ns=np.array([w.stamp_ns for w in windows], np.int64),
@@ -235,6 +270,7 @@ def _save(
             invalid_reason=np.array(prepared.invalid_reason, np.str_),
             looked_at=np.array(prepared.looked_at),
             problems=np.array(report.notes.stored(), np.str_).reshape(-1, 3),
+            **read,
         )
 
 
@@ -269,14 +305,15 @@ def _load(parts: Sequence[Path]) -> Embeddings:
         with np.load(path) as part:
             if len(part['stamp_ns']):
                 for name, pieces in columns.items():
-                    pieces.append(part[name])
+                    if name in part:
+                        pieces.append(part[name])
     if not columns['vectors']:
         nothing = np.zeros(0, np.int64)
         names = np.zeros(0, np.str_)
         empty = np.zeros((0, 0), np.float32)
         shares = empty[:, 0:0].ravel()
         return Embeddings(empty, names, names, nothing, nothing, nothing, shares, names)
-    return Embeddings(**{name: np.concatenate(pieces) for name, pieces in columns.items()})
+    return Embeddings(**{name: np.concatenate(found) for name, found in columns.items() if found})
 
 
 def fingerprint(bag: Path) -> str:
@@ -286,7 +323,13 @@ def fingerprint(bag: Path) -> str:
     return json.dumps([(name, s.st_size, s.st_mtime_ns) for name, s in stats])
 
 
-def _prepare_store(store: Path, binder: Binder, source: BagSource, report: BagReport) -> None:
+def _prepare_store(
+    store: Path,
+    binder: Binder,
+    source: BagSource,
+    report: BagReport,
+    bank: PredicateBank | None,
+) -> None:
     identity = {
         'format': FORMAT,
         'bag': fingerprint(source.path),
@@ -297,6 +340,8 @@ def _prepare_store(store: Path, binder: Binder, source: BagSource, report: BagRe
         'modalities': list(source.modalities),
         'max_rate_hz': source.max_rate_hz,
     }
+    if bank is not None:
+        identity |= {'readouts': _digest_of_readouts(binder), 'predicates': _digest(bank)}
     probe = probe_vectors(binder, source.modalities)
     try:
         known = json.loads((store / IDENTITY).read_text())
@@ -307,10 +352,27 @@ def _prepare_store(store: Path, binder: Binder, source: BagSource, report: BagRe
     if known == identity and same_model:
         return
     if known is not None:
-        report.problem(f'{store}: of another bag, model or topics; starting anew')
+        what = 'bag, model or topics' if bank is None else 'bag, model, topics or predicates'
+        report.problem(f'{store}: of another {what}; starting anew')
     shutil.rmtree(store, ignore_errors=True)
     store.mkdir(parents=True)
     (store / IDENTITY).write_text(json.dumps(identity | {'probe': probe.tolist()}))
+
+
+def _digest(bank: PredicateBank) -> str:
+    """Identifies the texts of predicates, in order."""
+    asked = [(p.name, p.sentences, p.modalities, bool(p.calibration)) for p in bank.predicates]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+
+
+def _digest_of_readouts(binder: Binder) -> str:
+    """Distinguishes two trainings of the readouts of a model set."""
+    digest = hashlib.sha256()
+    for name in sorted(binder.readouts):
+        for key, tensor in sorted(binder.readouts[name].state_dict().items()):
+            digest.update(f'{name}/{key}'.encode())
+            digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def probe_vectors(binder: Binder, modalities: Sequence[str]) -> NDArray[np.float32]:

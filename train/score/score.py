@@ -110,7 +110,9 @@ def score_bag(
         FileNotFoundError: There is no such bag.
         BagError: It has no data to encode; nothing is written.
     """
-    embeddings = _embedded(binder, source, out, report=report, progress=progress)
+    embeddings = _embedded(
+        binder, source, out, predicates=predicates, report=report, progress=progress
+    )
     named = read_truth(source.path)
     truths = truth_for(predicates, list(named), Phrasings.load('trained'))
     truth = {name: named[other] for name, other in truths.items()}
@@ -147,6 +149,7 @@ def _embedded(
     source: BagSource,
     out: Outputs,
     *,
+    predicates: Sequence[Predicate],
     report: BagReport,
     progress: Callable[[int], None],
 ) -> Embeddings:
@@ -154,7 +157,14 @@ def _embedded(
     new = [each for each in (out.scores.parent, *out.scores.parent.parents) if not each.exists()]
     out.scores.parent.mkdir(parents=True, exist_ok=True)
     try:
-        embeddings = embed_bag(binder, source, store=out.store, report=report, progress=progress)
+        embeddings = embed_bag(
+            binder,
+            source,
+            store=out.store,
+            report=report,
+            progress=progress,
+            predicates=predicates,
+        )
         if not len(embeddings):
             raise nothing_in(source.path, 'nothing to score', report.problems)
     except BagError:

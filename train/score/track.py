@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from encoders import Binder, Predicate, PredicateBank
-from encoders.predicates.scoring import Evaluation, Scoring
+from encoders.predicates.scoring import Evaluation, Read, Scoring
 from train.bags.reader import BagReport, read_bag
 from train.bags.topics import TRUTH_TOPIC
 from train.bags.truth import facts_of
 from train.phrasings import Phrasings
-from train.score.embed import Embeddings
+from train.score.embed import UNLIMITED, Embeddings
 
 HISTORY_S = 2.0  # only the newest evidence is queried
 
@@ -42,10 +42,14 @@ def track(
 ) -> Iterator[Scored]:
     """Score embeddings in order of their stamps.
 
+    The embeddings must have been read with the same predicates (`embed_bag`), or not at all; then
+    predicates are read from vectors.
+
     All evidence with the same stamp is received before it is evaluated. The current time is the
     newest stamp, which is the current time of the live node without computing time.
     """
-    scoring = Scoring(PredicateBank(predicates, binder), history_s=HISTORY_S)
+    bank = PredicateBank(predicates, binder, readout_budget_ms=UNLIMITED)
+    scoring = Scoring(bank, history_s=HISTORY_S)
     now_ns = log_ns = 0
     due_ns: int | None = None
     for rows in _moments(embeddings):
@@ -64,12 +68,24 @@ def track(
                 space=binder.space,
                 source=str(embeddings.topic[row]),
                 invalid_reason=str(embeddings.invalid_reason[row]),
+                read=_known(bank, embeddings, row),
             )
         now_ns, log_ns = max(now_ns, stamp_ns), int(embeddings.log_ns[rows].max())
         fresh = tuple(dict.fromkeys(str(embeddings.modality[row]) for row in rows))
         evaluation = scoring.evaluate(now_ns)
         due_ns = evaluation.due_ns
         yield Scored(now_ns, log_ns, fresh, evaluation)
+
+
+def _known(bank: PredicateBank, embeddings: Embeddings, row: int) -> Read | None:
+    """What the bank reads of a window whose tokens were read when it was encoded."""
+    if embeddings.token_odds is None:
+        return None
+    odds = embeddings.token_odds[row]
+    from_tokens = ~np.isnan(odds)
+    values = bank.similarities(embeddings.vectors[row])[0]
+    values[1, from_tokens] = odds[from_tokens]
+    return values, from_tokens
 
 
 def _moments(embeddings: Embeddings) -> Iterator[list[int]]:
