@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _recorded_site(args: argparse.Namespace, predicates: list[Predicate]) -> tuple[Site, str]:
-    from train.search.find import parse_place
+    from train.search.like import parse_place
     from train.search.store import index_exists
 
     if index_exists(args.source):

@@ -20,7 +20,7 @@ from tests.lb_ros.dashboard import test_dashboard as shared
 from train.evaluation.page import TEMPLATE, curve_svg
 from train.score.picture import write_picture
 from train.score.timeline import Line, Timeline, write_page
-from train.search.find import Moment
+from train.search.moment import Moment
 from train.search.page import write_results_page
 from train.template import render
 

@@ -19,7 +19,7 @@ from encoders.shipped import shipped
 from train.bags.clocks import DAY_NS, Clocks
 from train.bags.folder import bag_files
 from train.bags.problems import Problems
-from train.bags.storage import RawMessage, read_raw
+from train.bags.storage import RawMessage, Span, read_raw
 
 OWN_MESSAGES = shipped('msg')
 HEADER = 'std_msgs/msg/Header'
@@ -190,6 +190,7 @@ def read_bag(
     optional: Sequence[str] = (),
     types_folder: Path | None = None,
     report: BagReport | None = None,
+    between: Span | None = None,
 ) -> Iterator[BagMessage]:
     """Stream the messages of a bag in recorded order.
 
@@ -200,6 +201,8 @@ def read_bag(
         optional: Further topics to deliver, which are not reported if they have no messages.
         types_folder: `.msg` files for bags without embedded types.
         report: Filled while reading: counts, undecodable messages, problems.
+        between: Only messages recorded in this span of time, nanoseconds; None for all. A missing
+            topic is then no problem.
 
     Yields:
         Messages. A truncated end, a missing topic or an unknown type affects no other messages.
@@ -216,7 +219,7 @@ def read_bag(
     def note(line: str) -> None:
         report.problem(f'{path}: {line}')
 
-    for raw in _settled(_raws(path, report), types, clocks):
+    for raw in _settled(_raws(path, report, between), types, clocks):
         topic = raw.topic.lstrip('/')
         if delivered and topic not in delivered:
             continue
@@ -232,13 +235,14 @@ def read_bag(
         report.counts[topic] += 1
         stamp_ns, aligned = clocks.place(topic, stamp_of(message), raw.log_ns, problem=note)
         yield BagMessage(topic, stamp_ns, raw.log_ns, message, raw.raw, raw.type_name, aligned)
-    for topic in sorted(wanted - set(report.counts) - set(report.dropped)):
+    missing = wanted - set(report.counts) - set(report.dropped)
+    for topic in sorted(missing if between is None else ()):
         report.problem(f'{path}: topic {topic} is not in this bag')
 
 
-def _raws(path: Path, report: BagReport) -> Iterator[RawMessage]:
+def _raws(path: Path, report: BagReport, between: Span | None) -> Iterator[RawMessage]:
     for file in bag_files(path, report.problem):
-        yield from read_raw(file, report.problem)
+        yield from read_raw(file, report.problem, between=between)
 
 
 def _settled(

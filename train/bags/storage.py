@@ -22,7 +22,8 @@ from typing import Any
 import lz4.frame
 import zstandard
 from mcap.exceptions import McapError
-from mcap.records import Channel, Chunk, Message, Schema
+from mcap.reader import SeekingReader
+from mcap.records import Channel, Chunk, ChunkIndex, Message, Schema
 from mcap.stream_reader import StreamReader, breakup_chunk
 
 from train.bags.contents import LZ4, MCAP, ZSTD, Contents, contents_of
@@ -38,6 +39,7 @@ FOREIGN_REMEDIES = {'ros1': 'convert the ROS 1 recording: rosbags-convert --src 
 SQLITE_TYPES = (str, str, int, bytes)  # topic name and type, time and bytes of a message
 
 Problem = Callable[[str], None]
+Span = tuple[int, int]  # recording times of the first and the last message, nanoseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +82,14 @@ def open_database(file: Path) -> sqlite3.Connection:
     return sqlite3.connect(f'{file.absolute().as_uri()}?{mode}', uri=True)
 
 
-def read_raw(file: Path, problem: Problem) -> Iterator[RawMessage]:
+def read_raw(file: Path, problem: Problem, *, between: Span | None = None) -> Iterator[RawMessage]:
     """Yield every readable message of one storage file.
 
     Args:
         file: MCAP or sqlite3 (detected by content), uncompressed or compressed (zstd, lz4, gzip).
         problem: Called with one line for everything that could not be read.
+        between: Only messages recorded in this span; None for all. In a file with an index, the
+            rest is not read.
     """
     try:
         contents = contents_of(file)
@@ -102,17 +106,23 @@ def read_raw(file: Path, problem: Problem) -> Iterator[RawMessage]:
             if inside.fault:
                 problem(f'{file}: once decompressed: {inside.fault}')
             else:
-                yield from _read_plain(plain, file, inside, problem)
+                yield from _read_plain(plain, file, inside, problem, between)
     else:
-        yield from _read_plain(file, file, contents, problem)
+        yield from _read_plain(file, file, contents, problem, between)
 
 
 def _read_plain(
-    plain: Path, file: Path, contents: Contents, problem: Problem
+    plain: Path, file: Path, contents: Contents, problem: Problem, between: Span | None
 ) -> Iterator[RawMessage]:
     """Yield the messages of an uncompressed file; `file` is its name in reports."""
     read = _read_mcap if contents.storage == MCAP else _read_sqlite
-    for message in read(plain, lambda line: problem(line.replace(str(plain), str(file)))):
+
+    def named(line: str) -> None:
+        problem(line.replace(str(plain), str(file)))
+
+    for message in read(plain, named, between):
+        if between is not None and not between[0] <= message.log_ns <= between[1]:
+            continue
         if not message.raw.startswith((ZSTD, LZ4)):  # CDR begins with a zero byte
             yield message
             continue
@@ -161,11 +171,16 @@ def _decompressed_bytes(raw: bytes) -> bytes:
     return b''.join(parts)
 
 
-def _read_mcap(file: Path, problem: Problem) -> Iterator[RawMessage]:
+def _read_mcap(file: Path, problem: Problem, between: Span | None) -> Iterator[RawMessage]:
     schemas: dict[int, Schema] = {}
     channels: dict[int, Channel] = {}
     with BoundedFile(file) as stream:
-        records = iter(StreamReader(stream, emit_chunks=True).records)
+        indexed = None if between is None else _indexed(stream, between, schemas, channels)
+        if indexed is not None:
+            records: Iterator[object] = _chunks_at(stream, indexed)
+        else:
+            stream.seek(0)
+            records = iter(StreamReader(stream, emit_chunks=True).records)
         while True:
             try:
                 record = next(records)
@@ -191,6 +206,37 @@ def _read_mcap(file: Path, problem: Problem) -> Iterator[RawMessage]:
                         problem(_foreign_line(file, channel))
                 elif isinstance(inner, Message):
                     problem(f'{file}: messages of a channel whose description is lost are skipped')
+
+
+def _indexed(
+    stream: BoundedFile, between: Span, schemas: dict[int, Schema], channels: dict[int, Channel]
+) -> list[ChunkIndex] | None:
+    """The chunks with messages of a span, in file order; fills in the descriptions of topics.
+
+    None if the file has no complete index.
+    """
+    try:
+        summary = SeekingReader(stream).get_summary()
+    except DAMAGE:
+        return None
+    if summary is None or not summary.chunk_indexes:
+        return None
+    schemas |= summary.schemas
+    channels |= summary.channels
+    return sorted(
+        (
+            chunk
+            for chunk in summary.chunk_indexes
+            if chunk.message_start_time <= between[1] and chunk.message_end_time >= between[0]
+        ),
+        key=lambda chunk: chunk.chunk_start_offset,
+    )
+
+
+def _chunks_at(stream: BoundedFile, indexed: list[ChunkIndex]) -> Iterator[object]:
+    for chunk in indexed:
+        stream.seek(chunk.chunk_start_offset)
+        yield next(iter(StreamReader(stream, skip_magic=True, emit_chunks=True).records))
 
 
 def _open_chunk(record: object, file: Path, problem: Problem) -> list[object]:
@@ -234,7 +280,7 @@ def _definition_text(schema: Schema | None) -> str:
     return schema.data.decode('utf-8', 'replace') if schema else ''
 
 
-def _read_sqlite(file: Path, problem: Problem) -> Iterator[RawMessage]:
+def _read_sqlite(file: Path, problem: Problem, between: Span | None) -> Iterator[RawMessage]:
     try:
         connection = open_database(file)
         topics = {
@@ -242,8 +288,10 @@ def _read_sqlite(file: Path, problem: Problem) -> Iterator[RawMessage]:
             for row in connection.execute('SELECT id, name, type FROM topics')
         }
         definitions = _sqlite_definitions(connection)
+        chosen = '' if between is None else 'WHERE timestamp BETWEEN ? AND ? '
         rows = connection.execute(
-            'SELECT topic_id, timestamp, data FROM messages ORDER BY timestamp'
+            f'SELECT topic_id, timestamp, data FROM messages {chosen}ORDER BY timestamp',
+            between or (),
         )
         for topic_id, log_ns, raw in rows:
             if topic_id not in topics:

@@ -12,6 +12,7 @@ from encoders.decode import DecodeError
 from encoders.decode.streams import Stream, stream_of
 from train.bags.folder import topics_to_read
 from train.bags.reader import BagMessage, BagReport, read_bag
+from train.bags.storage import Span
 from train.bags.topics import TOPICS
 from train.score.arguments import DEFAULT_MAX_RATE_HZ
 
@@ -136,6 +137,7 @@ def read_windows(
     modalities: Sequence[str] = SENSED,
     max_rate_hz: float = DEFAULT_MAX_RATE_HZ,
     report: BagReport | None = None,
+    between: Span | None = None,
 ) -> Iterator[Window]:
     """Yield the windows of a bag in recorded order.
 
@@ -145,6 +147,7 @@ def read_windows(
         modalities: Modalities to read.
         max_rate_hz: Upper limit per modality, in bag time; 0 for none.
         report: Filled with what could not be used.
+        between: Only data recorded in this span of time, nanoseconds; None for all.
 
     Raises:
         FileNotFoundError: There is no such bag.
@@ -154,7 +157,9 @@ def read_windows(
     chosen = topics.choose(topics_to_read(bag, report.problem), modalities, report)
     sensors = {topic: _Sensor(m, topic, max_rate_hz) for topic, m in chosen.items()}
     index = 0
-    for message in read_bag(bag, topics=list(chosen), report=report) if chosen else ():
+    if not chosen:
+        return
+    for message in read_bag(bag, topics=list(chosen), report=report, between=between):
         window = sensors[message.topic].take(message, index, report)
         if window is not None:
             index += 1

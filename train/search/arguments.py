@@ -11,6 +11,7 @@ from train.score.arguments import add_reading_arguments
 
 DEFAULT_MAX_RATE_HZ = 4.0
 APART_S = 3.0
+REREAD = 100  # moments that a query encodes again
 
 
 def add_index_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +54,17 @@ def add_search_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--top', type=whole(1), default=20, help='answers at most')
     parser.add_argument(
         '--apart', type=number(0), default=APART_S, help='seconds between answers of one bag'
+    )
+    parser.add_argument(
+        '--reread',
+        type=whole(0),
+        default=REREAD,
+        metavar='N',
+        help='encode the N best moments again from their bags and order them by their tokens, '
+        'if the model set has readouts',
+    )
+    parser.add_argument(
+        '--fast', action='store_true', help='order by the stored vectors alone, as --reread 0'
     )
     parser.add_argument('--model', type=model, help="model set; the index's own by default")
     parser.add_argument(

@@ -27,8 +27,10 @@ from train.score.cli import (
 from train.score.embed import BagSource, Embeddings, embed_bag
 from train.score.windows import SensorTopics
 from train.search.arguments import DEFAULT_MAX_RATE_HZ
-from train.search.find import Moment, example_at, find_like, find_sentence
+from train.search.find import find_sentence
 from train.search.index import IndexedBag, index_bag
+from train.search.like import example_at, find_like
+from train.search.moment import Moment
 from train.search.page import play_command, replay_command, write_results_page, write_thumbnails
 from train.search.store import About, MomentStore
 
@@ -110,7 +112,14 @@ def _find(
     if args.sentence is not None:
         binder = Binder.load(args.model or store.about.model)
         return find_sentence(
-            store, binder, args.sentence, modalities=modalities, top=args.top, apart_s=args.apart
+            store,
+            binder,
+            args.sentence,
+            modalities=modalities,
+            top=args.top,
+            apart_s=args.apart,
+            reread_count=0 if args.fast else args.reread,
+            problem=lambda line: print(f'lb-ros search: {line}', file=sys.stderr),
         )
 
     def embed(bag: Path) -> tuple[Embeddings, int]:
@@ -148,5 +157,8 @@ def _print(moments: Sequence[Moment]) -> None:
     for rank, moment in enumerate(moments, start=1):
         cosines = ', '.join(f'{m} {value:.2f}' for m, value in moment.cosines.items())
         name = Path(moment.bag).name
-        print(f'{rank:3d}. {moment.score:.2f}  {name} at {moment.time_s:.1f} s  ({cosines})')
+        caveat = '  not calibrated' if moment.calibrated is False else ''
+        print(
+            f'{rank:3d}. {moment.score:.2f}  {name} at {moment.time_s:.1f} s  ({cosines}){caveat}'
+        )
         print(f'     {replay_command(moment)}')

@@ -9,7 +9,7 @@ from typing import Any
 
 from encoders import SENSED
 from train.score.timeline import PAGE
-from train.search.find import Moment
+from train.search.moment import Moment
 from train.search.store import MomentStore
 from train.template import render
 

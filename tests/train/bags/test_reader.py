@@ -40,6 +40,24 @@ def test_both_storages_give_all_messages_in_order(
     assert [bool(t.values[0]) for t in truth] == [t['hot(stove)'] for t in MOMENTS]
 
 
+@pytest.mark.parametrize('storage', [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
+def test_a_span_of_time_gives_the_messages_recorded_in_it(
+    drawn: Any, tmp_path: Path, storage: StoragePlugin
+) -> None:
+    bag = drawn.write(tmp_path / 'bag', MOMENTS, storage=storage)
+    whole = list(read_bag(bag))
+    first, last = whole[40].log_ns, whole[90].log_ns
+    report = BagReport(bag)
+    found = list(read_bag(bag, report=report, between=(first, last)))
+    expected = [m for m in whole if first <= m.log_ns <= last]
+    assert [(m.topic, m.stamp_ns, m.raw) for m in found] == [
+        (m.topic, m.stamp_ns, m.raw) for m in expected
+    ]
+    # That a topic is silent for a while is no problem.
+    nothing = list(read_bag(bag, topics=[TRUTH_TOPIC], report=report, between=(0, 1)))
+    assert nothing == [] and report.problems == []
+
+
 def test_only_wanted_topics_come_and_a_missing_one_is_named(drawn: Any, tmp_path: Path) -> None:
     bag = drawn.write(tmp_path / 'bag', MOMENTS[:3])
     report = BagReport(bag)
@@ -61,6 +79,16 @@ def chunked_mcap(path: Path) -> Path:
             writer.add_message(channel, log_time=index * 10**9, data=data, publish_time=0)
         writer.finish()
     return path
+
+
+def test_a_span_of_a_bag_without_an_index_is_found_as_well(tmp_path: Path) -> None:
+    file = chunked_mcap(tmp_path / 'bag.mcap')
+    whole = list(read_bag(file))
+    span = (whole[10].log_ns, whole[20].log_ns)
+    expected = [m.raw for m in whole if span[0] <= m.log_ns <= span[1]]
+    assert [m.raw for m in read_bag(file, between=span)] == expected
+    file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
+    assert [m.raw for m in read_bag(file, between=span)] == expected
 
 
 def texts(path: Path, report: BagReport) -> list[str]:

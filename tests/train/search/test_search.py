@@ -17,8 +17,9 @@ from train.bags.reader import BagReport
 from train.score.embed import BagSource, Embeddings
 from train.score.windows import SensorTopics
 from train.search import index as indexing
-from train.search.find import Example, find_like, find_sentence, parse_place
+from train.search.find import find_sentence
 from train.search.index import index_bag
+from train.search.like import Example, find_like, parse_place
 from train.search.store import About, MomentStore, NoIndexError
 
 pytest.importorskip('lancedb')
