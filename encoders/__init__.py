@@ -18,8 +18,9 @@ if TYPE_CHECKING:
         decode_audio,
         decode_image,
     )
+    from encoders.decode.series import Series
     from encoders.errors import ModelSetError, SpaceError
-    from encoders.modalities import LIVE, MODALITIES, SENSED, STANDARD, Modality
+    from encoders.modalities import LIVE, MODALITIES, SENSED, SERIES, STANDARD, Modality
     from encoders.model_sets.binder import Binder, Embedded
     from encoders.model_sets.evidence import Evidence
     from encoders.predicates.bank import PredicateBank
@@ -32,6 +33,7 @@ __all__ = [
     'LIVE',
     'MODALITIES',
     'SENSED',
+    'SERIES',
     'STANDARD',
     'AudioOptions',
     'Binder',
@@ -48,6 +50,7 @@ __all__ = [
     'PredicateError',
     'PredicateScore',
     'PredicateTracker',
+    'Series',
     'SpaceError',
     'State',
     'TrackedState',
@@ -65,8 +68,9 @@ _MODULES = {
         'decode_audio',
         'decode_image',
     ),
+    'decode.series': ('Series',),
     'errors': ('ModelSetError', 'SpaceError'),
-    'modalities': ('LIVE', 'MODALITIES', 'SENSED', 'STANDARD', 'Modality'),
+    'modalities': ('LIVE', 'MODALITIES', 'SENSED', 'SERIES', 'STANDARD', 'Modality'),
     'model_sets.binder': ('Binder', 'Embedded'),
     'model_sets.evidence': ('Evidence',),
     'predicates.bank': ('PredicateBank',),

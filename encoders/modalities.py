@@ -11,11 +11,11 @@ class Modality:
 
     Attributes:
         name: Name in every API, topic and file.
-        kind: `image` (an array of pixels per sample), `clip` (the images of some seconds) or
-            `sound` (a wave per sample).
+        kind: `image` (an array of pixels per sample), `clip` (the images of some seconds),
+            `sound` (a wave per sample) or `series` (the channels of the last seconds).
         sensor: Name of the sensor; the node is `<sensor>_encoder`. Empty if no node feeds it.
-        topic: Relative name of its input topic; empty if `sensor` is.
-        pixels: Content of its images: `colour`, `depth` or `infrared`; empty for audio.
+        topic: Relative name of its input topic, live and in logs.
+        pixels: Content of its images: `colour`, `depth` or `infrared`; empty for other kinds.
         standard: Whether nodes run it by default; others must be named.
     """
 
@@ -29,8 +29,8 @@ class Modality:
     @property
     def topics(self) -> tuple[str, ...]:
         """Topics in logs: the raw topic and its compressed forms."""
-        if not self.topic or self.kind == 'sound':
-            return (self.topic,) if self.topic else ()
+        if self.kind in ('sound', 'series'):
+            return (self.topic,)
         forms = ('compressed', 'compressedDepth') if self.pixels == 'depth' else ('compressed',)
         return (self.topic, *(f'{self.topic}/{form}' for form in forms))
 
@@ -44,14 +44,18 @@ MODALITIES: dict[str, Modality] = {
         Modality('audio', 'sound', 'microphone', 'microphone/audio', ''),
         Modality('touch', 'image', 'touch', 'touch/image', 'colour', standard=False),
         Modality('video', 'clip', 'video', 'camera/image', 'colour', standard=False),
+        Modality('wrench', 'series', '', 'wrist/wrench', '', standard=False),
+        Modality('joints', 'series', '', 'joint_states', '', standard=False),
+        Modality('imu', 'series', '', 'imu/data', '', standard=False),
     )
 }
 
-# Modalities that nodes feed from topics; those that run by default; and those that are read from
-# bags message by message.
+# Modalities that nodes feed from topics; those that run by default; those that live programs read
+# message by message; and those of numeric channels, which are read from bags and have no nodes yet.
 LIVE: tuple[str, ...] = tuple(m.name for m in MODALITIES.values() if m.sensor)
 STANDARD: tuple[str, ...] = tuple(name for name in LIVE if MODALITIES[name].standard)
 SENSED: tuple[str, ...] = tuple(name for name in LIVE if MODALITIES[name].kind != 'clip')
+SERIES: tuple[str, ...] = tuple(m.name for m in MODALITIES.values() if m.kind == 'series')
 
 
 def modality(name: str) -> Modality:

@@ -2,7 +2,8 @@
 
 Live nodes, `lb-ros score`, pairs and training all create windows here, so that they use the same
 stretches of a stream. `add` takes every message in order and is cheap; `window` decodes the result
-of `add`. Only messages that are encoded are decoded, except audio, of which every chunk is.
+of `add`. Only messages that are encoded are decoded, except audio and series, of which every
+message is.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ from encoders.decode.audio_window import Window as Sound
 from encoders.decode.errors import DecodeError
 from encoders.decode.image import decode_image
 from encoders.decode.options import ImageOptions
+from encoders.decode.series import SeriesOptions
+from encoders.decode.series_stream import SERIES_S, SeriesStream
+from encoders.decode.window import Cut as Cut
+from encoders.decode.window import Window as Window
 from encoders.modalities import MODALITIES
 
 DEFAULT_CLIP_S = 2.0
@@ -35,38 +40,7 @@ SPARE_S = 1.0
 # The middle of an encoded file looks like samples; chunks that follow its beginning without such a
 # pause belong to it.
 ENCODED_PAUSE_NS = 2_000_000_000
-PLAIN_IMAGES, PLAIN_SOUND = ImageOptions(), AudioOptions()
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """The end of a window in its stream, not decoded yet.
-
-    Attributes:
-        stamp_ns: When the message that ends the window was sensed (audio: its first sample).
-        content: Data of the stream that created it.
-    """
-
-    stamp_ns: int
-    content: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """A decoded window.
-
-    Attributes:
-        raw: Input of `Binder.preprocess`: an image, `(wave, rate in hertz)`, or a `Clip`.
-        start_ns, stamp_ns: Its first and last instant; equal for an image.
-        end: In audio, the number of the sample after the last one; no number is used twice.
-        fault: Kind and description of a defect of the window, or None.
-    """
-
-    raw: Any
-    start_ns: int
-    stamp_ns: int
-    end: int = 0
-    fault: tuple[str, str] | None = None
+PLAIN_IMAGES, PLAIN_SOUND, PLAIN_SERIES = ImageOptions(), AudioOptions(), SeriesOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +313,8 @@ def stream_of(
     images: ImageOptions = PLAIN_IMAGES,
     sound: AudioOptions = PLAIN_SOUND,
     clip_s: float = DEFAULT_CLIP_S,
+    series: SeriesOptions = PLAIN_SERIES,
+    series_s: float = SERIES_S,
 ) -> Stream:
     """Make the stream of a sensor of a modality."""
     kind = MODALITIES[modality].kind
@@ -346,6 +322,8 @@ def stream_of(
         return AudioStream(sound)
     if kind == 'clip':
         return ClipStream(modality, clip_s, images)
+    if kind == 'series':
+        return SeriesStream(modality, series, length_s=series_s)
     return ImageStream(modality, images)
 
 

@@ -18,7 +18,7 @@ from encoders.model_sets.encoder import EncoderSet, no_encoder
 from encoders.model_sets.evidence import Evidence
 from encoders.model_sets.sources import Source, load_encoders
 from encoders.model_sets.towers import towers_of
-from encoders.preprocess import PLAIN, objection, preprocess_picture
+from encoders.preprocess import PLAIN, objection, preprocess_picture, remarks
 from encoders.preprocess.columns import Columns
 from encoders.vision.compiled import ReadyCalls, is_compiled, usual
 from encoders.vision.packed import Encodings, observe_together
@@ -146,7 +146,7 @@ class Binder:
     def preprocess(self, modality: str, raw: Any) -> Tensor:
         """The network's input for one raw sample, float32 `[1, 3, H, W]`.
 
-        For a video clip, `[1, 3, T, H, W]`. Raises the errors of `preprocess_with_validity`.
+        For a video clip, `[1, 3, T, H, W]`; for a series, `[1, C, patches, V]`. Raises the errors of `preprocess_with_validity`.
         """
         return self.preprocess_with_validity(modality, raw)[0]
 
@@ -255,6 +255,18 @@ class Binder:
             raise no_encoder(modality, self.model, self._encoders)
         return objection(raw, self._encoders[modality].config, options)
 
+    def remarks(self, modality: str, raw: Any) -> list[str]:
+        """What to report about a raw sample that counts as evidence, one line each.
+
+        Of a series: masked channels, another frame than in training, and an untared sensor.
+
+        Raises:
+            KeyError: The set has no encoder for this modality.
+        """
+        if modality not in self._encoders:
+            raise no_encoder(modality, self.model, self._encoders)
+        return remarks(raw, self._encoders[modality].config)
+
     def embed(self, **raw: Any) -> Embedded:
         """Unit vectors float32 `[B, D]` per modality, from raw samples.
 
@@ -262,7 +274,7 @@ class Binder:
             raw: Modality to one raw sample, or to a list of samples. `image`, `touch`: uint8
                 `[H, W, 3]` RGB; `video`: uint8 `[T, H, W, 3]`; `depth`: uint16 millimetres or
                 float metres `[H, W]`; `infrared`: uint8 or uint16 `[H, W]`; `audio`: (wave, rate
-                in hertz).
+                in hertz); `wrench`, `joints`, `imu`: `encoders.Series`.
 
         Returns:
             Vectors by modality, and the samples that do not count as evidence; see `Embedded`.

@@ -291,7 +291,7 @@ def _take(
 def _golden(encoders: EncoderSet) -> dict[str, list[float]]:
     vectors = {}
     for name, encoder in encoders.encoders.items():
-        inputs, _ = encoder.preprocess(golden_input(name))
+        inputs, _ = encoder.preprocess(golden_input(name, encoder.config))
         vectors[name] = [round(v, 7) for v in encoder.encode(inputs[None])[0].tolist()]
     text = encoders.text
     if not isinstance(text, ClipText) or text.vocabulary == VOCABULARY:

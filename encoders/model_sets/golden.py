@@ -6,14 +6,23 @@ from typing import Any
 
 import numpy as np
 
+from encoders.decode.series import Series
 from encoders.modalities import MODALITIES
+from encoders.preprocess import Config, mini_config
 
 SENTENCE = 'a drawer that is open'
 TOLERANCE = 1e-4
 
 
-def golden_input(modality: str) -> Any:
-    """A raw sample, computed from integers only."""
+def golden_input(modality: str, config: Config | None = None) -> Any:
+    """A raw sample, computed from integers only.
+
+    Args:
+        modality: Modality of the sample.
+        config: Preprocessing that names the channels of a series; None for the default ones.
+    """
+    if MODALITIES[modality].kind == 'series':
+        return _series(config or mini_config(modality, {}))
     rows, columns = np.mgrid[0:240, 0:320]
     pattern = (rows * 7 + columns * 3 + rows * columns // 11) % 256
     kind, pixels = MODALITIES[modality].kind, MODALITIES[modality].pixels
@@ -29,3 +38,12 @@ def golden_input(modality: str) -> Any:
     if kind == 'clip':
         return np.stack([np.roll(colours, 5 * t, axis=1) for t in range(12)])
     return colours
+
+
+def _series(config: Config) -> Series:
+    """Two seconds at 125 Hz."""
+    channels: tuple[str, ...] = getattr(config, 'channels', ())
+    count = np.arange(250, dtype=np.int64)[:, None]
+    column = np.arange(len(channels), dtype=np.int64)
+    values = ((count * count // 13 + count * (7 + column * 3)) % 512 - 256) / 64
+    return Series(values, (count[:, 0] - 249) / 125, channels, baseline=column / 8)

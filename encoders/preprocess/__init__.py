@@ -3,7 +3,8 @@
 `mini` is for sets trained by this repository, `languagebind` for the released encoders, with their
 exact constants. Every module has a frozen configuration, stored with the model, and a function
 `preprocess` that returns the network's input, float32 without the batch dimension, and the share
-of the raw input that was valid. Preprocessing is deterministic.
+of the raw input that was valid. Preprocessing is deterministic. The modules of series (`wrench`,
+`joints`, `imu`) have only their channels; `mini/series.py` has the rest.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from encoders.decode.temperature import Objection
 from encoders.modalities import MODALITIES
 from encoders.preprocess import languagebind as languagebind
 from encoders.preprocess.columns import Columns
+from encoders.preprocess.mini.series import SeriesConfig
 
 MINI, LANGUAGEBIND = 'mini', 'languagebind'
 PLAIN = ImageOptions()
@@ -52,6 +54,7 @@ class _Entry:
     normalise: Callable[..., Tensor] | None = None
     stored_form: Callable[..., tuple[tuple[int, ...], type[np.generic]]] | None = None
     objection: Callable[..., Objection | None] | None = None
+    remarks: Callable[..., list[str]] | None = None
 
 
 def _find_mini() -> dict[tuple[str, str], _Entry]:
@@ -69,6 +72,7 @@ def _find_mini() -> dict[tuple[str, str], _Entry]:
             normalise=module.normalise,
             stored_form=module.stored_form,
             objection=getattr(module, 'objection', None),
+            remarks=getattr(module, 'remarks', None),
         )
     return found
 
@@ -104,8 +108,8 @@ def preprocess(
         columns: Source of spectrogram frames that may reuse known ones; for audio only.
 
     Returns:
-        float32 `[3, H, W]` (video: `[3, T, H, W]`) on the device, and the valid share of the
-        input, 0..1.
+        float32 `[3, H, W]` (video: `[3, T, H, W]`; series: `[C, patches, V]`) on the device, and
+        the valid share of the input, 0..1.
 
     Raises:
         ValueError: The shape or dtype of the array is not supported for this modality.
@@ -125,6 +129,12 @@ def objection(raw: Any, config: Config, options: ImageOptions = PLAIN) -> Object
     judge = _FOUND[type(config)][1].objection
     found = None if judge is None else judge(raw, config, options)
     return found or content_objection(_MODALITIES[type(config)], raw)
+
+
+def remarks(raw: Any, config: Config) -> list[str]:
+    """What to report about a sample that counts as evidence, one line each: masked channels."""
+    find = _FOUND[type(config)][1].remarks
+    return [] if find is None else find(raw, config)
 
 
 def preprocess_picture(raw: Any, config: Config, *, device: str | torch.device = 'cpu') -> Tensor:
@@ -163,7 +173,9 @@ def stored_form(config: Config) -> tuple[tuple[int, ...], type[np.generic]]:
 
 
 def window_s(config: Config) -> float:
-    """Longest window of audio that a sample uses, seconds; 0 for other modalities."""
+    """Longest window of audio or series that a sample uses, seconds; 0 for other modalities."""
+    if is_series(config):
+        return config.window_s
     if hasattr(config, 'samples') and hasattr(config, 'rate_hz'):
         return float(config.samples / config.rate_hz)
     if isinstance(config, languagebind.audio.AudioConfig):
@@ -171,8 +183,13 @@ def window_s(config: Config) -> float:
     return 0.0
 
 
+def is_series(config: Config) -> TypeGuard[SeriesConfig]:
+    """Whether a configuration is that of a series."""
+    return isinstance(config, SeriesConfig)
+
+
 def from_stored(stored: Tensor, config: Config) -> Tensor:
-    """Network inputs float32 `[..., 3, H, W]` of stored samples `[..., *stored shape]`."""
+    """Network inputs float32 `[..., 3, H, W]` (see `preprocess`) of stored samples `[..., *stored shape]`."""
     normalise = _FOUND[type(config)][1].normalise
     if normalise is not None:
         return normalise(stored, config)

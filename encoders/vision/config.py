@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from encoders.transformer import check_transformer
 
-STEMS = ('patch', 'convolutions')
+STEMS = ('patch', 'convolutions', 'series')
 LORA_ALPHA = 16.0  # as in every released checkpoint
 
 
@@ -16,8 +16,9 @@ class VisionConfig:
 
     Attributes:
         width, layers, heads, mlp_width: Shape of the transformer.
-        patch_size: Side of a square patch, pixels.
-        image_size: Input (rows, columns), pixels; for audio (mel bins, spectrogram frames).
+        patch_size: Side of a square patch, pixels; for series the steps of a patch.
+        image_size: Input (rows, columns), pixels; for audio (mel bins, spectrogram frames), for
+            series (patches, values of a channel in a patch).
         projection: Number of dimensions of the language space.
         channels: Channels of the input.
         activation: `gelu` (erf) or `quick_gelu`.
@@ -27,8 +28,8 @@ class VisionConfig:
         per_frame: V1.5's embedding (`clip_type: vl_new`): a three-dimensional patch convolution
             and a class token per frame.
         stem: How patches become tokens: `patch`, one linear map as in CLIP, which encoders may
-            share, or `convolutions`, a convolution stem of each encoder (see
-            `encoders.vision.stem`).
+            share, `convolutions`, a convolution stem of each encoder, or `series`, a stem of
+            each encoder for patches of numeric channels (see `encoders.vision.stem`).
         stem_blocks: Residual blocks after each halving of a convolution stem.
         lora_rank, lora_alpha: Low-rank updates of the attention projections; rank 0 for none.
         patch_dropout: Share of patches masked in training.
@@ -55,12 +56,15 @@ class VisionConfig:
 
     def __post_init__(self) -> None:
         check_transformer(self.width, self.heads, self.activation)
-        if self.image_size[0] < self.patch_size or self.image_size[1] < self.patch_size:
-            raise ValueError(f'image_size {self.image_size} is less than a patch')
         if self.frames < 1:
             raise ValueError(f'num_frames must be at least 1, not {self.frames}')
         if self.stem not in STEMS:
             raise ValueError(f'stem must be one of {STEMS}, not {self.stem!r}')
+        if self.stem == 'series':
+            self._check_series()
+            return
+        if self.image_size[0] < self.patch_size or self.image_size[1] < self.patch_size:
+            raise ValueError(f'image_size {self.image_size} is less than a patch')
         if self.stem == 'convolutions':
             self._check_convolutions()
 
@@ -75,9 +79,29 @@ class VisionConfig:
         if any(side % self.patch_size for side in self.image_size):
             raise ValueError(f'image_size {self.image_size} is not a multiple of patch_size')
 
+    def _check_series(self) -> None:
+        if self.frames != 1:
+            raise ValueError('a stem of series has no frames')
+        if self.image_size[0] < 1 or self.forms < 1 or self._series_values != self.image_size[1]:
+            raise ValueError(
+                f'image_size {self.image_size} is not (patches, values) of series with patches '
+                f'of {self.patch_size} steps'
+            )
+
+    @property
+    def forms(self) -> int:
+        """Forms in which a series gives each channel, see `encoders.preprocess.mini.series`."""
+        return (self.image_size[1] - 2) // self.patch_size - 1
+
+    @property
+    def _series_values(self) -> int:
+        return self.patch_size * (self.forms + 1) + 2
+
     @property
     def grid(self) -> tuple[int, int]:
         """Number of patches (rows, columns)."""
+        if self.stem == 'series':
+            return self.image_size[0], 1
         return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
 
     @property

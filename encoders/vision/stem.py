@@ -1,14 +1,19 @@
-"""Frames to tokens: patch embedding or convolution stem, class token and positions."""
+"""Inputs to tokens: patch embedding or the stem of an encoder, class token and positions."""
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from encoders.vision.config import VisionConfig
+
+QUARTERS = 4
+# Mean, maximum, minimum and spread of a channel, and its means in four parts of the window.
+WINDOW_STATISTICS = 4 + QUARTERS
 
 
 class Embeddings(nn.Module):
@@ -23,6 +28,8 @@ class Embeddings(nn.Module):
         self.patch_embedding: nn.Module
         if config.stem == 'convolutions':
             self.patch_embedding = ConvolutionStem(config)
+        elif config.stem == 'series':
+            self.patch_embedding = SeriesStem(config)
         elif config.per_frame:
             size = (1, side, side)
             self.patch_embedding = nn.Conv3d(config.channels, width, size, stride=size, bias=False)
@@ -41,6 +48,8 @@ class Embeddings(nn.Module):
             patches = self.patch_embedding(stacked)
         width = patches.shape[1]
         start = self.class_embedding.expand(batch, count, width).reshape(-1, 1, width)
+        if isinstance(self.patch_embedding, SeriesStem):
+            start = start + self.patch_embedding.summary(stacked).unsqueeze(1)
         tokens = torch.cat([start, patches.flatten(2).transpose(1, 2)], dim=1)
         return tokens + self.position_embedding.weight
 
@@ -66,6 +75,66 @@ class ConvolutionStem(nn.Sequential):
             ]
             width = wider
         super().__init__(*steps, nn.Conv2d(width, config.width, 1))
+
+
+class SeriesStem(nn.Module):
+    """Series `[B, C, patches, V]` to one token `[B, width, patches, 1]` per patch.
+
+    All channels of a patch become one token. A summary of the whole window is added to the class
+    token: without it, a small transformer must first learn to average.
+
+    Inputs are those of `encoders.preprocess.mini.series.normalise`.
+    """
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.steps, self.forms = config.patch_size, config.forms
+        values = config.channels * config.image_size[1]
+        self.patches = _two_layers(values, config.width)
+        self.whole = _two_layers(config.channels * config.forms * WINDOW_STATISTICS, config.width)
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """`[B, C, patches, V]` to `[B, width, patches, 1]`."""
+        tokens: Tensor = self.patches(planes.transpose(1, 2).flatten(2))
+        return tokens.transpose(1, 2).unsqueeze(-1)
+
+    def summary(self, planes: Tensor) -> Tensor:
+        """`[B, C, patches, V]` to one vector per window, `[B, width]`."""
+        summarised: Tensor = self.whole(self.statistics(planes).flatten(1))
+        return summarised
+
+    def statistics(self, planes: Tensor) -> Tensor:
+        """Statistics of every channel over the window, `[B, C, forms, WINDOW_STATISTICS]`.
+
+        Mean, largest and smallest value, logarithm of the spread, and the means of four parts;
+        of the measured values only.
+        """
+        size = self.steps * self.forms
+        values = planes[..., :size].unflatten(-1, (self.forms, self.steps)).transpose(2, 3)
+        shown = planes[..., size : size + self.steps].unsqueeze(2).expand_as(values)
+        mean = _mean(values, shown)
+        square = _mean((values - mean[..., None, None]).square(), shown)
+        spread = (square.clamp(min=0).sqrt() + 0.01).log() / 2
+        parts = [
+            _mean(values[..., start:stop, :], shown[..., start:stop, :])
+            for start, stop in _quarters(values.shape[-2])
+        ]
+        most, least = values.amax((-2, -1)), values.amin((-2, -1))
+        return torch.stack([mean, most, least, spread, *parts], dim=-1)
+
+
+def _two_layers(values: int, width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(values, width), nn.GELU(), nn.Linear(width, width))
+
+
+def _mean(values: Tensor, shown: Tensor) -> Tensor:
+    return (values * shown).sum((-2, -1)) / shown.sum((-2, -1)).clamp(min=1)
+
+
+def _quarters(patches: int) -> list[tuple[int, int]]:
+    """First patch and the one after the last of four parts, at least one patch each."""
+    marks = [patches * part // QUARTERS for part in range(QUARTERS + 1)]
+    return [(min(a, patches - 1), max(b, min(a, patches - 1) + 1)) for a, b in pairwise(marks)]
 
 
 class ResidualBlock(nn.Module):

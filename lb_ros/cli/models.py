@@ -218,7 +218,7 @@ def _export(args: argparse.Namespace) -> int:
             raise ValueError(f'{name} of {args.model} is no tower of encoders/vit.py')
         path = args.out / f'{name}.onnx'
         export_tower(encoder.tower, path)
-        inputs = encoder.preprocess(golden_input(name))[0].unsqueeze(0)
+        inputs = encoder.preprocess(golden_input(name, encoder.config))[0].unsqueeze(0)
         found = deviation(encoder.tower, path, inputs)
         if not found <= TOLERANCE:
             raise ModelSetError(f'{path}: its vector of the golden input is off by {found:.1e}')

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from encoders.decode import DecodeError
 from encoders.decode.streams import AudioStream, stream_of
 from encoders.modalities import MODALITIES
-from encoders.preprocess import Config, objection, stored_form, to_stored, window_s
+from encoders.preprocess import Config, is_series, objection, stored_form, to_stored, window_s
 from train.bags.folder import BagError, topics_to_read
 from train.bags.reader import BagMessage, BagReport, read_bag
-from train.bags.samples import REGION_SIZE, UNKNOWN, Array, Samples, renumbered
+from train.bags.samples import MAX_OFFSET_S, REGION_SIZE, UNKNOWN, Array, Samples, renumbered
+from train.bags.series import SeriesSensor
 from train.bags.topics import REGION_TOPIC, TOPICS, TRUTH_TOPIC
 from train.bags.truth import facts_of
 
-MAX_OFFSET_S = 0.1
 MIN_SOUND_S = 0.025  # minimum for a spectrum
 Extracted = tuple[Samples, list[str]]
 
@@ -161,7 +161,9 @@ class _SoundSensor:
             stored[row] = to_stored((wave, rate_hz), self._config)
 
 
-def _sensor(modality: str, config: Config) -> _ImageSensor | _SoundSensor:
+def _sensor(modality: str, config: Config) -> _ImageSensor | _SoundSensor | SeriesSensor:
+    if is_series(config):
+        return SeriesSensor(modality, config)
     is_sound = MODALITIES[modality].kind == 'sound'
     return _SoundSensor(config) if is_sound else _ImageSensor(modality, config)
 

@@ -23,7 +23,11 @@ from train.bags.samples import Array, Samples, joined
 # converts all stamps of a bag to one clock.
 RULES = 3
 # Applied when stored inputs are used; they do not change the stored form.
-NETWORK_KEYS = ('mean', 'std', 'slopes', 'fine_low_count', 'fine_high_count')
+NETWORK_KEYS = (
+    *('mean', 'std', 'slopes', 'fine_low_count', 'fine_high_count'),
+    *('forms', 'relative', 'convention', 'floor'),
+    *('centre', 'scale', 'baseline', 'baseline_spread'),
+)
 # What is stored of a bag in addition to its inputs and problems.
 STORED = ('truth', 'predicates', 'times_s', 'regions', 'region_names')
 

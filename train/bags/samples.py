@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 REGION_SIZE = 64
+MAX_OFFSET_S = 0.1  # largest distance of an input from the truth of its sample
 UNKNOWN, FALSE, TRUE = -1, 0, 1
 Array = NDArray[Any]
 

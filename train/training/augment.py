@@ -6,8 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from encoders.preprocess import Config, from_stored, languagebind
+from encoders.preprocess import Config, from_stored, is_series, languagebind
 from encoders.preprocess.mini import audio, image
+from encoders.preprocess.mini.series import SeriesConfig
+
+# Of series, in floors (`SeriesConfig.floor`): noise from the smallest to the largest power of ten,
+# and standard deviations of a constant bias and of the drift within a window.
+NOISE_POWERS = (-1.5, -0.3)
+BIAS, DRIFT = 0.5, 0.3
+GAIN = 0.05  # standard deviation of the logarithm of a sensor's scale
+LOST, DROPPED = 0.02, 0.03  # shares of steps that repeat the one before, and of dead channels
 
 SPECTROGRAMS = (audio.AudioConfig, languagebind.audio.AudioConfig)
 COLOURS = (image.ImageConfig, languagebind.image.ImageConfig)
@@ -18,7 +26,8 @@ def augmented_inputs(
 ) -> tuple[Tensor, Tensor]:
     """Convert with `from_stored`, then move, rotate, scale, dim or shift a little; never mirror.
 
-    Mirroring would swap left and right, which sentences distinguish.
+    Mirroring would swap left and right, which sentences distinguish. Series are changed before
+    they are converted.
 
     Args:
         stored: `[B, ...]`.
@@ -27,8 +36,11 @@ def augmented_inputs(
         regions: Which part of the scene each cell shows, uint8 `[B, R, R]`.
 
     Returns:
-        float32 `[B, 3, H, W]`, and the regions, moved like the inputs.
+        float32 `[B, 3, H, W]` (see `encoders.preprocess.preprocess`), and the regions, moved like
+        the inputs.
     """
+    if is_series(config):
+        return from_stored(varied_series(stored, config, generator), config), regions
     inputs = from_stored(stored, config)
     count = len(inputs)
     if isinstance(config, SPECTROGRAMS):
@@ -44,6 +56,37 @@ def augmented_inputs(
         return inputs * gain + shift, regions
     shift = 0.03 * torch.randn(count, 1, 1, 1, generator=generator)
     return inputs * (1 + shift), regions
+
+
+def varied_series(stored: Tensor, config: SeriesConfig, generator: torch.Generator) -> Tensor:
+    """Series as another sensor of the kind would measure them, `[B, 1 + steps, C]`.
+
+    Noise, another scale, a bias of values and baseline, drift since the sensor was tared, lost
+    samples, and sometimes a dead channel.
+    """
+    count, rows, channels = stored.shape
+    floor = torch.tensor(config.floor)
+    low, high = NOISE_POWERS
+    power = low + (high - low) * torch.rand(count, 1, 1, generator=generator)
+    noise = 10**power * floor * torch.randn(stored.shape, generator=generator)
+    noise[:, 0] = 0  # a baseline is a median of many samples
+    gain = (GAIN * torch.randn(count, 1, channels, generator=generator)).exp()
+    bias = BIAS * floor * torch.randn(count, 1, channels, generator=generator)
+    ramp = torch.linspace(0, 1, rows)[:, None]
+    drift = DRIFT * floor * ramp * torch.randn(count, 1, channels, generator=generator)
+    varied = _held(stored * gain + noise + bias + drift, generator)
+    dead = torch.rand(count, 1, channels, generator=generator) < DROPPED
+    dead &= channels > 1
+    return varied.masked_fill(dead, torch.nan)
+
+
+def _held(series: Tensor, generator: torch.Generator) -> Tensor:
+    """Repeat the value before a lost sample."""
+    count, rows, channels = series.shape
+    lost = torch.rand(count, rows, generator=generator) < LOST
+    lost[:, :2] = False  # the baseline, and the first sample
+    source = torch.arange(rows).expand(count, rows) - lost.long()
+    return series.gather(1, source.unsqueeze(-1).expand(count, rows, channels))
 
 
 def _random_motion(count: int, generator: torch.Generator) -> Tensor:

@@ -23,6 +23,8 @@ from torch import nn
 from encoders.model_sets.files import ModelSet, load_model_set, save_model_set
 from encoders.model_sets.manifest import Manifest
 from encoders.model_sets.places import find_set
+from encoders.preprocess import is_series
+from encoders.preprocess.mini.series import with_statistics
 from encoders.text.minilm import text_tower
 from encoders.vision.vit import LOGIT_SCALE_MAX, VisionTower, is_own, tie
 from train.bags.samples import Samples
@@ -71,6 +73,7 @@ def bind(
     Raises the errors of `train.training.loop.train`.
     """
     recipe, targets = _with_facts(recipe, data, make_targets(recipe, data))
+    recipe = _with_statistics(recipe, data)
     torch.manual_seed(recipe.seed)
     tower = text_tower(recipe.text_tower)
     manifest = recipe.manifest(space=tower.space, provenance={})
@@ -128,6 +131,15 @@ def _with_facts(recipe: Recipe, data: Samples, targets: Targets) -> tuple[Recipe
         region_weight=kept(recipe.region_weight),
     )
     return smaller, replace(targets, balance=kept(targets.balance))
+
+
+def _with_statistics(recipe: Recipe, data: Samples) -> Recipe:
+    """Return the recipe with the statistics of its series, which scale their inputs."""
+    configs = {
+        name: with_statistics(config, data.inputs[name]) if is_series(config) else config
+        for name, config in recipe.modalities.items()
+    }
+    return replace(recipe, modalities=configs)
 
 
 @dataclass

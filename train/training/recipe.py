@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from encoders.model_sets.manifest import Manifest, ModalitySpec
-from encoders.preprocess import MiniConfig, mini_configs
+from encoders.preprocess import MiniConfig, is_series, mini_configs
 from encoders.vision.config import VisionConfig
 from train.validated import STRICT, InvalidRecordError, Share, read_record
 
@@ -86,15 +86,18 @@ class VitConfig:
     stem: str = 'patch'
     stem_blocks: int = 0
 
-    def tower(self, size: tuple[int, int], *, lora_rank: int, lora_alpha: float) -> VisionConfig:
-        """Shape of the tower for inputs of `size` (rows, columns), pixels.
+    def tower(self, config: MiniConfig, *, lora_rank: int, lora_alpha: float) -> VisionConfig:
+        """Shape of the tower for inputs of a modality; series have their own stem and patches.
 
         Raises:
             ValueError: No tower can have this shape.
         """
         shape: dict[str, Any] = asdict(self) | {'lora_rank': lora_rank, 'lora_alpha': lora_alpha}
         mlp_width = round(self.width * shape.pop('mlp_ratio'))
-        return VisionConfig(**shape, mlp_width=mlp_width, image_size=size)
+        if is_series(config):
+            own = {'stem': 'series', 'stem_blocks': 0, 'patch_size': config.patch}
+            shape |= own | {'channels': len(config.channels)}
+        return VisionConfig(**shape, mlp_width=mlp_width, image_size=config.input_size)
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -158,7 +161,7 @@ class Recipe:
         rank = self.lora_rank if self.trainable == 'lora' else 0
         specs = {
             name: ModalitySpec(
-                self.vit.tower(config.input_size, lora_rank=rank, lora_alpha=self.lora_alpha),
+                self.vit.tower(config, lora_rank=rank, lora_alpha=self.lora_alpha),
                 config,
             )
             for name, config in self.modalities.items()
