@@ -51,7 +51,7 @@ MODALITIES: dict[str, Modality] = {
 }
 
 # Modalities that nodes feed from topics; those that run by default; those that live programs read
-# message by message; and those of numeric channels, which are read from bags and have no nodes yet.
+# message by message; and those of numeric channels, which are read from bags and have no node.
 LIVE: tuple[str, ...] = tuple(m.name for m in MODALITIES.values() if m.sensor)
 STANDARD: tuple[str, ...] = tuple(name for name in LIVE if MODALITIES[name].standard)
 SENSED: tuple[str, ...] = tuple(name for name in LIVE if MODALITIES[name].kind != 'clip')

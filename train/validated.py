@@ -14,7 +14,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 from pydantic_core import ErrorDetails
 from yaml import MappingNode, Node, SequenceNode
 
-from encoders.modalities import MODALITIES
+from encoders.modalities import MODALITIES, SERIES
 
 STRICT = ConfigDict(extra='forbid', arbitrary_types_allowed=True)
 T = TypeVar('T')
@@ -27,7 +27,9 @@ class InvalidRecordError(ValueError):
 
 def _known_modality(name: str) -> str:
     if name not in MODALITIES:
-        raise ValueError(f'unknown modality {name!r}, expected some of {", ".join(MODALITIES)}')
+        raise ValueError(f'unknown modality {name!r}, expected some of {", ".join(PAIRED)}')
+    if name in SERIES:
+        raise ValueError(f'{name!r} is a series, which only `lb-ros train bind` reads')
     return name
 
 
@@ -38,6 +40,8 @@ def _with_slot(sentence: str) -> str:
 
 
 Template = Annotated[str, AfterValidator(_with_slot)]
+# Modalities that pairs hold and `lb-ros train contrast` trains: all but series.
+PAIRED = tuple(name for name in MODALITIES if name not in SERIES)
 ModalityName = Annotated[str, AfterValidator(_known_modality)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 

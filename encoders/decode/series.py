@@ -178,7 +178,9 @@ def _joints(message: Any, channels: Sequence[str], names: Mapping[str, str]) -> 
         joint, _, part = channel.rpartition('.')
         if part not in parts:
             expected = ', '.join(JOINT_PARTS)
-            raise DecodeError(f'unknown channel {channel!r}, expected JOINT. and one of {expected}')
+            raise DecodeError(
+                f'unknown channel {channel!r}, expected JOINT. and one of {expected}'
+            )
         at = place.get(names.get(joint, joint), -1)
         if 0 <= at < len(parts[part]):  # a driver that measures no effort sends an empty list
             row[index] = parts[part][at]

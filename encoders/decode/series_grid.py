@@ -114,7 +114,7 @@ def _dead(series: Series, name: str, measured: Floats) -> str:
         return 'has no finite value'
     is_constant = len(measured) >= FEW and measured.min() == measured.max()
     if is_constant and name.rpartition('.')[2] != MAY_REST:
-        return f'is constant at {measured[0]:.4g}'
+        return f'is constant at {measured[0] + 0.0:.4g}'
     return ''
 
 

@@ -203,7 +203,7 @@ class SeriesStream:
         stamps: NDArray[np.int64] = self._stamps[chosen]
         series = Series(
             self._values[chosen],
-            (stamps - stamp_ns) * 1e-9,
+            np.asarray((stamps - stamp_ns) * 1e-9, np.float64),
             self.channels,
             baseline=self._baseline,
             frame_id=self.frame_id,

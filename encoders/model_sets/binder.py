@@ -146,7 +146,8 @@ class Binder:
     def preprocess(self, modality: str, raw: Any) -> Tensor:
         """The network's input for one raw sample, float32 `[1, 3, H, W]`.
 
-        For a video clip, `[1, 3, T, H, W]`; for a series, `[1, C, patches, V]`. Raises the errors of `preprocess_with_validity`.
+        For a video clip, `[1, 3, T, H, W]`; for a series, `[1, C, patches, V]`. Raises the errors
+        of `preprocess_with_validity`.
         """
         return self.preprocess_with_validity(modality, raw)[0]
 

@@ -189,7 +189,10 @@ def is_series(config: Config) -> TypeGuard[SeriesConfig]:
 
 
 def from_stored(stored: Tensor, config: Config) -> Tensor:
-    """Network inputs float32 `[..., 3, H, W]` (see `preprocess`) of stored samples `[..., *stored shape]`."""
+    """Network inputs float32 `[..., 3, H, W]` of stored samples `[..., *stored shape]`.
+
+    For series `[..., C, patches, V]`.
+    """
     normalise = _FOUND[type(config)][1].normalise
     if normalise is not None:
         return normalise(stored, config)

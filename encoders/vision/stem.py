@@ -110,7 +110,9 @@ class SeriesStem(nn.Module):
         of the measured values only.
         """
         size = self.steps * self.forms
-        values = planes[..., :size].unflatten(-1, (self.forms, self.steps)).transpose(2, 3)
+        batch, channels, patches, _ = planes.shape
+        shape = (batch, channels, patches, self.forms, self.steps)
+        values = planes[..., :size].reshape(shape).transpose(2, 3)
         shown = planes[..., size : size + self.steps].unsqueeze(2).expand_as(values)
         mean = _mean(values, shown)
         square = _mean((values - mean[..., None, None]).square(), shown)

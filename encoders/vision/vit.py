@@ -22,7 +22,7 @@ from encoders.vision.stem import Embeddings
 # ln(1 / 0.07) (CLIP, section 2.5), rounded as in the released configurations; and CLIP's limit.
 LOGIT_SCALE_START, LOGIT_SCALE_MAX = 2.6592, math.log(100.0)
 
-# Tensors that encoders of a set do not share, besides low-rank updates and stems other than `patch`.
+# Tensors that encoders of a set do not share, besides low-rank updates and stems of their own.
 OWN = ('embeddings.class_embedding', 'post_layernorm.', 'visual_projection.', 'logit_scale')
 
 
@@ -202,8 +202,8 @@ class VisionTower(nn.Module):
 
         Args:
             inputs: float `[B, 3, H, W]`, or `[B, C, patches, V]` for series, or
-                `[B, 3, T, H, W]` for video clips, or `[b, pair, T, bs, 3, H, W]` as loaders of clip pairs stack them, where `B` is
-                `b * pair * bs`.
+                `[B, 3, T, H, W]` for video clips, or `[b, pair, T, bs, 3, H, W]` as loaders of
+                clip pairs stack them, where `B` is `b * pair * bs`.
             kept: int64 `[B, K]`, indices of the patches to keep in training, 0-based without the
                 class token (see `draw_kept_patches`); the same in all frames of a clip. None
                 keeps all.

@@ -37,7 +37,9 @@ def open_encoders(
     """Return the encoders of a set, or random encoders, and `batch` inputs for each."""
     if not model.startswith(RANDOM):
         loaded = load_encoders(parse_source(model), device=device, dtype=dtype).encoders
-        inputs = {m: e.preprocess(golden_input(m, e.config))[0].unsqueeze(0) for m, e in loaded.items()}
+        inputs = {
+            m: e.preprocess(golden_input(m, e.config))[0].unsqueeze(0) for m, e in loaded.items()
+        }
         return loaded, {m: x.repeat(batch, *[1] * (x.ndim - 1)) for m, x in inputs.items()}
     torch.manual_seed(0)
     towers: dict[str, VisionTower] = {}

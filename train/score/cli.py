@@ -85,6 +85,11 @@ def sources_of(args: argparse.Namespace, bags: Sequence[Path], binder: Binder) -
     """Return the bags of a command line with their source settings."""
     topics = SensorTopics.parse(args.topics)
     sensed = tuple(m for m in SENSED if m in binder.modalities)
+    if not sensed:
+        raise ValueError(
+            f'model set {binder.model} has only {", ".join(binder.modalities)}, which is not read '
+            f'here yet; measure it with `lb-ros eval`'
+        )
     return [BagSource(bag, topics, sensed, args.max_rate_hz) for bag in bags]
 
 

@@ -377,5 +377,8 @@ def _digest_of_readouts(binder: Binder) -> str:
 
 def probe_vectors(binder: Binder, modalities: Sequence[str]) -> NDArray[np.float32]:
     """Embeddings of fixed inputs, `[M, D]`, which distinguish two trainings of the same name."""
-    rows = [binder.embed(**{name: golden_input(name, binder.preprocessing[name])})[name][0] for name in modalities]
+    rows = [
+        binder.embed(**{name: golden_input(name, binder.preprocessing[name])})[name][0]
+        for name in modalities
+    ]
     return np.stack(rows) if rows else np.zeros((0, 0), np.float32)

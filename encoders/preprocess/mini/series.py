@@ -181,7 +181,8 @@ def normalise(stored: Tensor, config: SeriesConfig) -> Tensor:
     scale = _row(config.scale or [DEFAULT_SCALE * floor for floor in config.floor], stored)
     absolute = _row([float(name not in config.relative) for name in config.channels], stored)
     forms = {
-        ABSOLUTE: (values - _row(config.centre or [0.0] * len(config.channels), stored)) * absolute,
+        ABSOLUTE: (values - _row(config.centre or [0.0] * len(config.channels), stored))
+        * absolute,
         TARED: values - baseline,
         CHANGE: values - start,
     }
@@ -198,7 +199,7 @@ def _row(values: Any, like: Tensor) -> Tensor:
 
 
 def _start(values: Tensor, valid: Tensor, count: int) -> Tensor:
-    """Mean of the first valid steps `[..., 1, C]`: those of the start, else those of the window."""
+    """Mean `[..., 1, C]` of the steps at the start, or of all if none of those is valid."""
     weights = valid.float()
     first = weights[..., :count, :].sum(-2, keepdim=True)
     early = (values * weights)[..., :count, :].sum(-2, keepdim=True) / first.clamp(min=1)
@@ -208,7 +209,7 @@ def _start(values: Tensor, valid: Tensor, count: int) -> Tensor:
 
 def _patches(plane: Tensor, config: SeriesConfig) -> Tensor:
     """`[..., steps, C]` to `[..., patches, C, p]`."""
-    cut = plane.unflatten(-2, (config.patches, config.patch))
+    cut = plane.reshape(*plane.shape[:-2], config.patches, config.patch, plane.shape[-1])
     return cut.transpose(-1, -2)
 
 
@@ -319,13 +320,15 @@ def remarks(raw: Series, config: SeriesConfig) -> list[str]:
 
 def _untared(grid: Grid, config: SeriesConfig) -> list[str]:
     """One line for each force or torque whose baseline is not that of a tared sensor."""
-    lines = []
+    lines: list[str] = []
+    if not config.baseline or not config.baseline_spread:
+        return lines
     for column, name in enumerate(config.channels):
         if name.partition('.')[0] not in LEVEL or not np.isfinite(grid.baseline[column]):
             continue
-        usual = config.baseline[column] if config.baseline else 0.0
-        spread = config.baseline_spread[column] if config.baseline_spread else 0.0
-        limit = BIASED_SPREADS * spread + BIASED_FLOORS * config.floor[column]
+        usual = config.baseline[column]
+        limit = BIASED_SPREADS * config.baseline_spread[column]
+        limit += BIASED_FLOORS * config.floor[column]
         if abs(grid.baseline[column] - usual) > limit:
             lines.append(
                 f'{name} is {grid.baseline[column]:.3g} where nothing acts, in training '

@@ -16,6 +16,7 @@ from encoders.preprocess import (
     config_from_dict,
     config_to_dict,
     from_stored,
+    is_series,
     mini_config,
     preprocess,
     stored_form,
@@ -23,7 +24,7 @@ from encoders.preprocess import (
 )
 from encoders.preprocess.mini.touch import ZERO, TouchConfig, reference_of
 
-MINI = [name for name in MODALITIES if find_spec(f'encoders.preprocess.{name}')]
+MINI = [name for name in MODALITIES if find_spec(f'encoders.preprocess.mini.{name}')]
 
 
 def lit_gel(rows: int, columns: int) -> np.ndarray:
@@ -87,7 +88,8 @@ def test_every_modality_of_mini_keeps_the_same_rules(name: str) -> None:
     inputs, valid = preprocess(raw, config)
     stored = to_stored(raw, config)
     assert (stored.shape, stored.dtype) == stored_form(config)
-    assert tuple(inputs.shape) == (3, *config.input_size)
+    channels = len(config.channels) if is_series(config) else 3
+    assert tuple(inputs.shape) == (channels, *config.input_size)
     assert 0.0 <= valid <= 1.0
     again = from_stored(torch.from_numpy(stored.astype(np.float32)), config)
     torch.testing.assert_close(again, inputs, atol=2e-2, rtol=0)
