@@ -126,7 +126,7 @@ def test_a_grid_of_a_grid_is_itself() -> None:
 
 
 @given(
-    start=st.floats(-1.9, -0.5),
+    start=st.floats(-1.9, -0.7),
     length=st.floats(0.35, 0.45),
     rate_hz=st.sampled_from([20.0, 100.0, 500.0]),
 )
