@@ -115,7 +115,7 @@ class Phrasings:
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> Phrasings:
-        """Load `trained`, `unseen`, or any file of the same layout.
+        """Load `trained`, `unseen`, `check`, or any file of the same layout.
 
         Raises:
             FileNotFoundError: There is no such file.

@@ -104,7 +104,7 @@ def to_question(statement: str) -> str:
     verb = finite_verb(words)
     if verb is not None:
         before, after = words[:verb], words[verb + 1 :]
-        base = base_form(words, verb)
+        base = base_form(words[: verb + 1], verb)
         if is_auxiliary(words, verb):
             asked = [words[verb], *before, *after]
         elif base is not None:

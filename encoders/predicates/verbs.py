@@ -134,13 +134,21 @@ def base_form(words: list[str], at: int) -> tuple[str, str] | None:
         return word, 'do'
     following = words[at + 1] if at + 1 < len(words) else ''
     is_followed = following in (*DETERMINERS, *PREPOSITIONS, *PRONOUNS) or not following
-    if has_many or not is_followed:
-        return None
-    if re.search(r'(?:[sxz]|ch|sh)es$', word) and len(word) > 4:
+    return None if has_many or not is_followed else _guessed_base(word)
+
+
+def _guessed_base(word: str) -> tuple[str, str] | None:
+    """Base form and auxiliary of what looks like an unknown verb: "clunked", "refuses"."""
+    if re.search(r'(?:ss|x|zz|ch|sh)es$', word):
         return word[:-2], 'does'
     if len(word) > 3 and is_plural(word):
-        base = f'{word[:-3]}y' if word.endswith('ies') else word[:-1]
-        return base, 'does'
+        return (f'{word[:-3]}y' if word.endswith('ies') else word[:-1]), 'does'
+    if len(word) > 4 and word.endswith('ed'):
+        stem = word[:-2]
+        is_mute = re.search(r'(?:[vcszu]|[^aeioul]l)$', stem) and not re.search('(?:ss|zz)$', stem)
+        for base in (stem[:-1], f'{stem}e' if is_mute else stem):
+            if past(base) == word:
+                return base, 'did'
     return None
 
 
@@ -165,6 +173,17 @@ def finite_verb(words: list[str]) -> int | None:
             continue
         if base_form(words, at) is not None:
             return at
+    return _verb_before_noun(words, first)
+
+
+def _verb_before_noun(words: list[str], first: int) -> int | None:
+    """Index of a verb such as in "the drawer bars access", if no other word looks like one."""
+    if words[:1] not in (['the'], ['it']) or 'with' in words or 'of' in words:
+        return None
+    for at in range(first, len(words) - 1):
+        is_verb = len(words[at]) > 3 and is_plural(words[at]) and words[at - 1] not in PREPOSITIONS
+        if is_verb and base_form(words[: at + 1], at) is not None:
+            return at
     return None
 
 
@@ -176,5 +195,5 @@ def is_auxiliary(words: list[str], at: int) -> bool:
     following = words[at + 1] if at + 1 < len(words) else ''
     if word not in HAVE or not following or following in (*DETERMINERS, *PRONOUNS):
         return False
-    participle = following == 'been' or re.search(r'(?:ed|en|just|not|never|ly)$', following)
+    participle = re.search(r'(?:ed|en|ung|unk|wn|orn|just|not|never|ly)$', following)
     return bool(participle) or following in (*IRREGULAR.values(), *PARTICIPLES)

@@ -43,6 +43,7 @@ _ALL = re.compile(r'^not (?=(?:all|every|everything|everybody|everyone|each|both
 _MANY = re.compile(r'^(?:all|every|everything|everybody|everyone|each|both)\b')
 _NEVER = re.compile(r'\b(?:no longer|never(?: again)?)(?: |$)')
 _AUXILIARY_NOT = re.compile(rf'(?<=\w) ({"|".join(AUXILIARIES)}) not\b(?: yet\b)?')
+_ANYTHING_BUT = re.compile(r'(?<=\w) (?:anything but|by no means|in no way|not at all)(?= \w)')
 _AFTER = re.compile(r' (?:any ?more|any longer|yet|at all)$')
 _ABSENT = {
     'something': 'nothing', 'somebody': 'nobody', 'someone': 'no one', 'one of': 'none of',
@@ -207,6 +208,8 @@ def _stripped(text: str) -> str | None:
         return f'{found[1]}{_with_some(found[2])}{text[found.end() :]}'
     if _ORDER.match(text):
         return None
+    if _ANYTHING_BUT.search(text):
+        return _ANYTHING_BUT.sub('', text, count=1)
     return _stripped_verb(text) or _stripped_object(text)
 
 
@@ -286,7 +289,7 @@ def _denied_verb(core: str) -> tuple[str, ...]:
         if verb in ('has', 'have', 'had'):
             forms.append(f'{before} {verb} never {after}')
         return tuple(text.strip() for text in forms)
-    base = base_form(words, at)
+    base = base_form(words[: at + 1], at)
     if base is None:
         return ()
     forms = [

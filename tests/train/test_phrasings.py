@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from encoders.predicates.wording import is_denied
 from train.phrasings import Fact, Phrasings, Wording, relation_of
 from train.training.recipe import load_recipe
+from train.transformations import HELD_OUT, fact_texts
 
+FILES = ('trained', 'unseen', 'check')
 RECIPES = Path(__file__).resolve().parents[2] / 'config' / 'recipes'
-# The others are of `lb-ros train contrast`.
-BIND = sorted(p for p in RECIPES.glob('*.yaml') if '\ntuning:' not in p.read_text())
+# The others are of `lb-ros train contrast` and `lb-ros train readout`.
+OTHERS = re.compile('^(?:tuning|token_dropout):', re.M)
+BIND = sorted(p for p in RECIPES.glob('*.yaml') if not OTHERS.search(p.read_text()))
 
 
 def all_patterns(phrasings: Phrasings) -> set[str]:
@@ -27,14 +32,39 @@ def all_patterns(phrasings: Phrasings) -> set[str]:
     return found
 
 
-def test_no_wording_is_both_trained_and_unseen() -> None:
-    trained, unseen = (all_patterns(Phrasings.load(name)) for name in ('trained', 'unseen'))
-    assert trained & unseen == set()
+def test_no_wording_is_in_two_of_the_files() -> None:
+    trained, unseen, check = (all_patterns(Phrasings.load(name)) for name in FILES)
+    assert trained & unseen == trained & check == unseen & check == set()
     assert len(trained) > 300
     assert len(unseen) > 50
+    assert len(check) > 150
 
 
-@pytest.mark.parametrize('name', ['trained', 'unseen'])
+def test_the_check_set_has_other_names_of_things() -> None:
+    trained, check = (Phrasings.load(name).objects for name in ('trained', 'check'))
+    known = {other for name, others in trained.items() for other in (name, *others)}
+    assert set(check) == set(trained)
+    assert not known & {other for others in check.values() for other in others}
+
+
+def test_training_text_has_no_sentence_of_the_check_set() -> None:
+    trained, check = Phrasings.load('trained'), Phrasings.load('check')
+    for relation in check.relations:
+        bare = relation.removesuffix(' something')
+        arguments = 'something' if bare != relation else 'top drawer, wooden cabinet'
+        told = check.sentences(f'{bare}({arguments})')
+        text = fact_texts(f'{bare}({arguments})', trained, sentences=2000)
+        assert not {*told.positive, *told.negative} & set(text.texts)
+
+
+def test_the_check_set_denies_what_training_never_denies() -> None:
+    told = [p.format(x='drawer', y='cabinet') for p in all_patterns(Phrasings.load('check'))]
+    text = ' '.join(filter(is_denied, told))
+    for word in HELD_OUT:
+        assert re.search(rf'\b{word.rstrip("s")}', text), word
+
+
+@pytest.mark.parametrize('name', FILES)
 def test_no_sentence_says_both_that_a_fact_holds_and_that_it_does_not(name: str) -> None:
     phrasings = Phrasings.load(name)
     for predicate in ('open(top drawer)', 'in(black bowl, top drawer)', 'holding(something)'):
@@ -42,7 +72,7 @@ def test_no_sentence_says_both_that_a_fact_holds_and_that_it_does_not(name: str)
         assert not set(sentences.positive) & set(sentences.negative)
 
 
-@pytest.mark.parametrize('name', ['trained', 'unseen'])
+@pytest.mark.parametrize('name', FILES)
 def test_every_relation_that_a_recipe_learns_has_wordings(name: str) -> None:
     phrasings = Phrasings.load(name)
     for path in BIND:

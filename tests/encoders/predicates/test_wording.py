@@ -25,7 +25,7 @@ ARGUMENTS = ('top drawer, wooden cabinet', 'stove, black bowl', 'something', 're
 
 def all_sentences() -> list[str]:
     found: set[str] = set()
-    for name in ('trained', 'unseen'):
+    for name in ('trained', 'unseen', 'check'):
         phrasings = Phrasings.load(name)
         for relation in phrasings.relations:
             bare = relation.removesuffix(' something')
@@ -115,6 +115,10 @@ def test_a_state_a_question_and_their_forms_have_the_same_sides(state: str) -> N
         ('there is a mug in the sink', 'there is no mug in the sink'),
         ('all drawers are closed', 'not all drawers are closed'),
         ('a thud', 'no thud'),
+        ('the guard bars access', 'the guard does not bar access'),
+        ('the tray refuses to move', 'the tray does not refuse to move'),
+        ('the lid clunked onto the table', 'the lid did not clunk onto the table'),
+        ('the lid has sprung open', 'the lid has not sprung open'),
         ('the drawer can be opened', 'the drawer cannot be opened'),
     ],
 )
@@ -129,6 +133,7 @@ def test_plain_denials(statement: str, expected: str) -> None:
         "the drawer isn't open", 'The drawer isn\u2019t open.', 'the drawer isnt open',
         'the drawer is no longer open', 'the drawer is not open yet', 'the drawer is never open',
         'it is not true that the drawer is open', "it isn't true that the drawer is open",
+        'the drawer is anything but open', 'the drawer is by no means open',
         "it's not the case that the drawer is open", 'it is false that the drawer is open',
         'is the drawer not open?', "the drawer isn't open anymore",
     ],
