@@ -96,8 +96,9 @@ def sense(
     if relations is not None:
         share = {name: relations.get(name, other_relations) for name in names}
     recorded = samples.inputs[modality].astype(bool)
-    weights = balance_weights(replace(samples, truth=samples.truth[recorded]), share)
-    usable = (_weights_of(torch.from_numpy(samples.truth), weights) > 0).any(1)
+    truth = data.truth(modality)
+    weights = balance_weights(replace(samples, truth=truth[recorded]), share)
+    usable = (_weights_of(torch.from_numpy(truth), weights) > 0).any(1)
     rows = (usable & torch.from_numpy(recorded)).nonzero().squeeze(1)
     bags = data.bags[modality] if grid else ()
     return Sense(
@@ -155,7 +156,7 @@ def draw_questions(
     """
     rows = sensed.rows[torch.randint(len(sensed.rows), (batch,), generator=generator)]
     copies = torch.randint(data.copies, (batch,), generator=generator)
-    truth = torch.from_numpy(data.samples.truth[rows.numpy()]).long()
+    truth = torch.from_numpy(data.truth(sensed.modality)[rows.numpy()]).long()
     weights = _weights_of(truth, sensed.weights)
     chosen = torch.multinomial(weights, facts, replacement=True, generator=generator)
     columns, asked = chosen.unique(return_inverse=True)  # type: ignore[no-untyped-call]

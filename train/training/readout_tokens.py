@@ -23,12 +23,15 @@ from encoders.preprocess import MINI, Config, config_to_dict, family_of, from_st
 from encoders.vision.readout import mean_over_frames
 from train.atomic import atomic_file
 from train.bags.load import LoadReport, extracted_bags, fingerprint
-from train.bags.samples import Array, Samples, joined, stored_tensor
+from train.bags.samples import UNKNOWN, Array, Samples, joined, stored_tensor
 from train.bags.topics import TOPICS
+from train.bags.visible import hidden_facts
 from train.progress import counted
 from train.training.augment import augmented_inputs
 
 BATCH = 32
+# Modalities that have the view of the fixed camera, whose regions tell what is out of view.
+VIEWS = ('image', 'depth', 'infrared', 'video')
 FOLDER = 'tokens'
 # Version of the augmentation and of the computation of tokens.
 RULES = 1
@@ -59,15 +62,21 @@ class TokenData:
         samples: Truth of all samples. `inputs` holds bool `[N]` by modality: whether the sensor
             was recorded. Without regions, which each bag has with its own names.
         bags: By modality, the tokens of each bag.
+        in_view: As `samples.truth`, but unknown where a thing of the fact is out of view.
     """
 
     samples: Samples
     bags: Mapping[str, Sequence[BagTokens]]
+    in_view: NDArray[np.int8]
 
     @property
     def copies(self) -> int:
         """Number of copies of every sample."""
         return len(next(iter(self.bags.values()))[0].tokens)
+
+    def truth(self, modality: str) -> NDArray[np.int8]:
+        """Truth `[N, P]` that a modality can learn: what is out of view can still be heard."""
+        return self.in_view if modality in VIEWS else self.samples.truth
 
     def places(self, rows: Tensor) -> list[tuple[int, int]]:
         """Bag of each sample, and its index within the bag."""
@@ -129,7 +138,7 @@ def load_tokens(
     found = extracted_bags(
         order, configs, cache=cache if small else None, workers=workers if small else 1
     )
-    made: dict[Path, tuple[Samples, dict[str, BagTokens]]] = {}
+    made: dict[Path, tuple[Samples, Samples, dict[str, BagTokens]]] = {}
     problems: dict[Path, list[str]] = {}
     steps = counted(zip(order, found, strict=True), 'computing tokens', total=len(order))
     for bag, (samples, problems[bag]) in steps:
@@ -140,11 +149,14 @@ def load_tokens(
             key = _key(bag, name, encoder.config, weights_sha256, augmentations)
             path = cache / FOLDER / f'{bag.name}-{name}-{key}.npy' if cache else None
             own[name] = _bag_tokens(samples, name, encoder, path, augmentations, key)
-        made[bag] = _without_inputs(samples), own
+        plain = _without_inputs(samples)
+        seen = np.where(hidden_facts(samples), UNKNOWN, samples.truth).astype(np.int8)
+        made[bag] = plain, replace(plain, truth=seen), own
     kept = [made[bag] for bag in bags if bag in made]
     data = TokenData(
-        samples=joined([samples for samples, _ in kept], tuple(encoders)),
-        bags={name: tuple(own[name] for _, own in kept) for name in encoders},
+        samples=joined([samples for samples, _, _ in kept], tuple(encoders)),
+        bags={name: tuple(own[name] for _, _, own in kept) for name in encoders},
+        in_view=joined([seen for _, seen, _ in kept], tuple(encoders)).truth,
     )
     lines = tuple(line for bag in bags for line in problems[bag])
     return data, LoadReport(len(kept), len(data.samples), lines)

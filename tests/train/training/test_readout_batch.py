@@ -56,6 +56,7 @@ def small_data(*, bags: int = 2, count: int = 6, seed: int = 0) -> TokenData:
                 for _ in range(bags)
             ]
         },
+        in_view=truth,
     )
 
 
