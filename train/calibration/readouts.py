@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +12,12 @@ from numpy.typing import NDArray
 
 from encoders import Binder
 from encoders.model_sets.evidence import Evidence
-from encoders.preprocess import MINI, family_of, from_stored
+from encoders.preprocess import MINI, family_of
 from encoders.vision.readout import Readout
 from train.bags.load import LoadReport, extracted_bags, joined_parts
-from train.bags.samples import Samples, stored_tensor
+from train.bags.samples import Samples
 from train.bags.topics import TOPICS
+from train.evaluation.reading import observe_stored
 from train.language import Embed, FactVectors, fact_vectors
 from train.phrasings import Phrasings
 
@@ -64,15 +64,13 @@ def read_tokens(
             samples = replace(samples, inputs=vectors)
         parts.append((samples, problems))
     samples, report = joined_parts(parts, tuple(configs))
+    read = [name for name in binder.readouts if name in configs]
+    log_odds = {name: np.zeros(samples.truth.shape, np.float32) for name in read}
     places = {name: column for column, name in enumerate(samples.predicates)}
-    log_odds = {name: np.zeros(samples.truth.shape, np.float32) for name in binder.readouts
-                if name in configs}  # fmt: skip
-    start = 0
-    for predicates, odds in tables:
-        columns = [places[name] for name in predicates]
-        for name, table in odds.items():
-            log_odds[name][start : start + len(table), columns] = table
-        start += len(next(iter(odds.values())))
+    for number, (predicates, table) in enumerate(tables):
+        where = np.ix_(samples.bag == number, [places[name] for name in predicates])
+        for name in read:
+            log_odds[name][where] = table[name]
     return samples.inputs, log_odds, samples, report
 
 
@@ -82,11 +80,7 @@ def _read(
 ) -> tuple[dict[str, Floats], dict[str, Floats]]:
     vectors, odds = {}, {}
     for name, stored in samples.inputs.items():
-        found: list[Evidence] = []
-        for start in range(0, len(stored), BATCH):
-            part = stored_tensor(stored[start : start + BATCH])
-            inputs: dict[str, Any] = {name: from_stored(part, binder.preprocessing[name])}
-            found += binder.encode_evidence(inputs)[name]
+        found = observe_stored(binder, name, stored)
         vectors[name] = np.stack([each.vector for each in found])
         if name in binder.readouts:
             odds[name] = readout_log_odds(binder.readouts[name], found, asked)
