@@ -35,4 +35,8 @@ COMMANDS: dict[str, Words] = {
         'train', 'contrast', '--config', ROOT / 'config/recipes/languagebind-depth.yaml',
         '--data', bag, '--out', out,
     ],
+    'readout': lambda bag, out, model, predicates: [
+        'train', 'readout', '--config', ROOT / 'config/recipes/lb-mini-readout.yaml',
+        '--data', bag, '--out', out, '--workers', '1', '--threads', '1', '--cache', out / 'cache',
+    ],
 }  # fmt: skip

@@ -98,6 +98,10 @@ def train_readouts(
         print(announcement(asking), flush=True)
     train(run, out, ranks=ranks, resume=resume, overwrite=overwrite, tensorboard=tensorboard)
     if ranks.first:
+        rate = run.step / max(run.elapsed_s, 1e-9)
+        print(
+            f'{run.step:,} steps in {run.elapsed_s / 60:.1f} min, {rate:.1f} steps/s', flush=True
+        )
         provenance = {
             'recipe': plain(recipe),
             'steps': run.step,
