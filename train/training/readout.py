@@ -28,6 +28,7 @@ from encoders.model_sets.readouts import (
     load_readouts,
     save_readouts,
 )
+from encoders.vision.precision import dtype_of
 from encoders.vision.readout import Queries, Readout
 from encoders.vision.vit import LOGIT_SCALE_MAX
 from train.asked import AskedVectors
@@ -40,8 +41,8 @@ from train.training.readout_tokens import TokenData
 from train.training.tower import parameter_groups
 from train.validated import plain
 
-# Keys that may change when a run resumes.
-CHANGEABLE = ('max_steps', 'save_every_steps', 'device')
+# Keys that may change when a run resumes, for example on another machine.
+CHANGEABLE = ('max_steps', 'save_every_steps', 'device', 'precision')
 MIN_MASS = 1e-4
 
 
@@ -219,7 +220,7 @@ class Asking:
             tokens.to(self.ranks.device),
             mine=mine,
             attention_weight=recipe.attention_weight.get(name, 0.0),
-            bf16=recipe.precision == 'bf16',
+            bf16=dtype_of(recipe.precision, device=self.ranks.device) == torch.bfloat16,
         )
 
     @torch.no_grad()

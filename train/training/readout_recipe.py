@@ -49,7 +49,7 @@ class ReadoutRecipe:
     attention_weight: dict[ModalityName, NonNegativeFloat]
     relations: dict[ModalityName, Weights]
     other_relations: NonNegativeFloat
-    precision: Literal['fp32', 'bf16']
+    precision: Literal['auto', 'fp32', 'bf16']
     device: str
     save_every_steps: PositiveInt
     seed: NonNegativeInt

@@ -12,17 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from encoders import Binder
 from encoders.model_sets.calibration import FILE as CALIBRATION
+from encoders.model_sets.convert import convert
+from encoders.model_sets.evidence import Evidence
 from encoders.model_sets.files import verify
 from encoders.model_sets.manifest import read_manifest
 from encoders.model_sets.readouts import CALIBRATION as READOUT_CALIBRATION
 from encoders.model_sets.readouts import FILE, describe_readouts
 from encoders.predicates.file import load_predicates
 from encoders.predicates.metrics import auroc
-from tests.train.conftest import DrawnBag
+from tests.train.conftest import RECIPES, DrawnBag
 from tests.train.runs import break_off, losses, recipe_file, run, wait_for_checkpoint
 from train.bags.find import find_bags
 from train.calibration.readouts import read_tokens
@@ -167,6 +170,31 @@ def test_two_processes_train_like_one(
     assert done.returncode == 0, done.stderr
     assert done.stdout.count('asked: training') == 1
     np.testing.assert_allclose(losses(tmp_path / 'two'), losses(tmp_path / 'one'), atol=1e-5)
+
+
+@pytest.mark.parametrize('augmentations', [0, 1])
+def test_sets_in_the_layout_of_languagebind_get_readouts(
+    tiny_checkpoints: dict[str, str],
+    train_bags: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    augmentations: int,
+) -> None:
+    """Another text tower, another width, and the shapes of the recipe for its sets."""
+    sensors = ('image', 'depth', 'infrared', 'audio')
+    start = convert({name: tiny_checkpoints[name] for name in sensors}, tmp_path / 'set', name='t')
+    values = yaml.safe_load((RECIPES / 'languagebind-readout.yaml').read_text())
+    values |= {'start': str(start), 'max_steps': 2, 'augmentations': augmentations, 'facts': 4}
+    recipe = recipe_file(tmp_path / 'asked.yaml', values | {'sentences': 8, 'batch': 4})
+    command = ['train', 'readout', '--config', recipe, '--data', train_bags / 'bag0']
+    out = tmp_path / 'out'
+    assert run(monkeypatch, *command, '--out', out, '--cache', tmp_path / 'c', *QUICK) == 0
+    binder = Binder.load(out / 'languagebind-readout')
+    assert tuple(binder.readouts) == sensors
+    observed = binder.observe(image=np.zeros((32, 32, 3), np.uint8))['image']
+    assert isinstance(observed, Evidence)
+    assert observed.tokens is not None
+    assert observed.tokens.shape == (5, 192)
 
 
 def test_a_folder_with_a_run_is_refused_unless_it_is_replaced(
