@@ -112,7 +112,7 @@ def sense(
 
 def _targets(bag: BagTokens, grid: tuple[int, int]) -> NDArray[np.bool_]:
     count = len(bag.region_names)
-    labels = torch.from_numpy(bag.regions)
+    labels = bag.regions
     cells = labels.shape[2] * labels.shape[3] / (grid[0] * grid[1])
     shares = torch.stack([region_shares(copy, count, grid) for copy in labels]) / cells
     shown = (shares > MIN_SHARE) & (shares.sum(-1, keepdim=True) > MIN_VISIBLE)

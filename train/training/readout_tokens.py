@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from encoders.model_sets.encoder import EncoderSet
 from encoders.model_sets.towers import TowerEncoder
 from encoders.preprocess import MINI, Config, config_to_dict, family_of, from_stored
 from encoders.vision.readout import mean_over_frames
-from train.atomic import atomic_file
+from train.atomic import write_atomically
 from train.bags.load import LoadReport, extracted_bags, fingerprint
 from train.bags.samples import UNKNOWN, Array, Samples, joined, stored_tensor
 from train.bags.topics import TOPICS
@@ -49,8 +50,8 @@ class BagTokens:
         region_names: Names of the parts.
     """
 
-    tokens: NDArray[np.float16]
-    regions: NDArray[np.uint8]
+    tokens: Tensor
+    regions: Tensor
     region_names: tuple[str, ...]
 
 
@@ -88,7 +89,7 @@ class TokenData:
         """Tokens float16 `[B, N, width]` of samples, each in one of its copies."""
         found = self.bags[modality]
         picked = zip(self.places(rows), copies.tolist(), strict=True)
-        return torch.from_numpy(np.stack([found[b].tokens[c, k] for (b, k), c in picked]))
+        return torch.stack([found[b].tokens[c, k] for (b, k), c in picked])
 
 
 def trainable_encoders(encoders: EncoderSet, modalities: Sequence[str]) -> dict[str, TowerEncoder]:
@@ -147,7 +148,7 @@ def load_tokens(
         own = {}
         for name, encoder in encoders.items():
             key = _key(bag, name, encoder.config, weights_sha256, augmentations)
-            path = cache / FOLDER / f'{bag.name}-{name}-{key}.npy' if cache else None
+            path = cache / FOLDER / f'{bag.name}-{name}-{key}.safetensors' if cache else None
             own[name] = _bag_tokens(samples, name, encoder, path, augmentations, key)
         plain = _without_inputs(samples)
         seen = np.where(hidden_facts(samples), UNKNOWN, samples.truth).astype(np.int8)
@@ -193,34 +194,27 @@ def _bag_tokens(
 ) -> BagTokens:
     """The tokens of a bag from its file; without one they are computed and written."""
     names = samples.region_names
+    # Tensors stay in the mapped file, which is not kept open: a process may have only 1,024 files.
     if path is not None and path.exists():
-        regions = np.load(_regions_of(path))
-        return BagTokens(np.load(path, mmap_mode='r'), regions, names)
+        return BagTokens(**load_file(path), region_names=names)
     generator = torch.Generator().manual_seed(int(key, 16))
     copies = [
         _encoded(samples, modality, encoder, generator if number else None)
         for number in range(1 + augmentations)
     ]
-    tokens = np.stack([tokens for tokens, _ in copies])
-    regions = np.stack([regions for _, regions in copies])
+    tokens = torch.stack([tokens for tokens, _ in copies])
+    regions = torch.stack([regions for _, regions in copies])
     if path is None:
         return BagTokens(tokens, regions, names)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The tokens last: their file exists only if both are complete.
-    for where, array in ((_regions_of(path), regions), (path, tokens)):
-        with atomic_file(where) as file:
-            np.save(file, array)
-    return BagTokens(np.load(path, mmap_mode='r'), regions, names)
-
-
-def _regions_of(path: Path) -> Path:
-    return path.with_suffix('.regions.npy')
+    write_atomically(path, save({'tokens': tokens, 'regions': regions}))
+    return BagTokens(**load_file(path), region_names=names)
 
 
 @torch.inference_mode()
 def _encoded(
     samples: Samples, modality: str, encoder: TowerEncoder, generator: torch.Generator | None
-) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
+) -> tuple[Tensor, Tensor]:
     """Tokens float16 `[n, N, width]` and regions; augmented if there is a generator."""
     stored, recorded = samples.inputs[modality], _recorded(samples.inputs[modality])
     tokens, regions = [], []
@@ -232,8 +226,8 @@ def _encoded(
         else:
             inputs, labels = augmented_inputs(part, encoder.config, generator, regions=labels)
         found = encoder.tower.tokens(inputs.to(encoder.tower.logit_scale))
-        tokens.append(mean_over_frames(found, encoder.tower.config.frames).half().cpu().numpy())
-        regions.append(labels.numpy())
-    together = np.concatenate(tokens)
-    together[~recorded] = 0
-    return together, np.concatenate(regions)
+        tokens.append(mean_over_frames(found, encoder.tower.config.frames).half().cpu())
+        regions.append(labels)
+    together = torch.cat(tokens)
+    together[torch.from_numpy(~recorded)] = 0
+    return together, torch.cat(regions)

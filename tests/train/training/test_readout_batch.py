@@ -51,7 +51,9 @@ def small_data(*, bags: int = 2, count: int = 6, seed: int = 0) -> TokenData:
         bags={
             'depth': [
                 BagTokens(
-                    rng.normal(size=(1, count, TOKENS, SIZE)).astype(np.float16), labels, NAMES
+                    torch.from_numpy(rng.normal(size=(1, count, TOKENS, SIZE))).half(),
+                    torch.from_numpy(labels),
+                    NAMES,
                 )
                 for _ in range(bags)
             ]
