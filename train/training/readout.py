@@ -291,7 +291,8 @@ def question_loss(
     targets, shown = questions.targets[mine].to(device), visible[mine].to(device)
     mass = (attention[:, :2, :, 1:].float() * targets).sum(-1)
     missed = (-(mass + MIN_MASS).log() * shown).sum() / visible.sum().clamp(min=1).to(device)
-    return loss + attention_weight * missed
+    total: Tensor = loss + attention_weight * missed
+    return total
 
 
 def readout_of(readouts: nn.ModuleDict, modality: str) -> Readout:

@@ -194,9 +194,8 @@ def _bag_tokens(
 ) -> BagTokens:
     """The tokens of a bag from its file; without one they are computed and written."""
     names = samples.region_names
-    # Tensors stay in the mapped file, which is not kept open: a process may have only 1,024 files.
     if path is not None and path.exists():
-        return BagTokens(**load_file(path), region_names=names)
+        return _loaded(path, names)
     generator = torch.Generator().manual_seed(int(key, 16))
     copies = [
         _encoded(samples, modality, encoder, generator if number else None)
@@ -208,7 +207,13 @@ def _bag_tokens(
         return BagTokens(tokens, regions, names)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, save({'tokens': tokens, 'regions': regions}))
-    return BagTokens(**load_file(path), region_names=names)
+    return _loaded(path, names)
+
+
+def _loaded(path: Path, names: tuple[str, ...]) -> BagTokens:
+    """Map a file into memory; it is not kept open, because a process may open only 1,024."""
+    found = load_file(path)
+    return BagTokens(found['tokens'], found['regions'], names)
 
 
 @torch.inference_mode()
