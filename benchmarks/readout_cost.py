@@ -101,8 +101,8 @@ def encodings(binder: Binder, *, repeats: int) -> list[Measurement]:
 
 
 def added_ms(found: list[Measurement]) -> dict[str, float]:
-    """What tokens add to the median wall-clock time, by number of predicates."""
-    by_case = {one.case: one.median_ms for one in found}
+    """What tokens add to the median processor time, by number of predicates."""
+    by_case = {one.case: one.cpu_ms for one in found}
     return {
         str(count): round(
             by_case[f'{count} predicates, tokens'] - by_case[f'{count} predicates, vectors'], 3

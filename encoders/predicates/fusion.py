@@ -263,6 +263,8 @@ def _judge(table: Table, readings: dict[str, Reading]) -> tuple[dict[str, Readin
         return readings, table.calibrated
     calibrated = np.where(by_tokens, table.tokens.calibrated, table.calibrated)
     unknown = by_tokens & calibrated & ~table.calibrated
+    if not unknown.any():
+        return readings, calibrated
     judged = {}
     for name, reading in readings.items():
         is_vector = unknown if reading.from_tokens is None else unknown & ~reading.from_tokens

@@ -24,7 +24,7 @@ from encoders.one_core import on_one_core
 from encoders.predicates.parameters import Bools, Column, Floats, TokenTable
 from encoders.predicates.predicate import Predicate
 from encoders.predicates.wording import Sides, sides
-from encoders.vision.readout import Queries, Readout
+from encoders.vision.readout import Prepared, Queries, Readout
 
 DEFAULT_BUDGET_MS = 20.0
 # These are read from tokens whatever the budget, so that a slow moment at start costs no predicate
@@ -66,13 +66,13 @@ class _Asked:
     """The predicates of a bank that one readout reads.
 
     Attributes:
-        queries: `[U, ...]`, in chunks of at most `CHUNK`.
+        prepared: `U` questions, in chunks of at most `CHUNK`.
         places: Indices of the predicates, `[K]`.
         rows: Index of the query of each, `[K]`.
         signs: -1 where the sides are exchanged, float32 `[K]`.
     """
 
-    queries: Sequence[Queries]
+    prepared: Sequence[Prepared]
     places: NDArray[np.intp]
     rows: NDArray[np.intp]
     signs: Floats
@@ -160,7 +160,7 @@ class TokenReader:
         check_tokens(readout, modality, tokens)
         reduced = _reduced(tokens)
         with torch.inference_mode(), on_one_core():
-            odds = [readout(reduced, queries)[0][0] for queries in asked.queries]
+            odds = [readout.read(reduced, prepared)[0] for prepared in asked.prepared]
         values[asked.places] = asked.signs * torch.cat(odds).numpy()[asked.rows]
         written[asked.places] = True
         return written
@@ -238,8 +238,14 @@ class TokenReader:
         }
         found = [self._questions[pair].queries[modality] for pair in distinct]
         chunks = [found[start : start + CHUNK] for start in range(0, len(found), CHUNK)]
+        readout = self._binder.readouts[modality]
+        with torch.inference_mode():
+            prepared = [
+                readout.prepare(Queries(*map(torch.cat, zip(*chunk, strict=True))))
+                for chunk in chunks
+            ]
         return _Asked(
-            queries=[Queries(*map(torch.cat, zip(*chunk, strict=True))) for chunk in chunks],
+            prepared=prepared,
             places=places,
             rows=np.array([distinct[pair] for pair, _ in chosen], np.intp),
             signs=np.array([-1.0 if turned else 1.0 for _, turned in chosen], np.float32),
@@ -264,10 +270,11 @@ def _time_ms(readout: Readout, reduced: torch.Tensor, queries: Queries) -> float
     """The shortest of several times, which other load disturbs least."""
     times_s = []
     with torch.inference_mode(), on_one_core():
-        readout(reduced, queries)
+        prepared = readout.prepare(queries)
+        readout.read(reduced, prepared)
         for _ in range(COST_REPEATS):
             started_s = time.perf_counter()
-            readout(reduced, queries)
+            readout.read(reduced, prepared)
             times_s.append(time.perf_counter() - started_s)
     return min(times_s) * 1e3
 
@@ -301,7 +308,7 @@ def check_tokens(readout: Readout, modality: str, tokens: Tokens) -> None:
 
 
 def _reduced(tokens: Tokens) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(tokens, np.float32)).unsqueeze(0)
+    return torch.from_numpy(np.ascontiguousarray(tokens)).float().unsqueeze(0)
 
 
 def _column(

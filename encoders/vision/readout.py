@@ -13,7 +13,7 @@ one, so that exchanging the unit vectors `p` and `n` negates the log-odds and no
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,8 @@ from encoders.transformer import check_transformer
 # Logarithm of the factor of the cosine at the start of training.
 LOG_SCALE_START = 2.0
 POSITION_STD = 0.02
+# Smallest squared length of an answer, against division by zero.
+SMALLEST_SQUARE = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,31 @@ class Queries(NamedTuple):
     directions: Tensor
 
 
+class Prepared(NamedTuple):
+    """`P` predicates and everything that `Readout.read` needs of them, without the network.
+
+    The cosine of an answer `W x + b` with a direction `d` needs only products of `x` with vectors
+    of its own small width, which are computed once per text.
+
+    Attributes:
+        states: float32 `[1, P, width]`.
+        query: Queries of the first block, float32 `[1, heads, P, width / heads]`.
+        towards: `W^T d`, scaled, float32 `[P, width]`.
+        offset: `b . d`, scaled, float32 `[P]`.
+        square: `W^T W`, float32 `[width, width]`.
+        tilt: `2 W^T b`, float32 `[width]`.
+        length: `b . b`, float32 scalar.
+    """
+
+    states: Tensor
+    query: Tensor
+    towards: Tensor
+    offset: Tensor
+    square: Tensor
+    tilt: Tensor
+    length: Tensor
+
+
 class Reducer(nn.Module):
     """The sensor side: tokens to a smaller width, with learned positions."""
 
@@ -98,28 +125,35 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width)
         self.mlp = _mlp(width, 2 * width, width)
 
-    def forward(self, states: Tensor, reduced: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, states: Tensor, reduced: Tensor, *, query: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """One block.
 
         Args:
             states: float `[B or 1, P, width]`; 1 if all samples are asked the same.
             reduced: float `[B, N, width]`.
+            query: `ask(states)`, if it is known.
 
         Returns:
             States `[B, P, width]`, and the attention `[B, heads, P, N]`.
         """
         key, value = self.key_value(reduced).chunk(2, dim=-1)
-        query = self._split(self.query(self.norm1(states)))
-        scale = query.shape[-1] ** -0.5
-        scores = (query * scale) @ self._split(key).transpose(-1, -2)
-        attention = scores.softmax(-1)
+        asking = self.ask(states) if query is None else query
+        attention = (asking @ self._split(key).transpose(-1, -2)).softmax(-1)
         mixed = (attention @ self._split(value)).transpose(1, 2).flatten(2)
         states = states + self.out(mixed)
         return states + self.mlp(self.norm2(states)), attention
 
+    def ask(self, states: Tensor) -> Tensor:
+        """States `[B, P, width]` to scaled queries `[B, heads, P, width / heads]`."""
+        query = self._split(self.query(self.norm1(states)))
+        return query * query.shape[-1] ** -0.5
+
     def _split(self, rows: Tensor) -> Tensor:
         """`[B, N, width]` to `[B, heads, N, width / heads]`."""
-        return rows.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        batch, count, width = rows.shape
+        return rows.view(batch, count, self.heads, width // self.heads).transpose(1, 2)
 
 
 class Readout(nn.Module):
@@ -140,7 +174,7 @@ class Readout(nn.Module):
         # A last bias would cancel, because only an odd function of the contrast is used.
         self.turn = _mlp(2 * text, hidden, text, bias=False)
         # At the start the direction is the contrast of the text itself.
-        nn.init.zeros_(self.turn[2].weight)
+        nn.init.zeros_(cast('nn.Linear', self.turn[2]).weight)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
         self.project = nn.Linear(config.width, text)
@@ -202,12 +236,36 @@ class Readout(nn.Module):
         answers = F.normalize(self.project(self.norm(states)), dim=-1)
         return self.log_scale.exp() * (answers * queries.directions).sum(-1), first
 
+    def prepare(self, queries: Queries) -> Prepared:
+        """What `read` needs of predicates `[P, ...]`, once per text."""
+        states = queries.states.unsqueeze(0)
+        weight, bias, scale = self.project.weight, self.project.bias, self.log_scale.exp()
+        return Prepared(
+            states=states,
+            query=cast('Block', self.blocks[0]).ask(states),
+            towards=scale * queries.directions @ weight,
+            offset=scale * queries.directions @ bias,
+            square=weight.T @ weight,
+            tilt=2 * weight.T @ bias,
+            length=bias @ bias,
+        )
+
+    def read(self, reduced: Tensor, prepared: Prepared) -> Tensor:
+        """The log-odds of `forward`, up to rounding, `[B, N, width]` to `[B, P]`."""
+        states, query = prepared.states, prepared.query
+        for index, block in enumerate(self.blocks):
+            states, _ = block(states, reduced, query=None if index else query)
+        states = self.norm(states)
+        along = (states * prepared.towards).sum(-1) + prepared.offset
+        square = (states * (states @ prepared.square + prepared.tilt)).sum(-1) + prepared.length
+        return along * square.clamp_min(SMALLEST_SQUARE).rsqrt()
+
 
 def mean_over_frames(tokens: Tensor, frames: int) -> Tensor:
     """Tokens of a tower, `[B * frames, N, width]`, to those of its samples, `[B, N, width]`."""
     if frames == 1:
         return tokens
-    return tokens.unflatten(0, (-1, frames)).mean(dim=1)
+    return tokens.reshape(-1, frames, *tokens.shape[1:]).mean(dim=1)
 
 
 def _mlp(inputs: int, hidden: int, outputs: int, *, bias: bool = True) -> nn.Sequential:

@@ -111,7 +111,7 @@ def _ready_case(
     calls.prepare([{modality: len(batch) for modality, batch in inputs.items()}])
     if not calls.ready:
         return {}
-    return {f'all {name} ready': lambda: _on_cpu(calls(inputs))}
+    return {f'all {name} ready': lambda: _on_cpu(calls(inputs).vectors)}
 
 
 def _open_clip_case(model: str, dtype: torch.dtype, images: Tensor) -> Cases:

@@ -200,8 +200,8 @@ def _verify(args: argparse.Namespace) -> int:
     folder = find_set(args.model)
     deviations, readouts = verify(folder), list(_readouts(folder)['modalities'])
     if args.json:
-        found = {'folder': str(folder), 'deviations': deviations, 'readouts': readouts}
-        print(json.dumps(found))
+        checked = {'folder': str(folder), 'deviations': deviations, 'readouts': readouts}
+        print(json.dumps(checked))
         return 0
     golden = ', '.join(f'{name} {value:.0e}' for name, value in deviations.items())
     also = f'; readouts of {", ".join(readouts)}' if readouts else ''

@@ -30,7 +30,7 @@ TABLE: dict[str, set[str]] = {
         'encoders.preprocess',
         'encoders.languagebind',
     },
-    'encoders.predicates': {'encoders.model_sets'},
+    'encoders.predicates': {'encoders.model_sets', 'encoders.vision'},
     'train.bags': {'encoders'},
     'train.pairs': {'encoders', 'train.bags'},
     'train.evaluation': {'encoders', 'train.bags', 'train.pairs'},

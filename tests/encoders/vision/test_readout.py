@@ -48,6 +48,16 @@ def test_shapes_and_bounds() -> None:
     torch.testing.assert_close(attention.sum(-1), torch.ones(3, CONFIG.heads, 5))
 
 
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 1000), count=st.integers(1, 9), batch=st.integers(1, 3))
+def test_prepared_predicates_are_read_alike(seed: int, count: int, batch: int) -> None:
+    readout = random_readout(CONFIG, seed=seed)
+    reduced = readout.reduce(torch.randn(batch, CONFIG.tokens, CONFIG.token_width))
+    queries = readout.ask(*texts(count, seed))
+    found = readout.read(reduced, readout.prepare(queries))
+    torch.testing.assert_close(found, readout(reduced, queries)[0], atol=2e-5, rtol=1e-5)
+
+
 def test_samples_may_be_asked_different_questions() -> None:
     readout = random_readout(CONFIG)
     reduced = readout.reduce(torch.randn(2, CONFIG.tokens, CONFIG.token_width))
