@@ -148,7 +148,8 @@ class Block(nn.Module):
     def ask(self, states: Tensor) -> Tensor:
         """States `[B, P, width]` to scaled queries `[B, heads, P, width / heads]`."""
         query = self._split(self.query(self.norm1(states)))
-        return query * query.shape[-1] ** -0.5
+        scale: float = query.shape[-1] ** -0.5
+        return query * scale
 
     def _split(self, rows: Tensor) -> Tensor:
         """`[B, N, width]` to `[B, heads, N, width / heads]`."""
@@ -258,7 +259,8 @@ class Readout(nn.Module):
         states = self.norm(states)
         along = (states * prepared.towards).sum(-1) + prepared.offset
         square = (states * (states @ prepared.square + prepared.tilt)).sum(-1) + prepared.length
-        return along * square.clamp_min(SMALLEST_SQUARE).rsqrt()
+        odds: Tensor = along * square.clamp_min(SMALLEST_SQUARE).rsqrt()
+        return odds
 
 
 def mean_over_frames(tokens: Tensor, frames: int) -> Tensor:
