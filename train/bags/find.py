@@ -8,7 +8,7 @@ from pathlib import Path
 
 from train.bags.folder import is_storage, read_marks
 
-EVALUATION_SUITES = ('libero_goal', 'libero_10')
+EVALUATION_SUITES = ('libero_goal', 'libero_10', 'contact_eval')
 
 
 class EvaluationDataError(ValueError):

@@ -52,6 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--touch',
         action='store_true',
-        help='also what the finger pads feel, as a synthetic tactile image (not MetaWorld)',
+        help='also what the finger pads feel, as a synthetic tactile image (not MetaWorld; '
+        'contact suites always have it)',
+    )
+    parser.add_argument(
+        '--no-pictures',
+        action='store_true',
+        help='neither camera, depth nor touch images (contact suites only): much faster',
     )
     parser.add_argument('--json', action='store_true', help='print a summary as JSON')

@@ -14,6 +14,15 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from train.bags.reader import OWN_MESSAGES
 from train.simulate.camera import Frame
+from train.simulate.series_messages import (
+    IMU,
+    JOINTS,
+    WRENCH,
+    SeriesMessages,
+    imu_messages,
+    joint_messages,
+    wrench_messages,
+)
 from train.simulate.sound import RATE_HZ
 
 START_NS = 1_700_000_000_000_000_000  # a fixed date, so that equal seeds give identical files
@@ -22,6 +31,9 @@ JPEG_QUALITY = 90
 CAMERA_FRAME = 'camera_optical_frame'
 MICROPHONE_FRAME = 'microphone'
 TOUCH_TOPIC, TOUCH_FRAME = 'touch/image', 'finger_pads'
+WRENCH_TOPIC, WRENCH_FRAME = 'wrist/wrench', 'wrist_ft'
+JOINTS_TOPIC = 'joint_states'
+IMU_TOPIC, IMU_FRAME = 'imu/data', 'hand_imu'
 # compressed_depth_image_transport prepends its format (0 = unchanged) and two quantisation
 # parameters, which only inverse-depth images use.
 DEPTH_HEADER = bytes(12)
@@ -32,6 +44,9 @@ TYPES = {
     'infrared/image': 'sensor_msgs/msg/Image',
     'microphone/audio': 'lb_ros/msg/AudioChunk',
     'touch/image': 'sensor_msgs/msg/Image',
+    'wrist/wrench': WRENCH,
+    'joint_states': JOINTS,
+    'imu/data': IMU,
     'task/text': 'std_msgs/msg/String',
     'ground_truth/predicates': 'lb_ros/msg/PredicateTruth',
     'ground_truth/regions': 'lb_ros/msg/RegionTruth',
@@ -63,7 +78,7 @@ class EpisodeBag:
         self._add('task/text', 0.0, self._new('std_msgs/msg/String', data=text))
 
     def frame(self, at_s: float, frame: Frame, *, focal_px: float) -> None:
-        """Add one frame of the three cameras."""
+        """Add one frame of the cameras."""
         height, width = frame.depth_mm.shape
         bgr = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR)
         jpeg = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
@@ -72,13 +87,42 @@ class EpisodeBag:
         with_header = np.concatenate([np.frombuffer(DEPTH_HEADER, np.uint8), png.ravel()])
         kind = '16UC1; compressedDepth png'
         self._add('depth/image/compressedDepth', at_s, self._compressed(at_s, kind, with_header))
-        infrared = self._image(at_s, frame.infrared, encoding='mono16', frame_id=CAMERA_FRAME)
-        self._add('infrared/image', at_s, infrared)
+        if frame.infrared is not None:
+            infrared = self._image(at_s, frame.infrared, encoding='mono16', frame_id=CAMERA_FRAME)
+            self._add('infrared/image', at_s, infrared)
         self._add('camera/camera_info', at_s, self._camera_info(at_s, focal_px, width, height))
 
     def touch(self, at_s: float, gel: NDArray[np.uint8]) -> None:
         """Add an image of the gels of both finger pads, uint8 `[H, W, 3]` RGB."""
         self._add(TOUCH_TOPIC, at_s, self._image(at_s, gel, encoding='rgb8', frame_id=TOUCH_FRAME))
+
+    def wrench(self, at_s: NDArray[np.float64], wrench: NDArray[np.float64]) -> None:
+        """Add readings of the wrist's force-torque sensor, `[N]` times and `[N, 6]` N and N m."""
+        stamps = _stamps(at_s)
+        self._series(
+            WRENCH_TOPIC, wrench_messages(self._types, stamps, wrench, frame_id=WRENCH_FRAME)
+        )
+
+    def joints(
+        self,
+        at_s: NDArray[np.float64],
+        names: Sequence[str],
+        states: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+    ) -> None:
+        """Add joint states: `[N]` times, `J` names; position, velocity and effort `[N, J]`."""
+        self._series(JOINTS_TOPIC, joint_messages(self._types, _stamps(at_s), names, states))
+
+    def imu(
+        self,
+        at_s: NDArray[np.float64],
+        rate: NDArray[np.float64],
+        acceleration: NDArray[np.float64],
+    ) -> None:
+        """Add readings of the hand's inertial unit: `[N]` times, `[N, 3]` rad/s and m/s^2."""
+        stamps = _stamps(at_s)
+        self._series(
+            IMU_TOPIC, imu_messages(self._types, stamps, rate, acceleration, frame_id=IMU_FRAME)
+        )
 
     def sound(self, at_s: float, wave: NDArray[np.int16]) -> None:
         """Add audio that starts at `at_s`, int16 `[samples]`, cut into chunks."""
@@ -127,11 +171,12 @@ class EpisodeBag:
         writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         for key, value in self._marks.items():
             writer.set_custom_data(f'lb_ros.{key}', value)
+        used = {topic for _, topic, _ in self._messages}
         with writer:
             connections = {
                 topic: writer.add_connection(f'/{topic}', kind, typestore=self._types)
                 for topic, kind in TYPES.items()
-                if topic != TOUCH_TOPIC or any(m[1] == TOUCH_TOPIC for m in self._messages)
+                if topic in used
             }
             for log_ns, topic, raw in sorted(self._messages, key=lambda entry: entry[0]):
                 writer.write(connections[topic], log_ns, raw)
@@ -142,6 +187,12 @@ class EpisodeBag:
     def _add(self, topic: str, at_s: float, message: Any) -> None:
         raw = bytes(self._types.serialize_cdr(message, TYPES[topic]))
         self._messages.append((_nanoseconds(at_s), topic, raw))
+
+    def _series(self, topic: str, series: SeriesMessages) -> None:
+        self._messages += [
+            (stamp, topic, raw.tobytes())
+            for stamp, raw in zip(series.stamps_ns.tolist(), series.raw, strict=True)
+        ]
 
     def _header(self, at_s: float, frame_id: str) -> Any:
         seconds, nanoseconds = divmod(_nanoseconds(at_s), 1_000_000_000)
@@ -192,6 +243,10 @@ class EpisodeBag:
                 do_rectify=False,
             ),
         )
+
+
+def _stamps(at_s: NDArray[np.float64]) -> NDArray[np.int64]:
+    return START_NS + np.round(at_s * 1e9).astype(np.int64)
 
 
 def _nanoseconds(at_s: float) -> int:

@@ -31,12 +31,12 @@ class Frame:
     """`rgb` uint8 [H,W,3], `depth_mm` uint16 [H,W], `infrared` uint16 centikelvin [h,w].
 
     `regions` uint8 [r,r] holds the named part of the scene that each cell shows: 0 for none,
-    otherwise 1 + its index in `Camera.region_names`.
+    otherwise 1 + its index in `Camera.region_names`. `infrared` is None without such a camera.
     """
 
     rgb: NDArray[np.uint8]
     depth_mm: NDArray[np.uint16]
-    infrared: NDArray[np.uint16]
+    infrared: NDArray[np.uint16] | None
     regions: NDArray[np.uint8]
 
 
@@ -48,8 +48,10 @@ class Camera:
     Attributes:
         warm_parts_k: Temperature of motors above ambient, kelvin, by prefix of the body's name.
         robot_parts: Names of the robot's parts, by prefix of the body's name.
+        has_infrared: Whether infrared images are painted.
     """
 
+    has_infrared: bool = True
     warm_parts_k: Mapping[str, float] = WARM_PARTS_K
     robot_parts: Mapping[str, str] = ROBOT_PARTS
 
@@ -105,7 +107,7 @@ class Camera:
         rgb, depth_m = self._render(world, segmented=False)
         segments, _ = self._render(world, segmented=True)
         geoms = _geom_ids(segments, self._view)
-        infrared = self._infrared(world, geoms, depth_m, rng)
+        infrared = self._infrared(world, geoms, depth_m, rng) if self.has_infrared else None
         noisy = np.clip(rgb + rng.normal(0, 2.0, rgb.shape), 0, 255).astype(np.uint8)
         step = SIZE // REGION_SIZE
         regions = self._region_of_geom[geoms[step // 2 :: step, step // 2 :: step]]

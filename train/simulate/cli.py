@@ -22,19 +22,20 @@ from rich.progress import (
 
 from train.arguments import Parser
 from train.simulate.arguments import add_arguments
+from train.simulate.contact.tasks import ContactTask, list_contact_tasks
 from train.simulate.metaworld.tasks import ExpertTask, list_tasks
 from train.simulate.scene import (
     SceneTask,
     list_scenes,
     with_other_objects,
 )
-from train.simulate.suites import METAWORLD, TRAINING_SUITES
+from train.simulate.suites import CONTACT_SUITES, METAWORLD, TRAINING_SUITES
 
 if TYPE_CHECKING:
     from train.simulate.episode import EpisodePlan
 
 SCENES_PER_PROCESS = 6
-Task = SceneTask | ExpertTask
+Task = SceneTask | ExpertTask | ContactTask
 Job = tuple[Task, list[dict[str, object]]]
 Outcome = tuple[str, int, str]
 
@@ -74,6 +75,8 @@ def plan_jobs(args: argparse.Namespace) -> list[Job]:
         raise ValueError(f'--exchange-objects is for {", ".join(TRAINING_SUITES)} only')
     if args.touch and METAWORLD in args.suite:
         raise ValueError(f'--touch: {METAWORLD} has no finger pads that feel')
+    if args.no_pictures and not set(args.suite) <= set(CONTACT_SUITES):
+        raise ValueError(f'--no-pictures is for {", ".join(CONTACT_SUITES)} only')
     jobs: list[Job] = []
     for suite in args.suite:
         scenes = [
@@ -98,11 +101,11 @@ def plan_jobs(args: argparse.Namespace) -> list[Job]:
 
 
 def _list_scenes(suite: str, profile: str) -> Sequence[Task]:
-    if suite != METAWORLD:
+    if suite not in (METAWORLD, *CONTACT_SUITES):
         return list_scenes(suite)
     if profile != 'live':
-        raise ValueError(f'{METAWORLD} has live logs only, no --profile {profile}')
-    return list_tasks()
+        raise ValueError(f'{suite} has live logs only, no --profile {profile}')
+    return list_tasks() if suite == METAWORLD else list_contact_tasks(suite)
 
 
 def _episode(args: argparse.Namespace, seed: int, path: Path) -> dict[str, object]:
@@ -114,6 +117,7 @@ def _episode(args: argparse.Namespace, seed: int, path: Path) -> dict[str, objec
         'randomise': args.randomize,
         'path': path,
         'touch': args.touch,
+        'pictures': not args.no_pictures,
     }
 
 
@@ -171,6 +175,11 @@ def _recorder(task: Task) -> Iterator[Callable[[EpisodePlan], int]]:
         from train.simulate.metaworld.episode import record
 
         yield record
+        return
+    if isinstance(task, ContactTask):
+        from train.simulate.contact.episode import record as record_contact
+
+        yield record_contact
         return
     from train.simulate.episode import Studio
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from train.simulate.bag import EpisodeBag
 from train.simulate.camera import Camera
+from train.simulate.contact.tasks import ContactTask
 from train.simulate.metaworld.tasks import ExpertTask
 from train.simulate.scene import Scene, SceneTask
 from train.simulate.shots import SHOT_S, background_sounds, shots
@@ -36,9 +37,10 @@ class EpisodePlan:
         randomise: Jitter camera and lights.
         path: Folder of the new bag.
         touch: Also record tactile images of the finger pads.
+        pictures: Record images; only contact suites can do without.
     """
 
-    task: SceneTask | ExpertTask
+    task: SceneTask | ExpertTask | ContactTask
     seed: int
     profile: str
     duration_s: float
@@ -46,6 +48,7 @@ class EpisodePlan:
     randomise: bool
     path: Path
     touch: bool = False
+    pictures: bool = True
 
     @property
     def world_seed(self) -> int:

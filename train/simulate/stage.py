@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from train.simulate.scene import Joint, Place, Thing
+from train.simulate.scene import Joint, Place, Thing, Vector
 from train.simulate.world import Heat, SoundEvent
 
 
@@ -67,3 +67,21 @@ class StageWorld(Protocol):
 
     def stove_is_on(self) -> bool:
         """Whether any stove is switched on."""
+
+
+class PadWorld(Protocol):
+    """What the finger pads feel, as in `world.World`."""
+
+    @property
+    def scene(self) -> StageScene:
+        """The scene."""
+
+    @property
+    def grip(self) -> Vector:
+        """Position of the grip point, metres, world frame."""
+
+    def pad_contacts(self) -> list[tuple[str, str]]:
+        """Pairs of finger pad and touched shape."""
+
+    def relative_velocity(self, thing: Thing) -> Vector:
+        """Velocity of a thing relative to the grip, metres/second."""

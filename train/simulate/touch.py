@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.simulate.scene import Thing, Vector
-from train.simulate.world import PADS, World
+from train.simulate.stage import PadWorld
+from train.simulate.world import PADS
 
 SIDE = 80  # pixels of a pad
 RAYS = 16  # per side
@@ -34,7 +35,7 @@ NOISE = 1.5
 Plane = NDArray[np.float64]
 
 
-def touch_truth(world: World) -> dict[str, bool]:
+def touch_truth(world: PadWorld) -> dict[str, bool]:
     """Whether a pad touches anything, by MuJoCo's contacts, and whether the thing slips on it."""
     touched = {other for _, other in world.pad_contacts()}
     things = [t for t in world.scene.things if any(_is_part(name, t) for name in touched)]
@@ -45,7 +46,7 @@ def touch_truth(world: World) -> dict[str, bool]:
     }
 
 
-def feel(world: World, rng: np.random.Generator) -> NDArray[np.uint8]:
+def feel(world: PadWorld, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Render both pads, uint8 `[SIDE, 2 * SIDE, 3]` RGB, with noise drawn from `rng`."""
     colours = np.concatenate([_lit(_pressed_mm(world, pad)) for pad in PADS], axis=1)
     noisy = colours + rng.normal(0, NOISE, colours.shape)
@@ -58,7 +59,7 @@ def untouched() -> NDArray[np.uint8]:
     return np.asarray(np.concatenate([still, still], axis=1), np.uint8)
 
 
-def _pressed_mm(world: World, pad: str) -> Plane:
+def _pressed_mm(world: PadWorld, pad: str) -> Plane:
     """Depth to which the gel is pressed, mm `[SIDE, SIDE]`; blurred along the motion of a slip."""
     others = [other for name, other in world.pad_contacts() if name == pad]
     if not others:
@@ -81,13 +82,13 @@ def _pressed_mm(world: World, pad: str) -> Plane:
     return np.asarray(cv2.filter2D(rough, -1, _streak(shift)), np.float64)
 
 
-def _in_plane(world: World, vector: Vector) -> Vector:
+def _in_plane(world: PadWorld, vector: Vector) -> Vector:
     """Components of a world vector in the plane of the pads: across and along the finger."""
     axes = world.scene.data.geom_xmat[world.scene.model.geom(PADS[0]).id].reshape(3, 3)
     return np.array([axes[:, 0] @ vector, axes[:, 2] @ vector])
 
 
-def _ray_depth_m(world: World, pad: str, others: Sequence[str]) -> Plane:
+def _ray_depth_m(world: PadWorld, pad: str, others: Sequence[str]) -> Plane:
     """Depth in metres, by rays from behind the pad through the shapes that touch it."""
     model, data = world.scene.model, world.scene.data
     index = model.geom(pad).id
@@ -124,7 +125,7 @@ def _ray(
     )
 
 
-def _point_depth_m(world: World, pad: str) -> Plane:
+def _point_depth_m(world: PadWorld, pad: str) -> Plane:
     """Dents around all contact points, metres; the gel also yields where shapes barely touch."""
     model, data = world.scene.model, world.scene.data
     index = model.geom(pad).id

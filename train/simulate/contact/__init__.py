@@ -1,0 +1,1 @@
+"""The project's own contact suite: insertion, screwing, filling, rubbing and grasping."""
