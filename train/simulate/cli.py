@@ -7,6 +7,7 @@ import contextlib
 import json
 import multiprocessing
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,7 +48,9 @@ def run(args: argparse.Namespace) -> int:
     except (ValueError, ModuleNotFoundError) as error:
         print(f'lb-ros sim: {error}', file=sys.stderr)
         return 2
+    began_s = time.monotonic()
     outcomes = list(_record_all(jobs, workers=args.workers, quiet=args.json))
+    elapsed_s = time.monotonic() - began_s
     failed = [(name, reason) for name, _, reason in outcomes if reason]
     frames = sum(count for _, count, _ in outcomes)
     for name, reason in failed:
@@ -61,7 +64,10 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(summary))
     else:
-        print(f'{summary["bags"]} bags with {frames} frames in {args.out}')
+        rate = ''
+        if args.profile == 'live' and frames:
+            rate = f', {frames / args.rate / elapsed_s:.1f} times real time'
+        print(f'{summary["bags"]} bags with {frames} frames in {args.out}{rate}')
     return 1 if failed else 0
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from train.simulate.contact.arm import TICK_S, Arm, Pose, Stiffness
 from train.simulate.contact.model import SLIDE, SURFACE, TOUCH, Parts, handle
 from train.simulate.contact.poses import Vector, Workpiece, text
-from train.simulate.contact.trial import Setup, Trial, colour, tool_facts
+from train.simulate.contact.trial import Setup, Trial, colour, pedestal, tool_facts
 
 SIDES = {'square': 4, 'hexagon': 6, 'round': 14, 'triangle': 3, 'octagon': 8, 'pentagon': 5}
 TRAINING, EVALUATION = ('square', 'hexagon', 'round'), ('triangle', 'octagon', 'pentagon')
@@ -118,6 +118,7 @@ class Insertion(Trial):
             f'quat="{text(self._work.tool(self._yaw))}">{walls}'
             f'<geom type="box" size="{2.5 * reach} {2.5 * reach} 0.01" '
             f'pos="0 0 {bottom + 0.01}" rgba="0.1 0.1 0.1 1" {friction} {SURFACE}/></body>'
+            + pedestal(self._work, self._depth + 0.012, colour(rng))
         )
         return Parts(tool, world, touch='peg_touch', slide='tip', assets=assets)
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from train.simulate.contact.panda import ARM_JOINTS, HAND, PAD_HEIGHT_M, arm_elements
 from train.simulate.contact.poses import Vector, text
+from train.simulate.world import PADS
 
 STEP_S = 0.001
 # Bits of `contype` and `conaffinity`: tools meet workpieces, pads meet what is gripped. Pads do not
@@ -78,8 +79,7 @@ def handle(radius_m: float, mass_kg: float, *, colour: str) -> str:
     """A grip shaped like a capsule between the pads, on which they press without moving it."""
     return (
         f'<body name="handle"><geom name="handle" type="capsule" size="{radius_m:.5f} 0.012" '
-        f'mass="{mass_kg:.4f}" contype="0" conaffinity="{GRIP}" condim="1" group="1" '
-        f'rgba="{colour} 1" {CONTACT}/></body>'
+        f'mass="{mass_kg:.4f}" group="1" rgba="{colour} 1"/></body>'
     )
 
 
@@ -142,6 +142,7 @@ def _frame(parts: Parts, look: Look, squeeze_n: float) -> str:
         {parts.world}
     </worldbody>
     <actuator>{motors}{fingers}</actuator>
+    <contact>{_grip(parts)}</contact>
     <equality>{FINGERS}{parts.constraints}</equality>
     <sensor>
         <force site="ft"/><torque site="ft"/><accelerometer site="imu"/><gyro site="imu"/>
@@ -150,6 +151,13 @@ def _frame(parts: Parts, look: Look, squeeze_n: float) -> str:
         <framelinvel objtype="site" objname="{parts.slide}"/>
         {slip}
     </sensor></mujoco>"""
+
+
+def _grip(parts: Parts) -> str:
+    """Contacts of the pads with a handle; other contacts of parts of the hand are left out."""
+    if 'handle' not in parts.tool:
+        return ''
+    return ''.join(f'<pair geom1="{pad}" geom2="handle" condim="1" {CONTACT}/>' for pad in PADS)
 
 
 def _axes(look: Look) -> Vector:

@@ -7,7 +7,7 @@ import numpy as np
 from train.simulate.contact.arm import TICK_S, Arm, Pose, Stiffness
 from train.simulate.contact.model import SLIDE, TOUCH, WORK, Parts, handle
 from train.simulate.contact.poses import Workpiece, text
-from train.simulate.contact.trial import Setup, Trial, colour, tool_facts
+from train.simulate.contact.trial import Setup, Trial, colour, pedestal, tool_facts
 
 TRAINING = ('noise', 'ridges', 'bumps')
 EVALUATION = ('weave', 'scratches', 'grit')
@@ -93,6 +93,7 @@ class Rubbing(Trial):
             f'quat="{text(self._work.quaternion)}">'
             f'<geom type="box" size="0.1 0.05 0.02" pos="0 0 -0.02" rgba="{paint} 1" {contact}/>'
             f'{self._texture(rng, f"""rgba="{paint} 1" {contact}""")}</body>'
+            + pedestal(self._work, 0.04, colour(rng))
         )
         return Parts(tool, world, touch='stylus_touch', slide='tip')
 

@@ -10,7 +10,7 @@ import numpy as np
 from train.simulate.contact.arm import TICK_S, Arm, Pose, Stiffness
 from train.simulate.contact.model import TOUCH, WORK, Parts, handle
 from train.simulate.contact.poses import Workpiece, text
-from train.simulate.contact.trial import Setup, Trial, colour, tool_facts
+from train.simulate.contact.trial import Setup, Trial, colour, pedestal, tool_facts
 
 HEAD_M = 0.01
 TIGHT_N, UNTIGHT_N = 60.0, 5.0  # clamping force under the head
@@ -114,7 +114,8 @@ class Screwing(Trial):
                 rgba="{metal} 1" condim="3" {contact}/></body>
         <body name="plate" {pose}>
             <geom type="box" size="0.06 0.06 0.02" pos="0 0 {HEAD_M + gap + 0.02}"
-                rgba="{plate} 1" {contact}/></body>"""
+                rgba="{plate} 1" {contact}/></body>
+        {pedestal(self._work, HEAD_M + gap + 0.04, colour(rng))}"""
         connected = ''.join(
             f'<connect site1="driver{k}" site2="screw{k}" solref="0.01 1"/>' for k in range(3)
         )

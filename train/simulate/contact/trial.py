@@ -10,7 +10,7 @@ import numpy as np
 
 from train.simulate.contact.arm import Arm, Pose, Stiffness
 from train.simulate.contact.model import LEFT, RIGHT, TOUCH, Parts
-from train.simulate.contact.poses import Vector
+from train.simulate.contact.poses import Vector, Workpiece
 
 HELD_N, LOOSE_N = 1.0, 0.2
 TOUCHED_N, UNTOUCHED_N = 0.3, 0.05
@@ -91,6 +91,16 @@ def add_contact(truth: dict[str, bool], force_n: float) -> None:
     """Add whether the hand and what it holds touch anything else, from the force there."""
     if force_n > TOUCHED_N or force_n < UNTOUCHED_N:
         truth['contact(tool, something)'] = force_n > TOUCHED_N
+
+
+def pedestal(work: Workpiece, below_m: float, tint: str) -> str:
+    """A post from the floor to the underside of a fixed workpiece, to look at."""
+    top = work.to_world(np.array([0.0, 0.0, -below_m]))
+    half_m = max(0.005, float(top[2]) / 2)
+    return (
+        f'<geom type="cylinder" size="0.025 {half_m}" pos="{top[0]} {top[1]} {half_m}" '
+        f'group="1" rgba="{tint} 1"/>'
+    )
 
 
 def colour(rng: np.random.Generator) -> str:
