@@ -183,6 +183,21 @@ def test_metaworld_has_no_pads_that_feel(capsys: pytest.CaptureFixture[str]) -> 
     assert '--touch' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ('words', 'reason'),
+    [
+        (('--suite', 'libero_goal', '--no-pictures'), '--no-pictures is for contact'),
+        (('--suite', 'contact', '--profile', 'train'), 'contact has live logs only'),
+        (('--suite', 'contact', '--exchange-objects'), '--exchange-objects is for'),
+    ],
+)
+def test_options_that_a_suite_lacks_are_refused(
+    words: tuple[str, ...], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(parse(*words, '--out', 'nowhere')) == 2
+    assert reason in capsys.readouterr().err
+
+
 def parse(*words: object) -> argparse.Namespace:
     parser = Parser()
     cli.add_arguments(parser)

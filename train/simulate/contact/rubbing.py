@@ -16,7 +16,7 @@ REACH_M = 0.05  # half the length of the textured surface
 STROKE_M = 0.09
 RIDGE_M = 0.0015
 SLIDING_M_S, SLIDING_N = 0.01, 0.2
-FELT_S = 0.4
+FELT_S, ALOFT_S = 0.4, 0.06
 CONTROL_S = 0.1
 # Harder than elsewhere, so that relief of a tenth of a millimetre is felt.
 CONTACT = 'solref="0.006 1" solimp="0.01 0.95 0.0003" condim="3"'
@@ -52,11 +52,12 @@ class Rubbing(Trial):
     def _draw_motion(self, rng: np.random.Generator) -> None:
         self._aside_m = rng.uniform(-0.008, 0.008)
         self._height_m = self._relief_m + rng.uniform(0.005, 0.015)
-        self._force_n, self._speed = rng.uniform(1, 8), rng.uniform(0.025, 0.12)
+        self._force_n, self._speed = rng.uniform(1.5, 8), rng.uniform(0.025, 0.12)
         self._wait_s, self._approach = rng.uniform(0.3, 0.7), rng.uniform(0.01, 0.03)
         self._pause_s = rng.uniform(2.5, 4.0) if rng.random() < 0.3 else np.inf
         self._leave_s = rng.uniform(4.5, 5.4) if rng.random() < 0.25 else np.inf
-        self._along_m, self._direction, self._sliding_s = 0.0, 1.0, 0.0
+        self._along_m, self._direction = 0.0, 1.0
+        self._sliding_s, self._aloft_s = 0.0, np.inf
         self._touched = self._tared = False
 
     def _parts(self, rng: np.random.Generator, tip: str) -> Parts:
@@ -176,8 +177,9 @@ class Rubbing(Trial):
         """Follow for how long the tip has been sliding."""
         sensors = arm.data.sensordata
         speed = float(np.linalg.norm(sensors[SLIDE]))
-        slides = sensors[TOUCH] > SLIDING_N and speed > SLIDING_M_S
         # A tip that jumps over relief loses contact for a moment and still slides.
+        self._aloft_s = 0.0 if sensors[TOUCH] > SLIDING_N else self._aloft_s + TICK_S
+        slides = self._aloft_s < ALOFT_S and speed > SLIDING_M_S
         change_s = TICK_S if slides else -3 * TICK_S
         self._sliding_s = float(np.clip(self._sliding_s + change_s, 0.0, 2 * FELT_S))
 
