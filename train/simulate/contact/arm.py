@@ -1,4 +1,4 @@
-"""The arm under operational-space impedance control at 500 Hz, and the recording of its sensors."""
+"""The arm under operational-space impedance control at 500 Hz, and its recorded sensors."""
 
 from __future__ import annotations
 
@@ -211,5 +211,3 @@ class Arm:
         if warned or not force < BROKEN_N or not np.abs(speed).max() < STEADY_RAD_S:
             at_s = (k + 1) * TICK_S
             raise UnstableError(f'unstable physics after {at_s:.2f} s: {force:.0f} N at the wrist')
-
-

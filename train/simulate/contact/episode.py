@@ -152,5 +152,3 @@ def contact_marks(plan: EpisodePlan, trial: Trial, arm: Arm) -> dict[str, str]:
         'predicates': json.dumps(own_predicates()[plan.task.task]),
         'hand_kg': f'{float(arm.model.body_subtreemass[hand.id]):.4f}',
     }
-
-

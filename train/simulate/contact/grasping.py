@@ -90,7 +90,8 @@ class Grasping(Picking):
         # Rounded shapes are gripped at half their height, or they would be squeezed out.
         rounded = float(np.clip(half, 0.014, PALM_M))
         if self.shape == 'box':
-            return f'type="box" size="{rng.uniform(0.008, 0.03)} {half} {tall}"', '', half, 2 * tall
+            long = rng.uniform(0.008, 0.03)
+            return f'type="box" size="{long} {half} {tall}"', '', half, 2 * tall
         if self.shape == 'cylinder':
             return f'type="cylinder" size="{half} {tall}"', '', half, 2 * tall
         if self.shape == 'sphere':

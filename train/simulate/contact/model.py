@@ -18,8 +18,8 @@ from train.simulate.contact.poses import Vector, text
 from train.simulate.world import PADS
 
 STEP_S = 0.001
-# Bits of `contype` and `conaffinity`: tools meet workpieces, pads meet what is gripped. Pads do not
-# meet each other, so that force on both is always that of something between them.
+# Bits of `contype` and `conaffinity`: tools meet workpieces, pads meet what is gripped. Pads do
+# not meet each other, so that force on both is always that of something between them.
 WORK, GRIP = 1, 2
 CONTACT = 'solref="0.01 1" solimp="0.01 0.95 0.001"'
 SURFACE = f'contype="{WORK}" conaffinity="{WORK}" group="1" {CONTACT}'
@@ -118,9 +118,7 @@ def _frame(parts: Parts, look: Look, squeeze_n: float) -> str:
     )
     slip = ''
     if parts.slip:
-        slip = (
-            f'<framelinvel objtype="body" objname="{parts.slip}" reftype="site" refname="tcp"/>'
-        )
+        slip = f'<framelinvel objtype="body" objname="{parts.slip}" reftype="site" refname="tcp"/>'
     ground = text(np.array(look.ground))
     return f"""<mujoco>
     <compiler angle="radian" autolimits="true"/>

@@ -58,9 +58,7 @@ def arm_elements(*, visible: bool, pad: dict[str, str]) -> tuple[list[Element], 
     _body(robot, 'right_hand').append(hand)
     for parent in list(root.iter('body')):
         for child in list(parent):
-            if child.tag in ('camera', 'site') or (child.tag == 'geom' and not _kept(child)):
-                parent.remove(child)
-            elif child.tag == 'geom' and not _is_pad(child) and not visible:
+            if child.tag in ('camera', 'site') or not _is_kept(child, visible=visible):
                 parent.remove(child)
     for joint in root.iter('joint'):
         is_finger = joint.get('name') in FINGER_JOINTS
@@ -105,8 +103,11 @@ def _set_box_inertia(
     )
 
 
-def _kept(geom: Element) -> bool:
-    return geom.get('group') == '1' or _is_pad(geom)
+def _is_kept(element: Element, *, visible: bool) -> bool:
+    """Whether an element is a pad, an image of the arm that is wanted, or no shape at all."""
+    if element.tag != 'geom':
+        return True
+    return _is_pad(element) or (visible and element.get('group') == '1')
 
 
 def _is_pad(geom: Element) -> bool:

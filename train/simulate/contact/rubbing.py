@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from train.simulate.contact.arm import TICK_S, Arm, Pose, Stiffness
@@ -213,6 +215,6 @@ def _grooves(rng: np.random.Generator, count: int, deep_m: float, contact: str) 
     return ''.join(
         f'<geom type="box" pos="{(low + high) / 2} 0 {deep_m - 0.001}" '
         f'size="{(high - low) / 2 - 0.0006} 0.015 0.001" {contact}/>'
-        for low, high in zip(edges[:-1], edges[1:], strict=True)
+        for low, high in pairwise(edges)
         if high - low > 0.002
     )

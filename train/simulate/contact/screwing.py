@@ -190,5 +190,3 @@ class Screwing(Trial):
 def _corners(name: str) -> str:
     """Three sites by which the driver holds the screw."""
     return ''.join(f'<site name="{name}{k}" pos="{x} {y} 0"/>' for k, (x, y) in enumerate(SITES))
-
-

@@ -1,4 +1,4 @@
-"""What the sensors of the arm report: MuJoCo's readings with the noise and offsets of real ones."""
+"""What the sensors of the arm report: MuJoCo's readings with noise and offsets."""
 
 from __future__ import annotations
 

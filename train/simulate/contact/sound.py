@@ -16,7 +16,7 @@ from train.simulate.contact.poses import Vector
 from train.simulate.sound import DISTRACTORS, RATE_HZ, synthesise
 from train.simulate.world import SoundEvent
 
-STRUCK_N, SILENT_N = 0.5, 0.1
+STRUCK_N = 0.5
 GAP_TICKS, RISE_TICKS = 40, 8
 LOUD_N = 60.0
 HISS, CRACKLE = 0.03, 0.02
@@ -55,7 +55,7 @@ def _impacts(force_n: Vector, share: float, source: str) -> list[SoundEvent]:
     starts = np.flatnonzero(touching[1:] & ~touching[:-1]) + 1
     last = -GAP_TICKS
     for start in starts.tolist():
-        if start - last < GAP_TICKS or force_n[max(0, start - 3) : start].min(initial=0) > SILENT_N:
+        if start - last < GAP_TICKS:
             continue
         last = start
         rise = float(force_n[start : start + RISE_TICKS].max())

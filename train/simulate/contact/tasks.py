@@ -69,9 +69,9 @@ def own_predicates() -> dict[str, tuple[str, ...]]:
 def absent_facts(task: str) -> dict[str, bool]:
     """What is certainly false in a task, because another task's thing is absent.
 
-    Where there is no screw, nothing is screwed tight; outside of rubbing nothing is stroked, and no
-    other surface of the suite has relief. A model that never meets such negatives answers at random
-    when asked whether a surface is rough while it inserts a peg.
+    Where there is no screw, nothing is screwed tight; outside of rubbing nothing is stroked, and
+    no other surface of the suite has relief. A model that never meets such negatives answers at
+    random when asked whether a surface is rough while it inserts a peg.
     """
     return {
         predicate: False
@@ -79,5 +79,3 @@ def absent_facts(task: str) -> dict[str, bool]:
         if other != task
         for predicate in predicates
     }
-
-
