@@ -61,7 +61,7 @@ class Grasping(Picking):
                 iterations=50,
             ),
             start=self.start_pose(),
-            focus=work.origin,
+            focus=work.origin + np.array([0.0, 0.0, 0.04]),
             grip_m=self.motion.wide_m,
             stiffness=Stiffness(rng.uniform(600, 1500), rng.uniform(25, 50)),
             squeeze_n=squeeze_n,
