@@ -64,7 +64,12 @@ class Recording:
     @classmethod
     def of(cls, ticks: int) -> Recording:
         """An empty recording for a number of ticks."""
-        return cls(np.zeros((ticks, SENSORS)), *(np.zeros((ticks, JOINTS + 2)) for _ in range(3)))
+        position, velocity, effort = np.zeros((3, ticks, JOINTS + 2))
+        return cls(np.zeros((ticks, SENSORS)), position, velocity, effort)
+
+    def times_s(self) -> Vector:
+        """Episode time of each tick, seconds, `[count]`."""
+        return np.arange(self.count, dtype=np.float64) * TICK_S
 
 
 class Plan(Protocol):

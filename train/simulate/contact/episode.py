@@ -124,7 +124,7 @@ def _run(
 
 def _add_senses(bag: EpisodeBag, recording: Recording, trial: Trial, seed: int) -> None:
     rng = np.random.default_rng([seed, 2])
-    times = np.arange(recording.count) * TICK_S
+    times = recording.times_s()
     bag.wrench(times, measure_wrench(recording, rng))
     joints = measure_joints(recording, rng)
     bag.joints(times, joints.names, (joints.position, joints.velocity, joints.effort))

@@ -11,10 +11,10 @@ import numpy as np
 from train.simulate.camera import Camera
 from train.simulate.contact.arm import Arm
 from train.simulate.contact.model import CAMERA, SLIP
-from train.simulate.contact.panda import PADS, ROBOT_PARTS, WARM_PARTS_K
+from train.simulate.contact.panda import ROBOT_PARTS, WARM_PARTS_K
 from train.simulate.contact.poses import Vector
 from train.simulate.scene import Joint, Place, Thing
-from train.simulate.world import Heat, SoundEvent
+from train.simulate.world import PADS, Heat, SoundEvent
 
 FIXTURES = ('peg', 'socket', 'driver', 'screw', 'plate', 'stylus', 'surface', 'table')
 
