@@ -14,7 +14,7 @@ from train.simulate.contact.poses import Workpiece, text
 from train.simulate.contact.trial import Setup, colour
 
 TRAINING, EVALUATION = ('box', 'cylinder', 'sphere'), ('capsule', 'ellipsoid', 'hexagon')
-OUTCOMES = {'held': 0.45, 'nothing': 0.2, 'lost': 0.25, 'waiting': 0.1}
+OUTCOMES = {'held': 0.4, 'nothing': 0.18, 'lost': 0.34, 'waiting': 0.08}
 GRAVITY = 9.81
 LOWEST_M = 0.014  # of the pads' centre above the table: the fingertips are below it
 PALM_M = 0.025  # an object may reach so far above the pads' centre
@@ -35,10 +35,10 @@ class Grasping(Picking):
         work = Workpiece.draw(rng, most_tilt=0.0)
         geom, assets, half_m, height_m = self._shape(rng)
         squeeze_n = rng.uniform(10, 40)
-        self._fades_s, self._fade_s = np.inf, 1.0
+        self._fades_s, self._fade_s, self._dips_hz = np.inf, 1.0, 0.0
+        self._squeeze_n = self._needed_n = mass * GRAVITY / (2 * friction)
         if loses:
-            squeeze_n = self._weaken(rng, mass * GRAVITY / (2 * friction))
-        self._squeeze_n = squeeze_n
+            squeeze_n = self._squeeze_n = self._weaken(rng)
         grip_m = max(height_m / 2, LOWEST_M, height_m - PALM_M) + rng.uniform(-0.001, 0.002)
         base = work.origin + np.array([0.0, 0.0, max(grip_m, LOWEST_M)])
         above_m = rng.uniform(0.01, 0.03) + height_m - height_m / 2
@@ -69,18 +69,23 @@ class Grasping(Picking):
             tip='tcp',
         )
 
-    def _weaken(self, rng: np.random.Generator, needed_n: float) -> float:
-        """Force of a grip that is too weak from the start, or that fades while it carries."""
-        if rng.random() < 0.4:
-            return float(rng.uniform(0.5, 0.95) * needed_n)
+    def _weaken(self, rng: np.random.Generator) -> float:
+        """Force of a grip that is too weak from the start, fades, or gives way again and again."""
+        kind = rng.choice(['weak', 'fading', 'dipping'])
+        if kind == 'weak':
+            return float(rng.uniform(0.5, 0.95) * self._needed_n)
         self._fades_s, self._fade_s = rng.uniform(3.0, 5.5), rng.uniform(0.3, 2.0)
-        return float(rng.uniform(1.5, 2.5) * needed_n)
+        self._dips_hz = rng.uniform(1.5, 4.0) if kind == 'dipping' else 0.0
+        return float(rng.uniform(1.5, 2.5) * self._needed_n)
 
     def command(self, now_s: float, arm: Arm) -> Pose:
         """As in the base class, with a grip that may fade."""
         if now_s > self._fades_s:
-            left = max(0.15, 1.0 - (now_s - self._fades_s) / self._fade_s)
-            limit_n = self._squeeze_n * left
+            since_s = now_s - self._fades_s
+            limit_n = self._squeeze_n * max(0.15, 1.0 - since_s / self._fade_s)
+            if self._dips_hz:  # below the needed force for a part of every period
+                swing = 0.35 * np.sin(2 * np.pi * self._dips_hz * since_s)
+                limit_n = self._needed_n * (1.2 + swing)
             arm.model.actuator_forcerange[JOINTS:] = (-limit_n, limit_n)
         return super().command(now_s, arm)
 

@@ -103,7 +103,7 @@ class Picking(Trial):
         self._down_m, self._up_m, self._shaken_s = 0.0, 0.0, 0.0
         self._slip = np.zeros(3)
         self._start_m = float(arm.data.xpos[self._body][2])
-        self._highest_m, self._dropped_s, self._now_s = 0.0, -np.inf, 0.0
+        self._carried_m, self._dropped_s, self._now_s = 0.0, -np.inf, 0.0
 
     def start_pose(self) -> Pose:
         """The initial pose of the hand."""
@@ -166,9 +166,9 @@ class Picking(Trial):
         self.carried_s = self.carried_s + TICK_S if carried else 0.0
         height_m = self.height_m(arm)
         if held:
-            self._highest_m = height_m
-        elif sensors[TOUCH] > TOUCHED_N and self._highest_m > DROPPED_M:
-            self._dropped_s, self._highest_m = self._now_s, 0.0
+            self._carried_m = height_m
+        elif sensors[TOUCH] > TOUCHED_N and self._carried_m > DROPPED_M:
+            self._dropped_s, self._carried_m = self._now_s, 0.0
 
     def height_m(self, arm: Arm) -> float:
         """Height of the object above its initial position, metres."""
