@@ -208,6 +208,23 @@ class Calibration:
         Returns:
             The calibration, or None if no fact is similar enough.
         """
+        share, order, nearest = self.facts_like(positive, negative)
+        if nearest < MIN_SIMILARITY:
+            return None
+        rows = share @ self.slopes, (share * order) @ self.offsets, share @ self.weights
+        return self._fit(*rows, similarity=nearest)
+
+    def facts_like(self, positive: Floats, negative: Floats) -> tuple[Floats, Floats, float]:
+        """The fitted facts most similar to a pair of sides; exchanged sides give the same facts.
+
+        Args:
+            positive: Mean positive sentence, `[D]`.
+            negative: Mean negative sentence, `[D]`.
+
+        Returns:
+            Weights of the facts `[N]`, whose sum is 1; the order in which each fits, from 1 to -1
+            for exchanged sides, `[N]`; and the similarity of the nearest.
+        """
         said = positive / max(float(np.linalg.norm(positive)), 1e-6)
         denied = negative / max(float(np.linalg.norm(negative)), 1e-6)
         if self.positives is None or self.negatives is None:
@@ -218,14 +235,11 @@ class Calibration:
             as_opposite = (self.negatives @ said + self.positives @ denied) / 2
         similarity = np.maximum(as_fact, as_opposite)
         nearest = float(similarity.max(initial=-1.0))
-        if nearest < MIN_SIMILARITY:
-            return None
         share = np.exp((similarity - nearest) / SIMILARITY_SCALE)
         share /= share.sum()
         # A fact that fits in both orders says nothing about the sign.
         order = np.clip((as_fact - as_opposite) / SIMILARITY_SCALE, -1.0, 1.0)
-        rows = share @ self.slopes, (share * order) @ self.offsets, share @ self.weights
-        return self._fit(*rows, similarity=nearest)
+        return share, order, nearest
 
     def anchors_for(self, said: Floats, contrasts: Floats) -> Anchors:
         """Smoothing of texts, given their sentences and contrasts, `[P, D]`, unit rows."""

@@ -18,9 +18,10 @@ import torch
 from numpy.typing import NDArray
 
 from encoders.model_sets.binder import Binder
-from encoders.model_sets.calibration import Fit
+from encoders.model_sets.calibration import Calibration, Fit
 from encoders.model_sets.evidence import Evidence, Tokens
 from encoders.one_core import on_one_core
+from encoders.predicates.fusion import MIN_WEIGHT
 from encoders.predicates.parameters import Bools, Column, Floats, TokenTable
 from encoders.predicates.predicate import Predicate
 from encoders.predicates.wording import Sides, sides
@@ -35,6 +36,11 @@ CHUNK = 256
 PAST_BUDGET = ' (past readout_budget_ms)'
 OWN = ' (it has its own calibration)'
 
+# A text is calibrated if its direction has at least this cosine with the one of similar calibrated
+# facts, in either order. Below it, one sentence in five of other wordings is read the wrong way
+# round; above, one in fifty.
+MIN_AGREEMENT = 0.9
+
 COST_PREDICATES = 256
 COST_REPEATS = 5
 
@@ -48,6 +54,7 @@ class Cost:
 
 
 _COSTS: WeakKeyDictionary[Readout, Cost] = WeakKeyDictionary()
+_DIRECTIONS: WeakKeyDictionary[Readout, Floats] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,10 +231,23 @@ class TokenReader:
             asked = {n: r.ask(positive, negative) for n, r in self._binder.readouts.items()}
         calibration = self._binder.readout_calibration
         for row, pair in enumerate(new):
-            fit = None if calibration is None else calibration.fit_for_sides(*means[row])
             queries = {n: Queries(*(q[row : row + 1] for q in qs)) for n, qs in asked.items()}
+            fit = None if calibration is None else calibration.fit_for_sides(*means[row])
+            if fit is not None and not self._understands(queries, fit, means[row]):
+                fit = None
             known[pair] = _Question(queries, fit)
         return known
+
+    def _understands(self, queries: Mapping[str, Queries], fit: Fit, means: Floats) -> bool:
+        """Whether the readout that counts most turns the text into a direction that it knows."""
+        calibration = self._binder.readout_calibration
+        counts = {name: fit.weight.get(name, 0.0) for name in queries}
+        best = max(counts, key=counts.__getitem__)
+        if calibration is None or calibration.positives is None or counts[best] < MIN_WEIGHT:
+            return True
+        share, _, _ = calibration.facts_like(*means)
+        known = share @ _known_directions(self._binder.readouts[best], calibration)
+        return abs(float(known @ queries[best].directions[0].numpy())) >= MIN_AGREEMENT
 
     def _stack(
         self, modality: str, keys: Sequence[tuple[Sides, bool] | None], places: NDArray[np.intp]
@@ -250,6 +270,17 @@ class TokenReader:
             rows=np.array([distinct[pair] for pair, _ in chosen], np.intp),
             signs=np.array([-1.0 if turned else 1.0 for _, turned in chosen], np.float32),
         )
+
+
+def _known_directions(readout: Readout, calibration: Calibration) -> Floats:
+    """Directions of the calibrated facts, float32 `[N, D]`; computed once."""
+    if readout not in _DIRECTIONS:
+        assert calibration.positives is not None
+        assert calibration.negatives is not None
+        sides = map(torch.from_numpy, (calibration.positives, calibration.negatives))
+        with torch.inference_mode():
+            _DIRECTIONS[readout] = readout.ask(*sides).directions.numpy()
+    return _DIRECTIONS[readout]
 
 
 def cost_of(readout: Readout) -> Cost:
