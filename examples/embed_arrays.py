@@ -15,7 +15,7 @@ def main() -> None:
     binder = Binder.load('lb-mini')
     bank = PredicateBank([Predicate.from_sentence('the drawer is open')], binder)
     depth_mm = np.full((480, 640), 900, np.uint16)
-    for score in bank.score(binder.embed(depth=depth_mm)):
+    for score in bank.score(binder.observe(depth=depth_mm)):
         print(f'{score.name}: {score.fused:.2f} {", ".join(score.reasons)}')
 
 

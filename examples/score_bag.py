@@ -24,8 +24,14 @@ def main() -> None:
     start_ns = printed_ns = 0
     for window in read_windows(bag, SensorTopics(), modalities=['infrared'], max_rate_hz=2.0):
         start_ns = start_ns or window.stamp_ns
-        vector = binder.embed(infrared=window.raw())['infrared'][0]
-        scoring.receive(window.modality, vector, stamp_ns=window.stamp_ns, space=binder.space)
+        observed = binder.observe(infrared=[window.raw()])['infrared']
+        scoring.receive(
+            window.modality,
+            observed[0].vector,
+            tokens=observed[0].tokens,
+            stamp_ns=window.stamp_ns,
+            space=binder.space,
+        )
         if window.stamp_ns - printed_ns >= 1e9:
             printed_ns = window.stamp_ns
             score = scoring.evaluate(window.stamp_ns).scores[0]

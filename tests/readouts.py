@@ -6,11 +6,16 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
+from encoders import Binder
+from encoders.model_sets.calibration import Calibration
 from encoders.model_sets.manifest import read_manifest
 from encoders.model_sets.readouts import config_for, save_readouts
 from encoders.vision.readout import Readout, ReadoutConfig
+from train.language import fact_vectors
+from train.phrasings import Phrasings
 
 
 def random_readout(config: ReadoutConfig, *, seed: int = 0) -> Readout:
@@ -39,3 +44,17 @@ def copy_with_readouts(
     }
     save_readouts(target, readouts, provenance={'recipe': 'random'})
     return target
+
+
+def some_calibration(
+    binder: Binder, names: Sequence[str], *, modalities: Sequence[str]
+) -> Calibration:
+    """A calibration of facts in trained wording, with values that only have to be used."""
+    facts = fact_vectors(names, Phrasings.load('trained'), binder.embed_text)
+    rng = np.random.default_rng(0)
+    tables = rng.uniform(0.5, 1.5, (3, len(names), len(modalities))).astype(np.float32)
+    said, denied = (side.numpy() for side in facts.means())
+    contrasts = facts.contrasts().numpy()
+    return Calibration(
+        binder.space, tuple(names), tuple(modalities), contrasts, *tables, said, denied
+    )

@@ -202,9 +202,9 @@ def _read_bag(reader: Reader, samples: Samples, problems: list[str]) -> _ReadBag
     for modality, stored in samples.inputs.items():
         evidence = observe_stored(reader.binder, modality, stored)
         vectors[modality] = np.stack([each.vector for each in evidence])
-        there = np.asarray(stored.reshape(len(stored), -1) != 0).any(axis=1, keepdims=True)[:, 0]
+        # Without a message near a sample, its stored input is 0.
         observed[modality] = [
-            e if is_there else None for e, is_there in zip(evidence, there, strict=True)
+            one if input_.any() else None for one, input_ in zip(evidence, stored, strict=True)
         ]
     readings = reader.read(samples.predicates, observed)
     return _ReadBag(replace(samples, inputs=vectors), hidden, readings, problems)

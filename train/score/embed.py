@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,7 +69,7 @@ class Embeddings:
     def evidence(self) -> Embeddings:
         """The embeddings that predicates use."""
         kept = self.invalid_reason == ''
-        columns = {name: getattr(self, name) for name in self.__slots__}
+        columns: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
         return Embeddings(**{n: None if c is None else c[kept] for n, c in columns.items()})
 
 
@@ -256,7 +257,9 @@ def _encode(binder: Binder, prepared: _Prepared, bank: PredicateBank | None) -> 
 
 def _save(path: Path, encoded: _Encoded, prepared: _Prepared, report: BagReport) -> None:
     windows = prepared.windows
-    read = {} if encoded.token_odds is None else {'token_odds': encoded.token_odds}
+    read: dict[str, Any] = {}
+    if encoded.token_odds is not None:
+        read['token_odds'] = encoded.token_odds
     with atomic_file(path) as file:
         np.savez(
             file,

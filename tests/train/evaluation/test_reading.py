@@ -11,30 +11,18 @@ import pytest
 from scipy.special import expit
 
 from encoders import Binder, Evidence, Predicate, PredicateBank
-from encoders.model_sets.calibration import Calibration
 from encoders.model_sets.readouts import CALIBRATION
-from tests.readouts import copy_with_readouts
+from tests.readouts import copy_with_readouts, some_calibration
 from train.bags.find import find_bags
 from train.bags.load import load_samples
 from train.evaluation.printing import print_evaluation
 from train.evaluation.reading import WAYS, Asked, ReadBags, observe_stored, read_bags
 from train.evaluation.report import evaluate_model_set
-from train.language import fact_vectors
 from train.phrasings import Phrasings
 
 NAMES = ('dropped(something)', 'hot(stove)', 'open(top drawer)')
 WORDINGS = {name: Phrasings.load(name) for name in ('trained', 'unseen')}
 READ = ('depth', 'image')
-
-
-def calibration(binder: Binder, modalities: tuple[str, ...]) -> Calibration:
-    """Some calibration; its values only have to be used."""
-    facts = fact_vectors(NAMES, WORDINGS['trained'], binder.embed_text)
-    rng = np.random.default_rng(0)
-    tables = rng.uniform(0.5, 1.5, (3, len(NAMES), len(modalities))).astype(np.float32)
-    said, denied = (side.numpy() for side in facts.means())
-    contrasts = facts.contrasts().numpy()
-    return Calibration(binder.space, NAMES, modalities, contrasts, *tables, said, denied)
 
 
 @pytest.fixture(scope='module')
@@ -43,8 +31,8 @@ def binder(tiny_model_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Bi
     folder = tmp_path_factory.mktemp('set') / 'with_readouts'
     copy_with_readouts(tiny_model_set, folder, modalities=READ)
     plain = Binder.load(folder)
-    calibration(plain, ('infrared', 'audio')).save(folder)
-    calibration(plain, READ).save(folder, file=CALIBRATION)
+    some_calibration(plain, NAMES, modalities=('infrared', 'audio')).save(folder)
+    some_calibration(plain, NAMES, modalities=READ).save(folder, file=CALIBRATION)
     return Binder.load(folder)
 
 
