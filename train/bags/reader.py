@@ -102,17 +102,22 @@ class MessageTypes:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        known = _known_types()
-        self._store = Typestore()
-        self._store.types |= known.types
-        self._store.fielddefs |= known.fielddefs
+        # Shared by all bags, with its compiled readers, until one has a type of its own.
+        self._store = _known_types()
         self._embedded: set[str] = set()
         if folder is not None:
             for package in sorted(file for file in folder.iterdir() if (file / 'msg').is_dir()):
                 self._register(_types_of_folder(package / 'msg', package.name))
 
     def _register(self, found: dict[str, Any]) -> None:
-        self._store.register({k: v for k, v in found.items() if k not in self._store.types})
+        new = {k: v for k, v in found.items() if k not in self._store.types}
+        if not new:
+            return
+        if self._store is _known_types():
+            known, self._store = self._store, Typestore()
+            self._store.types |= known.types
+            self._store.fielddefs |= known.fielddefs
+        self._store.register(new)
 
     def decode(self, raw: RawMessage) -> Any:
         """Decode a message.
