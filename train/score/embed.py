@@ -69,8 +69,11 @@ class Embeddings:
     def evidence(self) -> Embeddings:
         """The embeddings that predicates use."""
         kept = self.invalid_reason == ''
-        columns: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
-        return Embeddings(**{n: None if c is None else c[kept] for n, c in columns.items()})
+        columns: dict[str, Any] = {}
+        for name in self.__slots__:
+            column = getattr(self, name)
+            columns[name] = None if column is None else column[kept]
+        return Embeddings(**columns)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,11 @@ from scipy.special import expit
 
 from encoders import Binder, Evidence, Predicate, PredicateBank
 from encoders.model_sets.readouts import CALIBRATION
+from lb_ros.cli import main
 from tests.readouts import copy_with_readouts, some_calibration
 from train.bags.find import find_bags
 from train.bags.load import load_samples
+from train.evaluation.cli import wordings_of
 from train.evaluation.printing import print_evaluation
 from train.evaluation.reading import WAYS, Asked, ReadBags, observe_stored, read_bags
 from train.evaluation.report import evaluate_model_set
@@ -122,3 +124,15 @@ def test_a_wording_without_sentences_for_a_relation_leaves_it_out(
     assert not np.isnan(scores['fused'][:, 2]).any()
     report = evaluate_model_set(binder, found)
     assert {r.name for r in report.results['own']} <= {'open(top drawer)'}
+
+
+def test_further_wordings_are_asked_next_to_the_usual_ones(
+    tmp_path: Path, held_out_bags: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert list(wordings_of([])) == ['trained', 'unseen']
+    assert list(wordings_of(['check'])) == ['trained', 'unseen', 'check']
+    missing = tmp_path / 'mine.yaml'
+    assert main(['eval', '--data', str(held_out_bags), '--phrasings', str(missing)]) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith('lb-ros eval: ') and 'mine.yaml' in error
+    assert len(error.splitlines()) == 1
