@@ -1,12 +1,14 @@
 """Search for moments: time, size and recall of a large index, and correctness of the answers.
 
     python -m benchmarks.search scale --rows 1000000
-    python -m benchmarks.search quality --index INDEX --bags BAGS
+    python -m benchmarks.search quality --index INDEX --bags BAGS [--reread 0 100]
 
 The vectors of `scale` are synthetic: unit vectors around as many centres as there would be
 scenes, with an offset for each sensor. `quality` searches an index of real windows for sentences
 whose truth is recorded in the bags. An answer is correct if the sentence is true at the nearest
-labelled sample, within a second, or, for audio, at a labelled sample during the window.
+labelled sample, within a second, or, for audio, at a labelled sample during the window. Every
+sentence is asked once with each number of moments to encode again (`lb-ros search --reread`); 0
+orders by the stored vectors alone.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ from train.bags.find import find_bags
 from train.phrasings import Phrasings, relation_of
 from train.score.embed import Embeddings
 from train.score.track import read_truth
+from train.search.arguments import REREAD
 from train.search.find import find_sentence
+from train.search.reread import Rereading
 from train.search.store import About, Entry, MomentStore
 
 DIMENSIONS = 384
@@ -54,6 +58,8 @@ def main() -> None:
     quality = kinds.add_parser('quality')
     quality.add_argument('--index', required=True)
     quality.add_argument('--bags', type=Path, nargs='+', required=True)
+    quality.add_argument('--model', help="the index's own by default")
+    quality.add_argument('--reread', type=int, nargs='+', default=[0, REREAD])
     args = parser.parse_args()
     result = (
         measure_scale(args.rows, args.queries) if args.kind == 'scale' else measure_quality(args)
@@ -147,18 +153,34 @@ def _add(store: MomentStore, bag: int, rng: Any, centres: Any, biases: Any) -> N
 def measure_quality(args: argparse.Namespace) -> dict[str, Any]:
     """Search for sentences that are seldom true and check the answers against the bags."""
     store = MomentStore(args.index)
-    binder = Binder.load(store.about.model)
+    binder = Binder.load(args.model or store.about.model)
     truths = {str(bag.resolve()): read_truth(bag) for bag in find_bags(args.bags)}
     names = choose_predicates(truths)
-    results: dict[str, Any] = {'model': binder.model, 'bags': len(truths), 'moments': len(store)}
+    results: dict[str, Any] = {
+        'model': binder.model,
+        'readouts': list(binder.readouts),
+        'bags': len(truths),
+        'moments': len(store),
+        'load_average': os.getloadavg(),
+    }
+    counts = args.reread if binder.readouts else [0]
     for wording in ('trained', 'unseen'):
         phrasings = Phrasings.load(wording)
-        asked = [_ask(store, binder, phrasings, name, truths) for name in names]
-        results[wording] = {
-            'found_within_5': round(float(np.mean([one['right'] for one in asked])), 3),
-            'by_chance': round(float(np.mean([one['chance'] for one in asked])), 3),
-            'sentences': asked,
-        }
+        results[wording] = {}
+        for count in counts:
+            asked = [
+                _ask(store, binder, phrasings, name, truths, reread_count=count) for name in names
+            ]
+            results[wording][f'reread {count}'] = {
+                'found_within_5': round(float(np.mean([one['right'] for one in asked])), 3),
+                'first_right': round(
+                    float(np.mean([one['answers'].startswith('+') for one in asked])), 3
+                ),
+                'by_chance': round(float(np.mean([one['chance'] for one in asked])), 3),
+                'query_ms': _quantiles([one['ms'] for one in asked]),
+                'query_cpu_ms': _quantiles([one['cpu_ms'] for one in asked]),
+                'sentences': asked,
+            }
     return results
 
 
@@ -193,10 +215,20 @@ def _shares(truths: dict[str, dict[str, list[tuple[int, bool]]]]) -> dict[str, t
 
 
 def _ask(
-    store: MomentStore, binder: Binder, phrasings: Phrasings, name: str, truths: Any
+    store: MomentStore,
+    binder: Binder,
+    phrasings: Phrasings,
+    name: str,
+    truths: Any,
+    *,
+    reread_count: int,
 ) -> dict[str, Any]:
     sentence = phrasings.sentences(name).positive[0]
-    answers = find_sentence(store, binder, sentence, modalities=SENSED, top=FIRST)
+    started_s, started_cpu_s = time.perf_counter(), time.process_time()
+    answers = find_sentence(
+        store, binder, sentence, modalities=SENSED, top=FIRST, again=Rereading(reread_count)
+    )
+    taken_s, taken_cpu_s = time.perf_counter(), time.process_time()
     right = [_is_true(truths[a.bag], name, a.stamp_ns, modality=a.modality) for a in answers]
     return {
         'predicate': name,
@@ -204,6 +236,8 @@ def _ask(
         'right': any(right),
         'answers': ''.join('+' if one else '-' for one in right),
         'chance': round(1 - (1 - _share_right(truths, name)) ** FIRST, 3),
+        'ms': round((taken_s - started_s) * 1e3, 1),
+        'cpu_ms': round((taken_cpu_s - started_cpu_s) * 1e3, 1),
     }
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from encoders import SENSED, Binder
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from encoders import SENSED, Binder, ModelSetError
+from encoders.model_sets.places import find_set
+from encoders.model_sets.readouts import describe_readouts
 from train.bags.find import find_bags
 from train.bags.folder import BagError, bag_span_ns
 from train.bags.reader import BagReport
@@ -32,6 +38,7 @@ from train.search.index import IndexedBag, index_bag
 from train.search.like import example_at, find_like
 from train.search.moment import Moment
 from train.search.page import play_command, replay_command, write_results_page, write_thumbnails
+from train.search.reread import Rereading
 from train.search.store import About, MomentStore
 
 
@@ -109,33 +116,71 @@ def run_search(args: argparse.Namespace) -> int:
 def _find(
     args: argparse.Namespace, store: MomentStore, modalities: Sequence[str], like: Sequence[str]
 ) -> list[Moment]:
+    model = args.model or store.about.model
+    count = 0 if args.fast else args.reread
+    binder = _with_readouts(model) if count else None
     if args.sentence is not None:
-        binder = Binder.load(args.model or store.about.model)
-        return find_sentence(
-            store,
-            binder,
-            args.sentence,
-            modalities=modalities,
-            top=args.top,
-            apart_s=args.apart,
-            reread_count=0 if args.fast else args.reread,
-            problem=lambda line: print(f'lb-ros search: {line}', file=sys.stderr),
-        )
+        with _rereading(count if binder else 0) as again:
+            return find_sentence(
+                store,
+                binder or Binder.load(model),
+                args.sentence,
+                modalities=modalities,
+                top=args.top,
+                apart_s=args.apart,
+                again=again,
+            )
 
     def embed(bag: Path) -> tuple[Embeddings, int]:
-        binder = Binder.load(args.model or store.about.model)
-        store.check_space(binder.space)
-        sensed = tuple(m for m in SENSED if m in binder.modalities)
+        embedder = binder or Binder.load(model)
+        store.check_space(embedder.space)
+        sensed = tuple(m for m in SENSED if m in embedder.modalities)
         source = BagSource(bag, SensorTopics(), sensed, DEFAULT_MAX_RATE_HZ)
         span = bag_span_ns(bag)
         with tempfile.TemporaryDirectory() as folder:
-            found = embed_bag(binder, source, store=Path(folder) / 'e', report=BagReport(bag))
+            found = embed_bag(embedder, source, store=Path(folder) / 'e', report=BagReport(bag))
         return found, span[0] if span else int(found.log_ns.min(initial=0))
 
     example = example_at(store, args.like, embed=embed)
-    return find_like(
-        store, example, modalities=modalities, top=args.top, like=like, apart_s=args.apart
-    )
+    with _rereading(count if binder else 0) as again:
+        return find_like(
+            store,
+            example,
+            modalities=modalities,
+            top=args.top,
+            like=like,
+            apart_s=args.apart,
+            binder=binder,
+            again=again,
+        )
+
+
+@contextlib.contextmanager
+def _rereading(count: int) -> Iterator[Rereading]:
+    """Moments to encode again, with a bar on standard error that disappears at the end."""
+
+    def warn(line: str) -> None:
+        print(f'lb-ros search: {line}', file=sys.stderr)
+
+    if not count:
+        yield Rereading(0, warn)
+        return
+    columns = (TextColumn('{task.description}'), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task('encoding moments again', total=1.0)
+        yield Rereading(count, warn, lambda share: bar.update(task, completed=share))
+
+
+def _with_readouts(model: str) -> Binder | None:
+    """The model set, if it has readouts; other sets are not loaded, which takes seconds.
+
+    It computes in the precision of the live nodes, which is faster.
+    """
+    try:
+        described = describe_readouts(find_set(model))
+    except ModelSetError:  # a set without a folder, or one that is gone
+        return None
+    return None if described is None else Binder.load(model, dtype='auto')
 
 
 def _records(
@@ -154,11 +199,13 @@ def _records(
 
 
 def _print(moments: Sequence[Moment]) -> None:
+    by_tokens = any(moment.read_from == 'tokens' for moment in moments)
     for rank, moment in enumerate(moments, start=1):
         cosines = ', '.join(f'{m} {value:.2f}' for m, value in moment.cosines.items())
         name = Path(moment.bag).name
-        caveat = '  not calibrated' if moment.calibrated is False else ''
-        print(
-            f'{rank:3d}. {moment.score:.2f}  {name} at {moment.time_s:.1f} s  ({cosines}){caveat}'
-        )
+        caveats = ['not calibrated'] if moment.calibrated is False else []
+        if by_tokens and moment.read_from == 'vector':
+            caveats.append('ordered by its vector')
+        place = f'{name} at {moment.time_s:.1f} s'
+        print('  '.join((f'{rank:3d}. {moment.score:.2f}', place, f'({cosines})', *caveats)))
         print(f'     {replay_command(moment)}')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from encoders import MODALITIES, Binder, Evidence, Predicate, PredicateBank, PredicateScore
 from encoders.predicates.bank import text_vectors
-from train.search.arguments import APART_S, REREAD
+from encoders.predicates.fusion import MIN_WEIGHT
+from encoders.predicates.wording import sides
+from train.search.arguments import APART_S
 from train.search.moment import Moment, Scale, apart, best_apart
-from train.search.reread import Key, key_of, reread
+from train.search.reread import USUAL, Key, Rereading, gather, key_of
 from train.search.store import Entry, MomentStore
 
 SAMPLED = 300  # moments for the distribution of scores
-EVIDENCE_NS = 1_000_000_000  # the largest age of live evidence
 
 Vector = NDArray[np.float32]
 
@@ -30,8 +31,7 @@ def find_sentence(
     modalities: Sequence[str],
     top: int,
     apart_s: float = APART_S,
-    reread_count: int = REREAD,
-    problem: Callable[[str], object] = lambda line: None,
+    again: Rereading = USUAL,
 ) -> list[Moment]:
     """Find the moments that match a sentence best.
 
@@ -50,8 +50,7 @@ def find_sentence(
         modalities: Sensors to search in.
         top: Number of answers.
         apart_s: Minimum seconds between answers of one bag.
-        reread_count: Number of moments to encode again; 0 orders by vectors alone.
-        problem: Called with one line for every bag that could not be read again.
+        again: How the best moments are encoded again.
 
     Raises:
         SpaceError: The language spaces of index and model differ.
@@ -59,29 +58,23 @@ def find_sentence(
     """
     store.check_space(binder.space)
     question = _Question.ask(store, binder, sentence, modalities)
-    rereads = bool(reread_count and set(binder.readouts) & set(modalities))
-    wanted = max(top, reread_count) if rereads else top
+    rereads = bool(again.count and set(binder.readouts) & set(modalities))
+    wanted = max(top, again.count) if rereads else top
+    judged_at_most = max((2 if rereads else 4) * wanted, 100)
     gathered: dict[Key, dict[str, Entry]] = {}
 
     def judged(count: int) -> list[Moment]:
         proposed = sorted(question.propose(store, count), key=lambda p: -p[0])
-        centres = apart([e for _, e in proposed], apart_s=apart_s / 2, top=max(4 * wanted, 100))
-        near = store.around(
-            [(e.bag, e.stamp_ns) for e in centres], within_ns=EVIDENCE_NS, modalities=modalities
-        )
-        by_bag: dict[str, list[Entry]] = {}
-        for entry in near:
-            by_bag.setdefault(entry.bag, []).append(entry)
-        for centre in centres:
-            gathered[key_of(centre)] = _evidence(centre, by_bag.get(centre.bag, []))
+        centres = apart([e for _, e in proposed], apart_s=apart_s / 2, top=judged_at_most)
+        gathered.update(gather(store, centres, modalities=modalities))
         return [question.judge(centre, gathered[key_of(centre)]) for centre in centres]
 
     if not rereads:
         return best_apart(judged, store, apart_s=apart_s, top=top)
     candidates = best_apart(judged, store, apart_s=apart_s / 2, top=wanted)
-    again = _judged_again(question, binder, [gathered[key_of(m)] for m in candidates], candidates,
-                          problem=problem)  # fmt: skip
-    return apart(sorted(again, key=lambda moment: -moment.score), apart_s=apart_s, top=top)
+    near = [gathered[key_of(moment)] for moment in candidates]
+    moments = _judged_again(question, binder, near, candidates, again=again)
+    return apart(sorted(moments, key=lambda moment: -moment.score), apart_s=apart_s, top=top)
 
 
 def _judged_again(
@@ -90,22 +83,19 @@ def _judged_again(
     gathered: Sequence[Mapping[str, Entry]],
     candidates: Sequence[Moment],
     *,
-    problem: Callable[[str], object],
+    again: Rereading,
 ) -> list[Moment]:
     """The candidates with scores from tokens, where their windows could be encoded again."""
-    found = reread(binder, (entry for near in gathered for entry in near.values()))
-    for bag, reason in found.gone.items():
-        problem(f'{reason}; the moments of {bag} are ordered by their vectors')
+    heard = [{m: e for m, e in near.items() if question.counts(m)} or near for near in gathered]
+    found = again.of(binder, (entry for near in heard for entry in near.values()))
     read = [
-        question.read(
-            {m: found.evidence.get(key_of(e)) or Evidence(e.vector) for m, e in near.items()}
-        )
-        for near in gathered
+        question.read({m: found.get(key_of(e)) or Evidence(e.vector) for m, e in near.items()})
+        for near in heard
     ]
     spread = float(np.std([log_odds for _, log_odds in read])) or 1.0
     moments = []
     for moment, near, (score, log_odds) in zip(candidates, gathered, read, strict=True):
-        from_tokens = any(key_of(entry) in found.evidence for entry in near.values())
+        from_tokens = any(key_of(entry) in found for entry in near.values())
         moments.append(
             Moment.of(
                 near[moment.modality],
@@ -117,20 +107,6 @@ def _judged_again(
             )
         )
     return moments
-
-
-def _evidence(centre: Entry, near: Sequence[Entry]) -> dict[str, Entry]:
-    """The window of each sensor that is nearest to a moment."""
-    evidence: dict[str, Entry] = {}
-    for entry in near:
-        best = evidence.get(entry.modality)
-        offset = abs(entry.stamp_ns - centre.stamp_ns)
-        if offset <= EVIDENCE_NS and (
-            best is None or offset < abs(best.stamp_ns - centre.stamp_ns)
-        ):
-            evidence[entry.modality] = entry
-    evidence[centre.modality] = centre
-    return evidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +129,10 @@ class _Question:
         cls, store: MomentStore, binder: Binder, sentence: str, modalities: Sequence[str]
     ) -> _Question:
         predicate = Predicate.from_sentence(sentence)
+        if binder.readouts:
+            # What the readouts are asked is right for denials as well, so that the vectors propose
+            # what the readouts look for.
+            predicate = Predicate(predicate.name, *sides(predicate))
         bank = PredicateBank([predicate], binder)
         said, contrast = text_vectors(binder, predicate)
         if binder.calibration is not None and bank.table.calibrated[0]:
@@ -203,6 +183,13 @@ class _Question:
         """The score of the sentence, and its log-odds."""
         scores = self.bank.score(evidence)
         return scores[0], float(scores.log_odds[0])
+
+    def counts(self, modality: str) -> bool:
+        """Whether a readout of a modality is informative for the sentence; True without one."""
+        tokens = self.bank.table.tokens
+        if tokens is None or modality not in tokens.columns:
+            return True
+        return bool(tokens.columns[modality].weight[0] >= MIN_WEIGHT)
 
     def present(self, evidence: Mapping[str, Entry]) -> float:
         """The mean similarity of the sensors to the sentence, in standard deviations."""

@@ -1,19 +1,27 @@
-"""Search for moments that are similar to an example."""
+"""Search for moments that are similar to an example.
+
+Vectors find moments that look alike. Where the model set has calibrated readouts, the best of them
+are ordered by whether the same facts hold: every calibrated fact is read from the tokens of the
+example and of each moment.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders import Binder
 from train.score.embed import Embeddings
 from train.search.arguments import APART_S
-from train.search.moment import Moment, Scale, best_apart
-from train.search.store import MomentStore
+from train.search.facts import FactReader
+from train.search.moment import Moment, Scale, apart, best_apart
+from train.search.reread import USUAL, Rereading, gather, key_of
+from train.search.store import Entry, MomentStore
 
 MAX_EXAMPLE_OFFSET_S = 1.0
 
@@ -28,11 +36,14 @@ class Example:
         bag: Path of the bag.
         time_s: Seconds since the start of the recording.
         vectors: Modality to unit vector `[D]`.
+        windows: Modality to the window of the bag that has this vector, to be encoded again; may
+            be empty.
     """
 
     bag: str
     time_s: float
     vectors: Mapping[str, Vector]
+    windows: Mapping[str, Entry] = field(default_factory=dict)
 
 
 def find_like(
@@ -43,6 +54,8 @@ def find_like(
     top: int,
     like: Sequence[str] = (),
     apart_s: float = APART_S,
+    binder: Binder | None = None,
+    again: Rereading = USUAL,
 ) -> list[Moment]:
     """Find moments that are similar to an example, without the example itself.
 
@@ -57,6 +70,8 @@ def find_like(
         top: Number of answers.
         like: Compare with these modalities of the example only.
         apart_s: Minimum seconds between answers of one bag.
+        binder: The model set of the index, to encode moments again; None orders by vectors alone.
+        again: How the best moments are encoded again.
 
     Raises:
         ValueError: The example has none of the modalities of `like`.
@@ -82,7 +97,52 @@ def find_like(
             if entry.bag != example.bag or abs(entry.time_s - example.time_s) >= apart_s
         ]
 
-    return best_apart(nearest, store, apart_s=apart_s, top=top)
+    facts = None if binder is None or not again.count else FactReader.of(binder)
+    windows = {m: e for m, e in example.windows.items() if m in usable}
+    if facts is None or not windows:
+        return best_apart(nearest, store, apart_s=apart_s, top=top)
+    candidates = best_apart(nearest, store, apart_s=apart_s / 2, top=max(top, again.count))
+    moments = _ordered_again(store, facts, windows, candidates, modalities, again=again)
+    return apart(sorted(moments, key=lambda moment: -moment.score), apart_s=apart_s, top=top)
+
+
+def _ordered_again(
+    store: MomentStore,
+    facts: FactReader,
+    windows: Mapping[str, Entry],
+    candidates: Sequence[Moment],
+    modalities: Sequence[str],
+    *,
+    again: Rereading,
+) -> list[Moment]:
+    """The candidates with scores to which agreement about facts is added."""
+    gathered = gather(store, candidates, modalities=modalities)
+    read = [gathered[key_of(moment)] for moment in candidates]
+    found = again.of(facts.binder, [e for near in (windows, *read) for e in near.values()])
+
+    def beliefs(near: Mapping[str, Entry]) -> Vector | None:
+        evidence = {m: found[key_of(e)] for m, e in near.items() if key_of(e) in found}
+        return facts.beliefs(evidence) if evidence else None
+
+    wanted, held = beliefs(windows), [beliefs(near) for near in read]
+    known = [each for each in held if each is not None]
+    if wanted is None or not known:
+        return list(candidates)
+    usual = np.mean(known, axis=0)
+    agreement = [
+        None if each is None else float(_unit(wanted - usual) @ _unit(each - usual))
+        for each in held
+    ]
+    scale = Scale.of(np.array([value for value in agreement if value is not None]))
+    looks = Scale.of(np.array([moment.score for moment in candidates]))
+    return [
+        replace(moment, score=round(looks(moment.score), 4))
+        if value is None
+        else replace(
+            moment, score=round(looks(moment.score) + scale(value), 4), read_from='tokens'
+        )
+        for moment, value in zip(candidates, agreement, strict=True)
+    ]
 
 
 def _unit(vector: Vector) -> Vector:
@@ -139,18 +199,33 @@ def example_at(
     path = resolve_bag(store, name)
     if path is not None:
         entries = store.at(path, time_s, within_s=MAX_EXAMPLE_OFFSET_S)
-        places = [(e.modality, e.time_s, e.vector) for e in entries]
     else:
         found, start_ns = embed(Path(name))
-        path, times_s = str(Path(name).resolve()), (found.log_ns - start_ns) * 1e-9
-        columns = zip(found.modality, times_s, found.vectors, strict=True)
-        places = [(str(m), float(t), v) for m, t, v in columns]
-    nearest: dict[str, tuple[float, Vector]] = {}
-    for modality, at_s, vector in places:
-        offset_s = abs(at_s - time_s)
-        best_s = nearest[modality][0] if modality in nearest else MAX_EXAMPLE_OFFSET_S
-        if offset_s <= best_s:
-            nearest[modality] = (offset_s, vector)
+        path = str(Path(name).resolve())
+        entries = _entries(path, found, start_ns)
+    nearest: dict[str, Entry] = {}
+    for entry in entries:
+        best = nearest.get(entry.modality)
+        best_s = MAX_EXAMPLE_OFFSET_S if best is None else abs(best.time_s - time_s)
+        if abs(entry.time_s - time_s) <= best_s:
+            nearest[entry.modality] = entry
     if not nearest:
         raise ValueError(f'{word}: no sensor data within {MAX_EXAMPLE_OFFSET_S:.0f} s of it')
-    return Example(path, time_s, {m: vector for m, (_, vector) in nearest.items()})
+    return Example(path, time_s, {m: e.vector for m, e in nearest.items()}, nearest)
+
+
+def _entries(bag: str, found: Embeddings, start_ns: int) -> list[Entry]:
+    """The windows of a bag that is not in the index."""
+    return [
+        Entry(
+            bag=bag,
+            modality=str(found.modality[row]),
+            topic=str(found.topic[row]),
+            stamp_ns=int(found.stamp_ns[row]),
+            start_ns=int(found.start_ns[row]),
+            time_s=float(found.log_ns[row] - start_ns) * 1e-9,
+            vector=found.vectors[row],
+            cosine=0.0,
+        )
+        for row in range(len(found))
+    ]

@@ -94,6 +94,7 @@ def results_page(
         form=sentence is not None,
         error=error,
         searched=moments is not None,
+        by_tokens=any(m.read_from == 'tokens' for m in moments or ()),
         about_sentence=any(m.probability is not None for m in moments or ()),
         columns=[m for m in SENSED if any(m in shown for shown in pictures)],
         found=[answer for answer in answers if answer['moment'].supported],

@@ -7,7 +7,7 @@ encodes again the moments that it may answer with, a few hundred windows.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,14 +20,21 @@ from train.bags.folder import BagError, bag_span_ns
 from train.bags.reader import BagReport
 from train.bags.storage import Span
 from train.score.windows import SensorTopics, Window, read_windows
+from train.search.arguments import REREAD
 from train.search.moment import Moment
-from train.search.store import Entry
+from train.search.store import Entry, MomentStore
 
+EVIDENCE_NS = 1_000_000_000  # the largest age of live evidence
 BATCH = 16
 # Windows are found by their time of recording, which is exact up to rounding.
 TOLERANCE_NS = 1_000_000
 # Data before a window that it is cut from.
-LEAD_NS = {'image': 0, 'series': 0, 'sound': round((WINDOW_S + 1) * 1e9), 'clip': 10_000_000_000}
+LEAD_NS = {
+    'image': 0,
+    'sound': round((WINDOW_S + 1) * 1e9),
+    'clip': 10_000_000_000,
+    'series': 10_000_000_000,
+}
 
 Key = tuple[str, str, str, int]
 
@@ -45,23 +52,89 @@ class Reread:
     gone: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Rereading:
+    """How a search encodes its best moments again.
+
+    Attributes:
+        count: Number of moments; 0 orders by vectors alone.
+        problem: Called with one line for every bag that could not be read again.
+        progress: Called with the share of the windows that was done, 0..1.
+    """
+
+    count: int = REREAD
+    problem: Callable[[str], object] = lambda line: None
+    progress: Callable[[float], object] = lambda share: None
+
+    def of(self, binder: Binder, entries: Iterable[Entry]) -> dict[Key, Evidence]:
+        """The result of `reread`; bags that are gone are reported."""
+        found = reread(binder, entries, progress=self.progress)
+        for bag, reason in found.gone.items():
+            self.problem(f'{reason}; the moments of {bag} are ordered by their vectors')
+        return found.evidence
+
+
+USUAL = Rereading()
+
+
 def key_of(entry: Entry | Moment) -> Key:
     """Identifies a window of the index, or that of a moment."""
     return entry.bag, entry.modality, entry.topic, entry.stamp_ns
 
 
-def reread(binder: Binder, entries: Iterable[Entry]) -> Reread:
+def gather(
+    store: MomentStore, centres: Sequence[Entry | Moment], *, modalities: Sequence[str]
+) -> dict[Key, dict[str, Entry]]:
+    """The window of each sensor that is nearest to a moment, by `key_of` the moment's own window.
+
+    Args:
+        store: The index.
+        centres: The windows of the moments.
+        modalities: Sensors to look for.
+    """
+    near = store.around(
+        [(e.bag, e.stamp_ns) for e in centres], within_ns=EVIDENCE_NS, modalities=modalities
+    )
+    by_bag: dict[str, list[Entry]] = defaultdict(list)
+    for entry in near:
+        by_bag[entry.bag].append(entry)
+    return {key_of(c): _nearest(c, by_bag[c.bag]) for c in centres}
+
+
+def _nearest(centre: Entry | Moment, near: Sequence[Entry]) -> dict[str, Entry]:
+    evidence: dict[str, Entry] = {}
+    for entry in near:
+        if key_of(entry) == key_of(centre):
+            evidence[entry.modality] = entry
+            continue
+        best = evidence.get(entry.modality)
+        offset = abs(entry.stamp_ns - centre.stamp_ns)
+        if offset <= EVIDENCE_NS and (
+            best is None or offset < abs(best.stamp_ns - centre.stamp_ns)
+        ):
+            evidence[entry.modality] = entry
+    return evidence
+
+
+def reread(
+    binder: Binder,
+    entries: Iterable[Entry],
+    *,
+    progress: Callable[[float], object] = lambda share: None,
+) -> Reread:
     """Encode windows of an index again, with tokens.
 
     Args:
         binder: The model set of the index.
         entries: The windows; those of modalities without a readout are left out.
+        progress: Called with the share of the windows that was done, 0..1.
     """
     found = Reread()
     by_bag: dict[str, dict[Key, Entry]] = defaultdict(dict)
     for entry in entries:
         if entry.modality in binder.readouts:
             by_bag[entry.bag][key_of(entry)] = entry
+    total = max(sum(map(len, by_bag.values())), 1)
     prepared: dict[str, list[tuple[Key, Tensor]]] = defaultdict(list)
     for bag, wanted in by_bag.items():
         try:
@@ -75,9 +148,11 @@ def reread(binder: Binder, entries: Iterable[Entry]) -> Reread:
             while len(waiting) >= BATCH:
                 _encode(binder, modality, waiting[:BATCH], found)
                 del waiting[:BATCH]
+                progress(len(found.evidence) / total)
     for modality, waiting in prepared.items():
         if waiting:
             _encode(binder, modality, waiting, found)
+    progress(1.0)
     return found
 
 

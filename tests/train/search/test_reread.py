@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders import Binder, Predicate, PredicateBank, decode_image
+from encoders import Binder, Evidence, Predicate, PredicateBank, decode_image
+from encoders.model_sets.readouts import CALIBRATION
 from lb_ros.cli import main
-from tests.readouts import copy_with_readouts
+from tests.readouts import copy_with_readouts, some_calibration
 from train.bags.reader import BagReport, read_bag
 from train.score.embed import BagSource
 from train.score.windows import SensorTopics
+from train.search.facts import FactReader
 from train.search.find import find_sentence
 from train.search.index import index_bag
-from train.search.reread import key_of, reread
+from train.search.like import example_at, find_like
+from train.search.reread import Rereading, key_of, reread
 from train.search.store import About, MomentStore
 
 pytest.importorskip('lancedb')
@@ -25,6 +28,7 @@ pytest.importorskip('lancedb')
 MOMENTS = [{'open(top drawer)': i > 5, 'dropped(something)': i == 7} for i in range(12)]
 SENSORS = ('image', 'depth', 'infrared', 'audio')
 SENTENCE = 'the drawer is open'
+FACTS = ('open(top drawer)', 'dropped(something)', 'hot(stove)')
 
 
 @pytest.fixture(scope='module')
@@ -56,7 +60,9 @@ def test_the_windows_of_the_index_are_found_again(
     store: MomentStore, binder: Binder, bags: list[Path]
 ) -> None:
     entries = store.at(str(bags[0].resolve()), 2.0, within_s=1.2)
-    found = reread(binder, entries)
+    shares: list[float] = []
+    found = reread(binder, entries, progress=shares.append)
+    assert shares == sorted(shares) and shares[-1] == 1.0
     read = [e for e in entries if e.modality != 'infrared']
     assert {key_of(e) for e in read} == set(found.evidence) and not found.gone
     for entry in read:
@@ -80,7 +86,7 @@ def test_answers_are_ordered_by_tokens_unless_fast(store: MomentStore, binder: B
             store, binder, SENTENCE, modalities=['depth'], top=4, apart_s=1.0, **options
         )
 
-    slow, fast = search(), search(reread_count=0)
+    slow, fast = search(), search(again=Rereading(0))
     assert {m.read_from for m in slow} == {'tokens'}
     assert {m.read_from for m in fast} == {'vector'}
     bank = PredicateBank([Predicate.from_sentence(SENTENCE)], binder)
@@ -103,7 +109,13 @@ def test_without_its_bag_a_moment_is_ordered_by_its_vector(
     shutil.rmtree(bags[1])
     lines: list[str] = []
     found = find_sentence(
-        store, binder, SENTENCE, modalities=['depth'], top=8, apart_s=1.0, problem=lines.append
+        store,
+        binder,
+        SENTENCE,
+        modalities=['depth'],
+        top=8,
+        apart_s=1.0,
+        again=Rereading(problem=lines.append),
     )
     by_bag = {m.bag: m.read_from for m in found}
     assert by_bag == {str(bags[0].resolve()): 'tokens', str(bags[1].resolve()): 'vector'}
@@ -113,6 +125,75 @@ def test_without_its_bag_a_moment_is_ordered_by_its_vector(
     assert main(words) == 0
     shown = capsys.readouterr()
     assert 'ordered by their vectors' in shown.err
-    assert 'not calibrated' in shown.out
+    assert 'not calibrated' in shown.out and 'ordered by its vector' in shown.out
+    assert 'ordered by its vector' in Path(store.uri, 'shown', 'index.html').read_text()
     assert main([*words, '--fast']) == 0
-    assert 'ordered by their vectors' not in capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert 'ordered by' not in shown.err + shown.out
+
+
+def never(bag: Path) -> Any:
+    raise AssertionError(f'{bag} is in the index')
+
+
+@pytest.fixture(scope='module')
+def calibrated(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Binder:
+    target = tmp_path_factory.mktemp('calibrated') / 'set'
+    shutil.copytree(folder, target)
+    made = some_calibration(Binder.load(folder), FACTS, modalities=('depth', 'image'))
+    made.save(target, file=CALIBRATION)
+    return Binder.load(target)
+
+
+def test_beliefs_are_the_probabilities_of_the_calibrated_facts(calibrated: Binder) -> None:
+    facts = FactReader.of(calibrated)
+    assert facts is not None
+    depth = np.full((64, 64), 900, np.uint16)
+    depth[:, 20:30] = 400
+    evidence = calibrated.observe(depth=depth)['depth']
+    assert isinstance(evidence, Evidence)
+    found = facts.beliefs({'depth': evidence})
+    assert found.shape == (3,) and (np.abs(found) < 1).all() and found.any()
+    assert not facts.beliefs({'depth': Evidence(evidence.vector)}).any()
+
+
+def test_an_example_is_compared_by_the_facts_that_hold(
+    store: MomentStore, calibrated: Binder, binder: Binder
+) -> None:
+    bag = next(iter(store.bags()))
+    example = example_at(store, f'{bag}@4.5s', embed=never)
+    assert set(example.windows) == set(SENSORS)
+
+    def search(model: Binder | None, **options: Any) -> list[Any]:
+        return find_like(
+            store, example, modalities=['depth'], top=6, apart_s=1.0, binder=model, **options
+        )
+
+    by_tokens = search(calibrated)
+    assert {m.read_from for m in by_tokens} == {'tokens'}
+    assert all(m.bag != bag or abs(m.time_s - 4.5) >= 1.0 for m in by_tokens)
+    assert [m.score for m in by_tokens] == sorted((m.score for m in by_tokens), reverse=True)
+    by_vectors = search(calibrated, again=Rereading(0))
+    # Without a calibration no facts are known.
+    assert search(None) == search(binder) == by_vectors
+    assert {m.read_from for m in by_vectors} == {'vector'}
+
+
+def test_a_gone_bag_does_not_stop_an_example(
+    store: MomentStore, calibrated: Binder, bags: list[Path]
+) -> None:
+    example = example_at(store, f'{bags[0]}@4.5s', embed=never)
+    shutil.rmtree(bags[1])
+    lines: list[str] = []
+    found = find_like(
+        store,
+        example,
+        modalities=['depth'],
+        top=12,
+        apart_s=0.5,
+        binder=calibrated,
+        again=Rereading(problem=lines.append),
+    )
+    read_from = {(m.bag == str(bags[0].resolve()), m.read_from) for m in found}
+    assert read_from == {(True, 'tokens'), (False, 'vector')}
+    assert len(lines) == 1 and str(bags[1]) in lines[0]
