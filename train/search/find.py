@@ -92,7 +92,8 @@ def _judged_again(
         question.read({m: found.get(key_of(e)) or Evidence(e.vector) for m, e in near.items()})
         for near in heard
     ]
-    spread = float(np.std([log_odds for _, log_odds in read])) or 1.0
+    # Log-odds that hardly differ are not evidence, so that their differences are not enlarged.
+    spread = max(float(np.std([log_odds for _, log_odds in read])), 1.0)
     moments = []
     for moment, near, (score, log_odds) in zip(candidates, gathered, read, strict=True):
         from_tokens = any(key_of(entry) in found for entry in near.values())
