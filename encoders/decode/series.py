@@ -55,7 +55,7 @@ class SeriesOptions:
                 raise ValueError(f'channels: {channel} is given twice')
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Series:
     """Values of some channels at some instants, at any rate; input of `Binder.preprocess`.
 

@@ -64,6 +64,7 @@ class SeriesStream:
         self._pending: deque[_Sample] = deque()
         self._first: list[_Sample] = []
         self._baseline: Floats | None = None
+        self._tares = 0
         self._count = 0
         self._restarts = False
         self._stamps = np.zeros(0, np.int64)
@@ -133,6 +134,7 @@ class SeriesStream:
         """Set the baseline, float `[C]`, or take it from the messages that follow."""
         with self._lock:
             self._first = []
+            self._tares += 1
             self._baseline = None if baseline is None else np.asarray(baseline, np.float64)
             newest = self._pending[-1].stamp_ns if self._pending else None
             if newest is None and len(self._stamps):
@@ -148,14 +150,15 @@ class SeriesStream:
             samples = []
             while self._pending and self._pending[0].number <= number:
                 samples.append(self._pending.popleft())
-            first, whole = list(self._first), self.tared_ns is not None
-            if whole:
+            first, tares = list(self._first), self._tares
+            if self.tared_ns is not None:
                 self._first = []
         fault = self._join(samples)
         if first:
             rows = [row for sample in first if (row := self._row_or_none(sample)) is not None]
-            if rows:
-                self._baseline = _median(np.stack(rows))
+            with self._lock:
+                if rows and tares == self._tares:  # not tared anew meanwhile
+                    self._baseline = _median(np.stack(rows))
         return fault
 
     def _join(self, samples: Sequence[_Sample]) -> tuple[str, str] | None:
