@@ -59,7 +59,7 @@ class SeriesOptions:
 class Series:
     """Values of some channels at some instants, at any rate; input of `Binder.preprocess`.
 
-    The newest stamp is the end of the window.
+    The newest stamp is the end of the window. The arrays are copied, and read-only from then on.
 
     Attributes:
         values: float64 `[T, C]`; what is not finite was not measured.
@@ -80,7 +80,7 @@ class Series:
     frame_id: str = ''
 
     def __post_init__(self) -> None:
-        values, stamps = np.asarray(self.values, np.float64), np.asarray(self.stamps_s, np.float64)
+        values, stamps = _kept(self.values), _kept(self.stamps_s)
         count = len(self.channels)
         if values.ndim != 2 or stamps.ndim != 1 or values.shape != (len(stamps), count):
             raise ValueError(
@@ -93,10 +93,16 @@ class Series:
         object.__setattr__(self, 'stamps_s', stamps)
         object.__setattr__(self, 'channels', tuple(self.channels))
         if self.baseline is not None:
-            baseline = np.asarray(self.baseline, np.float64)
+            baseline = _kept(self.baseline)
             if baseline.shape != (count,):
                 raise ValueError(f'a baseline must be [{count}], not {list(baseline.shape)}')
             object.__setattr__(self, 'baseline', baseline)
+
+
+def _kept(values: Any) -> Floats:
+    copied = np.array(values, np.float64)
+    copied.flags.writeable = False
+    return copied
 
 
 def channels_of(modality: str, message: Any) -> tuple[str, ...]:

@@ -74,7 +74,7 @@ def to_grid(series: Series, channels: Sequence[str], *, rate_hz: float, steps: i
         if reason:
             masked[name] = reason
             gridded[:, column] = np.nan
-        else:
+        elif not np.isfinite(gridded[before:, column]).all():
             limit = _largest_gap(age[measured]) * rate_hz
             gridded[:, column] = _filled(gridded[:, column], limit)
     baseline = np.full(len(series.channels), np.nan)
@@ -138,7 +138,7 @@ def _rate(age: Floats) -> float:
 def _filled(column: Floats, limit: float) -> Floats:
     """Interpolate up to `limit` steps between samples, and hold the last one as long."""
     known = np.flatnonzero(np.isfinite(column))
-    if not len(known) or len(known) == len(column):
+    if not len(known):
         return column
     steps = np.arange(len(column))
     after = np.searchsorted(known, steps)

@@ -10,6 +10,7 @@ is not felt; without the last, roughness is not.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -145,6 +146,12 @@ def grid_of(raw: Series, config: SeriesConfig) -> Grid:
     """
     if not isinstance(raw, Series):
         raise ValueError(f'a series must be an encoders.Series, not {type(raw).__name__}')
+    return _grid(raw, config)
+
+
+@lru_cache(maxsize=4)
+def _grid(raw: Series, config: SeriesConfig) -> Grid:
+    # A sample is preprocessed and judged in three calls; series are equal only to themselves.
     return to_grid(raw, config.channels, rate_hz=config.rate_hz, steps=config.steps)
 
 

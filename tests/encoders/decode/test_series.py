@@ -149,9 +149,10 @@ def test_a_beginning_that_was_not_recorded_is_masked() -> None:
 
 @pytest.mark.parametrize('dead', [np.nan, np.inf, 0.0, -3.25, 1e300])
 def test_a_dead_channel_is_masked_with_the_reason(dead: float) -> None:
-    series = series_at(np.arange(-2.5, 0.0, 0.002))
-    series.values[:, 2] = dead
-    found = grid(series)
+    times_s = np.arange(-2.5, 0.0, 0.002)
+    values = forces(times_s)
+    values[:, 2] = dead
+    found = grid(Series(values, times_s, WRENCH))
     assert list(found.masked) == ['force.z']
     expected = f'is constant at {dead:.4g}' if abs(dead) < 10 else 'has no finite value'
     assert found.masked['force.z'] == expected
@@ -169,9 +170,10 @@ def test_a_joint_at_rest_keeps_its_position() -> None:
 
 
 def test_values_that_are_sometimes_missing_are_interpolated() -> None:
-    series = series_at(np.arange(-2.5, 0.0, 0.01))
-    series.values[::3, 0] = np.nan
-    found = grid(series)
+    times_s = np.arange(-2.5, 0.0, 0.01)
+    values = forces(times_s)
+    values[::3, 0] = np.nan
+    found = grid(Series(values, times_s, WRENCH))
     assert found.masked == {}
     assert found.valid.all()
 
