@@ -68,7 +68,10 @@ class SeriesSensor:
             return
         objected = objection(window.raw, self._config)
         if objected is not None:
-            report.skipped(self._topic, objected.line)
+            # Nothing is wrong with a window that begins before its stream does.
+            began_ns = self._rows[0][0] + self._config.window_s * 1e9
+            if objected.fault != 'gap' or window.stamp_ns >= began_ns:
+                report.skipped(self._topic, objected.line)
             return
         stored[index] = to_stored(window.raw, self._config)
         for line in remarks(window.raw, self._config):

@@ -52,6 +52,13 @@ def test_training_gets_what_a_live_stream_cuts(bag: Path) -> None:
         np.testing.assert_array_equal(found[-1], expected[-1])
 
 
+def test_the_beginning_of_a_bag_is_no_fault(bag: Path) -> None:
+    config = mini_config('wrench', {'window_s': 4.0})
+    samples, problems = extract_bag(bag, {'wrench': config})
+    assert samples.inputs['wrench'].reshape(COUNT, -1).any(1).tolist() == [False, *[True] * 4]
+    assert problems == []
+
+
 def test_forces_are_tared_at_the_start_of_the_bag(bag: Path) -> None:
     samples, _ = extract_bag(bag, {'wrench': CONFIGS['wrench']})
     pressed = samples.truth[:, 0] == 1
