@@ -84,6 +84,8 @@ def test_a_written_set_is_verified_and_embeds_series(folder: Path) -> None:
     found = binder.embed(wrench=series, depth=golden_input('depth'))
     np.testing.assert_allclose(np.linalg.norm(found['wrench'], axis=1), 1, atol=1e-5)
     assert found.invalid == {}
+    evidence = binder.observe(wrench=series)['wrench']
+    np.testing.assert_allclose(evidence.vector, found['wrench'][0], atol=1e-5)
     assert binder.remarks('wrench', series) == ['its frame is base, trained in tool0']
     assert binder.remarks('depth', golden_input('depth')) == []
     with pytest.raises(KeyError, match="no encoder for 'touch'"):
