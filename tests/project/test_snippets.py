@@ -22,8 +22,8 @@ from train.arguments import ListAction, Parser
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / 'README.md', *sorted(ROOT.glob('docs/*.md')))
 BLOCK = re.compile(r'^( *)```(\w*)\n(.*?)^ *```', re.M | re.S)
-# Need running nodes, a behaviour tree or released weights: their names are checked, not run.
-NEEDS_MORE = ('LanguageClient', 'client.', 'py_trees', 'checkpoints/')
+# Need running nodes, a behaviour tree, released weights or a training: names are checked, not run.
+NEEDS_MORE = ('LanguageClient', 'client.', 'py_trees', 'checkpoints/', 'runs/')
 
 
 def blocks(page: Path, *languages: str) -> list[str]:
