@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,29 +12,16 @@ from encoders.errors import SpaceError
 from encoders.model_sets.evidence import Evidence, Tokens, Vector
 from encoders.predicates.bank import PredicateBank
 from encoders.predicates.fusion import Scores
-from encoders.predicates.parameters import Bools, Floats
+from encoders.predicates.history import (
+    DEFAULT_TOKENS_BYTES,
+    Found,
+    History,
+    Observation,
+    Read,
+    Sensor,
+)
 from encoders.predicates.readout import check_tokens
 from encoders.predicates.tracks import Tracks
-
-Read = tuple[Floats, Bools]
-# A stamp this much older than the last one means that the source restarted.
-RESTART_MS = 1000.0
-MAX_KEPT = 100_000  # embeddings per sensor, regardless of `history_s`
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Observation:
-    """Evidence of a sensor with its stamp.
-
-    `known` is what a bank read of it before, and that bank; None if it is to be read.
-    """
-
-    evidence: Evidence
-    stamp_ns: int
-    known: tuple[PredicateBank, Read] | None = None
-
-
-Found = Sequence[tuple[tuple[str, str], Observation]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +70,22 @@ class Scoring:
     Args:
         bank: The predicates. It must not be changed afterwards, but can be replaced.
         history_s: Time for which evidence is kept for queries about the past.
+        tokens_bytes: Largest size of the tokens of past evidence; older evidence is read from its
+            vector.
     """
 
-    def __init__(self, bank: PredicateBank, *, history_s: float = 30.0) -> None:
-        self.bank, self.history_s = bank, history_s
-        self._sensors: dict[tuple[str, str], deque[Observation]] = {}
+    def __init__(
+        self,
+        bank: PredicateBank,
+        *,
+        history_s: float = 30.0,
+        tokens_bytes: int = DEFAULT_TOKENS_BYTES,
+    ) -> None:
+        self.bank = bank
+        self._history = History(span_s=history_s, tokens_bytes=tokens_bytes)
         self._states = Tracks.start(bank.predicates)
         # By sensor: what was read from its newest evidence, for later evaluations.
-        self._seen: dict[tuple[str, str], tuple[Evidence, PredicateBank, Read]] = {}
+        self._seen: dict[Sensor, tuple[Evidence, PredicateBank, Read]] = {}
         self._lock = threading.Condition()
 
     @property
@@ -99,6 +93,16 @@ class Scoring:
         """The states of the last evaluation; their `scores` are None before the first."""
         with self._lock:
             return self._states
+
+    @property
+    def history_s(self) -> float:
+        """Time for which evidence is kept for queries about the past, seconds."""
+        return self._history.span_s
+
+    def keep(self, *, history_s: float, tokens_bytes: int) -> None:
+        """Change how much evidence is kept, see the arguments of the class."""
+        with self._lock:
+            self._history.span_s, self._history.tokens_bytes = history_s, tokens_bytes
 
     def replace(self, bank: PredicateBank) -> None:
         """Replace the predicates; unchanged ones keep their states.
@@ -115,7 +119,7 @@ class Scoring:
     def reset(self) -> None:
         """Delete all evidence and states, after a jump in time."""
         with self._lock:
-            self._sensors.clear()
+            self._history.clear()
             self._states = Tracks.start(self.bank.predicates)
             self._seen.clear()
 
@@ -160,25 +164,30 @@ class Scoring:
             check_tokens(readout, modality, tokens)
         evidence = Evidence(vector, tokens if readout is not None else None, invalid_reason)
         with self._lock:
-            kept = self._sensors.setdefault((modality, source), deque(maxlen=MAX_KEPT))
-            if kept and stamp_ns < kept[-1].stamp_ns:
-                if (kept[-1].stamp_ns - stamp_ns) * 1e-6 < RESTART_MS:
-                    return
-                kept.clear()
             known = None if read is None else (self.bank, read)
-            kept.append(Observation(evidence, stamp_ns, known))
-            oldest_ns = stamp_ns - self.history_s * 1e9
-            while len(kept) > 1 and kept[0].stamp_ns < oldest_ns:
-                kept.popleft()
+            self._history.add((modality, source), Observation(evidence, stamp_ns, known))
             self._lock.notify_all()
 
     def await_evidence(
-        self, modalities: Sequence[str], *, since_ns: int, timeout_s: float
+        self,
+        modalities: Sequence[str],
+        *,
+        since_ns: int,
+        timeout_s: float,
+        tokens: Container[str] = (),
     ) -> None:
-        """Wait until each modality has evidence since `since_ns`, at most `timeout_s`."""
+        """Wait until each modality has evidence since `since_ns`, at most `timeout_s`.
+
+        The evidence of the modalities in `tokens` must have tokens.
+        """
 
         def has_all() -> bool:
-            fresh = {k[0] for k, kept in self._sensors.items() if kept[-1].stamp_ns >= since_ns}
+            fresh = {
+                name
+                for (name, _), each in self._history.newest()
+                if each.stamp_ns >= since_ns
+                and (each.evidence.tokens is not None or name not in tokens)
+            }
             return fresh.issuperset(modalities)
 
         with self._lock:
@@ -186,18 +195,17 @@ class Scoring:
 
     def at(self, at_ns: int, *, max_age_ms: float) -> Moment:
         """The newest evidence of every sensor at a time, if it was not older than `max_age_ms`."""
-        found = []
+        return _moment(self.observed(at_ns, max_age_ms=max_age_ms), at_ns)
+
+    def observed(self, at_ns: int, *, max_age_ms: float) -> Found:
+        """As `at`, by modality and source of the sensors."""
         with self._lock:
-            for key, kept in self._sensors.items():
-                until = next((e for e in reversed(kept) if e.stamp_ns <= at_ns), None)
-                if until is not None and (at_ns - until.stamp_ns) * 1e-6 <= max_age_ms:
-                    found.append((key, until))
-        return _moment(found, at_ns)
+            return self._history.at(at_ns, max_age_ms=max_age_ms)
 
     def evaluate(self, now_ns: int) -> Evaluation:
         """Score all predicates and update their states."""
         with self._lock:
-            newest = [(key, kept[-1]) for key, kept in self._sensors.items()]
+            newest = self._history.newest()
             bank, before = self.bank, self._states
         ages_ms, newest_ns = _ages(newest, now_ns)
         read: dict[str, list[Read]] = {}
@@ -229,7 +237,7 @@ class Scoring:
             due_ns=_due_ns(bank, states, ages_ms, now_ns),
         )
 
-    def _read(self, bank: PredicateBank, key: tuple[str, str], observation: Observation) -> Read:
+    def _read(self, bank: PredicateBank, key: Sensor, observation: Observation) -> Read:
         """The result of `PredicateBank.read`, computed once per evidence."""
         if observation.known is not None and observation.known[0] is bank:
             return observation.known[1]

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from encoders import Binder, Predicate, PredicateBank
-from encoders.predicates.scoring import Evaluation, Read, Scoring
+from encoders.predicates.history import Read
+from encoders.predicates.scoring import Evaluation, Scoring
 from train.bags.reader import BagReport, read_bag
 from train.bags.topics import TRUTH_TOPIC
 from train.bags.truth import facts_of
