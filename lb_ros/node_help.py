@@ -78,7 +78,7 @@ def interface_of(executable: str) -> Interface:
     if executable == 'predicates':
         return Interface(
             'Compares embeddings with sentences: scores and states of predicates, and queries.',
-            {_embeddings(MODALITIES[name]): 'lb_ros/msg/Embedding' for name in LIVE},
+            {t: _EMBEDDING for name in LIVE for t in _published(MODALITIES[name])},
             _PREDICATES_PUBLISHED,
             _PREDICATES_SERVED | _LOAD_MODEL,
             'predicates --ros-args -p predicates:=my_predicates.yaml',
@@ -132,16 +132,17 @@ def _encoder(modality: Modality) -> Interface:
     return Interface(
         f'Encodes {modality.name} from {modality.topic} into vectors of the language space.',
         forms,
-        {_embeddings(modality): 'lb_ros/msg/Embedding'},
+        dict.fromkeys(_published(modality), _EMBEDDING),
         {f'{node}/load_model': 'lb_ros/srv/LoadModel'},
         f'{node} --ros-args -p {modality.sensor}_inputs:=front/{modality.topic.split("/")[1]}',
     )
 
 
-def _embeddings(modality: Modality) -> str:
-    return f'embeddings/{modality.name}'
+def _published(modality: Modality) -> tuple[str, str]:
+    return f'embeddings/{modality.name}', f'evidence/{modality.name}'
 
 
+_EMBEDDING = 'lb_ros/msg/Embedding'
 _IMAGE = 'sensor_msgs/msg/Image'
 _COMPRESSED = 'sensor_msgs/msg/CompressedImage'
 _LOAD_MODEL = {'load_model': 'lb_ros/srv/LoadModel'}
@@ -151,6 +152,7 @@ _PREDICATES_PUBLISHED = {
 }
 _PREDICATES_SERVED = {
     'query': 'lb_ros/srv/QueryText',
+    'predicates/attention': 'lb_ros/srv/GetAttention',
     'predicates/set': 'lb_ros/srv/SetPredicates',
     'predicates/add': 'lb_ros/srv/AddPredicates',
     'predicates/remove': 'lb_ros/srv/RemovePredicates',

@@ -183,6 +183,21 @@ class Parameters:
         changes='live',
         processes=(PREDICATES,),
     )
+    history_tokens_mb: float = _one(
+        64.0,
+        'Memory for the tokens of past evidence, megabytes, where the set has a readout; queries '
+        'about older evidence read its vector. lb-mini: 38 KB for each sample of a sensor.',
+        limits=(0, 100_000),
+        changes='live',
+        processes=(PREDICATES,),
+    )
+    overlay_why: str = _own(
+        '',
+        'Name of a predicate, or a sentence: overlays show where the readout looks for it; empty '
+        'for none.',
+        changes='live',
+        modalities=PICTURES,
+    )
     autostart: bool = _one(
         True, 'Configure and activate at the start; false leaves both to a lifecycle manager.'
     )

@@ -16,6 +16,7 @@ from encoders.decode.options import ImageOptions
 from encoders.decode.temperature import Objection
 from encoders.model_sets.encoder import EncoderSet, no_encoder
 from encoders.model_sets.evidence import Evidence
+from encoders.model_sets.readouts import identity_of
 from encoders.model_sets.sources import Source, load_encoders
 from encoders.model_sets.towers import towers_of
 from encoders.preprocess import PLAIN, objection, preprocess_picture, remarks
@@ -52,6 +53,7 @@ class Binder:
         modalities: Names of the modalities that can be embedded.
         calibration: Cosines to probabilities; None if the set is not calibrated.
         readouts: By modality, the readout of its tokens, on the CPU; empty for a set without.
+        readout_ids: By modality, the identity of its readout (`identity_of`).
         readout_calibration: Log-odds of the readouts to probabilities; None without a fit.
         preprocessing: Preprocessing constants by modality.
         logit_scales: By modality, the factor of its cosines in training. It applies to a sensor
@@ -71,6 +73,7 @@ class Binder:
         self._encoders, self._text = encoder_set.encoders, encoder_set.text
         self._towers = towers_of(self._encoders)
         self.readouts = dict(encoder_set.readouts)
+        self.readout_ids = {name: identity_of(each) for name, each in self.readouts.items()}
         self.readout_calibration = encoder_set.readout_calibration
         self._reducers = {
             name: copy.deepcopy(readout.reducer).to(self._encoders[name].device)

@@ -157,6 +157,16 @@ def bytes_of(readouts: Mapping[str, Readout]) -> int:
     return sum(p.nbytes for readout in readouts.values() for p in readout.parameters())
 
 
+def identity_of(readout: Readout) -> str:
+    """Identity of a readout: a hash of its shape and float16 weights.
+
+    Only the same readout can read the tokens that one has reduced.
+    """
+    tensors = {name: tensor.cpu() for name, tensor in readout.state_dict().items()}
+    known = json.dumps(asdict(readout.config)) + _sha256_of(tensors)
+    return hashlib.sha256(known.encode()).hexdigest()[:16]
+
+
 def _sha256_of(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 of the names and float16 values of tensors."""
     found = hashlib.sha256()

@@ -45,10 +45,12 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """An embedding with its origin; see lb_ros/msg/Embedding.
+    """The evidence of one sample with its origin; see lb_ros/msg/Embedding.
 
-    `tokens` are the reduced tokens of the same sample, float16 `[N, width]`, if the sink wanted
-    them and the model set has a readout of the modality.
+    Attributes:
+        tokens: Reduced tokens, float16 `[N, width]`; None if nobody needs them, or the set has no
+            readout of the modality.
+        readout: Identity of the readout that reduced them; empty without tokens.
     """
 
     modality: str
@@ -66,3 +68,4 @@ class Encoded:
     encode_ms: float
     invalid_reason: str = ''
     tokens: NDArray[np.float16] | None = None
+    readout: str = ''

@@ -188,4 +188,5 @@ def embedding(binder: Binder, sample: Ready, evidence: Evidence, *, encode_ms: f
         encode_ms=encode_ms,
         invalid_reason=sample.invalid_reason,
         tokens=evidence.tokens,
+        readout='' if evidence.tokens is None else binder.readout_ids[sample.modality],
     )

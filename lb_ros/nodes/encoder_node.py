@@ -19,12 +19,12 @@ from lb_ros.nodes.own_microphone import OwnMicrophone
 from lb_ros.nodes.sensor_input import SensorInput
 from lb_ros.nodes.shared_model import SharedModel
 from lb_ros.ros.diagnostics import publish_diagnostics
+from lb_ros.ros.embeddings import add_tokens, embedding_message
 from lb_ros.ros.input_parameters import declare_input_parameters
 from lb_ros.ros.lifecycle import FAILURE, SUCCESS, Transitions, attempt
 from lb_ros.ros.parameters import Settings
 from lb_ros.ros.picture_topics import PictureMessage
 from lb_ros.ros.qos import ALIVE, LIVELINESS_S
-from lb_ros.ros.stamps import to_stamp
 from lb_ros.ros.timers import every
 
 LOAD_ERRORS = (ModelSetError, SpaceError, KeyError, ValueError, ModuleNotFoundError, OSError)
@@ -54,6 +54,8 @@ class EncoderNode(LifecycleNode):
         self._publisher = self.create_lifecycle_publisher(
             Embedding, f'embeddings/{modality}', ALIVE
         )
+        # With tokens, which are large: published, and computed, only while it has subscribers.
+        self._evidence = self.create_lifecycle_publisher(Embedding, f'evidence/{modality}', ALIVE)
         self._input_parameters = declare_input_parameters(self, modality)
         self._sensor_inputs: tuple[SensorInput, ...] = ()
         publish_diagnostics(self, self.statuses)
@@ -87,9 +89,14 @@ class EncoderNode(LifecycleNode):
         if self.modality.kind != 'image':  # for video, the camera's image node draws the overlay
             return lambda message: None
         options = self._input_parameters.images
-        overlay = Overlay(self, self.modality.name, topic=topic, options=options)
+        overlay = Overlay(
+            self, self.modality.name, topic=topic, options=options, why=self._overlay_why
+        )
         self._overlays.append(overlay)
         return overlay.look
+
+    def _overlay_why(self) -> str:
+        return '' if self._settings is None else self._settings.values.overlay_why
 
     def _answer_within_s(self) -> float:
         return 0.0 if self._settings is None else self._settings.values.answer_within_s
@@ -150,31 +157,29 @@ class EncoderNode(LifecycleNode):
                 self.get_logger().warning(f'{sensor} is still being encoded after {STOP_S} s')
 
     def publish(self, encoded: Encoded) -> None:
-        """Publish an embedding of this modality, unless the node is not active."""
+        """Publish an embedding of this modality, unless the node is not active.
+
+        Subscribers of `evidence/<modality>` also get its tokens, if it has any.
+        """
         if not self._is_open:
             return
-        message = Embedding(
-            modality=encoded.modality,
-            source=self.resolve_topic_name(encoded.source or self._inputs[0]),
-            model=encoded.model,
-            language_space=encoded.space,
-            vector=encoded.vector.tolist(),
-            window_start=to_stamp(encoded.window_start_ns),
-            valid_fraction=encoded.valid_fraction,
-            invalid_reason=encoded.invalid_reason,
-            wait_ms=encoded.wait_ms,
-            decode_ms=encoded.decode_ms,
-            preprocess_ms=encoded.preprocess_ms,
-            encode_ms=encoded.encode_ms,
-        )
-        message.header.stamp = to_stamp(encoded.stamp_ns)
-        message.header.frame_id = encoded.frame_id
+        source = self.resolve_topic_name(encoded.source or self._inputs[0])
+        message = embedding_message(encoded, source=source)
         self._publisher.publish(message)
+        if self.tokens_are_heard:
+            if encoded.tokens is not None:
+                add_tokens(message, encoded.tokens, readout=encoded.readout)
+            self._evidence.publish(message)
 
     @property
     def is_heard(self) -> bool:
-        """Whether the node's embeddings have subscribers."""
-        return bool(self._publisher.get_subscription_count())
+        """Whether the node's embeddings have subscribers, with or without tokens."""
+        return bool(self._publisher.get_subscription_count()) or self.tokens_are_heard
+
+    @property
+    def tokens_are_heard(self) -> bool:
+        """Whether the node's tokens have subscribers."""
+        return bool(self._evidence.get_subscription_count())
 
     def statuses(self) -> list[Status | None]:
         """Return the inputs' entries of `/diagnostics`; None for each while not active."""
@@ -198,3 +203,4 @@ class EncoderNode(LifecycleNode):
         hangs = busy is not None and time.monotonic() - busy[1] > LIVELINESS_S
         if worker is not None and worker.is_alive and not hangs:
             self._publisher.assert_liveliness()
+            self._evidence.assert_liveliness()

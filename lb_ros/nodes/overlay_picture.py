@@ -17,6 +17,7 @@ MIN_HEIGHT, MAX_HEIGHT, MAX_WIDTH = 360, 720, 1280  # pixels
 PANEL_WIDTH, ROW_HEIGHT, BAR_WIDTH, EDGE = 340, 22, 70, 8
 FONT, FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.45
 MAX_NAME = 26  # letters that fit next to bar and number
+MAX_CAPTION = 42  # letters that fit into a line
 # BGR, on black; Okabe and Ito's blue. Colour is never the only cue: the box shows the state too.
 INK, FAINT = (235, 235, 235), (120, 120, 120)
 COLOURS = {State.TRUE: (233, 180, 86), State.FALSE: (170, 170, 170), State.UNKNOWN: FAINT}
@@ -31,19 +32,23 @@ class Row:
     state: State
 
 
-def draw_overlay(picture: NDArray[np.uint8], rows: Sequence[Row]) -> NDArray[np.uint8]:
+def draw_overlay(
+    picture: NDArray[np.uint8], rows: Sequence[Row], *, caption: str = ''
+) -> NDArray[np.uint8]:
     """Draw an image with one line per predicate on its right, uint8 BGR `[H, W + 340, 3]`.
 
     The image, BGR `[h, w, 3]`, is scaled to a height of 360 to 720 pixels; a very wide one is
     limited to a width of 1280. If there are more predicates than lines, those that are TRUE come
-    first, and the last line gives the number of the others.
+    first, and the last line gives the number of the others. A caption stands below them.
     """
     height = min(max(picture.shape[0], MIN_HEIGHT), MAX_HEIGHT)
     scale = min(height / picture.shape[0], MAX_WIDTH / picture.shape[1])
     width, drawn = (max(1, round(side * scale)) for side in picture.shape[1::-1])
     canvas = np.zeros((height, width + PANEL_WIDTH, 3), np.uint8)
     canvas[:drawn, :width] = cv2.resize(picture, (width, drawn), interpolation=cv2.INTER_AREA)
-    room = (height - 2 * EDGE) // ROW_HEIGHT
+    room = (height - 2 * EDGE) // ROW_HEIGHT - bool(caption)
+    if caption:
+        _write(canvas, _shortened(caption, MAX_CAPTION), (width + EDGE, height - 30), INK)
     if len(rows) > room:
         ordered = sorted(rows, key=lambda row: row.state is not State.TRUE)
         shown, rest = ordered[: room - 1], len(rows) - room + 1
@@ -65,7 +70,7 @@ def _draw_row(canvas: NDArray[np.uint8], row: Row, *, left: int, top: int) -> No
     if row.state is State.UNKNOWN:
         cv2.line(canvas, *box, colour, 1, cv2.LINE_AA)
     cv2.rectangle(canvas, *box, colour, cv2.FILLED if row.state is State.TRUE else 1)
-    name = row.name if len(row.name) <= MAX_NAME else row.name[: MAX_NAME - 1] + '~'
+    name = _shortened(row.name, MAX_NAME)
     _write(canvas, name, (left + 20, top), INK if row.state is State.TRUE else colour)
     right = canvas.shape[1] - EDGE
     begin = right - BAR_WIDTH
@@ -80,6 +85,10 @@ def _write(
     canvas: NDArray[np.uint8], text: str, place: tuple[int, int], colour: tuple[int, int, int]
 ) -> None:
     cv2.putText(canvas, text, (place[0], place[1] + 15), FONT, FONT_SCALE, colour, 1, cv2.LINE_AA)
+
+
+def _shortened(text: str, letters: int) -> str:
+    return text if len(text) <= letters else text[: letters - 1] + '~'
 
 
 def jpeg_of(canvas: NDArray[np.uint8], quality: int = 80) -> bytes:

@@ -5,31 +5,37 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import JumpThreshold, TimeJump
 from rclpy.duration import Duration
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from encoders import LIVE, PredicateBank, PredicateError, SpaceError, load_predicates
+from encoders import (
+    Binder,
+    Predicate,
+    PredicateBank,
+    PredicateError,
+    SpaceError,
+    load_predicates,
+)
+from encoders.predicates.history import MB
 from encoders.predicates.readout import TokensError
 from encoders.predicates.scoring import Evaluation, Scoring
 from encoders.predicates.tracks import Tracks
 from lb_ros.engine.arrival import Encoded
 from lb_ros.engine.background import background_pool
-from lb_ros.msg import Embedding, PredicateScores, PredicateStates
-from lb_ros.nodes.answering import DEFAULT_MAX_AGE_MS, WAIT_S, RecentlyAsked, answer
+from lb_ros.msg import PredicateScores, PredicateStates
 from lb_ros.nodes.classification import Classifications
 from lb_ros.nodes.confinement import check_confined
 from lb_ros.nodes.encoder_node import LOAD_ERRORS
+from lb_ros.nodes.evidence_topics import EvidenceTopics
 from lb_ros.nodes.model_service import Followers
 from lb_ros.nodes.pacing import Deadlines, Pacing
 from lb_ros.nodes.predicate_services import PredicateServices
+from lb_ros.nodes.questions import Questions
 from lb_ros.nodes.shared_model import SharedModel
 from lb_ros.nodes.waiting import Waiting
 from lb_ros.parameter_table import Parameters
@@ -37,10 +43,9 @@ from lb_ros.ros.executor import AtOnce
 from lb_ros.ros.lifecycle import FAILURE, SUCCESS, Transitions, attempt, elsewhere
 from lb_ros.ros.messages import scores_message, states_message, unknown_states
 from lb_ros.ros.parameters import Settings, predicates_file
-from lb_ros.ros.qos import MANY, NEWEST, STATES
+from lb_ros.ros.qos import MANY, STATES
 from lb_ros.ros.refusals import Refusals
-from lb_ros.ros.stamps import to_ns
-from lb_ros.srv import GetTime, LoadModel, QueryText
+from lb_ros.srv import GetTime, LoadModel
 
 # Without new evidence, scores are still published this often, with updated ages.
 QUIET_PERIOD_S = 0.2
@@ -64,9 +69,9 @@ class PredicatesNode(LifecycleNode):
         )
         self._source = ''
         self._followers: Followers | None = None
+        self._topics: EvidenceTopics | None = None
         self._scoring: Scoring | None = None
         self._is_open = self._is_loading = self._has_news = False
-        self._recently_asked = RecentlyAsked()
         self._announced: tuple[str, ...] | None = None
         self._told: set[str] = set()
         self._pacing = Pacing(
@@ -83,7 +88,6 @@ class PredicatesNode(LifecycleNode):
         self._states = self.create_lifecycle_publisher(PredicateStates, 'predicates/state', STATES)
         self._classifications = Classifications(self)
         self._changes = background_pool('predicate change')
-        self._questions = ThreadPoolExecutor(1, 'query')
         at_once = AtOnce()
         self._offer_services(at_once)
         self._waiting = Waiting(
@@ -100,13 +104,12 @@ class PredicatesNode(LifecycleNode):
         Args:
             model: Model set of the process.
             settings: Settings of the process.
-            listen: Subscribe to embedding topics; False if `receive` is called in process.
+            listen: Subscribe to topics of evidence; False if `receive` is called in process.
         """
         self._model, self._settings = model, settings
         self.changed(settings.values)
         self._followers = Followers(self) if listen else None
-        for name in LIVE if listen else ():
-            self.create_subscription(Embedding, f'embeddings/{name}', self._store, NEWEST)
+        self._topics = EvidenceTopics(self, self._hear) if listen else None
 
     def _values(self) -> Parameters:
         return Parameters() if self._settings is None else self._settings.values
@@ -115,10 +118,18 @@ class PredicatesNode(LifecycleNode):
         # Changes run one at a time, queries are never delayed, other services run at any time.
         changes, any_time = MutuallyExclusiveCallbackGroup(), ReentrantCallbackGroup()
         watched = self._refusals.watched
-        query, load_model = watched('query', self._query), watched('load_model', self._load_model)
-        now = {'callback_group': at_once, 'qos_profile': MANY}
-        self.create_service(QueryText, 'query', query, **now)
-        self.create_service(GetTime, 'predicates/time', self._time, **now)
+        load_model = watched('load_model', self._load_model)
+        self.create_service(
+            GetTime, 'predicates/time', self._time, callback_group=at_once, qos_profile=MANY
+        )
+        self._questions = Questions(
+            self,
+            watched=watched,
+            scoring=lambda: self._scoring if self._is_open else None,
+            used=self._uses,
+            wake=self._wake,
+            callback_group=at_once,
+        )
         self.create_service(LoadModel, 'load_model', load_model, callback_group=changes)
         self._predicate_services = PredicateServices(
             self,
@@ -145,8 +156,16 @@ class PredicatesNode(LifecycleNode):
         binder = self._model.acquire(self.get_name(), progress=self.transitions.tell)
         self._source = values.model
         self.transitions.activity = f'embedding the sentences of {len(predicates)} predicates'
-        bank = PredicateBank(predicates, binder, readout_budget_ms=values.readout_budget_ms)
-        self._scoring = Scoring(bank, history_s=values.history_s)
+        self._scoring = self._scoring_of(predicates, binder)
+
+    def _scoring_of(self, predicates: Sequence[Predicate], binder: Binder) -> Scoring:
+        values = self._values()
+        budget_ms = values.readout_budget_ms
+        return Scoring(
+            PredicateBank(predicates, binder, readout_budget_ms=budget_ms),
+            history_s=values.history_s,
+            tokens_bytes=_tokens_bytes(values),
+        )
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start scoring."""
@@ -183,6 +202,7 @@ class PredicatesNode(LifecycleNode):
         was_open, self._is_open = self._is_open, False
         if self._scoring is None or not was_open:
             return
+        self._pacing.ask()  # to stop receiving tokens
         self._waiting.give_up(f'{self.get_name()} was deactivated')
         self._publish_unknown('deactivated')
 
@@ -195,7 +215,7 @@ class PredicatesNode(LifecycleNode):
         """Apply changed parameters."""
         self._pacing.period_s = values.evaluate_period_ms * 1e-3
         if self._scoring is not None:
-            self._scoring.history_s = values.history_s
+            self._scoring.keep(history_s=values.history_s, tokens_bytes=_tokens_bytes(values))
 
     async def _evaluated(self) -> Tracks | None:
         await self.transitions.settled()
@@ -214,16 +234,7 @@ class PredicatesNode(LifecycleNode):
             scoring = self._scoring
             if scoring is None or each.space != scoring.bank.space:
                 continue  # computed by a model set that has just been replaced
-            self._take(
-                each.modality,
-                each.vector,
-                stamp_ns=each.stamp_ns,
-                space=each.space,
-                source=each.source,
-                invalid_reason=each.invalid_reason,
-                # Tokens have a meaning only for the readouts of their own model set.
-                tokens=each.tokens if each.model == scoring.bank.binder.model else None,
-            )
+            self._take(each)
         self._evaluate_news()
 
     def _evaluate_news(self) -> None:
@@ -232,13 +243,19 @@ class PredicatesNode(LifecycleNode):
             self._pacing.ask()
 
     def needs(self, modality: str) -> bool:
-        """Return whether a predicate or a recent query uses a modality."""
-        scoring = self._scoring
-        if scoring is None or not self._is_open:
-            return False
-        column = scoring.bank.table.columns.get(modality)
-        asked = column is not None and bool(column.asked.any())
-        return asked or modality in self._recently_asked
+        """Return whether a predicate or a recent question uses a modality."""
+        return self._is_open and (self._uses(modality) or modality in self._questions)
+
+    def _uses(self, modality: str) -> bool:
+        column = None if self._scoring is None else self._scoring.bank.table.columns.get(modality)
+        return column is not None and bool(column.asked.any())
+
+    def _wake(self) -> None:
+        """Encode what a question has just made needed."""
+        worker = None if self._model is None else self._model.worker
+        if worker is not None:
+            worker.look()
+        self._follow()
 
     def give_up(self, reason: str) -> None:
         """Publish all states as UNKNOWN before the process ends; callable from any thread."""
@@ -247,40 +264,26 @@ class PredicatesNode(LifecycleNode):
         self._publish_unknown(reason)
         self._states.wait_for_all_acked(GIVE_UP_WAIT)
 
-    def _store(self, message: Embedding) -> None:
-        self._take(
-            message.modality,
-            np.array(message.vector, np.float32),
-            stamp_ns=to_ns(message.header.stamp),
-            space=message.language_space,
-            source=message.source,
-            invalid_reason=message.invalid_reason,
-        )
+    def _hear(self, encoded: Encoded) -> None:
+        self._take(encoded)
         self._evaluate_news()
 
-    def _take(
-        self,
-        modality: str,
-        vector: NDArray[np.float32],
-        *,
-        stamp_ns: int,
-        space: str,
-        source: str,
-        invalid_reason: str,
-        tokens: NDArray[np.float16] | None = None,
-    ) -> None:
+    def _take(self, encoded: Encoded) -> None:
         scoring = self._scoring
         if scoring is None or not self._is_open:
             return
+        # Tokens of another readout mean something else; its vectors are of the same space.
+        readouts = scoring.bank.binder.readout_ids
+        is_ours = encoded.readout == readouts.get(encoded.modality)
         try:
             scoring.receive(
-                modality,
-                vector,
-                stamp_ns=stamp_ns,
-                space=space,
-                source=source,
-                invalid_reason=invalid_reason,
-                tokens=tokens,
+                encoded.modality,
+                encoded.vector,
+                stamp_ns=encoded.stamp_ns,
+                space=encoded.space,
+                source=encoded.source,
+                invalid_reason=encoded.invalid_reason,
+                tokens=encoded.tokens if is_ours else None,
             )
         except (SpaceError, TokensError) as error:
             # While a model set is being loaded, the other processes switch at different times.
@@ -290,7 +293,14 @@ class PredicatesNode(LifecycleNode):
             return
         self._has_news = True
 
+    def _follow(self) -> None:
+        """Subscribe to tokens where the current predicates and queries need them."""
+        if self._topics is not None:
+            readouts = () if self._scoring is None else self._scoring.bank.binder.readouts
+            self._topics.follow({name for name in readouts if self.needs(name)})
+
     def _evaluate(self, now_ns: int) -> Deadlines:
+        self._follow()
         scoring = self._scoring
         if scoring is None or not self._is_open:
             return Deadlines()
@@ -321,30 +331,6 @@ class PredicatesNode(LifecycleNode):
             self._announced = names
             self._states.publish(states_message(evaluation, now_ns=now_ns))
 
-    async def _query(
-        self, request: QueryText.Request, response: QueryText.Response
-    ) -> QueryText.Response:
-        await self.transitions.settled()
-        scoring = self._scoring
-        if scoring is None or not self._is_open:
-            response.message = f'{self.get_name()} is not active'
-            return response
-        asked = list(request.modalities) or list(scoring.bank.binder.modalities)
-        new = [modality for modality in asked if not self.needs(modality)]
-        self._recently_asked.add(asked)
-        worker = None if self._model is None else self._model.worker
-        if new and worker is not None:
-            worker.look()
-
-        def reply() -> QueryText.Response:
-            if new and not to_ns(request.at) and not request.ago_s:
-                limit_ns = round((request.max_age_ms or DEFAULT_MAX_AGE_MS) * 1e6)
-                since_ns = self.get_clock().now().nanoseconds - limit_ns
-                scoring.await_evidence(new, since_ns=since_ns, timeout_s=WAIT_S)
-            return answer(scoring, request, now_ns=self.get_clock().now().nanoseconds)
-
-        return await elsewhere(self, self._questions, reply)
-
     def _time(self, request: GetTime.Request, response: GetTime.Response) -> GetTime.Response:
         response.now = self.get_clock().now().to_msg()
         response.simulated = bool(self.get_parameter('use_sim_time').value)
@@ -363,10 +349,7 @@ class PredicatesNode(LifecycleNode):
             values = self._values()
             check_confined(request.model, configured=values.model, root=values.model_root)
             binder = model.load(request.model)
-            bank = PredicateBank(
-                before.bank.predicates, binder, readout_budget_ms=values.readout_budget_ms
-            )
-            return Scoring(bank, history_s=before.history_s)
+            return self._scoring_of(before.bank.predicates, binder)
 
         try:
             scoring = await elsewhere(self, self._changes, prepare)
@@ -394,3 +377,7 @@ class PredicatesNode(LifecycleNode):
         self._pacing.ask()
         response.success, response.language_space = True, scoring.bank.space
         return response
+
+
+def _tokens_bytes(values: Parameters) -> int:
+    return round(values.history_tokens_mb * MB)

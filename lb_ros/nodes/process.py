@@ -76,8 +76,9 @@ class NodeSink:
         return asked or self.encoders[modality].is_heard
 
     def wants_tokens(self, modality: str) -> bool:
-        """Return whether a predicate or a query of this process reads a modality's tokens."""
-        return self.predicates is not None and self.predicates.needs(modality)
+        """Return whether a predicate, a query or a subscriber uses a modality's tokens."""
+        asked = self.predicates is not None and self.predicates.needs(modality)
+        return asked or self.encoders[modality].tokens_are_heard
 
     def receive(self, batch: Sequence[Encoded]) -> None:
         """Publish embeddings, then evaluate the predicates once for all of them."""
