@@ -19,21 +19,26 @@ from encoders.decode import DecodeError, decode_image
 from encoders.decode.streams import AudioStream
 from encoders.predicates.fusion import caveats
 from lb_ros.dashboard.session import FUSED, Gauge, Session
-from lb_ros.msg import AudioChunk, Embedding, PredicateScores, PredicateStates, PredicateTruth
+from lb_ros.dashboard.why import Attention
+from lb_ros.engine.arrival import Encoded
+from lb_ros.msg import AudioChunk, PredicateScores, PredicateStates, PredicateTruth
+from lb_ros.nodes.evidence_topics import EvidenceTopics
 from lb_ros.ros.picture_topics import PictureTopics
-from lb_ros.ros.qos import CHUNKS, LATCHED, NEWEST
-from lb_ros.ros.stamps import to_ns
+from lb_ros.ros.qos import CHUNKS, LATCHED
+from lb_ros.ros.stamps import to_ns, to_stamp
+from lb_ros.srv import GetAttention
 
 # Topics keep only their newest message, so one poll handles all messages since the last poll.
 LOOK_S = 0.1
 PICTURE_S = 0.5
 WATCHED_S = 5.0
 AGED_MS = 1000.0
+ANSWER_S = 3.0  # how long the page waits for the attention to a predicate
 DIAGNOSTIC_WORDS = ('latency', 'drop', 'rate', 'hz', 'delay')
 
 
 class DashboardNode(Node):
-    """Node `dashboard`, which only subscribes.
+    """Node `dashboard`, which only subscribes and asks.
 
     Args:
         session: Session to fill.
@@ -52,6 +57,8 @@ class DashboardNode(Node):
         self._scored_ns = 0
         self._sound = AudioStream()
         self._pictured_s: dict[str, float] = {}
+        self._explaining = self.create_client(GetAttention, 'predicates/attention')
+        session.explain = self.explain
         self._sounds: list[Subscription] = []
         self._pictures: list[PictureTopics] = []
         self._embedded: dict[str, list[float]] = {}
@@ -60,8 +67,7 @@ class DashboardNode(Node):
         self.create_subscription(PredicateScores, 'predicates/scores', self._scores, newest)
         self.create_subscription(PredicateStates, 'predicates/state', self._states, LATCHED)
         self.create_subscription(PredicateTruth, 'ground_truth/predicates', self._truth, newest)
-        for modality in SENSED:
-            self.create_subscription(Embedding, f'embeddings/{modality}', self._embedding, NEWEST)
+        self._topics = EvidenceTopics(self, self._embedding, modalities=SENSED)
         self._listen_to_diagnostics()
 
     def create_subscription(
@@ -92,6 +98,7 @@ class DashboardNode(Node):
             self._pictures, self._sounds = [], []
         for pictures in self._pictures:
             pictures.look()
+        self._topics.follow(self._session.asks_tokens)
 
     def _listen_to_diagnostics(self) -> None:
         try:
@@ -137,28 +144,49 @@ class DashboardNode(Node):
         known = {self._truth_names[n]: bool(v) for n, v in said if self._truth_names[n]}
         self._session.add_truth(to_ns(message.header.stamp), known)
 
-    def _embedding(self, message: Embedding) -> None:
-        if message.model != self._model:
-            self._model = message.model
+    def _embedding(self, encoded: Encoded) -> None:
+        if encoded.model != self._model:
+            self._model = encoded.model
             threading.Thread(
-                target=self._use, args=(message.model,), name='load model', daemon=True
+                target=self._use, args=(encoded.model,), name='load model', daemon=True
             ).start()
-        vector = np.array(message.vector, np.float32)
         self._session.add_embedding(
-            to_ns(message.header.stamp),
-            message.modality,
-            vector,
-            invalid_reason=message.invalid_reason,
+            encoded.stamp_ns,
+            encoded.modality,
+            encoded.vector,
+            invalid_reason=encoded.invalid_reason,
+            tokens=encoded.tokens,
+            readout=encoded.readout,
         )
-        stage_ms = message.wait_ms + message.decode_ms + message.preprocess_ms + message.encode_ms
-        times = self._embedded.setdefault(message.modality, [])
+        stage_ms = encoded.wait_ms + encoded.decode_ms + encoded.preprocess_ms + encoded.encode_ms
+        times = self._embedded.setdefault(encoded.modality, [])
         times.append(time.monotonic())
         del times[:-20]
         rate_hz = (len(times) - 1) / max(times[-1] - times[0], 1e-3)
         text = f'{rate_hz:.1f} Hz, {stage_ms:.0f} ms to encode'
-        if message.invalid_reason:
-            text = f'{text}; not counted: {message.invalid_reason}'
-        self._session.set_gauge(Gauge(message.modality, text, int(bool(message.invalid_reason))))
+        if encoded.invalid_reason:
+            text = f'{text}; not counted: {encoded.invalid_reason}'
+        self._session.set_gauge(Gauge(encoded.modality, text, int(bool(encoded.invalid_reason))))
+
+    def explain(self, name: str, modality: str, stamp_ns: int) -> Attention:
+        """Ask the robot for the attention to a predicate; call it from another thread.
+
+        See `lb_ros.dashboard.why.Explain`.
+        """
+        if not self._explaining.wait_for_service(ANSWER_S):
+            raise ValueError('no node offers predicates/attention')
+        request = GetAttention.Request(text=name, modality=modality, at=to_stamp(stamp_ns))
+        answered = threading.Event()
+        future = self._explaining.call_async(request)
+        future.add_done_callback(lambda _: answered.set())
+        if not answered.wait(ANSWER_S):
+            self._explaining.remove_pending_request(future)
+            raise ValueError(f'predicates/attention did not answer within {ANSWER_S:.0f} s')
+        answer: Any = future.result()
+        if not answer.success:
+            raise ValueError(answer.message)
+        shares = np.array(answer.attention, np.float32).reshape(answer.rows, answer.columns)
+        return Attention(shares, answer.central_square, to_ns(answer.stamp))
 
     def _use(self, model: str) -> None:
         try:

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encoders import Binder, Predicate, State
 from encoders.predicates.fusion import caveats
 from lb_ros.dashboard.session import FUSED, Session
+from lb_ros.dashboard.why import Explainer
 
 if TYPE_CHECKING:
-    from train.score.embed import Embeddings
+    from encoders.model_sets.evidence import Evidence
+    from train.score.embed import BagSource, Embeddings
     from train.score.track import Scored
+
+
+MAX_SAMPLES = 32  # that are encoded again to explain scores
 
 
 def cache_folder() -> Path:
@@ -78,6 +86,7 @@ def load_bag(
     )
     session.message = f'scoring {bag.name}'
     session.use(binder)
+    session.explain = Explainer(binder, predicates, _Samples(binder, source))
     for moment in track(binder, predicates, found):
         said = {
             s.name: caveats(s.probability, calibrated=s.calibrated, reasons=s.reasons)
@@ -91,6 +100,44 @@ def load_bag(
     for stamp_ns, modality, jpeg in thumbnails_of(source, session.duration_s):
         session.add_picture(stamp_ns, modality, jpeg)
     session.message, session.progress = '; '.join(report.problems), None
+
+
+class _Samples:
+    """Encodes single samples of a bag again, since only their vectors were kept."""
+
+    def __init__(self, binder: Binder, source: BagSource) -> None:
+        self._binder, self._source = binder, source
+        self._found: OrderedDict[tuple[str, int], tuple[int, Evidence]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, modality: str, stamp_ns: int) -> tuple[int, Evidence]:
+        """Stamp and evidence of the last sample of a modality at a time.
+
+        Raises:
+            ValueError: There is none, or it cannot be decoded.
+        """
+        key = modality, stamp_ns
+        with self._lock:
+            if key not in self._found:
+                self._found[key] = self._encode(modality, stamp_ns)
+                while len(self._found) > MAX_SAMPLES:
+                    self._found.popitem(last=False)
+            return self._found[key]
+
+    def _encode(self, modality: str, stamp_ns: int) -> tuple[int, Evidence]:
+        from train.bags.reader import BagReport
+
+        source = replace(self._source, modalities=(modality,))
+        last = None
+        for window in source.windows(BagReport(source.path)):
+            if window.stamp_ns > stamp_ns:
+                break
+            last = window
+        if last is None:
+            raise ValueError(f'the bag has no {modality} up to that time')
+        evidence = self._binder.observe(**{modality: last.raw()})[modality]
+        assert not isinstance(evidence, list)
+        return last.stamp_ns, evidence
 
 
 def _probabilities(moment: Scored) -> dict[str, dict[str, float | None]]:

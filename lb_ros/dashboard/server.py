@@ -106,6 +106,11 @@ def _asked_session(site: Site, request: Request) -> Session | None:
     return site.session_of(request.query_params.get('bag'))
 
 
+def _asked_time(request: Request) -> float | None:
+    at = request.query_params.get('t')
+    return None if at is None else float(at)
+
+
 def _file_routes(site: Site) -> list[Route]:
     from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse
     from starlette.routing import Route
@@ -152,7 +157,7 @@ def _search_page(site: Site, sentence: str) -> str:
 
 
 def _session_routes(site: Site) -> list[Route]:
-    """Routes for the content of a page: title, updates, images."""
+    """Routes for the content of a page: title, updates, images with and without attention."""
     from starlette.responses import JSONResponse, PlainTextResponse, Response
     from starlette.routing import Route
 
@@ -173,8 +178,7 @@ def _session_routes(site: Site) -> list[Route]:
     def picture(request: Request) -> Response:
         session = _asked_session(site, request)
         try:
-            at = request.query_params.get('t')
-            at_s = None if at is None else float(at)
+            at_s = _asked_time(request)
         except ValueError:
             return PlainTextResponse('t is no number', 400)
         found = session.picture(request.path_params['modality'], at_s) if session else None
@@ -183,10 +187,27 @@ def _session_routes(site: Site) -> list[Route]:
         headers = {'X-Time': f'{found[0]:.3f}', 'Cache-Control': 'no-store'}
         return Response(found[1], media_type='image/jpeg', headers=headers)
 
+    def why(request: Request) -> Response:
+        session = _asked_session(site, request)
+        if session is None:
+            return PlainTextResponse('no such bag', 404)
+        try:
+            at_s = _asked_time(request)
+        except ValueError:
+            return PlainTextResponse('t is no number', 400)
+        name = request.query_params.get('name', '')
+        try:
+            time_s, jpeg = session.why(name, request.path_params['modality'], at_s)
+        except ValueError as error:
+            return PlainTextResponse(str(error), 422)
+        headers = {'X-Time': f'{time_s:.3f}', 'Cache-Control': 'no-store'}
+        return Response(jpeg, media_type='image/jpeg', headers=headers)
+
     return [
         Route('/api/session', about),
         Route('/api/updates', updates),
         Route('/api/picture/{modality}', picture),
+        Route('/api/why/{modality}', why),
     ]
 
 

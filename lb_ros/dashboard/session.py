@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import math
 import threading
 from collections import Counter, deque
 from collections.abc import Collection, Mapping, Sequence
@@ -14,8 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import SENSED, Binder, Evidence, Predicate, PredicateBank, SpaceError, State
+from encoders.model_sets.evidence import Tokens
 from encoders.predicates.fusion import caveats
-from encoders.predicates.scoring import Observation, Scoring
+from encoders.predicates.history import History, Observation
+from encoders.predicates.scoring import Scoring
+from lb_ros.dashboard.why import Explain, drawn, explainable
 
 KEEP_S = 600.0
 FUSED = 'fused'
@@ -74,6 +78,9 @@ class Session:
         title: Title of the page.
         live: Whether the source is a running robot.
         keep_s: Time for which content of a robot is kept; content of a recording is kept forever.
+
+    Attributes:
+        explain: Finds the attention to a predicate; None if this source cannot.
     """
 
     def __init__(self, title: str, *, live: bool, keep_s: float = KEEP_S) -> None:
@@ -81,6 +88,7 @@ class Session:
         self.message = ''
         self.progress: float | None = None  # share of a recording that is encoded
         self.viewed_s = 0.0
+        self.explain: Explain | None = None
         self._lock = threading.RLock()
         self._start_ns: int | None = None
         self._sequence = 0
@@ -90,7 +98,8 @@ class Session:
         self._before: dict[str, dict[str, Any]] = {kind: {} for kind in CHANGES}
         self._scored: set[str] = set()
         self._pictures: dict[str, deque[tuple[float, bytes]]] = {}
-        self._evidence: deque[tuple[str, Observation]] = deque()
+        span_s = keep_s if live else math.inf
+        self._evidence = History(span_s=span_s)
         self._binder: Binder | None = None
         self._ready = threading.Event()
         self._questions: dict[str, Scoring] = {}
@@ -143,14 +152,20 @@ class Session:
         vector: NDArray[np.float32],
         *,
         invalid_reason: str = '',
+        tokens: Tokens | None = None,
+        readout: str = '',
     ) -> None:
-        """Add evidence for present and future questions; see `Scoring.receive`."""
-        observed = Observation(Evidence(vector, invalid_reason=invalid_reason), time_ns)
+        """Add evidence for present and future questions; see `Scoring.receive`.
+
+        `readout` is the identity of the readout that reduced the tokens; those of another one than
+        the model's are ignored.
+        """
         with self._lock:
             self.seconds(time_ns)  # evidence may be the first content of the session
-            self._evidence.append((modality, observed))
-            while self.live and time_ns - self._evidence[0][1].stamp_ns > self.keep_s * 1e9:
-                self._evidence.popleft()
+            known = {} if self._binder is None else self._binder.readout_ids
+            kept = tokens if readout and known.get(modality) == readout else None
+            observed = Observation(Evidence(vector, kept, invalid_reason), time_ns)
+            self._evidence.add((modality, ''), observed)
             for sentence, scoring in self._questions.items():
                 _receive(scoring, modality, observed)
                 self._answer(sentence, scoring, time_ns, (modality,))
@@ -188,7 +203,7 @@ class Session:
                 return
             if len(self._questions) >= MAX_QUESTIONS:
                 raise QuestionError(f'{MAX_QUESTIONS} questions are asked already; remove one')
-            evidence = list(self._evidence)
+            evidence = [(sensor[0], each) for sensor, each in self._evidence.everything()]
         try:
             predicate = Predicate.from_sentence(sentence)
             scoring = Scoring(PredicateBank([predicate], binder), history_s=HISTORY_S)
@@ -209,6 +224,14 @@ class Session:
                     newest.clear()
             self._questions[sentence] = scoring
 
+    @property
+    def asks_tokens(self) -> tuple[str, ...]:
+        """Modalities whose tokens the present questions need."""
+        with self._lock:
+            if not self._questions or self._binder is None:
+                return ()
+            return tuple(self._binder.readouts)
+
     def withdraw(self, sentence: str) -> None:
         """Remove a sentence and its answers."""
         with self._lock:
@@ -223,7 +246,8 @@ class Session:
 
         Returns:
             `sequence` for the next call, `now` in seconds, `lines`, `gauges`, `message`,
-            `progress` of a recording (0..1, None when done), `questions` that are active.
+            `progress` of a recording (0..1, None when done), `questions` that are active, `why`:
+            modalities whose attention can be shown.
         """
         with self._lock:
             fresh = [e for e in self._events if e.sequence > since]
@@ -232,6 +256,7 @@ class Session:
                 fresh.insert(0, Event(0, fresh[0].time_s, **before))
             questions = list(self._questions)
             sequence, gauges = self._sequence, list(self._gauges.values())
+            explained = [] if self.explain is None else explainable(self._binder)
         return {
             'sequence': sequence,
             'now': self.duration_s,
@@ -241,6 +266,7 @@ class Session:
             'questions': questions,
             'lines': list(_lines(_thinned(fresh)).values()),
             'modalities': [m for m in SENSED if m in self._pictures],
+            'why': [m for m in SENSED if m in explained and m in self._pictures],
             'gauges': [
                 {'name': g.name, 'text': g.text, 'level': g.level} for g in gauges
             ],
@@ -255,6 +281,24 @@ class Session:
         if time_s is None:
             return kept[-1]
         return kept[max(0, bisect.bisect_right(kept, time_s, key=lambda p: p[0]) - 1)]
+
+    def why(self, name: str, modality: str, time_s: float | None) -> tuple[float, bytes]:
+        """Return the last image at or before a time with the attention to a predicate.
+
+        Args:
+            name: Name of a predicate or question.
+            modality: Modality of the image.
+            time_s: Seconds since the session began; None for the newest image.
+
+        Raises:
+            ValueError: There is no image or no attention; the message gives the reason.
+        """
+        found = self.picture(modality, time_s)
+        if found is None or self._start_ns is None or self.explain is None:
+            raise ValueError(f'there is no {modality} image to explain')
+        # Times are rounded to milliseconds.
+        stamp_ns = self._start_ns + round((found[0] + 5e-4) * 1e9)
+        return found[0], drawn(found[1], self.explain(name, modality, stamp_ns))
 
     def _answer(
         self, sentence: str, scoring: Scoring, time_ns: int, fresh: Collection[str]

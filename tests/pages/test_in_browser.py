@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 import pytest
 
-from encoders import SENSED
+from encoders import SENSED, Predicate
 from lb_ros.dashboard.server import Site
 from lb_ros.dashboard.session import FUSED, Session
+from lb_ros.dashboard.why import Explainer
 from tests.lb_ros.dashboard import test_dashboard as shared
 from train.evaluation.page import TEMPLATE, curve_svg
 from train.score.picture import write_picture
@@ -29,7 +30,7 @@ CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
 if CHROMIUM is None:
     pytest.skip('needs Chromium (on Debian: apt install chromium)', allow_module_level=True)
 
-binder = shared.binder
+binder, reading = shared.binder, shared.reading
 LIMIT_MS = 30_000
 PHONE, DESK = 390, 1280
 QUESTION = 'a red elephant flies'
@@ -375,6 +376,64 @@ def test_the_dashboard_shows_everything_on_a_phone_too(browser: Any, url: str, w
             assert page.locator(name).bounding_box()['height'] >= 40
         row = page.locator('.lb-row', has_text=QUESTION)
         row.locator('.lb-caveat', has_text='not calibrated').wait_for()
+
+
+@pytest.fixture(scope='module')
+def explained(serve: Any, reading: Any) -> Iterator[str]:
+    """A dashboard of a filled session whose depth readout can be asked why."""
+    session = shared.filled(reading)
+    evidence = reading.observe(depth=np.full((48, 64), 900, np.uint16))['depth']
+
+    def observe(modality: str, stamp_ns: int) -> Any:
+        if stamp_ns < shared.START_NS + 2 * shared.SECOND_NS:
+            raise ValueError('the tokens of that time are not kept')
+        return stamp_ns, evidence
+
+    drawer = Predicate('drawer', ('the drawer is open',), ('the drawer is closed',))
+    session.explain = Explainer(reading, [drawer], observe)
+    with serve(Site(session)) as address:
+        yield address
+
+
+@pytest.mark.parametrize('width', [DESK, PHONE])
+def test_why_shows_where_the_readout_looks(browser: Any, explained: str, width: int) -> None:
+    with dashboard(browser, explained, width=width) as page:
+        why = page.get_by_label('why: drawer')
+        box = why.bounding_box()
+        assert box['width'] >= 32 and box['height'] >= 32
+        why.focus()
+        page.keyboard.press('Enter')
+        image = page.locator('.lb-why img')
+        image.wait_for(state='visible')
+        assert why.get_attribute('aria-expanded') == 'true'
+        assert image.get_attribute('alt').endswith('where the readout looks for drawer')
+        check_pictures_and_width(page, 3)
+        page.locator('#rows').press('Home')  # the moment chosen is the moment explained
+        reason = page.locator('.lb-why figcaption', has_text='the tokens of that time')
+        reason.wait_for()
+        image.wait_for(state='hidden')
+        page.keyboard.press('End')
+        image.wait_for(state='visible')
+        why.click()
+        page.locator('.lb-why').wait_for(state='detached')
+        assert why.get_attribute('aria-expanded') == 'false'
+
+
+def test_a_question_is_explained_too_and_taken_away_with_its_explanation(
+    browser: Any, explained: str
+) -> None:
+    with dashboard(browser, explained) as page:
+        page.fill('#sentence', 'the stove is hot')
+        page.keyboard.press('Enter')
+        page.get_by_label('why: the stove is hot').click()
+        page.locator('.lb-why img').wait_for(state='visible')
+        page.get_by_label('remove: the stove is hot').click()
+        page.locator('.lb-why').wait_for(state='detached')
+
+
+def test_without_a_readout_nothing_can_be_asked_why(browser: Any, url: str) -> None:
+    with dashboard(browser, url) as page:
+        assert page.locator('.lb-ask-why').count() == 0
 
 
 def test_a_bag_shows_how_far_it_is(browser: Any, serve: Any) -> None:

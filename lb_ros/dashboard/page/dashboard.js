@@ -9,7 +9,7 @@ const session = query.get('bag') ? `bag=${encodeURIComponent(query.get('bag'))}&
 const part = (selector) => document.querySelector(selector);
 const state = {
   sequence: 0, now: 0, heard: 0, live: true, paused: false, at: null, span: 60, asking: new Set(), asked: new Set(), figures: new Map(),
-  start: query.get('at') === null ? null : Number(query.get('at')), shown: new Map(),
+  why: [], explained: null, start: query.get('at') === null ? null : Number(query.get('at')), shown: new Map(),
 };
 const timeline = new LbTimeline(part('#rows'), { onMoment: (t) => stopAt(t) });
 window.lb = { state, timeline };
@@ -24,6 +24,7 @@ function pause(paused) {
   part('#pause').textContent = paused ? 'Go on' : 'Pause';
   part('#pause').setAttribute('aria-pressed', String(paused));
   if (!paused) { state.at = null; timeline.setCursor(null, { tell: false }); }
+  explain();
 }
 
 function stopAt(t) { // pause at a chosen time and show the images of all sensors at that time
@@ -31,6 +32,7 @@ function stopAt(t) { // pause at a chosen time and show the images of all sensor
   if (!state.paused) pause(true);
   state.at = t;
   showPictures();
+  explain();
 }
 
 function present() { // the current time, advanced smoothly between two updates from the server
@@ -76,6 +78,8 @@ function take(news) {
   showProgress(news);
   timeline.append(news.lines);
   settle(news.questions);
+  state.why = news.why;
+  if (news.why.length) for (const row of timeline.rows.values()) offerWhy(row);
   lbLegend(part('.lb-legend'), timeline);
   if (news.live) timeline.forgetBefore(state.now - KEEP_S);
   const gauges = JSON.stringify(news.gauges);
@@ -132,6 +136,63 @@ function mark(name) { // mark a row as a question, which can be removed
   row.element.querySelector('header').append(row.button);
   timeline.root.prepend(row.element);
   return row;
+}
+
+function offerWhy(row) { // a button that shows where the sensors' readouts look for a predicate
+  if (row.why) return;
+  row.why = document.createElement('button');
+  row.why.className = 'lb-ask-why';
+  row.why.textContent = 'why?';
+  row.why.setAttribute('aria-label', `why: ${row.name}`);
+  row.why.setAttribute('aria-expanded', 'false');
+  row.why.addEventListener('click', () => openWhy(state.explained === row ? null : row));
+  row.element.querySelector('header').append(row.why);
+}
+
+function openWhy(row) { // one at a time, because each image asks the robot
+  if (state.explained) {
+    state.explained.element.querySelector('.lb-why')?.remove();
+    state.explained.why.setAttribute('aria-expanded', 'false');
+  }
+  state.explained = row;
+  if (!row) return;
+  row.why.setAttribute('aria-expanded', 'true');
+  const panel = document.createElement('aside');
+  panel.className = 'lb-why';
+  panel.setAttribute('aria-label', `where the sensors look: ${row.name}`);
+  row.element.querySelector('header').after(panel);
+  for (const modality of state.why) whyFigure(panel, modality);
+  explain();
+}
+
+async function explain() { // images of the shown moment with the attention to the opened predicate
+  const row = state.explained, at = state.at;
+  const panel = row?.element.querySelector('.lb-why');
+  if (!panel || !row.element.isConnected) return;
+  const moment = at === null ? '' : `&t=${at.toFixed(3)}`;
+  await Promise.all(state.why.map(async (modality) => {
+    const answer = await fetch(`/api/why/${modality}?${session}name=${encodeURIComponent(row.name)}${moment}`);
+    const [body, time] = [await answer.blob(), Number(answer.headers.get('X-Time'))];
+    const reason = answer.ok ? '' : await body.text();
+    if (state.explained !== row || at !== state.at) return;
+    const made = whyFigure(panel, modality), image = made.querySelector('img');
+    const before = image.src;
+    if (answer.ok) image.src = URL.createObjectURL(body); else image.removeAttribute('src');
+    if (before) URL.revokeObjectURL(before);
+    image.hidden = !answer.ok;
+    image.alt = `${modality} at ${time.toFixed(1)} seconds: where the readout looks for ${row.name}`;
+    made.querySelector('figcaption').textContent = answer.ok ? `${modality} · ${time.toFixed(1)} s` : `${modality}: ${reason}`;
+  }));
+}
+
+function whyFigure(panel, modality) {
+  let made = panel.querySelector(`[data-modality="${modality}"]`);
+  if (made) return made;
+  made = document.createElement('figure');
+  made.dataset.modality = modality;
+  made.innerHTML = '<img alt="" hidden><figcaption></figcaption>';
+  panel.append(made);
+  return made;
 }
 
 function figure(modality) {
@@ -206,5 +267,5 @@ fetch(`/api/session?${session}`).then((answer) => answer.json()).then((about) =>
   if (!about.live) { state.span = 0; part('#span').value = '0'; part('#pause').hidden = true; }
   poll();
   requestAnimationFrame(frame);
-  setInterval(() => { if (!state.paused && !document.hidden && state.live) showPictures(); }, PICTURE_MS);
+  setInterval(() => { if (!state.paused && !document.hidden && state.live) { showPictures(); explain(); } }, PICTURE_MS);
 });

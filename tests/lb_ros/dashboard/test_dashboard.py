@@ -20,6 +20,7 @@ from encoders import Binder
 from encoders.shipped import shipped
 from lb_ros.dashboard.server import Site, make_app
 from lb_ros.dashboard.session import FUSED, QuestionError, Session
+from tests.readouts import copy_with_readouts
 from tests.waiting import wait_until
 
 uvicorn = pytest.importorskip('uvicorn')
@@ -31,6 +32,14 @@ SECOND_NS = 1_000_000_000
 @pytest.fixture(scope='session')
 def binder(tiny_model_set: Path) -> Binder:
     return Binder.load(tiny_model_set)
+
+
+@pytest.fixture(scope='session')
+def reading(tiny_model_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Binder:
+    """A binder with readouts of depth and image."""
+    folder = tmp_path_factory.mktemp('reading') / 'set'
+    modalities = ['depth', 'image']
+    return Binder.load(copy_with_readouts(tiny_model_set, folder, modalities=modalities))
 
 
 def picture(index: int) -> bytes:
@@ -233,6 +242,9 @@ def test_the_server_serves_the_page_and_takes_questions(url: str) -> None:
         ('/api/updates?bag=/etc', {}, 404),
         ('/api/picture/smell', {}, 404),
         ('/api/picture/depth?t=soon', {}, 400),
+        ('/api/why/depth?name=drawer', {}, 422),
+        ('/api/why/depth?name=drawer&t=soon', {}, 400),
+        ('/api/why/depth?name=drawer&bag=/etc', {}, 404),
         ('/api/search?sentence=it', {}, 400),
         ('/api/ask', {'data': b'{"sentence": "it"}'}, 415),
         ('/api/ask', {'data': b'{', 'headers': {'Content-Type': 'application/json'}}, 400),
@@ -266,6 +278,32 @@ def test_a_recorded_bag_fills_a_session(
     assert news['progress'] is None
     session.ask('the gripper is empty')
     assert 'the gripper is empty' in {x['name'] for x in session.updates(0)['lines']}
+
+
+def test_a_recorded_bag_explains_its_predicates_and_questions(
+    reading: Binder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from encoders import load_predicates
+    from lb_ros.dashboard.recorded import load_bag
+
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    session = Session('demo', live=False)
+    bag = shipped('lb_ros/data/demo_bag')
+    load_bag(session, bag, reading, load_predicates(shipped('config/predicates.yaml')))
+    assert session.updates(0)['why'] == ['image', 'depth']
+    for name, modality, time_s in (
+        ('drawer_open', 'depth', 3.0),
+        ('the cup is on the plate', 'image', 12.5),
+        ('drawer_open', 'image', None),
+    ):
+        plain = session.picture(modality, time_s)
+        found_s, jpeg = session.why(name, modality, time_s)
+        assert plain is not None and found_s == plain[0]
+        before, after = (cv2.imdecode(np.frombuffer(one, np.uint8), 1) for one in (plain[1], jpeg))
+        assert before.shape == after.shape and (np.abs(before - after) > 30).any()
+    for modality, told in (('audio', 'no readout of audio'), ('smell', 'no smell image')):
+        with pytest.raises(ValueError, match=told):
+            session.why('drawer_open', modality, 1.0)
 
 
 def test_a_folder_that_is_neither_bag_nor_index_is_named(
