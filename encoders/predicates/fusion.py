@@ -103,6 +103,17 @@ class Scores(Sequence[PredicateScore]):
     log_odds: Floats
     _probabilities: dict[str, Floats] = field(default_factory=dict)
 
+    @property
+    def decides(self) -> Bools:
+        """Which scores give a state, bool `[P]`.
+
+        A readout reads any text, also one about nothing that it knows, so that scores of a set with
+        a readout must be calibrated.
+        """
+        if self.table.tokens is None:
+            return self.can_tell
+        return np.asarray(self.can_tell & self.calibrated)
+
     def __len__(self) -> int:
         return len(self.table.names)
 

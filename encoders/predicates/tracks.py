@@ -95,12 +95,13 @@ class Tracks(Mapping[str, TrackedState]):
         wanted = np.full(len(fused), UNKNOWN, np.uint8)
         wanted[fused <= off] = FALSE
         wanted[fused >= on] = TRUE
-        wanted[~scores.can_tell] = UNKNOWN
+        decides = scores.decides
+        wanted[~decides] = UNKNOWN
         moving = (wanted != UNKNOWN) & (wanted != self.states)
         began = moving & (self.candidates != wanted)
         candidate_ms = np.where(began, now_ms, self.candidate_ms)
         turned = moving & (now_ms - candidate_ms >= dwell_ms)
-        lost = ~scores.can_tell & (self.states != UNKNOWN)
+        lost = ~decides & (self.states != UNKNOWN)
         is_unknown = (self.states == UNKNOWN) & ~turned
         explained = is_unknown & _invalid_differs(self.scores, scores)
         changed = np.flatnonzero(turned | lost | explained).tolist()
@@ -136,7 +137,7 @@ class Tracks(Mapping[str, TrackedState]):
         if self.scores is None:
             return 'no evidence yet' if state is State.UNKNOWN else 'not evaluated again yet'
         note = '; '.join(self.scores.reasons(place))
-        if not self.scores.can_tell[place]:
+        if not self.scores.decides[place]:
             return note or 'no modality has evidence'
         return reason_of(state, float(self.scores.fused[place]), note)
 
