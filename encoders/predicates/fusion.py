@@ -107,8 +107,8 @@ class Scores(Sequence[PredicateScore]):
     def decides(self) -> Bools:
         """Which scores give a state, bool `[P]`.
 
-        A readout reads any text, also one about nothing that it knows, so that scores of a set with
-        a readout must be calibrated.
+        A readout reads any text, also one about nothing that it knows, so that scores of a set
+        with a readout must be calibrated.
         """
         if self.table.tokens is None:
             return self.can_tell
