@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders.model_sets.calibration import Facts
+from encoders.predicates.wording import Sides, sides_of_lists
 from train.phrasings import Phrasings
 
 Embed = Callable[[Sequence[str]], NDArray[np.float32]]
@@ -90,6 +91,7 @@ def fact_vectors(
     *,
     synonyms: int = 0,
     limit: int | None = None,
+    as_sides: bool = False,
 ) -> FactVectors:
     """Embed the sentences of all predicates.
 
@@ -99,13 +101,17 @@ def fact_vectors(
         embed: Function from sentences to unit vectors.
         synonyms: Number of other names of each argument to use in addition to its own.
         limit: Largest number of sentences per side, drawn with a fixed seed; None for all.
+        as_sides: Put them as a readout is asked (`encoders.predicates.wording.sides_of_lists`).
 
     Raises:
         KeyError: A predicate has no phrasings.
     """
     sentences = [phrasings.sentences(name, synonyms=synonyms) for name in predicates]
+    pairs: list[Sides] = [(s.positive, s.negative) for s in sentences]
+    if as_sides:
+        pairs = [sides_of_lists(*pair) for pair in pairs]
     sides = []
-    for all_texts in ([s.positive for s in sentences], [s.negative for s in sentences]):
+    for all_texts in ([pair[0] for pair in pairs], [pair[1] for pair in pairs]):
         texts = [_some(group, limit) for group in all_texts]
         longest = max(len(group) for group in texts)
         flat = embed([text for group in texts for text in group])

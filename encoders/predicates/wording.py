@@ -7,6 +7,7 @@ exactly exchanged pairs of sentences; `sides` makes these pairs.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -126,7 +127,7 @@ def sides(predicate: Predicate) -> Sides:
     A predicate with derived negative sentences is asked for its statement against the plain
     denial and, if one is known, the antonym. A denial has the sides of its statement exchanged,
     sentence by sentence, so that the two probabilities sum to 1. Negative sentences given by hand
-    are kept; questions become statements.
+    are kept but for denials, see `sides_of_lists`; questions become statements.
     """
     positive, negative = predicate.positive, predicate.negative
     if negative == tuple(told for text in positive for told in negate(text)):
@@ -134,9 +135,38 @@ def sides(predicate: Predicate) -> Sides:
         positive = tuple(dict.fromkeys(text for pair in pairs for text in pair[0]))
         negative = tuple(dict.fromkeys(text for pair in pairs for text in pair[1]))
     else:
-        positive = tuple(map(to_statement, positive))
-        negative = tuple(map(to_statement, negative))
+        positive, negative = sides_of_lists(positive, negative)
     return _filled(positive, predicate.templates), _filled(negative, predicate.templates)
+
+
+def sides_of_lists(positive: Sequence[str], negative: Sequence[str]) -> Sides:
+    """Return several statements for and against a fact as sides without denials.
+
+    A text tower places "the drawer is not shut" next to "the drawer is shut", and the mean of a
+    side would be between both; so what a denial denies is told on the other side. A side that
+    would be left without sentences gets the denials of the other.
+    """
+    claims = [[claim(text) for text in texts] for texts in (positive, negative)]
+    # A side's own statements come first, so that exchanged sides have the same order.
+    yes, no = (
+        tuple(
+            dict.fromkeys(
+                [
+                    *(to_statement(t) for t, c in zip(texts, own, strict=True) if not c.is_denied),
+                    *(c.core for c in other if c.is_denied),
+                ]
+            )
+        )
+        for texts, own, other in (
+            (positive, claims[0], claims[1]),
+            (negative, claims[1], claims[0]),
+        )
+    )
+    return yes or _against(no), no or _against(yes)
+
+
+def _against(side: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text for told in side for text in sides_of(told)[1]))
 
 
 @lru_cache(maxsize=16384)

@@ -31,6 +31,7 @@ def calibrate(
     space: str,
     embed: Embed,
     phrasings: Phrasings,
+    as_sides: bool = False,
 ) -> Calibration:
     """Fit every predicate for which both truths occur.
 
@@ -45,6 +46,7 @@ def calibrate(
         space: Language space of the scores.
         embed: Function from sentences to unit vectors.
         phrasings: Source of the sentences of the contrasts.
+        as_sides: See `fact_vectors`; for the log-odds of readouts.
 
     Raises:
         ValueError: No predicate has enough samples of both truths.
@@ -53,7 +55,7 @@ def calibrate(
     if not fits:
         raise ValueError(f'no predicate has {MIN_COUNT} moments of both truths')
     rows = [(lines.slopes, lines.offsets, weights) for lines, weights in fits.values()]
-    fitted = fact_vectors(list(fits), phrasings, embed)
+    fitted = fact_vectors(list(fits), phrasings, embed, as_sides=as_sides)
     sides = (side.numpy() for side in fitted.means())
     tables = (np.array([row[k] for row in rows], np.float32) for k in range(3))
     contrasts = fitted.contrasts().numpy()

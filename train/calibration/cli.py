@@ -73,7 +73,9 @@ def _calibrated(args: argparse.Namespace) -> str:
     read, read_fit = scores, fitted
     if odds:  # a sensor without a readout is fused with those that have one
         read = {name: odds.get(name, table) for name, table in scores.items()}
-        read_fit = calibrate(read, samples, space=space, embed=embed, phrasings=phrasings)
+        read_fit = calibrate(
+            read, samples, space=space, embed=embed, phrasings=phrasings, as_sides=True
+        )
     to = folder_to_calibrate(folder, overwrite=args.overwrite)
     fitted.save(to)
     if odds:

@@ -57,9 +57,8 @@ def read_tokens(
         bags, configs, cache=cache if small else None, workers=workers if small else 1
     ):
         if len(samples):
-            vectors, odds = _read(
-                binder, samples, fact_vectors(samples.predicates, phrasings, embed)
-            )
+            asked = fact_vectors(samples.predicates, phrasings, embed, as_sides=True)
+            vectors, odds = _read(binder, samples, asked)
             tables.append((samples.predicates, odds))
             samples = replace(samples, inputs=vectors)
         parts.append((samples, problems))

@@ -228,13 +228,19 @@ def test_terse_statements_are_completed() -> None:
     assert sided('mug is not in basket') == sided('the mug is not in the basket')
 
 
-def test_sentences_given_by_hand_are_kept() -> None:
+def test_denials_given_by_hand_are_told_on_the_other_side() -> None:
     told = Predicate(
         'mine', ('The gripper is not empty.', 'is the gripper full?'), ('Gripper empty',)
     )
-    assert sides(told) == (
-        ('the gripper is not empty', 'the gripper is full'), ('gripper empty',)
-    )  # fmt: skip
+    assert sides(told) == (('the gripper is full',), ('gripper empty', 'the gripper is empty'))
+    exchanged = Predicate('mine', told.negative, told.positive)
+    assert sides(exchanged) == sides(told)[::-1]
+
+
+def test_a_side_of_denials_alone_keeps_them() -> None:
+    shut = ('the drawer is shut',)
+    only = Predicate('mine', ('the drawer is not shut', "the drawer isn't shut"), shut)
+    assert sides(only) == (('the drawer is open',), shut)
 
 
 def test_templates_are_filled() -> None:
