@@ -238,8 +238,8 @@ class Calibration:
         share = np.exp((similarity - nearest) / SIMILARITY_SCALE)
         share /= share.sum()
         # A fact that fits in both orders says nothing about the sign.
-        order = np.clip((as_fact - as_opposite) / SIMILARITY_SCALE, -1.0, 1.0)
-        return share, order, nearest
+        order = np.clip((as_fact - as_opposite) / np.float32(SIMILARITY_SCALE), -1.0, 1.0)
+        return share, np.asarray(order, np.float32), nearest
 
     def anchors_for(self, said: Floats, contrasts: Floats) -> Anchors:
         """Smoothing of texts, given their sentences and contrasts, `[P, D]`, unit rows."""
