@@ -29,7 +29,7 @@ from sensor_msgs.msg import Image
 
 from benchmarks.environment import write_result
 from encoders import Binder, Line, Predicate, State
-from encoders.predicates.bank import text_vectors
+from encoders.predicates.texts import text_vectors
 from lb_ros.client import LanguageClient
 from lb_ros.dds_profile import use_dds_profile
 from lb_ros.msg import Embedding, PredicateScores

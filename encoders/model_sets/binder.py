@@ -51,6 +51,7 @@ class Binder:
         model: Name of the model set.
         space: Identity of the language space; only vectors of equal spaces may be compared.
         modalities: Names of the modalities that can be embedded.
+        weights_sha256: SHA-256 of the weights; empty for a set without a manifest.
         calibration: Cosines to probabilities; None if the set is not calibrated.
         readouts: By modality, the readout of its tokens, on the CPU; empty for a set without.
         readout_ids: By modality, the identity of its readout (`identity_of`).
@@ -70,6 +71,7 @@ class Binder:
         self.model, self.calibration = encoder_set.name, encoder_set.calibration
         self.precision, self.is_compiled = precision, is_compiled
         self.held_bytes, self.saved_bytes = encoder_set.held_bytes, encoder_set.saved_bytes
+        self.weights_sha256 = encoder_set.weights_sha256
         self._encoders, self._text = encoder_set.encoders, encoder_set.text
         self._towers = towers_of(self._encoders)
         self.readouts = dict(encoder_set.readouts)

@@ -89,6 +89,7 @@ class EncoderSet:
         calibration: Cosines to probabilities; None if the set is not calibrated.
         readouts: Readouts by modality, of those that have one.
         readout_calibration: Log-odds of the readouts to probabilities; None without a fit.
+        weights_sha256: SHA-256 of the weights; empty for a set without a manifest.
     """
 
     name: str
@@ -99,6 +100,7 @@ class EncoderSet:
     calibration: Calibration | None = None
     readouts: Mapping[str, Readout] = field(default_factory=dict)
     readout_calibration: Calibration | None = None
+    weights_sha256: str = ''
 
 
 def no_encoder(name: str, model: str, known: Mapping[str, object]) -> KeyError:

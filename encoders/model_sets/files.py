@@ -169,6 +169,7 @@ def load_set(
         calibration=Calibration.load_if_present(folder),
         readouts=readouts,
         readout_calibration=Calibration.load_if_present(folder, file=READOUT_CALIBRATION),
+        weights_sha256=stored.sha256,
     )
 
 

@@ -2,43 +2,29 @@
 
 from __future__ import annotations
 
-import time
+import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from encoders.model_sets.binder import Binder, Embedded
-from encoders.model_sets.calibration import ANCHORS, Anchors, Calibration, Fit, sparse_shares
+from encoders.model_sets.calibration import sparse_shares
 from encoders.model_sets.evidence import Evidence
-from encoders.predicates.agreement import agrees
 from encoders.predicates.file import load_predicates
 from encoders.predicates.fusion import NO_TOKENS, NONE_INVALID, Ages, Scores, fuse
-from encoders.predicates.parameters import Bools, Column, Floats, Table
+from encoders.predicates.lessons import Frame, Lesson, Lessons, valid
+from encoders.predicates.parameters import Bools, Floats, Table
 from encoders.predicates.predicate import Predicate, PredicateError
 from encoders.predicates.readout import DEFAULT_BUDGET_MS, TokenReader
-from encoders.predicates.wording import Sides, sides
-
-# Slope of uncalibrated scores: CLIP's largest logit scale.
-DEFAULT_SLOPE = 100.0
-# Sentences per call of the text tower, so that its other users do not wait long.
-CHUNK = 32
-# Pause between two calls, in which waiting users of the tower take their turn.
-PAUSE_S = 0.002
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A predicate with its text contrast `[D]`, smoothing and calibration."""
-
-    predicate: Predicate
-    contrast: Floats
-    anchors: Anchors | None
-    fit: Fit | None
-    note: str
+from encoders.predicates.taught_file import taught_path, usable_lessons
+from encoders.predicates.taught_reader import Subject, Taught, TaughtReader, note_of
+from encoders.predicates.texts import Entry, column_of, embed_ahead, entry_for, smoothed
+from encoders.predicates.wording import sides
 
 
 class PredicateBank:
@@ -53,6 +39,8 @@ class PredicateBank:
         readout_budget_ms: Predicates are read from tokens in order of addition while reading one
             sample of every modality takes no longer than this; the others are read from the
             vector, and their `reasons` say so. Unbounded: `math.inf`.
+        lessons: What was taught to this model set; used for predicates with the same name and
+            sentences.
 
     Attributes:
         predicates: The predicates, in order of addition.
@@ -60,6 +48,7 @@ class PredicateBank:
 
     Raises:
         PredicateError: Two predicates have the same name, or one is invalid.
+        SpaceError, ModelSetError: The lessons are of another model set.
     """
 
     def __init__(
@@ -68,10 +57,16 @@ class PredicateBank:
         binder: Binder,
         *,
         readout_budget_ms: float = DEFAULT_BUDGET_MS,
+        lessons: Lessons | None = None,
     ) -> None:
         self._binder = binder
         self._reader = TokenReader(binder, budget_ms=readout_budget_ms)
-        self._entries: dict[str, _Entry] = {}
+        self._taught = TaughtReader(binder.modalities)
+        self._lessons = lessons
+        if lessons is not None:
+            lessons.check(binder, where='lessons')
+            self._lessons = lessons.for_readouts(binder)
+        self._entries: dict[str, Entry] = {}
         for name, count in Counter(predicate.name for predicate in predicates).items():
             if count > 1:
                 raise PredicateError(f'two predicates are named {name!r}', field='name')
@@ -81,8 +76,14 @@ class PredicateBank:
     def load(
         cls, path: str | Path, binder: Binder, *, readout_budget_ms: float = DEFAULT_BUDGET_MS
     ) -> PredicateBank:
-        """Make a bank from a YAML file (see `load_predicates`)."""
-        return cls(load_predicates(path), binder, readout_budget_ms=readout_budget_ms)
+        """Make a bank from a YAML file (see `load_predicates`).
+
+        What was taught is used as well, if it is next to that file (see `taught_path`); a file of
+        another model set gives a warning.
+        """
+        lessons = usable_lessons(taught_path(Path(path)), binder, warn=warnings.warn)
+        predicates = load_predicates(path)
+        return cls(predicates, binder, readout_budget_ms=readout_budget_ms, lessons=lessons)
 
     @property
     def space(self) -> str:
@@ -96,12 +97,14 @@ class PredicateBank:
 
     def emptied(self) -> PredicateBank:
         """An independent bank without predicates, of the same binder and budget."""
-        return PredicateBank([], self._binder, readout_budget_ms=self._reader.budget_ms)
+        budget_ms, lessons = self._reader.budget_ms, self._lessons
+        return PredicateBank([], self._binder, readout_budget_ms=budget_ms, lessons=lessons)
 
     def copy(self) -> PredicateBank:
         """An independent bank with the same predicates."""
         other = self.emptied()
         other._entries, other._reader = dict(self._entries), self._reader.copy()
+        other._taught = self._taught.copy()
         other._arrange()
         return other
 
@@ -131,7 +134,7 @@ class PredicateBank:
         made, refused = {}, {}
         for predicate in predicates:
             try:
-                made[predicate.name] = self._entry(predicate)
+                made[predicate.name] = entry_for(self._binder, predicate)
             except ValueError as error:  # PredicateError, or an error of the text tower
                 refused[predicate.name] = str(error)
         if not refused:
@@ -151,6 +154,53 @@ class PredicateBank:
         gone = set(names)
         self._entries = {name: e for name, e in self._entries.items() if name not in gone}
         self._arrange()
+
+    @property
+    def lessons(self) -> Lessons:
+        """What was taught, also of predicates that are not in the bank."""
+        return Lessons.of(self._binder) if self._lessons is None else self._lessons
+
+    @property
+    def taught(self) -> dict[str, Taught]:
+        """The taught predicates of the bank, by name."""
+        return {self.table.names[place]: each for place, each in self._taught.by_place.items()}
+
+    def teach(self, *lessons: Lesson) -> None:
+        """Use other lessons, which replace those of the same predicates; see `Lessons.having`."""
+        known = self.lessons
+        for lesson in lessons:
+            known = known.having(lesson)
+        self._lessons = known
+        self._arrange()
+
+    def frame(self, name: str, evidence: Mapping[str, Sequence[Evidence]]) -> Frame:
+        """What a press of a predicate keeps of one moment.
+
+        Args:
+            name: Name of the predicate.
+            evidence: By modality, the evidence of its sensors at that moment.
+
+        Raises:
+            KeyError: No predicate has this name.
+        """
+        if name not in self._entries:
+            raise KeyError(f'no predicate {name!r}')
+        place, predicate = self.table.names.index(name), self._entries[name].predicate
+        vectors: dict[str, Floats] = {}
+        states: dict[str, Floats] = {}
+        odds: dict[str, float] = {}
+        for modality, several in valid(evidence).items():
+            column = self.table.columns.get(modality)
+            if column is None or not column.asked[place]:
+                continue
+            vectors[modality] = np.mean([each.vector for each in several], axis=0)
+            read = [(each, *self._read(modality, each)) for each in several]
+            told = [(each, values) for each, values, written in read if written[place]]
+            if len(told) == len(several):
+                odds[modality] = float(np.mean([values[1, place] for _, values in told]))
+                found = [self._answers([predicate], modality, each)[0] for each, _ in told]
+                states[modality] = np.mean(found, axis=0)
+        return Frame(vectors, states, odds)
 
     def score(
         self,
@@ -181,8 +231,12 @@ class PredicateBank:
         for name, given in embeddings.items():
             if name not in self.table.columns:
                 continue
-            if isinstance(given, np.ndarray):
+            if isinstance(given, np.ndarray) and not self._taught.by_place:
                 rows[name] = self.similarities(given)
+                continue
+            if isinstance(given, np.ndarray):
+                read = [self.read(name, Evidence(row)) for row in np.atleast_2d(given)]
+                rows[name] = np.stack([values for values, _ in read])
                 continue
             several = [given] if isinstance(given, Evidence) else list(given)
             read = [self.read(name, evidence) for evidence in several]
@@ -199,10 +253,33 @@ class PredicateBank:
         Returns:
             float32 `[2, P]` as of `similarities`, where the second row holds the log-odds of the
             readout for predicates that were read from tokens, and which these are, bool `[P]`.
+            Where predicates were taught, `ROWS` rows of `TaughtReader.rows` follow.
 
         Raises:
             ValueError: The tokens are not of the modality's readout.
         """
+        if not self._taught.by_place or modality not in self.table.columns:
+            return self._read(modality, evidence)
+        values, written = self._read(modality, evidence)
+        predicates = [self.predicates[place] for place in self._taught.by_place]
+        more = self._taught.rows(
+            modality,
+            evidence.vector,
+            cosines=self.similarities(evidence.vector)[0, 1],
+            values=values[1],
+            written=written,
+            answers=self._answers(predicates, modality, evidence) if written.any() else None,
+            table=self.table,
+        )
+        return np.concatenate([values, more]), written
+
+    def _answers(
+        self, predicates: Sequence[Predicate], modality: str, evidence: Evidence
+    ) -> Floats:
+        assert evidence.tokens is not None
+        return self._reader.answers(predicates, modality, evidence.tokens)
+
+    def _read(self, modality: str, evidence: Evidence) -> tuple[Floats, Bools]:
         values = self.similarities(evidence.vector)[0]
         if evidence.tokens is None or modality not in self._reader.table.columns:
             return values, np.zeros(values.shape[1], bool)
@@ -255,32 +332,12 @@ class PredicateBank:
         from_tokens: Mapping[str, Bools] = NO_TOKENS,
     ) -> Scores:
         """Like `score`, from the results of `read` or `similarities`, stacked over sensors."""
-        return fuse(
-            self.table, similarities, ages_ms=ages_ms, invalid=invalid, from_tokens=from_tokens
-        )
-
-    def _entry(self, predicate: Predicate) -> _Entry:
-        _check_length(self._binder, predicate)
-        said, contrast = text_vectors(self._binder, predicate)
-        calibration = self._binder.calibration
-        fit, anchors, note = None, None, ''
-        if calibration is not None:
-            # A calibration of the predicate itself was fitted with the smoothed contrast.
-            trusted = bool(predicate.calibration) or agrees(
-                calibration, predicate, said, denied(self._binder, predicate), contrast
-            )
-            fit = calibration.fit_for(said, contrast) if trusted else None
-            anchors = (
-                calibration.anchors_for(said[None], contrast[None])
-                if trusted
-                else _alone(calibration)
-            )
-        if predicate.calibration:
-            if predicate.calibration_space == self.space:
-                fit = _with_own(fit, predicate)
-            else:
-                note = f'its calibration is of {predicate.calibration_space}, another space'
-        return _Entry(predicate, contrast, anchors, fit, note)
+        texts = {name: rows[:, :2] for name, rows in similarities.items()}
+        scores = fuse(self.table, texts, ages_ms=ages_ms, invalid=invalid, from_tokens=from_tokens)
+        taught = {name: rows[:, 2:] for name, rows in similarities.items() if rows.shape[1] > 2}
+        if not taught:
+            return scores
+        return self._taught.apply(scores, taught, ages_ms=ages_ms, invalid=invalid)
 
     def _arrange(self) -> None:
         """Stack the arrays for scoring."""
@@ -307,91 +364,21 @@ class PredicateBank:
             calibrated=np.array([e.fit is not None for e in entries], bool),
             limits_ms=limits_ms,
             limit_of=limit_of,
-            columns={name: _column(name, entries) for name in self._binder.modalities},
+            columns={name: column_of(name, entries) for name in self._binder.modalities},
             tokens=self._reader.table if self._binder.readouts else None,
         )
+        self._arrange_taught()
 
-
-def _alone(calibration: Calibration) -> Anchors:
-    """A contrast that is not smoothed, of the same shape as those that are."""
-    count = min(ANCHORS, len(calibration.facts.said))
-    nothing = np.zeros((1, count))
-    return Anchors(np.ones(1, np.float32), nothing.astype(np.float32), nothing.astype(np.int64))
-
-
-def embed_ahead(binder: Binder, asked: Iterable[Sides]) -> None:
-    """Embed all sentences in chunks; the text tower caches them."""
-    told = {text for pair in asked for side in pair for text in side if text.strip()}
-    sentences = sorted(told, key=len)  # sentences of similar length need less padding
-    for start in range(0, len(sentences), CHUNK):
-        binder.embed_text(sentences[start : start + CHUNK])
-        time.sleep(PAUSE_S)
-
-
-def _check_length(binder: Binder, predicate: Predicate) -> None:
-    for field, side in zip(('positive', 'negative'), predicate.sentences, strict=True):
-        for sentence in side:
-            if lost := binder.unread(sentence):
-                raise PredicateError(
-                    f'predicate {predicate.name!r}: {field}: the text tower would not read the '
-                    f'last {lost} tokens of {sentence!r}',
-                    field=field,
-                )
-
-
-def text_vectors(binder: Binder, predicate: Predicate) -> tuple[Floats, Floats]:
-    """The mean positive sentence vector, and its difference to the mean negative one.
-
-    The difference expresses the state, because a text tower places "open" and "closed" close
-    together.
-
-    Returns:
-        Both vectors, `[D]`, unit length.
-
-    Raises:
-        PredicateError: Positive and negative sentences have nearly the same vector.
-    """
-    yes, no = predicate.sentences
-    said = binder.embed_text(yes).mean(axis=0)
-    difference = said - binder.embed_text(no).mean(axis=0)
-    length = float(np.linalg.norm(difference))
-    if length < 1e-4:
-        raise PredicateError(
-            f'predicate {predicate.name!r}: positive and negative sentences have the same meaning',
-            field='negative',
-        )
-    unit = said / max(float(np.linalg.norm(said)), 1e-6)
-    return np.asarray(unit, np.float32), np.asarray(difference / length, np.float32)
-
-
-def denied(binder: Binder, predicate: Predicate) -> Floats:
-    """The negative sentences of a predicate, `[K, D]`, unit rows."""
-    rows = binder.embed_text(predicate.sentences[1])
-    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
-
-
-def _with_own(fit: Fit | None, predicate: Predicate) -> Fit:
-    """The fit with the predicate's own calibration instead of the interpolated one."""
-    own = predicate.calibration
-    kept = fit if fit is not None else Fit({}, {}, {}, 1.0)
-    return Fit(
-        slope=kept.slope | {name: line.slope for name, line in own.items()},
-        offset=kept.offset | {name: line.offset for name, line in own.items()},
-        weight=kept.weight | dict.fromkeys(own, 1.0),
-        similarity=1.0,
-    )
-
-
-def _column(name: str, entries: Sequence[_Entry]) -> Column:
-    rows = []
-    for entry in entries:
-        predicate, fit = entry.predicate, entry.fit
-        asked = not predicate.modalities or name in predicate.modalities
-        fitted = fit is not None and name in fit.slope
-        slope, offset = DEFAULT_SLOPE, 0.0
-        if fit is not None and fitted:
-            slope, offset = fit.slope[name], fit.offset[name]
-        weight = 1.0 if fit is None else fit.weight.get(name, 0.0)
-        rows.append((asked, fitted, slope, offset, predicate.weights.get(name, weight)))
-    table = np.array(rows, np.float32).reshape(-1, 5).T
-    return Column(table[0] > 0, table[1] > 0, table[2], table[3], table[4])
+    def _arrange_taught(self) -> None:
+        subjects = []
+        for place, (name, entry) in enumerate(self._entries.items()):
+            lesson = None if self._lessons is None else self._lessons.by_name.get(name)
+            if lesson is not None and lesson.fits(entry.predicate):
+                subjects.append(Subject(place, lesson, partial(smoothed, self._binder, entry)))
+        self._taught.arrange(subjects, self.table)
+        if not subjects:
+            return
+        notes = list(self.table.notes)
+        for place, taught in self._taught.by_place.items():
+            notes[place] = '; '.join(filter(None, (notes[place], note_of(taught))))
+        self.table = replace(self.table, notes=tuple(notes))

@@ -172,6 +172,23 @@ class TokenReader:
         written[asked.places] = True
         return written
 
+    def answers(self, predicates: Sequence[Predicate], modality: str, tokens: Tokens) -> Floats:
+        """What predicates get back from tokens, float32 `[P, D]`, before their directions.
+
+        Raises:
+            TokensError: The tokens have another shape than the readout's.
+        """
+        keys = [_canonical(p)[0] for p in predicates]
+        new = set(keys) - self._questions.keys()
+        known = self._questions | (self._complete(new) if new else {})
+        readout = self._binder.readouts[modality]
+        check_tokens(readout, modality, tokens)
+        reduced = _reduced(tokens)
+        found = [known[sides].queries[modality] for sides in keys]
+        queries = Queries(*map(torch.cat, zip(*found, strict=True)))
+        with torch.inference_mode():
+            return np.asarray(readout.answer(reduced, queries)[0][0].numpy(), np.float32)
+
     def why(self, predicate: Predicate, modality: str, evidence: Evidence) -> Floats:
         """Where the first block of a readout looks, `[rows, columns]` over the patches.
 

@@ -227,6 +227,20 @@ class Readout(nn.Module):
             Log-odds before calibration, float32 `[B, P]`, and the attention of the first block,
             float32 `[B, heads, P, N]`.
         """
+        answers, attention = self.answer(reduced, queries)
+        return self.log_scale.exp() * (answers * queries.directions).sum(-1), attention
+
+    def answer(self, reduced: Tensor, queries: Queries) -> tuple[Tensor, Tensor]:
+        """What the text gets back, before it is compared with its direction.
+
+        Args:
+            reduced: As for `forward`.
+            queries: As for `forward`.
+
+        Returns:
+            Vectors float32 `[B, P, text_width]`, unit length, the same for exchanged sides, and
+            the attention of the first block, float32 `[B, heads, P, N]`.
+        """
         shared = queries.states.ndim == 2
         states = queries.states.unsqueeze(0) if shared else queries.states
         first: Tensor | None = None
@@ -234,8 +248,7 @@ class Readout(nn.Module):
             states, attention = block(states, reduced)
             first = attention if first is None else first
         assert first is not None
-        answers = F.normalize(self.project(self.norm(states)), dim=-1)
-        return self.log_scale.exp() * (answers * queries.directions).sum(-1), first
+        return F.normalize(self.project(self.norm(states)), dim=-1), first
 
     def prepare(self, queries: Queries) -> Prepared:
         """What `read` needs of predicates `[P, ...]`, once per text."""

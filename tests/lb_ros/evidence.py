@@ -16,7 +16,7 @@ from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 
 from encoders import Binder, Predicate
-from encoders.predicates.bank import text_vectors
+from encoders.predicates.texts import text_vectors
 from lb_ros.msg import Embedding
 from lb_ros.ros.qos import NEWEST
 from lb_ros.ros.stamps import to_stamp

@@ -21,7 +21,7 @@ from sensor_msgs.msg import Image
 
 from encoders import Binder, Predicate, State
 from encoders.model_sets.calibration import Calibration
-from encoders.predicates.bank import text_vectors
+from encoders.predicates.texts import text_vectors
 from encoders.shipped import shipped
 from lb_ros.client import LanguageClient, PredicateStatus
 from lb_ros.msg import Embedding, PredicateScores

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import MODALITIES, Binder, Evidence, Predicate, PredicateBank, PredicateScore
-from encoders.predicates.bank import text_vectors
 from encoders.predicates.fusion import MIN_WEIGHT
+from encoders.predicates.texts import text_vectors
 from encoders.predicates.wording import sides
 from train.search.arguments import APART_S
 from train.search.moment import Moment, Scale, apart, best_apart

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from encoders import Binder, Predicate, PredicateBank
-from encoders.predicates.bank import text_vectors
 from encoders.predicates.predicate import deny, is_negated
+from encoders.predicates.texts import text_vectors
 
 # On the bundled bag each of these was answered the wrong way round, with high confidence.
 REVERSED = """

@@ -20,7 +20,7 @@ from encoders.model_sets.calibration import (
     anchors_of,
     sparse_shares,
 )
-from encoders.predicates.bank import text_vectors
+from encoders.predicates.texts import text_vectors
 
 Floats = NDArray[np.float32]
 

@@ -20,8 +20,8 @@ from encoders import (
     load_predicates,
 )
 from encoders.model_sets.calibration import Calibration
-from encoders.predicates.bank import text_vectors
 from encoders.predicates.fusion import caveats
+from encoders.predicates.texts import text_vectors
 
 
 @pytest.fixture(scope='module')

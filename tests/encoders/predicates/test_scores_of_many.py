@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from encoders import Line, Predicate, PredicateBank, PredicateScore, PredicateTracker
-from encoders.predicates.bank import DEFAULT_SLOPE
+from encoders.predicates.texts import DEFAULT_SLOPE
 from encoders.predicates.tracks import Tracks
 
 NAMES = ('image', 'depth', 'audio')

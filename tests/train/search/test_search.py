@@ -66,7 +66,7 @@ def add(store: MomentStore, vectors: np.ndarray, modality: str, *, bag: str) -> 
 
 def test_a_sentence_finds_the_nearest_sample(binder: Binder, tmp_path: Path) -> None:
     from encoders import Predicate
-    from encoders.predicates.bank import text_vectors
+    from encoders.predicates.texts import text_vectors
 
     rng = np.random.default_rng(0)
     _, contrast = text_vectors(binder, Predicate.from_sentence('the drawer is open'))

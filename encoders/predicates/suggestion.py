@@ -1,0 +1,60 @@
+"""What to press next: the side that is missing, or the recent moment that is least certain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from encoders.predicates.scoring import Scoring
+
+# Recent moments that are compared.
+MOMENTS = 8
+MAX_AGE_MS = 1000.0
+# A side with fewer than this share of the other's presses is missing.
+BALANCE = 0.5
+# A moment that is further from 0.5 is certain enough.
+CERTAIN = 0.35
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """What to press next.
+
+    Attributes:
+        text: In words; empty if nothing would help clearly.
+        stamp_ns: The moment to label; 0 for none.
+    """
+
+    text: str
+    stamp_ns: int = 0
+
+
+def suggest(scoring: Scoring, name: str, *, now_ns: int) -> Suggestion:
+    """Suggest the next press of a taught predicate.
+
+    Args:
+        scoring: Its bank and the recent evidence.
+        name: Name of the predicate.
+        now_ns: Current time.
+    """
+    bank = scoring.bank
+    taught = bank.taught.get(name)
+    yes, no = (0, 0) if taught is None else taught.lesson.counts
+    for side, mine, other in (('true', yes, no), ('false', no, yes)):
+        if mine == 0 or mine < BALANCE * other:
+            return Suggestion(f'press {side} ({mine} so far, {other} of the other)')
+    place = bank.table.names.index(name)
+    found = []
+    for number in range(MOMENTS):
+        time_ns = now_ns - round(scoring.history_s * 1e9 * number / MOMENTS)
+        moment = scoring.at(time_ns, max_age_ms=MAX_AGE_MS)
+        if moment.evidence:
+            score = bank.score(moment.evidence)[place]
+            if score.can_tell:
+                found.append((abs(score.fused - 0.5), time_ns, score.fused))
+    if not found:
+        return Suggestion('')
+    doubt, time_ns, fused = min(found)
+    if doubt > CERTAIN:
+        return Suggestion('')
+    ago_s = (now_ns - time_ns) * 1e-9
+    return Suggestion(f'least certain: {ago_s:.1f} s ago ({fused:.2f})', time_ns)
