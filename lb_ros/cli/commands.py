@@ -147,6 +147,11 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         'list', 'list predicates with their states', 'lb_ros.cli.predicate_commands:run_list'
     ),
     'watch': _robot('watch', 'show scores and states as they change', 'lb_ros.cli.watch:run'),
+    'teach': Subcommand(
+        'correct or make a predicate from labelled moments, live or in bags',
+        'lb_ros.cli.teach_arguments:add_arguments',
+        'lb_ros.cli.teach_arguments:run',
+    ),
     'dashboard': Subcommand(
         'a web page of a robot, a bag or an index',
         'lb_ros.dashboard.arguments:add_arguments',

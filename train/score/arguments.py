@@ -25,6 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--predicates', type=file, help='YAML file; the shipped one, as live, by default'
     )
     parser.add_argument(
+        '--taught',
+        type=file,
+        help='what was taught (lb-ros teach); the file next to --predicates by default',
+    )
+    parser.add_argument(
         '-o',
         '--out',
         type=place,

@@ -24,6 +24,8 @@ from rich.progress import (
 )
 
 from encoders import SENSED, Binder, Predicate, load_predicates
+from encoders.predicates.lessons import Lessons
+from encoders.predicates.taught_file import load_lessons, taught_path, usable_lessons
 from encoders.shipped import shipped
 from train.bags.clocks import DAY_NS
 from train.bags.find import find_bags
@@ -42,11 +44,12 @@ ERRORS = (KeyError, ModuleNotFoundError, OSError, ValueError)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One bag to score, with the predicates, the source settings and the outputs."""
+    """One bag to score: predicates and what they were taught, settings and outputs."""
 
     predicates: Sequence[Predicate]
     source: BagSource
     out: Outputs
+    lessons: Lessons | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,8 @@ def run(args: argparse.Namespace) -> int:
         dataset = _new_dataset(args)
         binder = load_binder(args)
         sources = sources_of(args, bags, binder)
-        jobs = [Job(predicates, *both) for both in zip(sources, outputs, strict=True)]
+        lessons = _lessons(args, binder)
+        jobs = [Job(predicates, *both, lessons) for both in zip(sources, outputs, strict=True)]
         if args.ray:
             scored = _scored_by_ray(args, binder, jobs)
         else:
@@ -131,6 +135,21 @@ def run(args: argparse.Namespace) -> int:
         return 2
     _tell(done, as_json=args.json)
     return 0 if len(done) == len(jobs) else 2
+
+
+def _lessons(args: argparse.Namespace, binder: Binder) -> Lessons | None:
+    """What was taught, from the named file or the one next to the predicates file."""
+    if args.taught is not None:
+        lessons = load_lessons(args.taught)
+        if lessons is not None:
+            lessons.check(binder, where=str(args.taught))
+        return lessons
+    if args.predicates is None:
+        return None
+    path = taught_path(args.predicates)
+    return usable_lessons(
+        path, binder, warn=lambda line: print(f'lb-ros score: {line}', file=sys.stderr)
+    )
 
 
 def _new_dataset(args: argparse.Namespace) -> LerobotWriter | None:
@@ -210,6 +229,7 @@ def _score(
             report=report,
             dataset=dataset,
             progress=progress,
+            lessons=job.lessons,
         )
     except BagError as error:
         nothing = Result(0, 0, 0.0)

@@ -21,6 +21,8 @@ from torch import Tensor
 
 from encoders import MODALITIES, Binder, Predicate, PredicateBank
 from encoders.model_sets.golden import golden_input
+from encoders.predicates.lessons import Lessons
+from encoders.predicates.taught_reader import ROWS
 from train.atomic import atomic_file
 from train.bags.reader import BagReport
 from train.score.windows import SensorTopics, Window, read_windows
@@ -51,6 +53,8 @@ class Embeddings:
         token_odds: float32 `[N, P]`, log-odds that readouts read from the tokens of each window,
             by predicate; NaN where a predicate is read from the vector. None without predicates or
             readouts.
+        taught: float32 `[N, ROWS, P]`, what taught predicates read of each window
+            (`TaughtReader.rows`); None if none was taught.
     """
 
     vectors: NDArray[np.float32]
@@ -62,6 +66,7 @@ class Embeddings:
     valid: NDArray[np.float32]
     invalid_reason: NDArray[np.str_]
     token_odds: NDArray[np.float32] | None = None
+    taught: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -102,6 +107,7 @@ class _Encoded:
 
     vectors: NDArray[np.float32]
     token_odds: NDArray[np.float32] | None = None
+    taught: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -139,6 +145,7 @@ def embed_bag(
     report: BagReport,
     progress: Progress = lambda end_ns: None,
     predicates: Sequence[Predicate] = (),
+    lessons: Lessons | None = None,
 ) -> Embeddings:
     """Decode, preprocess and encode every window as the live nodes do.
 
@@ -154,13 +161,14 @@ def embed_bag(
         report: Filled with what could not be used.
         progress: Called with the recording time that was reached.
         predicates: Predicates to read from tokens, in the order of `token_odds`.
+        lessons: What some of them were taught.
 
     Raises:
         FileNotFoundError: There is no such bag.
     """
     bank = None
     if binder.readouts and predicates:
-        bank = PredicateBank(predicates, binder, readout_budget_ms=UNLIMITED)
+        bank = PredicateBank(predicates, binder, readout_budget_ms=UNLIMITED, lessons=lessons)
     _prepare_store(store, binder, source, report, bank)
     # Only problems found while encoding; problems found while reading recur in every run.
     notes = BagReport(source.path)
@@ -237,9 +245,11 @@ def _tell(prepared: _Prepared, report: BagReport) -> None:
 def _encode(binder: Binder, prepared: _Prepared, bank: PredicateBank | None) -> _Encoded:
     count = len(prepared.windows)
     vectors: dict[int, NDArray[np.float32]] = {}
-    odds = None
+    odds = taught = None
     if bank is not None:
         odds = np.full((count, len(bank.predicates)), np.nan, np.float32)
+        if bank.taught:
+            taught = np.full((count, ROWS, len(bank.predicates)), np.nan, np.float32)
     for name in MODALITIES:
         mine = [i for i, w in enumerate(prepared.windows) if w.modality == name]
         for begin in range(0, len(mine), BATCH):
@@ -251,18 +261,19 @@ def _encode(binder: Binder, prepared: _Prepared, bank: PredicateBank | None) -> 
             found = binder.encode_evidence({name: batch})[name]
             for index, evidence in zip(chosen, found, strict=True):
                 vectors[index] = evidence.vector
-                (_, values), read = bank.read(name, evidence)
-                odds[index, read] = values[read]
+                values, read = bank.read(name, evidence)
+                odds[index, read] = values[1, read]
+                if taught is not None:
+                    taught[index] = values[2:]
     if not vectors:
-        return _Encoded(np.zeros((0, 0), np.float32), odds)
-    return _Encoded(np.stack([vectors[i] for i in range(count)]), odds)
+        return _Encoded(np.zeros((0, 0), np.float32), odds, taught)
+    return _Encoded(np.stack([vectors[i] for i in range(count)]), odds, taught)
 
 
 def _save(path: Path, encoded: _Encoded, prepared: _Prepared, report: BagReport) -> None:
     windows = prepared.windows
-    read: dict[str, Any] = {}
-    if encoded.token_odds is not None:
-        read['token_odds'] = encoded.token_odds
+    found = {'token_odds': encoded.token_odds, 'taught': encoded.taught}
+    read: dict[str, Any] = {name: table for name, table in found.items() if table is not None}
     with atomic_file(path) as file:
         np.savez(
             file,
@@ -347,7 +358,7 @@ def _prepare_store(
         'max_rate_hz': source.max_rate_hz,
     }
     if bank is not None:
-        identity |= {'readouts': _digest_of_readouts(binder), 'predicates': _digest(bank)}
+        identity |= {'readouts': dict(binder.readout_ids), 'predicates': _digest(bank)}
     probe = probe_vectors(binder, source.modalities)
     try:
         known = json.loads((store / IDENTITY).read_text())
@@ -366,19 +377,14 @@ def _prepare_store(
 
 
 def _digest(bank: PredicateBank) -> str:
-    """Identifies the texts of predicates, in order."""
-    asked = [(p.name, p.sentences, p.modalities, bool(p.calibration)) for p in bank.predicates]
+    """Identifies the texts of predicates, in order, and what they were taught."""
+    asked: list[object] = [
+        (p.name, p.sentences, p.modalities, bool(p.calibration)) for p in bank.predicates
+    ]
+    for name, taught in bank.taught.items():
+        heads = [head.identity for head in (taught.tokens, taught.vectors) if head is not None]
+        asked.append((name, heads))
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
-
-
-def _digest_of_readouts(binder: Binder) -> str:
-    """Distinguishes two trainings of the readouts of a model set."""
-    digest = hashlib.sha256()
-    for name in sorted(binder.readouts):
-        for key, tensor in sorted(binder.readouts[name].state_dict().items()):
-            digest.update(f'{name}/{key}'.encode())
-            digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def probe_vectors(binder: Binder, modalities: Sequence[str]) -> NDArray[np.float32]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from encoders import Binder, Predicate
+from encoders.predicates.lessons import Lessons
 from train.bags.clocks import without_pauses_s
 from train.bags.folder import BagError, nothing_in
 from train.bags.reader import BagReport
@@ -94,6 +95,7 @@ def score_bag(
     report: BagReport,
     dataset: LerobotWriter | None = None,
     progress: Callable[[int], None] = lambda log_ns: None,
+    lessons: Lessons | None = None,
 ) -> Result:
     """Score a bag with the code of the live nodes.
 
@@ -105,18 +107,25 @@ def score_bag(
         report: Filled with what could not be used.
         dataset: Gets the bag as an episode, unless its sensors differ from those of the others.
         progress: Called with the recording time that was reached.
+        lessons: What some predicates were taught.
 
     Raises:
         FileNotFoundError: There is no such bag.
         BagError: It has no data to encode; nothing is written.
     """
     embeddings = _embedded(
-        binder, source, out, predicates=predicates, report=report, progress=progress
+        binder,
+        source,
+        out,
+        predicates=predicates,
+        report=report,
+        progress=progress,
+        lessons=lessons,
     )
     named = read_truth(source.path)
     truths = truth_for(predicates, list(named), Phrasings.load('trained'))
     truth = {name: named[other] for name, other in truths.items()}
-    moments = list(track(binder, predicates, embeddings))
+    moments = list(track(binder, predicates, embeddings, lessons=lessons))
     about: dict[str, object] = {
         'model': binder.model,
         'language_space': binder.space,
@@ -152,6 +161,7 @@ def _embedded(
     predicates: Sequence[Predicate],
     report: BagReport,
     progress: Callable[[int], None],
+    lessons: Lessons | None,
 ) -> Embeddings:
     """The embeddings of a bag, at least one; if there are none, created folders are removed."""
     new = [each for each in (out.scores.parent, *out.scores.parent.parents) if not each.exists()]
@@ -164,6 +174,7 @@ def _embedded(
             report=report,
             progress=progress,
             predicates=predicates,
+            lessons=lessons,
         )
         if not len(embeddings):
             raise nothing_in(source.path, 'nothing to score', report.problems)

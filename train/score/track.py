@@ -11,6 +11,7 @@ import numpy as np
 
 from encoders import Binder, Predicate, PredicateBank
 from encoders.predicates.history import Read
+from encoders.predicates.lessons import Lessons
 from encoders.predicates.scoring import Evaluation, Scoring
 from train.bags.reader import BagReport, read_bag
 from train.bags.topics import TRUTH_TOPIC
@@ -39,17 +40,21 @@ class Scored:
 
 
 def track(
-    binder: Binder, predicates: Sequence[Predicate], embeddings: Embeddings
+    binder: Binder,
+    predicates: Sequence[Predicate],
+    embeddings: Embeddings,
+    *,
+    lessons: Lessons | None = None,
 ) -> Iterator[Scored]:
     """Score embeddings in order of their stamps.
 
-    The embeddings must have been read with the same predicates (`embed_bag`), or not at all; then
-    predicates are read from vectors.
+    The embeddings must have been read with the same predicates and lessons (`embed_bag`), or not
+    at all; then predicates are read from vectors.
 
     All evidence with the same stamp is received before it is evaluated. The current time is the
     newest stamp, which is the current time of the live node without computing time.
     """
-    bank = PredicateBank(predicates, binder, readout_budget_ms=UNLIMITED)
+    bank = PredicateBank(predicates, binder, readout_budget_ms=UNLIMITED, lessons=lessons)
     scoring = Scoring(bank, history_s=HISTORY_S)
     now_ns = log_ns = 0
     due_ns: int | None = None
@@ -86,6 +91,8 @@ def _known(bank: PredicateBank, embeddings: Embeddings, row: int) -> Read | None
     from_tokens = ~np.isnan(odds)
     values = bank.similarities(embeddings.vectors[row])[0]
     values[1, from_tokens] = odds[from_tokens]
+    if embeddings.taught is not None:
+        values = np.concatenate([values, embeddings.taught[row]])
     return values, from_tokens
 
 

@@ -1,0 +1,1 @@
+"""Presses of predicates from labelled bags (`lb-ros teach --data`)."""
