@@ -157,5 +157,9 @@ _PREDICATES_SERVED = {
     'predicates/add': 'lb_ros/srv/AddPredicates',
     'predicates/remove': 'lb_ros/srv/RemovePredicates',
     'predicates/list': 'lb_ros/srv/ListPredicates',
+    'predicates/teach': 'lb_ros/srv/TeachPredicate',
+    'predicates/untaught': 'lb_ros/srv/UntaughtPredicate',
+    'predicates/export': 'lb_ros/srv/ExportTaught',
+    'predicates/import': 'lb_ros/srv/ImportTaught',
     'wait_for': 'lb_ros/action/WaitForPredicate',
 }

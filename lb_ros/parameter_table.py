@@ -94,6 +94,14 @@ class Parameters:
         is_argument=True,
         processes=(PREDICATES,),
     )
+    taught: str = _one(
+        '',
+        'File that keeps what was taught; empty: next to the predicates file '
+        '(predicates.taught.safetensors), for the shipped predicates in the data folder of the '
+        'user. Robots must not share one.',
+        changes='configure',
+        processes=(PREDICATES,),
+    )
     modalities: tuple[str, ...] = _one(
         STANDARD,
         'Encoders that `bringup` runs: of image, depth, infrared, audio, and touch and video '

@@ -54,6 +54,14 @@ MISSING = [package for package in OPTIONAL if find_spec(package) is None]
 _uncollected: list[str] = []
 
 
+@pytest.fixture(scope='session', autouse=True)
+def _own_data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the user of this machine taught does not change the scores of tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('XDG_DATA_HOME', str(tmp_path_factory.mktemp('data')))
+        yield
+
+
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Leave out test modules whose packages are not installed; the summary names them."""
     if not MISSING or collection_path.suffix != '.py':

@@ -3,6 +3,7 @@
 from lb_ros.client.answers import GoneError, NotAnsweredError, PredicateStatus, TextAnswer
 from lb_ros.client.client import LanguageClient
 from lb_ros.client.guard import Guard, NotHeldError, Watch
+from lb_ros.client.teaching import Taught
 
 __all__ = [
     'GoneError',
@@ -11,6 +12,7 @@ __all__ = [
     'NotAnsweredError',
     'NotHeldError',
     'PredicateStatus',
+    'Taught',
     'TextAnswer',
     'Watch',
 ]

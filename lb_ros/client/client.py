@@ -14,10 +14,10 @@ from lb_ros.client.answers import (
     TextAnswer,
     answers_from_message,
 )
-from lb_ros.client.asking import Asking
 from lb_ros.client.guard import Guard, Watch
 from lb_ros.client.heard import Ear, States
 from lb_ros.client.requests import query_request, wait_goal
+from lb_ros.client.teaching import Teaching
 from lb_ros.ros.messages import predicate_from_message, predicate_message
 from lb_ros.ros.stamps import to_ns
 from lb_ros.srv import (
@@ -34,7 +34,7 @@ from lb_ros.srv import (
 PREDICATE_S = 0.1
 
 
-class LanguageClient(Asking):
+class LanguageClient(Teaching):
     """A client of a running `predicates` node.
 
     In a program without a node:

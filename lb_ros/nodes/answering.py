@@ -45,7 +45,10 @@ def answer(scoring: Scoring, request: QueryText.Request, *, now_ns: int) -> Quer
         _check(scoring, request, now_ns)
         # Answered once, so that no budget applies.
         bank = PredicateBank(
-            predicates_of(request.texts), scoring.bank.binder, readout_budget_ms=math.inf
+            predicates_of(request.texts),
+            scoring.bank.binder,
+            readout_budget_ms=math.inf,
+            lessons=scoring.bank.lessons,
         )
     except ValueError as error:  # PredicateError, or the text tower's
         return QueryText.Response(success=False, message=str(error))

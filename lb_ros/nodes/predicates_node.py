@@ -24,6 +24,7 @@ from encoders import (
 from encoders.predicates.history import MB
 from encoders.predicates.readout import TokensError
 from encoders.predicates.scoring import Evaluation, Scoring
+from encoders.predicates.taught_file import usable_lessons
 from encoders.predicates.tracks import Tracks
 from lb_ros.engine.arrival import Encoded
 from lb_ros.engine.background import background_pool
@@ -37,12 +38,13 @@ from lb_ros.nodes.pacing import Deadlines, Pacing
 from lb_ros.nodes.predicate_services import PredicateServices
 from lb_ros.nodes.questions import Questions
 from lb_ros.nodes.shared_model import SharedModel
+from lb_ros.nodes.teaching import TeachingServices, with_taught
 from lb_ros.nodes.waiting import Waiting
 from lb_ros.parameter_table import Parameters
 from lb_ros.ros.executor import AtOnce
 from lb_ros.ros.lifecycle import FAILURE, SUCCESS, Transitions, attempt, elsewhere
 from lb_ros.ros.messages import scores_message, states_message, unknown_states
-from lb_ros.ros.parameters import Settings, predicates_file
+from lb_ros.ros.parameters import Settings, predicates_file, taught_file
 from lb_ros.ros.qos import MANY, STATES
 from lb_ros.ros.refusals import Refusals
 from lb_ros.srv import GetTime, LoadModel
@@ -140,6 +142,15 @@ class PredicatesNode(LifecycleNode):
             changes=changes,
             any_time=any_time,
         )
+        self._teaching = TeachingServices(
+            self,
+            watched=watched,
+            scoring=lambda: self._scoring if self._is_open else None,
+            changed=self._pacing.ask,
+            path=lambda: taught_file(self._values()),
+            pool=self._changes,
+            changes=changes,
+        )
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the predicates; load the model set unless another node of the process has."""
@@ -160,9 +171,15 @@ class PredicatesNode(LifecycleNode):
 
     def _scoring_of(self, predicates: Sequence[Predicate], binder: Binder) -> Scoring:
         values = self._values()
-        budget_ms = values.readout_budget_ms
+        warn = self.get_logger().warning
+        lessons = usable_lessons(taught_file(values), binder, warn=warn)
         return Scoring(
-            PredicateBank(predicates, binder, readout_budget_ms=budget_ms),
+            PredicateBank(
+                with_taught(predicates, lessons),
+                binder,
+                readout_budget_ms=values.readout_budget_ms,
+                lessons=lessons,
+            ),
             history_s=values.history_s,
             tokens_bytes=_tokens_bytes(values),
         )

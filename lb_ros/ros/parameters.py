@@ -20,6 +20,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from encoders import LIVE
+from encoders.predicates.taught_file import own_taught_path, taught_path
 from encoders.shipped import shipped
 from lb_ros.engine.limits import Limits
 from lb_ros.parameter_table import (
@@ -207,6 +208,13 @@ def predicates_file(parameters: Parameters) -> Path:
     if parameters.predicates:
         return Path(parameters.predicates)
     return shipped('config/predicates.yaml')
+
+
+def taught_file(parameters: Parameters) -> Path:
+    """Return the path of the file that keeps what was taught."""
+    if parameters.taught:
+        return Path(parameters.taught)
+    return taught_path(Path(parameters.predicates)) if parameters.predicates else own_taught_path()
 
 
 def _descriptor(record: Record) -> ParameterDescriptor:
