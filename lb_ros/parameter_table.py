@@ -96,9 +96,8 @@ class Parameters:
     )
     taught: str = _one(
         '',
-        'File that keeps what was taught; empty: next to the predicates file '
-        '(predicates.taught.safetensors), for the shipped predicates in the data folder of the '
-        'user. Robots must not share one.',
+        'File that keeps what was taught, one for each robot; empty: next to the predicates file '
+        '(NAME.taught.safetensors), for the shipped predicates in the data folder of the user.',
         changes='configure',
         processes=(PREDICATES,),
     )
