@@ -62,13 +62,16 @@ def encoded_format(raw: bytes) -> str:
         return ''
     if raw[4:8] == b'ftyp':
         return 'MP4'
-    if raw.startswith(ADTS) and raw[3:4] and _adts_length(raw) in range(7, len(raw) + 1):
+    if _is_adts(raw):
         return 'AAC'
     return next((name for magic, name in ENCODED.items() if raw.startswith(magic)), '')
 
 
-def _adts_length(raw: bytes) -> int:
-    return (raw[3] & 3) << 11 | raw[4] << 3 | raw[5] >> 5
+def _is_adts(raw: bytes) -> bool:
+    """Whether frame follows frame; one header alone is also the beginning of quiet samples."""
+    length = (raw[3] & 3) << 11 | raw[4] << 3 | raw[5] >> 5
+    follows = raw[length : length + 2]
+    return raw.startswith(ADTS) and length >= 7 and (follows in ADTS or length == len(raw))
 
 
 def refuse_encoded(raw: bytes) -> None:

@@ -198,11 +198,12 @@ def test_calibrate_leaves_a_shipped_set_as_it_is(
     copy = folder_to_calibrate(shipped, overwrite=False)
     assert copy == Path('runs/calibrated/lb-mini')
     assert {p.name for p in copy.iterdir()} == {p.name for p in shipped.iterdir()} - {
-        'calibration.safetensors'
+        'calibration.safetensors',
+        'readout_calibration.safetensors',
     }
     assert folder_to_calibrate(shipped, overwrite=False).name == 'lb-mini_2'
     assert folder_to_calibrate(copy, overwrite=False) == copy  # it has no calibration yet
-    (copy / 'calibration.safetensors').write_bytes(b'mine')
+    (copy / 'readout_calibration.safetensors').write_bytes(b'mine')
     assert folder_to_calibrate(copy, overwrite=False).name == 'lb-mini_3'
     assert folder_to_calibrate(copy, overwrite=True) == copy
 

@@ -127,6 +127,9 @@ class Reader:
 
     def _bank(self, predicates: tuple[str, ...]) -> PredicateBank:
         if predicates not in self._banks:
+            usual = next(iter(self.wordings.values()))
+            for name in predicates:
+                usual.sentences(name)  # a truth without any wording is an error that names it
             bank = PredicateBank([], self.binder, readout_budget_ms=math.inf)
             added = [p for asked in self.asked for p in self._predicates(asked, predicates)]
             refused = bank.try_extend(added)
@@ -163,7 +166,7 @@ def read_bags(
     Args:
         binder: The model set; its modalities without a topic in bags are left out.
         bags: Bag folders or files.
-        wordings: Phrasings by the name of the wording.
+        wordings: Phrasings by the name of the wording; the first must know all truths.
         cache: See `load_samples`; used only for small inputs.
         workers: See `load_samples`; 1 for large inputs, which would accumulate in memory.
     """
@@ -178,9 +181,11 @@ def read_bags(
         [(part.samples, part.problems) for part in parts], tuple(configs)
     )
     kept = [part for part in parts if len(part.samples)]
+    if not kept:
+        return ReadBags(samples, np.zeros(samples.truth.shape, bool), {}, report)
     hidden = _joined([(p.samples, p.hidden) for p in kept], samples.predicates, fill=False)
     readings = {asked: _joined_readings(kept, asked, samples.predicates) for asked in reader.asked}
-    return ReadBags(samples, hidden, readings if kept else {}, report)
+    return ReadBags(samples, hidden, readings, report)
 
 
 @torch.inference_mode()

@@ -130,11 +130,11 @@ class _Question:
         cls, store: MomentStore, binder: Binder, sentence: str, modalities: Sequence[str]
     ) -> _Question:
         predicate = Predicate.from_sentence(sentence)
+        bank = PredicateBank([predicate], binder)
         if binder.readouts:
             # What the readouts are asked is right for denials as well, so that the vectors propose
             # what the readouts look for.
             predicate = Predicate(predicate.name, *sides(predicate))
-        bank = PredicateBank([predicate], binder)
         said, contrast = text_vectors(binder, predicate)
         if binder.calibration is not None and bank.table.calibrated[0]:
             contrast = binder.calibration.anchored(said[None], contrast[None])[0]

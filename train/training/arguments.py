@@ -62,6 +62,7 @@ def add_readout_arguments(parser: argparse.ArgumentParser) -> None:
     add_list(
         parser,
         '--modalities',
+        alias='--modality',
         known=tuple(MODALITIES),
         about='train the readouts of these, instead of those in the recipe',
     )

@@ -224,6 +224,7 @@ def test_a_state_becomes_unknown_and_comes_back(bank: PredicateBank) -> None:
     assert state_after(1000, '').state is not State.UNKNOWN
     lost = state_after(1100, EIGHT_BIT)
     assert lost.state is State.UNKNOWN and EIGHT_BIT in lost.reason
-    assert scoring.at(1_050_000_000, max_age_ms=1000).invalid == {'infrared': ['']}
-    assert scoring.at(1_100_000_000, max_age_ms=1000).invalid == {'infrared': [EIGHT_BIT]}
+    for at_ns, reason in ((1_050_000_000, ''), (1_100_000_000, EIGHT_BIT)):
+        (evidence,) = scoring.at(at_ns, max_age_ms=1000).evidence['infrared']
+        assert evidence.invalid_reason == reason
     assert state_after(1200, '').state is not State.UNKNOWN
