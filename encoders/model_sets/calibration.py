@@ -211,8 +211,9 @@ class Calibration:
         share, order, nearest = self.facts_like(positive, negative)
         if nearest < MIN_SIMILARITY:
             return None
-        rows = share @ self.slopes, (share * order) @ self.offsets, share @ self.weights
-        return self._fit(*rows, similarity=nearest)
+        offsets = np.asarray((share * order) @ self.offsets, np.float32)
+        slopes, weights = share @ self.slopes, share @ self.weights
+        return self._fit(slopes, offsets, weights, similarity=nearest)
 
     def facts_like(self, positive: Floats, negative: Floats) -> tuple[Floats, Floats, float]:
         """The fitted facts most similar to a pair of sides; exchanged sides give the same facts.

@@ -156,12 +156,12 @@ class Lessons:
         ours = dict(binder.readout_ids)
         stale = {name for name, known in self.readouts.items() if ours.get(name, known) != known}
         if not stale:
-            return replace(self, readouts=self.readouts | ours)
+            return replace(self, readouts={**self.readouts, **ours})
         lessons = {
             name: replace(lesson, presses=tuple(_without(p, stale) for p in lesson.presses))
             for name, lesson in self.by_name.items()
         }
-        return replace(self, readouts=self.readouts | ours, by_name=lessons)
+        return replace(self, readouts={**self.readouts, **ours}, by_name=lessons)
 
     def having(self, lesson: Lesson) -> Lessons:
         """The same with another lesson, which replaces that of the same predicate.

@@ -120,8 +120,9 @@ class Head:
     @property
     def identity(self) -> str:
         """Identifies the weights."""
-        arrays = (self.slope, self.shift, *(self.weights[name] for name in sorted(self.weights)))
-        content = b''.join([np.float64(self.bias).tobytes(), *(a.tobytes() for a in arrays)])
+        weights = [self.weights[name].tobytes() for name in sorted(self.weights)]
+        lines = [np.float64(self.bias).tobytes(), self.slope.tobytes(), self.shift.tobytes()]
+        content = b''.join([*lines, *weights])
         return hashlib.sha256(content).hexdigest()[:16]
 
     def log_odds(self, features: Features) -> Floats:
@@ -231,7 +232,8 @@ def _middle(values: Floats, known: Bools, truth: Bools) -> Floats:
     seen = [(known & side[:, None]).any(0).reshape(shape[1:]) for side in (truth, ~truth)]
     # A sensor that only one side has is centred on that side: it must not tell sides apart.
     both = seen[0] & seen[1]
-    return np.where(both, (found[0] + found[1]) / 2, np.where(seen[0], found[0], found[1]))
+    middle = np.where(both, (found[0] + found[1]) / 2, np.where(seen[0], found[0], found[1]))
+    return np.asarray(middle, np.float64)
 
 
 def _size(squares: Floats, known: Bools) -> Floats:

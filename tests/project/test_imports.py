@@ -55,7 +55,14 @@ TABLE: dict[str, set[str]] = {
         'train',
     },
     'lb_ros.demo': {'encoders', 'lb_ros.ros', 'lb_ros.client', 'train'},
-    'lb_ros.dashboard': {'encoders', 'lb_ros.engine', 'lb_ros.ros', 'lb_ros.client', 'train'},
+    'lb_ros.dashboard': {
+        'encoders',
+        'lb_ros.engine',
+        'lb_ros.nodes',
+        'lb_ros.ros',
+        'lb_ros.client',
+        'train',
+    },
     'lb_ros.bench': {'encoders', 'lb_ros.engine', 'lb_ros.ros', 'train'},
 }
 # The face of a package, its command line, and what starts nodes or a client import rooms.

@@ -41,5 +41,5 @@ def visible_parts(samples: Samples) -> NDArray[np.bool_]:
         or [np.zeros(len(samples))],
         axis=1,
     )[:, :count]
-    unknown = ~samples.regions.any(axis=(1, 2))[:, None]
+    unknown = ~np.asarray(samples.regions.any(axis=(1, 2)), bool)[:, None]
     return np.asarray((cells >= MIN_VISIBLE_CELLS) | unknown, bool)

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reading_arguments(parser)
 
 
-def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
+def add_reading_arguments(parser: argparse._ActionsContainer) -> None:
     """Declare the options for reading labelled bags."""
     parser.add_argument('--workers', type=whole(1), default=2, help='processes that read bags')
     parser.add_argument('--threads', type=whole(1), default=2, help='threads that compute')

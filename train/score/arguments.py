@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_reading_arguments(parser)
 
 
-def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
+def add_reading_arguments(parser: argparse._ActionsContainer) -> None:
     """Declare the options of all commands that embed bags."""
     parser.add_argument('--model', type=model, default='lb-mini', help='model set')
     add_topics_argument(parser)
@@ -81,7 +81,7 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_topics_argument(parser: argparse.ArgumentParser) -> None:
+def add_topics_argument(parser: argparse._ActionsContainer) -> None:
     """Declare the option for the sensor topics of a bag."""
     add_list(
         parser,

@@ -133,7 +133,8 @@ def _stretch(row: Mapping[str, str | None]) -> Stretch:
     truth = _text(row, 'truth').lower()
     if truth not in (*TRUE, *FALSE):
         raise ValueError(f'truth must be true or false, not {row["truth"]!r}')
-    return Stretch(_text(row, 'predicate'), truth in TRUE, *times_ns, is_relative=True)
+    start_ns, end_ns = times_ns
+    return Stretch(_text(row, 'predicate'), truth in TRUE, start_ns, end_ns, is_relative=True)
 
 
 def _from_truth(bag: Path, predicates: Sequence[Predicate]) -> list[Stretch]:

@@ -118,7 +118,11 @@ def test_a_wording_without_sentences_for_a_relation_leaves_it_out(
     own.write_text(
         'relations:\n  open: {positive: ["the {x} is ajar"], negative: ["the {x} is shut"]}\n'
     )
-    found = read_bags(binder, bags[2:], wordings={'own': Phrasings.load(own)})
+    found = read_bags(
+        binder,
+        bags[2:],
+        wordings={'trained': Phrasings.load('trained'), 'own': Phrasings.load(own)},
+    )
     scores = found.readings[Asked('own', 'sides')].scores
     assert np.isnan(scores['fused'][:, :2]).all()
     assert not np.isnan(scores['fused'][:, 2]).any()
