@@ -284,4 +284,5 @@ def _due_ns(
     for limit_ms in bank.table.limits_ms.tolist():
         for ages in ages_ms.values():
             moments += [now_ms - age + limit_ms for age in ages if age <= limit_ms]
-    return round(min(moments) * 1e6) + 1 if moments else None
+    # A microsecond later: milliseconds since the epoch are exact to a quarter of one only.
+    return round(min(moments) * 1e6) + 1000 if moments else None

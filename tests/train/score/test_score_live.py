@@ -79,8 +79,9 @@ def play(bag: Path, predicates: Path) -> tuple[list[Any], list[Any], int]:
 def offline(bag: Path, predicates: Path, store: Path) -> list[Scored]:
     binder = Binder.load('lb-mini', dtype='fp32')
     source = BagSource(bag, SensorTopics(), binder.modalities, 15.0)
-    embeddings = embed_bag(binder, source, store=store, report=BagReport(bag))
-    return list(track(binder, load_predicates(predicates), embeddings))
+    asked = load_predicates(predicates)
+    embeddings = embed_bag(binder, source, store=store, report=BagReport(bag), predicates=asked)
+    return list(track(binder, asked, embeddings))
 
 
 def test_live_and_offline_agree(ros_domain: int, drawn: Any, tmp_path: Path) -> None:
