@@ -108,9 +108,9 @@ class Scores(Sequence[PredicateScore]):
         """Which scores give a state, bool `[P]`.
 
         A readout reads any text, also one about nothing that it knows, so that scores of a set
-        with a readout must be calibrated.
+        with calibrated readouts must be calibrated.
         """
-        if self.table.tokens is None:
+        if self.table.tokens is None or not self.table.tokens.has_calibration:
             return self.can_tell
         return np.asarray(self.can_tell & self.calibrated)
 

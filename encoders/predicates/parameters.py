@@ -31,11 +31,14 @@ class TokenTable:
         columns: Parameters by modality with a readout; `asked` is whether a predicate is read.
         notes: By predicate, why it is not read from tokens where it is not.
         calibrated: bool `[P]`.
+        has_calibration: Whether the readouts were calibrated, so that a predicate that is not is
+            about something that they do not know.
     """
 
     columns: Mapping[str, Column]
     notes: tuple[str, ...]
     calibrated: Bools
+    has_calibration: bool = False
 
 
 @dataclass(frozen=True, slots=True)

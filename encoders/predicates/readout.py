@@ -143,6 +143,7 @@ class TokenReader:
             columns=columns,
             notes=tuple(OWN if ok else PAST_BUDGET for ok in within),
             calibrated=np.array([fit is not None for fit in fits], bool),
+            has_calibration=self._binder.readout_calibration is not None,
         )
 
     def read(self, modality: str, tokens: Tokens, values: Floats) -> Bools:
