@@ -1,4 +1,4 @@
-"""What the shipped set makes of wordings: exclusive, exchanged, silent about what it cannot know."""
+"""What the shipped set makes of wordings: exclusive sides, and silence about the unknown."""
 
 from __future__ import annotations
 
