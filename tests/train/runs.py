@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,11 +17,26 @@ from train.cli import main
 from train.training import loop
 from train.training.checkpoint import CHECKPOINT, LOG
 
+REPOSITORY = Path(__file__).resolve().parents[2]
+
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
     """What `lb-ros ...` would do."""
     monkeypatch.setattr(sys, 'argv', ['lb-ros', *map(str, arguments)])
     return main()
+
+
+def run_twofold(*arguments: str | Path, limit_s: float) -> str:
+    """What `torchrun` with two processes and gloo would do; return its output."""
+    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
+    command += ['--nproc-per-node', '2', '-m', 'train.cli', *map(str, arguments)]
+    done = subprocess.run(
+        command,
+        cwd=REPOSITORY, env={**os.environ, 'OMP_NUM_THREADS': '1'},
+        capture_output=True, text=True, timeout=limit_s,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def recipe_file(path: Path, values: dict[str, Any], **changes: Any) -> Path:

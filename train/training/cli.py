@@ -3,58 +3,45 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
 import torch
 
 from train.pairs.data import PairData, open_pair_data
-from train.training.checkpoint import (
-    LOG,
-    CheckpointError,
-    DivergedError,
-    refuse_other_run,
-)
+from train.training.checkpoint import LOG
 from train.training.contrast_recipe import ContrastRecipe, load_contrast_recipe
-from train.training.ranks import join_ranks
+from train.training.ranks import join_ranks, run_training
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, then write the report page."""
+    """Train; return the status of `run_training`."""
+    return run_training('lb-ros train contrast', args, _train)
+
+
+def _train(args: argparse.Namespace) -> None:
     from train.training.contrast import contrast
 
-    try:
-        if os.environ.get('RANK', '0') == '0':  # only the first process writes there
-            refuse_other_run(args.out, resume=args.resume, overwrite=args.overwrite)
-        recipe = load_contrast_recipe(args.config, start=args.start, max_steps=args.max_steps)
-        if args.threads:
-            torch.set_num_threads(args.threads)
-        with join_ranks(recipe.device) as ranks:
-            data = open_pair_data(args.data, recipe.pairs, text_sources=recipe.text_sources)
-            if ranks.first:
-                for line in data.report.problems:
-                    print(line, file=sys.stderr)
-            folder = contrast(
-                recipe,
-                data,
-                args.out,
-                ranks=ranks,
-                resume=args.resume,
-                overwrite=args.overwrite,
-                tensorboard=args.tensorboard,
-            )
-            if ranks.first:
-                print(f'model set written to {folder}')
-                print(f'report: {_report(recipe, data, folder, args)}')
-    except (CheckpointError, DivergedError) as error:
-        print(f'lb-ros train contrast: {error}', file=sys.stderr)
-        return 1
-    except (KeyError, OSError, ValueError) as error:
-        said = error.args[0] if isinstance(error, KeyError) else error
-        print(f'lb-ros train contrast: {said}', file=sys.stderr)
-        return 2
-    return 0
+    recipe = load_contrast_recipe(args.config, start=args.start, max_steps=args.max_steps)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    with join_ranks(recipe.device) as ranks:
+        data = open_pair_data(args.data, recipe.pairs, text_sources=recipe.text_sources)
+        if ranks.first:
+            for line in data.report.problems:
+                print(line, file=sys.stderr)
+        folder = contrast(
+            recipe,
+            data,
+            args.out,
+            ranks=ranks,
+            resume=args.resume,
+            overwrite=args.overwrite,
+            tensorboard=args.tensorboard,
+        )
+        if ranks.first:
+            print(f'model set written to {folder}')
+            print(f'report: {_report(recipe, data, folder, args)}')
 
 
 def _report(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +13,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from train.training.checkpoint import CheckpointError, DivergedError, refuse_other_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +105,30 @@ def wait_for_all(ranks: Ranks) -> None:
     """Wait until every process has called this function."""
     if ranks.count > 1:
         dist.barrier()
+
+
+def run_training(
+    command: str, args: argparse.Namespace, train: Callable[[argparse.Namespace], None]
+) -> int:
+    """Run a training that several processes may share, and report its errors in one line.
+
+    Args:
+        command: Name of the command in error messages.
+        args: Its options; `out`, `resume` and `overwrite` are read here.
+        train: The training.
+
+    Returns:
+        0 on success, 2 for unusable input, 1 if the training failed.
+    """
+    try:
+        if os.environ.get('RANK', '0') == '0':  # only the first process writes there
+            refuse_other_run(args.out, resume=args.resume, overwrite=args.overwrite)
+        train(args)
+    except (CheckpointError, DivergedError) as error:
+        print(f'{command}: {error}', file=sys.stderr)
+        return 1
+    except (KeyError, OSError, ValueError) as error:
+        said = error.args[0] if isinstance(error, KeyError) else error
+        print(f'{command}: {said}', file=sys.stderr)
+        return 2
+    return 0

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from pathlib import Path
 
 import torch
@@ -16,51 +14,43 @@ from train.asked import AskedVectors, asked_vectors
 from train.bags.find import find_bags, refuse_evaluation_bags
 from train.evaluation.cli import print_load_report
 from train.phrasings import Phrasings
-from train.training.checkpoint import CheckpointError, DivergedError, refuse_other_run
-from train.training.ranks import Ranks, join_ranks
+from train.training.ranks import Ranks, join_ranks, run_training
 from train.training.readout import train_readouts
 from train.training.readout_recipe import ReadoutRecipe, load_readout_recipe
 from train.training.readout_tokens import TokenData, load_tokens, trainable_encoders
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train; return 0 on success, 2 for unusable input, 1 if the training failed."""
-    try:
-        if os.environ.get('RANK', '0') == '0':  # only the first process writes there
-            refuse_other_run(args.out, resume=args.resume, overwrite=args.overwrite)
-        recipe = load_readout_recipe(
-            args.config,
-            start=args.start,
-            max_steps=args.max_steps,
-            modalities=tuple(args.modalities) or None,
+    """Train; return the status of `run_training`."""
+    return run_training('lb-ros train readout', args, _train)
+
+
+def _train(args: argparse.Namespace) -> None:
+    recipe = load_readout_recipe(
+        args.config,
+        start=args.start,
+        max_steps=args.max_steps,
+        modalities=tuple(args.modalities) or None,
+    )
+    bags = find_bags(args.data)
+    refuse_evaluation_bags(bags)
+    torch.set_num_threads(args.threads)
+    start = find_set(recipe.start)
+    with join_ranks(recipe.device) as ranks:
+        data, wordings = _loaded(recipe, start, bags, args, ranks)
+        folder = train_readouts(
+            recipe,
+            start,
+            data,
+            wordings,
+            args.out,
+            ranks=ranks,
+            resume=args.resume,
+            overwrite=args.overwrite,
+            tensorboard=args.tensorboard,
         )
-        bags = find_bags(args.data)
-        refuse_evaluation_bags(bags)
-        torch.set_num_threads(args.threads)
-        start = find_set(recipe.start)
-        with join_ranks(recipe.device) as ranks:
-            data, wordings = _loaded(recipe, start, bags, args, ranks)
-            folder = train_readouts(
-                recipe,
-                start,
-                data,
-                wordings,
-                args.out,
-                ranks=ranks,
-                resume=args.resume,
-                overwrite=args.overwrite,
-                tensorboard=args.tensorboard,
-            )
-            if ranks.first:
-                print(f'model set written to {folder}')
-    except (CheckpointError, DivergedError) as error:
-        print(f'lb-ros train readout: {error}', file=sys.stderr)
-        return 1
-    except (KeyError, OSError, ValueError) as error:
-        said = error.args[0] if isinstance(error, KeyError) else error
-        print(f'lb-ros train readout: {said}', file=sys.stderr)
-        return 2
-    return 0
+        if ranks.first:
+            print(f'model set written to {folder}')
 
 
 def _loaded(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,7 @@ import pytest
 import torch
 
 from encoders.model_sets.released import load_released
-from tests.train.runs import losses, recipe_file, run
+from tests.train.runs import losses, recipe_file, run, run_twofold
 from train.training.batch import PairBatch
 from train.training.cached import backpropagate
 from train.training.languagebind import Lora
@@ -178,13 +175,6 @@ def test_two_processes_train_like_one(
     recipe = recipe_file(tmp_path / 'tiny.yaml', recipe_values, micro_batch=3, max_steps=4)
     arguments = ['train', 'contrast', '--config', str(recipe), '--data', str(pair_folder)]
     assert run(monkeypatch, *arguments, '--out', tmp_path / 'one') == 0
-    double = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
-    double += ['--nproc-per-node', '2', '-m', 'train.cli', *arguments]
-    done = subprocess.run(
-        [*double, '--out', str(tmp_path / 'two')],
-        cwd=REPOSITORY, env={**os.environ, 'OMP_NUM_THREADS': '1'},
-        capture_output=True, text=True, timeout=180,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count('tiny: training') == 1
+    output = run_twofold(*arguments, '--out', tmp_path / 'two', limit_s=180)
+    assert output.count('tiny: training') == 1
     np.testing.assert_allclose(losses(tmp_path / 'two'), losses(tmp_path / 'one'), atol=1e-5)

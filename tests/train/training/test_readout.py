@@ -26,7 +26,14 @@ from encoders.model_sets.readouts import FILE, describe_readouts
 from encoders.predicates.file import load_predicates
 from encoders.predicates.metrics import auroc
 from tests.train.conftest import RECIPES, DrawnBag
-from tests.train.runs import break_off, losses, recipe_file, run, wait_for_checkpoint
+from tests.train.runs import (
+    break_off,
+    losses,
+    recipe_file,
+    run,
+    run_twofold,
+    wait_for_checkpoint,
+)
 from train.bags.find import find_bags
 from train.calibration.readouts import read_tokens
 from train.phrasings import Phrasings
@@ -160,15 +167,8 @@ def test_two_processes_train_like_one(
 ) -> None:
     """`torchrun` with gloo: the same losses with the same batch over both processes."""
     assert run(monkeypatch, *arguments, '--out', tmp_path / 'one') == 0
-    double = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
-    double += ['--nproc-per-node', '2', '-m', 'train.cli', *arguments]
-    done = subprocess.run(
-        [*double, '--out', str(tmp_path / 'two')],
-        cwd=REPOSITORY, env={**os.environ, 'OMP_NUM_THREADS': '1'},
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count('asked: training') == 1
+    output = run_twofold(*arguments, '--out', tmp_path / 'two', limit_s=300)
+    assert output.count('asked: training') == 1
     np.testing.assert_allclose(losses(tmp_path / 'two'), losses(tmp_path / 'one'), atol=1e-5)
 
 
