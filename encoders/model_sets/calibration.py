@@ -95,6 +95,21 @@ class Anchors:
     nearest: NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """How much a pair of sides is like each of the `N` facts of a calibration.
+
+    Attributes:
+        share: Weights of the facts `[N]`, whose sum is 1.
+        order: The order in which each fits, from 1 to -1 for exchanged sides, `[N]`.
+        nearest: Similarity of the nearest fact.
+    """
+
+    share: Floats
+    order: Floats
+    nearest: float
+
+
 @dataclass(frozen=True)
 class Calibration:
     """Fitted values of `N` predicates in `M` modalities.
@@ -208,23 +223,22 @@ class Calibration:
         Returns:
             The calibration, or None if no fact is similar enough.
         """
-        share, order, nearest = self.facts_like(positive, negative)
-        if nearest < MIN_SIMILARITY:
-            return None
-        offsets = np.asarray((share * order) @ self.offsets, np.float32)
-        slopes, weights = share @ self.slopes, share @ self.weights
-        return self._fit(slopes, offsets, weights, similarity=nearest)
+        return self.fit_like(self.facts_like(positive, negative))
 
-    def facts_like(self, positive: Floats, negative: Floats) -> tuple[Floats, Floats, float]:
+    def fit_like(self, facts: Likeness) -> Fit | None:
+        """As `fit_for_sides`, from the result of `facts_like`."""
+        if facts.nearest < MIN_SIMILARITY:
+            return None
+        offsets = np.asarray((facts.share * facts.order) @ self.offsets, np.float32)
+        slopes, weights = facts.share @ self.slopes, facts.share @ self.weights
+        return self._fit(slopes, offsets, weights, similarity=facts.nearest)
+
+    def facts_like(self, positive: Floats, negative: Floats) -> Likeness:
         """The fitted facts most similar to a pair of sides; exchanged sides give the same facts.
 
         Args:
             positive: Mean positive sentence, `[D]`.
             negative: Mean negative sentence, `[D]`.
-
-        Returns:
-            Weights of the facts `[N]`, whose sum is 1; the order in which each fits, from 1 to -1
-            for exchanged sides, `[N]`; and the similarity of the nearest.
         """
         said = positive / max(float(np.linalg.norm(positive)), 1e-6)
         denied = negative / max(float(np.linalg.norm(negative)), 1e-6)
@@ -240,7 +254,7 @@ class Calibration:
         share /= share.sum()
         # A fact that fits in both orders says nothing about the sign.
         order = np.clip((as_fact - as_opposite) / np.float32(SIMILARITY_SCALE), -1.0, 1.0)
-        return share, np.asarray(order, np.float32), nearest
+        return Likeness(share, np.asarray(order, np.float32), nearest)
 
     def anchors_for(self, said: Floats, contrasts: Floats) -> Anchors:
         """Smoothing of texts, given their sentences and contrasts, `[P, D]`, unit rows."""

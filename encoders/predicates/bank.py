@@ -194,7 +194,7 @@ class PredicateBank:
             if column is None or not column.asked[place]:
                 continue
             vectors[modality] = np.mean([each.vector for each in several], axis=0)
-            read = [(each, *self._read(modality, each)) for each in several]
+            read = [(each, *self.read(modality, each)) for each in several]
             told = [(each, values) for each, values, written in read if written[place]]
             if len(told) == len(several):
                 odds[modality] = float(np.mean([values[1, place] for _, values in told]))
@@ -258,14 +258,16 @@ class PredicateBank:
         Raises:
             ValueError: The tokens are not of the modality's readout.
         """
+        values = self.similarities(evidence.vector)[0]
+        cosines = values[1].copy()  # the tokens' log-odds replace some of them
+        written = self._read_tokens(modality, evidence, values[1])
         if not self._taught.by_place or modality not in self.table.columns:
-            return self._read(modality, evidence)
-        values, written = self._read(modality, evidence)
+            return values, written
         predicates = [self.predicates[place] for place in self._taught.by_place]
         more = self._taught.rows(
             modality,
             evidence.vector,
-            cosines=self.similarities(evidence.vector)[0, 1],
+            cosines=cosines,
             values=values[1],
             written=written,
             answers=self._answers(predicates, modality, evidence) if written.any() else None,
@@ -279,11 +281,11 @@ class PredicateBank:
         assert evidence.tokens is not None
         return self._reader.answers(predicates, modality, evidence.tokens)
 
-    def _read(self, modality: str, evidence: Evidence) -> tuple[Floats, Bools]:
-        values = self.similarities(evidence.vector)[0]
+    def _read_tokens(self, modality: str, evidence: Evidence, values: Floats) -> Bools:
+        """Write the log-odds of predicates that are read from tokens, as `TokenReader.read`."""
         if evidence.tokens is None or modality not in self._reader.table.columns:
-            return values, np.zeros(values.shape[1], bool)
-        return values, self._reader.read(modality, evidence.tokens, values[1])
+            return np.zeros(len(values), bool)
+        return self._reader.read(modality, evidence.tokens, values)
 
     def why(self, name: str, modality: str, evidence: Evidence) -> Floats:
         """Where the readout of a modality looks to answer a predicate.

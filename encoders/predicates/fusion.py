@@ -103,16 +103,15 @@ class Scores(Sequence[PredicateScore]):
     log_odds: Floats
     _probabilities: dict[str, Floats] = field(default_factory=dict)
 
-    @property
-    def decides(self) -> Bools:
-        """Which scores give a state, bool `[P]`.
+    def decides(self, where: int | slice = slice(None)) -> Bools:
+        """Which scores give a state, bool `[P]`, or whether the one at an index does.
 
         A readout reads any text, also one about nothing that it knows, so that scores of a set
         with calibrated readouts must be calibrated.
         """
         if self.table.tokens is None or not self.table.tokens.has_calibration:
-            return self.can_tell
-        return np.asarray(self.can_tell & self.calibrated)
+            return np.asarray(self.can_tell[where])
+        return np.asarray(self.can_tell[where] & self.calibrated[where])
 
     def __len__(self) -> int:
         return len(self.table.names)

@@ -54,7 +54,7 @@ class Cost:
 
 
 _COSTS: WeakKeyDictionary[Readout, Cost] = WeakKeyDictionary()
-_DIRECTIONS: WeakKeyDictionary[Readout, Floats] = WeakKeyDictionary()
+_FACTS: WeakKeyDictionary[Readout, tuple[Calibration, Queries]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,24 +250,29 @@ class TokenReader:
         calibration = self._binder.readout_calibration
         for row, pair in enumerate(new):
             queries = {n: Queries(*(q[row : row + 1] for q in qs)) for n, qs in asked.items()}
-            fit = None if calibration is None else calibration.fit_for_sides(*means[row])
-            if fit is not None and not self._understands(queries, fit, means[row]):
-                fit = None
+            fit = None if calibration is None else self._fit(calibration, queries, means[row])
             known[pair] = _Question(queries, fit)
         return known
 
-    def _understands(self, queries: Mapping[str, Queries], fit: Fit, means: Floats) -> bool:
-        """Whether the readout that counts most turns the text into a direction that it knows."""
-        calibration = self._binder.readout_calibration
+    def _fit(
+        self, calibration: Calibration, queries: Mapping[str, Queries], means: Floats
+    ) -> Fit | None:
+        """The calibration of a pair of sides, if the readouts know them.
+
+        The readout that counts most must turn the text into a direction that it knows.
+        """
+        like = calibration.facts_like(*means)
+        fit = calibration.fit_like(like)
+        if fit is None or calibration.positives is None:
+            return fit
         counts = {name: fit.weight.get(name, 0.0) for name in queries}
         best = max(counts, key=counts.__getitem__)
-        if calibration is None or calibration.positives is None or counts[best] < MIN_WEIGHT:
-            return True
-        share, order, _ = calibration.facts_like(*means)
-        known = (share * np.sign(order)) @ _known_directions(
-            self._binder.readouts[best], calibration
-        )
-        return float(known @ queries[best].directions[0].numpy()) >= MIN_AGREEMENT
+        if counts[best] < MIN_WEIGHT:
+            return fit
+        known = fact_queries(self._binder.readouts[best], calibration).directions.numpy()
+        direction = queries[best].directions[0].numpy()
+        agreement = (like.share * np.sign(like.order)) @ known @ direction
+        return fit if float(agreement) >= MIN_AGREEMENT else None
 
     def _stack(
         self, modality: str, keys: Sequence[tuple[Sides, bool] | None], places: NDArray[np.intp]
@@ -292,15 +297,17 @@ class TokenReader:
         )
 
 
-def _known_directions(readout: Readout, calibration: Calibration) -> Floats:
-    """Directions of the calibrated facts, float32 `[N, D]`; computed once."""
-    if readout not in _DIRECTIONS:
+def fact_queries(readout: Readout, calibration: Calibration) -> Queries:
+    """The facts of a calibration with sentences as a readout asks them; computed once."""
+    known = _FACTS.get(readout)
+    if known is None or known[0] is not calibration:
         assert calibration.positives is not None
         assert calibration.negatives is not None
         sides = map(torch.from_numpy, (calibration.positives, calibration.negatives))
         with torch.inference_mode():
-            _DIRECTIONS[readout] = readout.ask(*sides).directions.numpy()
-    return _DIRECTIONS[readout]
+            known = calibration, readout.ask(*sides)
+        _FACTS[readout] = known
+    return known[1]
 
 
 def cost_of(readout: Readout) -> Cost:

@@ -95,7 +95,7 @@ class Tracks(Mapping[str, TrackedState]):
         wanted = np.full(len(fused), UNKNOWN, np.uint8)
         wanted[fused <= off] = FALSE
         wanted[fused >= on] = TRUE
-        decides = scores.decides
+        decides = scores.decides()
         wanted[~decides] = UNKNOWN
         moving = (wanted != UNKNOWN) & (wanted != self.states)
         began = moving & (self.candidates != wanted)
@@ -137,7 +137,7 @@ class Tracks(Mapping[str, TrackedState]):
         if self.scores is None:
             return 'no evidence yet' if state is State.UNKNOWN else 'not evaluated again yet'
         note = '; '.join(self.scores.reasons(place))
-        if not self.scores.decides[place]:
+        if not self.scores.decides(place):
             return note or 'no modality has evidence'
         return reason_of(state, float(self.scores.fused[place]), note)
 

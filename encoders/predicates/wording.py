@@ -143,7 +143,7 @@ def sides_of_lists(positive: Sequence[str], negative: Sequence[str]) -> Sides:
     """Return several statements for and against a fact as sides without denials.
 
     A text tower places "the drawer is not shut" next to "the drawer is shut", and the mean of a
-    side would be between both; so what a denial denies is told on the other side. A side that
+    side would be between both. So a denial counts as its statement on the other side. A side that
     would be left without sentences gets the denials of the other.
     """
     claims = [[claim(text) for text in texts] for texts in (positive, negative)]

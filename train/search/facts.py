@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from encoders import Binder, Evidence
 from encoders.model_sets.calibration import Calibration
+from encoders.predicates.readout import fact_queries
 from encoders.vision.readout import Queries
 
 Vector = NDArray[np.float32]
@@ -36,14 +37,11 @@ class FactReader:
         calibration = binder.readout_calibration
         if calibration is None or calibration.positives is None or calibration.negatives is None:
             return None
-        sides = (torch.from_numpy(s) for s in (calibration.positives, calibration.negatives))
-        positive, negative = sides
-        with torch.inference_mode():
-            queries = {
-                name: readout.ask(positive, negative)
-                for name, readout in binder.readouts.items()
-                if name in calibration.modalities
-            }
+        queries = {
+            name: fact_queries(readout, calibration)
+            for name, readout in binder.readouts.items()
+            if name in calibration.modalities
+        }
         return cls(binder, calibration, queries)
 
     @torch.inference_mode()

@@ -52,7 +52,7 @@ def test_a_question_and_terse_forms_are_the_statement(binder: Binder) -> None:
 def test_a_text_that_it_does_not_know_has_no_state(binder: Binder, text: str) -> None:
     scores = scored(binder, text, 'the drawer is open')
     assert not scores[0].calibrated and 'not calibrated' in scores[0].reasons
-    assert scores.decides.tolist() == [False, True]
+    assert scores.decides().tolist() == [False, True]
     predicates = [Predicate.from_sentence(name) for name in scores.table.names]
     states, _ = Tracks.start(predicates).updated(0.0, scores)
     states, _ = states.updated(1000.0, scores)
