@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from train.atomic import write_atomically
+from encoders.atomic import write_atomically
 from train.language import Embed
 
 PART = 2048  # sentences between two writes

@@ -6,10 +6,8 @@ calibration of the model set, which may have changed since.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from encoders.atomic import write_atomically
 from encoders.errors import ModelSetError, SpaceError
 from encoders.model_sets.binder import Binder
 from encoders.predicates.file import FIELDS, predicate_from_entry
@@ -45,22 +44,7 @@ def save_lessons(path: Path, lessons: Lessons) -> None:
     Raises:
         OSError: The file cannot be written; the old one stays.
     """
-    temporary = path.with_name(f'.{path.name}.{secrets.token_hex(4)}.tmp')
-    try:
-        with temporary.open('wb') as file:
-            file.write(to_bytes(lessons))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    with contextlib.suppress(OSError):  # so that the rename survives a power cut
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    write_atomically(path, to_bytes(lessons))
 
 
 def replace_lessons(path: Path, lessons: Lessons) -> Path | None:

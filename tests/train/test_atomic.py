@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from train.atomic import atomic_file, write_atomically
+from encoders.atomic import atomic_file, write_atomically
 
 WRITER = """
 import sys
 from pathlib import Path
-from train.atomic import atomic_file
+from encoders.atomic import atomic_file
 with atomic_file(Path(sys.argv[1])) as file:
     file.write(b'of the other')
     file.flush()

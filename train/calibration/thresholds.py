@@ -23,9 +23,9 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
+from encoders.atomic import write_atomically
 from encoders.model_sets.calibration import Calibration
 from encoders.predicates.metrics import auroc
-from train.atomic import write_atomically
 from train.calibration.arguments import METHODS
 from train.calibration.calibrate import (
     MIN_COUNT,

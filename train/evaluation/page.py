@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import Binder
+from encoders.atomic import write_atomically
 from encoders.modalities import MODALITIES
-from train.atomic import write_atomically
 from train.evaluation.metrics import RECALLS, confusion
 from train.evaluation.pair_eval import EmbeddedPairs, embed_pairs, retrieval_tables
 from train.pairs.data import PairData

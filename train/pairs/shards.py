@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from train.atomic import atomic_file, write_atomically
+from encoders.atomic import atomic_file, write_atomically
 from train.pairs.options import DEFAULT_PAIRS
 from train.pairs.record import Pair
 

@@ -15,7 +15,7 @@ from rosbags.interfaces import Nodetype
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from encoders import State
-from train.atomic import atomic_file
+from encoders.atomic import atomic_file
 from train.bags.folder import bag_files, bag_topics
 from train.bags.reader import OWN_MESSAGES
 from train.bags.storage import RawMessage, read_raw

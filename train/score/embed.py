@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders import MODALITIES, Binder, Predicate, PredicateBank
+from encoders.atomic import atomic_file
 from encoders.model_sets.golden import golden_input
 from encoders.predicates.lessons import Lessons
 from encoders.predicates.taught_reader import ROWS
-from train.atomic import atomic_file
 from train.bags.reader import BagReport
 from train.score.windows import SensorTopics, Window, read_windows
 

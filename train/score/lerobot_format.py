@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from train.atomic import write_atomically
+from encoders.atomic import write_atomically
 
 VERSION = 'v3.0'
 CHUNK_FILES = 1000

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from encoders import State
-from train.atomic import atomic_file
+from encoders.atomic import atomic_file
 from train.score.track import Scored
 
 FUSED = 'fused'

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
+from encoders.atomic import atomic_file, write_atomically
 from encoders.reading import why_unreadable
-from train.atomic import atomic_file, write_atomically
 
 CHECKPOINT, LOG = 'checkpoint.pt', 'log.jsonl'
 SOURCES = ('encoders', 'train')

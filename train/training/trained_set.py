@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from encoders.atomic import atomic_file, write_atomically
 from encoders.languagebind.configuration import CONFIG, MODEL_TYPES, read_config
 from encoders.model_sets.encoder import TextTower
 from encoders.model_sets.files import write_set
@@ -21,7 +22,6 @@ from encoders.model_sets.towers import TowerEncoder
 from encoders.text.clip import ClipText, TextConfig, from_open_clip
 from encoders.vision.config import VisionConfig
 from encoders.vision.vit import VisionTower, vision_shapes
-from train.atomic import atomic_file, write_atomically
 from train.training.languagebind import PEFT, Lora, released_tensors
 
 RELEASED = 'released'
