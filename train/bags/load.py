@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
+from encoders.atomic import atomic_file
 from encoders.preprocess import MINI, Config, family_of
-from train.atomic import atomic_file
 from train.bags.extract import Extracted, extract_bag
 from train.bags.samples import Array, Samples, joined
 
@@ -54,8 +54,9 @@ def load_samples(
     Args:
         bags: Bag folders or files.
         configs: Preprocessing of each requested modality.
-        cache: Folder for the extracted inputs; reused if bag and preprocessing are the same.
-        workers: Number of processes.
+        cache: Folder for the extracted inputs; reused if bag and preprocessing are the same. Not
+            used for large inputs, those of LanguageBind.
+        workers: Number of processes; large inputs are read by one.
         convert: Called with a modality and the stored inputs of each bag; its result replaces
             them, so that large inputs need not all fit into memory.
 
@@ -76,6 +77,9 @@ def extracted_bags(
     workers: int = 1,
 ) -> Iterator[Extracted]:
     """Yield the samples and problems of each bag, in order; see `load_samples`."""
+    # Large inputs would fill the disk, and accumulate in memory while they wait for their turn.
+    if any(family_of(config) != MINI for config in configs.values()):
+        cache, workers = None, 1
     tasks = [(bag, dict(configs), cache) for bag in bags]
     if workers > 1:
         # A forked copy of a process with computing threads may deadlock.

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from encoders import Binder
 from encoders.model_sets.evidence import Evidence
-from encoders.preprocess import MINI, family_of
 from encoders.vision.readout import Readout
 from train.bags.load import LoadReport, extracted_bags, joined_parts
 from train.bags.samples import Samples
 from train.bags.topics import TOPICS
-from train.evaluation.reading import observe_stored
+from train.evaluation.reading import joined_tables, observe_stored
 from train.language import Embed, FactVectors, fact_vectors
 from train.phrasings import Phrasings
 
@@ -43,33 +42,30 @@ def read_tokens(
         bags: Bag folders or files.
         embed: Function from sentences to unit vectors.
         phrasings: Source of the sentences.
-        cache: See `load_samples`; used only for small inputs.
-        workers: See `load_samples`; 1 for large inputs, which would accumulate in memory.
+        cache: See `load_samples`.
+        workers: See `load_samples`.
 
     Returns:
         Vectors float32 `[N, D]` by modality; log-odds float32 `[N, P]` of the readouts before
         calibration, 0 for the predicates that a bag does not have; the samples; a report.
     """
     configs = {name: c for name, c in binder.preprocessing.items() if name in TOPICS}
-    small = all(family_of(config) == MINI for config in configs.values())
     parts, tables = [], []
-    for samples, problems in extracted_bags(
-        bags, configs, cache=cache if small else None, workers=workers if small else 1
-    ):
+    read = [name for name in binder.readouts if name in configs]
+    for samples, problems in extracted_bags(bags, configs, cache=cache, workers=workers):
         if len(samples):
             asked = fact_vectors(samples.predicates, phrasings, embed, as_sides=True)
             vectors, odds = _read(binder, samples, asked)
-            tables.append((samples.predicates, odds))
             samples = replace(samples, inputs=vectors)
+            tables.append((samples, odds))
         parts.append((samples, problems))
     samples, report = joined_parts(parts, tuple(configs))
-    read = [name for name in binder.readouts if name in configs]
-    log_odds = {name: np.zeros(samples.truth.shape, np.float32) for name in read}
-    places = {name: column for column, name in enumerate(samples.predicates)}
-    for number, (predicates, table) in enumerate(tables):
-        where = np.ix_(samples.bag == number, [places[name] for name in predicates])
-        for name in read:
-            log_odds[name][where] = table[name]
+    log_odds = {
+        name: joined_tables(
+            [(part, odds[name]) for part, odds in tables], samples.predicates, fill=0.0
+        )
+        for name in read
+    }
     return samples.inputs, log_odds, samples, report
 
 

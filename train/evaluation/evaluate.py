@@ -17,7 +17,7 @@ from encoders import Binder
 from encoders.model_sets.calibration import Floats
 from encoders.model_sets.encoder import Encoder
 from encoders.predicates.metrics import auroc, average_precision
-from encoders.preprocess import MINI, Config, family_of, from_stored
+from encoders.preprocess import Config, from_stored
 from train.bags.load import LoadReport, load_samples
 from train.bags.samples import Samples, stored_tensor
 from train.bags.topics import TOPICS
@@ -113,17 +113,16 @@ def embed_bags(
     Args:
         encoders: Encoders by modality; those without a topic in bags are left out.
         bags: Bag folders or files.
-        cache: See `load_samples`; used only for small inputs.
-        workers: See `load_samples`; 1 for large inputs, which would accumulate in memory.
+        cache: See `load_samples`.
+        workers: See `load_samples`.
     """
     used = {name: encoder for name, encoder in encoders.items() if name in TOPICS}
     configs: dict[str, Config] = {name: encoder.config for name, encoder in used.items()}
-    small = all(family_of(config) == MINI for config in configs.values())
     samples, report = load_samples(
         bags,
         configs,
-        cache=cache if small else None,
-        workers=workers if small else 1,
+        cache=cache,
+        workers=workers,
         convert=lambda name, stored: embed_stored(used[name], stored),
     )
     return samples.inputs, samples, report

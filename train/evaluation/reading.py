@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from encoders import Binder, Predicate, PredicateBank
 from encoders.model_sets.evidence import Evidence
 from encoders.predicates.wording import deny
-from encoders.preprocess import MINI, family_of, from_stored
+from encoders.preprocess import from_stored
 from train.bags.load import LoadReport, extracted_bags, joined_parts
 from train.bags.samples import Samples, stored_tensor
 from train.bags.topics import TOPICS
@@ -167,14 +167,11 @@ def read_bags(
         binder: The model set; its modalities without a topic in bags are left out.
         bags: Bag folders or files.
         wordings: Phrasings by the name of the wording; the first must know all truths.
-        cache: See `load_samples`; used only for small inputs.
-        workers: See `load_samples`; 1 for large inputs, which would accumulate in memory.
+        cache: See `load_samples`.
+        workers: See `load_samples`.
     """
     configs = {m: config for m, config in binder.preprocessing.items() if m in TOPICS}
-    small = all(family_of(config) == MINI for config in configs.values())
-    extracted = extracted_bags(
-        bags, configs, cache=cache if small else None, workers=workers if small else 1
-    )
+    extracted = extracted_bags(bags, configs, cache=cache, workers=workers)
     reader = Reader(binder, wordings)
     parts = [_read_bag(reader, samples, problems) for samples, problems in extracted]
     samples, report = joined_parts(
@@ -183,7 +180,7 @@ def read_bags(
     kept = [part for part in parts if len(part.samples)]
     if not kept:
         return ReadBags(samples, np.zeros(samples.truth.shape, bool), {}, report)
-    hidden = _joined([(p.samples, p.hidden) for p in kept], samples.predicates, fill=False)
+    hidden = joined_tables([(p.samples, p.hidden) for p in kept], samples.predicates, fill=False)
     readings = {asked: _joined_readings(kept, asked, samples.predicates) for asked in reader.asked}
     return ReadBags(samples, hidden, readings, report)
 
@@ -272,7 +269,7 @@ def _joined_readings(
         calibrated[columns] = part.readings[asked].calibrated
     return Readings(
         {
-            m: _joined(
+            m: joined_tables(
                 [(part.samples, part.readings[asked].scores[m]) for part in parts],
                 predicates,
                 fill=np.nan,
@@ -283,7 +280,7 @@ def _joined_readings(
     )
 
 
-def _joined(
+def joined_tables(
     parts: Sequence[tuple[Samples, NDArray[Any]]], predicates: Sequence[str], *, fill: Any
 ) -> NDArray[Any]:
     """Tables `[n, p]` of the samples and predicates of each bag as one table `[N, P]`."""

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from encoders.atomic import write_atomically
 from encoders.model_sets.encoder import EncoderSet
 from encoders.model_sets.towers import TowerEncoder
-from encoders.preprocess import MINI, Config, config_to_dict, family_of, from_stored
+from encoders.preprocess import Config, config_to_dict, from_stored
 from encoders.vision.readout import mean_over_frames
-from train.atomic import write_atomically
 from train.bags.load import LoadReport, extracted_bags, fingerprint
 from train.bags.samples import UNKNOWN, Array, Samples, joined, stored_tensor
 from train.bags.topics import TOPICS
@@ -127,18 +127,15 @@ def load_tokens(
         weights_sha256: Identity of the encoders' weights, part of the names of cached files.
         augmentations: Number of augmented copies of each sample.
         cache: Folder for extracted inputs and tokens; None keeps tokens in memory.
-        workers: Processes that read bags; 1 for large inputs, which would accumulate in memory.
+        workers: Processes that read bags, see `load_samples`.
         first: Index of the bag to begin with, by which processes with one cache share the work.
 
     Returns:
         The data in the order of `bags`, and a report.
     """
     configs: dict[str, Config] = {name: encoder.config for name, encoder in encoders.items()}
-    small = all(family_of(config) == MINI for config in configs.values())
     order = [*bags[first:], *bags[:first]]
-    found = extracted_bags(
-        order, configs, cache=cache if small else None, workers=workers if small else 1
-    )
+    found = extracted_bags(order, configs, cache=cache, workers=workers)
     made: dict[Path, tuple[Samples, Samples, dict[str, BagTokens]]] = {}
     problems: dict[Path, list[str]] = {}
     steps = counted(zip(order, found, strict=True), 'computing tokens', total=len(order))
