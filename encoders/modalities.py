@@ -44,17 +44,17 @@ MODALITIES: dict[str, Modality] = {
         Modality('audio', 'sound', 'microphone', 'microphone/audio', ''),
         Modality('touch', 'image', 'touch', 'touch/image', 'colour', standard=False),
         Modality('video', 'clip', 'video', 'camera/image', 'colour', standard=False),
-        Modality('wrench', 'series', '', 'wrist/wrench', '', standard=False),
-        Modality('joints', 'series', '', 'joint_states', '', standard=False),
-        Modality('imu', 'series', '', 'imu/data', '', standard=False),
+        Modality('wrench', 'series', 'wrench', 'wrist/wrench', '', standard=False),
+        Modality('joints', 'series', 'joints', 'joint_states', '', standard=False),
+        Modality('imu', 'series', 'imu', 'imu/data', '', standard=False),
     )
 }
 
-# Modalities that nodes feed from topics; those that run by default; those that live programs read
-# message by message; and those of numeric channels, which are read from bags and have no node.
+# Modalities that nodes feed from topics; those that run by default; those that programs read
+# message by message; and those of numeric channels.
 LIVE: tuple[str, ...] = tuple(m.name for m in MODALITIES.values() if m.sensor)
 STANDARD: tuple[str, ...] = tuple(name for name in LIVE if MODALITIES[name].standard)
-SENSED: tuple[str, ...] = tuple(name for name in LIVE if MODALITIES[name].kind != 'clip')
+SENSED: tuple[str, ...] = tuple(n for n in LIVE if MODALITIES[n].kind not in ('clip', 'series'))
 SERIES: tuple[str, ...] = tuple(m.name for m in MODALITIES.values() if m.kind == 'series')
 
 

@@ -6,6 +6,9 @@ ros2 launch lb_ros infrared_encoder.launch.py
 ros2 launch lb_ros microphone_encoder.launch.py
 ros2 launch lb_ros touch_encoder.launch.py model:=runs/touch/lb-touch
 ros2 launch lb_ros video_encoder.launch.py model:=languagebind-large
+ros2 launch lb_ros wrench_encoder.launch.py model:=runs/contact/lb-contact
+ros2 launch lb_ros joints_encoder.launch.py model:=runs/contact/lb-contact
+ros2 launch lb_ros imu_encoder.launch.py model:=runs/contact/lb-contact
 
 The arguments are those of bringup.launch.py.
 """

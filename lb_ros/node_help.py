@@ -128,13 +128,15 @@ def _encoder(modality: Modality) -> Interface:
     forms = {f: _COMPRESSED if f != modality.topic else _IMAGE for f in modality.topics}
     if modality.kind == 'sound':
         forms = {modality.topic: 'lb_ros/msg/AudioChunk or audio_common_msgs'}
+    elif modality.kind == 'series':
+        forms = {modality.topic: _SERIES[modality.name]}
     node = f'{modality.sensor}_encoder'
     return Interface(
         f'Encodes {modality.name} from {modality.topic} into vectors of the language space.',
         forms,
         dict.fromkeys(_published(modality), _EMBEDDING),
         {f'{node}/load_model': 'lb_ros/srv/LoadModel'},
-        f'{node} --ros-args -p {modality.sensor}_inputs:=front/{modality.topic.split("/")[1]}',
+        f'{node} --ros-args -p {modality.sensor}_inputs:=front/{modality.topic.split("/")[-1]}',
     )
 
 
@@ -145,6 +147,11 @@ def _published(modality: Modality) -> tuple[str, str]:
 _EMBEDDING = 'lb_ros/msg/Embedding'
 _IMAGE = 'sensor_msgs/msg/Image'
 _COMPRESSED = 'sensor_msgs/msg/CompressedImage'
+_SERIES = {
+    'wrench': 'geometry_msgs/msg/WrenchStamped',
+    'joints': 'sensor_msgs/msg/JointState',
+    'imu': 'sensor_msgs/msg/Imu',
+}
 _LOAD_MODEL = {'load_model': 'lb_ros/srv/LoadModel'}
 _PREDICATES_PUBLISHED = {
     'predicates/scores': 'lb_ros/msg/PredicateScores',

@@ -103,8 +103,8 @@ class Parameters:
     )
     modalities: tuple[str, ...] = _one(
         STANDARD,
-        'Encoders that `bringup` runs: of image, depth, infrared, audio, and touch and video '
-        'where the set has them.',
+        'Encoders that `bringup` runs: of image, depth, infrared, audio, and touch, video, '
+        'wrench, joints and imu where the set has them.',
         choices=LIVE,
         is_argument=True,
         processes=(),
@@ -308,6 +308,14 @@ class SensorParameters:
         'Time that a clip spans, from its first to its last frame, seconds.',
         limits=(0.1, 60),
         modalities=('video',),
+    )
+    wrench_sign: int = _own(
+        1,
+        'Factor of forces and torques: -1 for drivers that publish what the tool exerts on the '
+        'environment (Franka), 1 for the others.',
+        limits=(-1, 1),
+        is_argument=True,
+        modalities=('wrench',),
     )
     audio_rate_hz: int = _own(
         16_000,

@@ -45,6 +45,7 @@ class SeriesStream:
 
     Attributes:
         options: Channels, names and sign; channels are fixed with the first message.
+        length_s: Length of a window.
         channels: Names of the channels; empty before the first message is decoded.
         frame_id: Frame of the newest decoded message.
         tared_ns: Stamp of the message that ended the baseline; None while it is being taken.
@@ -55,7 +56,7 @@ class SeriesStream:
     ) -> None:
         if length_s <= 0:
             raise ValueError(f'length_s must be positive, not {length_s}')
-        self.modality, self.options = modality, options
+        self.modality, self.options, self.length_s = modality, options, length_s
         self.channels = options.channels
         self.tared_ns: int | None = None
         # One more gap, so that slow series are known up to the start of the window.

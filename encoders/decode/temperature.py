@@ -44,6 +44,22 @@ UNITS: dict[str, tuple[float, float]] = {
 PLAIN = ImageOptions()
 
 
+class Remark(str):
+    """What to know of a sample that counts as evidence, in one line.
+
+    Attributes:
+        fault: Kind of fault, for counters.
+    """
+
+    fault: str
+
+    def __new__(cls, line: str, fault: str) -> Remark:
+        """Create the line with its kind."""
+        remark = super().__new__(cls, line)
+        remark.fault = fault
+        return remark
+
+
 @dataclass(frozen=True, slots=True)
 class Objection:
     """Why a sample does not count as evidence although it can be encoded.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders.decode.options import ImageOptions
-from encoders.decode.temperature import Objection
+from encoders.decode.temperature import Objection, Remark
 from encoders.model_sets.encoder import EncoderSet, no_encoder
 from encoders.model_sets.evidence import Evidence
 from encoders.model_sets.readouts import identity_of
@@ -261,7 +261,7 @@ class Binder:
             raise no_encoder(modality, self.model, self._encoders)
         return objection(raw, self._encoders[modality].config, options)
 
-    def remarks(self, modality: str, raw: Any) -> list[str]:
+    def remarks(self, modality: str, raw: Any) -> list[Remark]:
         """What to report about a raw sample that counts as evidence, one line each.
 
         Of a series: masked channels, another frame than in training, and an untared sensor.

@@ -22,7 +22,9 @@ from torch import Tensor
 
 from encoders.decode.content import content_objection
 from encoders.decode.options import ImageOptions
-from encoders.decode.temperature import Objection
+from encoders.decode.series import SeriesOptions
+from encoders.decode.streams import PLAIN_SERIES, Stream, stream_of
+from encoders.decode.temperature import Objection, Remark
 from encoders.modalities import MODALITIES
 from encoders.preprocess import languagebind as languagebind
 from encoders.preprocess.columns import Columns
@@ -54,7 +56,7 @@ class _Entry:
     normalise: Callable[..., Tensor] | None = None
     stored_form: Callable[..., tuple[tuple[int, ...], type[np.generic]]] | None = None
     objection: Callable[..., Objection | None] | None = None
-    remarks: Callable[..., list[str]] | None = None
+    remarks: Callable[..., list[Remark]] | None = None
 
 
 def _find_mini() -> dict[tuple[str, str], _Entry]:
@@ -131,7 +133,7 @@ def objection(raw: Any, config: Config, options: ImageOptions = PLAIN) -> Object
     return found or content_objection(_MODALITIES[type(config)], raw)
 
 
-def remarks(raw: Any, config: Config) -> list[str]:
+def remarks(raw: Any, config: Config) -> list[Remark]:
     """What to report about a sample that counts as evidence, one line each: masked channels."""
     find = _FOUND[type(config)][1].remarks
     return [] if find is None else find(raw, config)
@@ -181,6 +183,23 @@ def window_s(config: Config) -> float:
     if isinstance(config, languagebind.audio.AudioConfig):
         return (config.window + (config.frames - 1) * config.hop) / config.rate_hz
     return 0.0
+
+
+def stream_for(
+    modality: str, config: Config | None, *, series: SeriesOptions = PLAIN_SERIES, **options: Any
+) -> Stream:
+    """The stream that cuts a modality's windows for an encoder: of a series, its channels.
+
+    Args:
+        modality: Modality of the messages.
+        config: Preprocessing constants of the encoder; None for usual windows of all channels.
+        series: Names and sign of a robot's series.
+        options: Other options of `stream_of`.
+    """
+    if config is None or not is_series(config):
+        return stream_of(modality, series=series, **options)
+    series = replace(series, channels=config.channels)
+    return stream_of(modality, series=series, series_s=config.window_s, **options)
 
 
 def is_series(config: Config) -> TypeGuard[SeriesConfig]:

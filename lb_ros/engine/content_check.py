@@ -40,6 +40,8 @@ class ContentCheck:
 
     def check(self, raw: Any) -> list[Finding]:
         """Return the findings in a decoded sample; `encoders.Binder.embed` defines its form."""
+        if self._modality.kind == 'series':  # judged by `Binder.objection` and `Binder.remarks`
+            return []
         if self._modality.kind == 'sound':
             return _sound_findings(raw[0])
         findings = _depth_findings(raw) if self._modality.pixels == 'depth' else []

@@ -34,7 +34,12 @@ FAULTS: dict[str, str] = {
     'saturated': 'most pixels at the end of the scale',
     'frozen': 'the same picture again and again',
     'clipping': 'sound at full scale',
-    'gap': 'missing sound',
+    'gap': 'missing sound or values',
+    'repeated': 'stamps that repeat',
+    'masked': 'channels without values that can be used',
+    'rate': 'too few messages per second',
+    'frame': 'a frame other than in training',
+    'untared': 'values where nothing acts are not those of a tared sensor',
     'order': 'its stream began again before it was decoded',
     'qos': 'a publisher with incompatible quality of service',
     'type': 'a publisher with another message type',
@@ -48,9 +53,11 @@ HOLD_S = 5.0  # a fault is reported this long after it was last seen
 WINDOW = 100  # messages over which rates are computed
 REPAIRED = frozenset({'no_stamp', 'backwards', 'flat', 'saturated', 'frozen', 'clipping', 'gap',
                       'unit', 'qos', 'type', 'slow', 'temperature', 'mosaic', 'range',
-                      'repaired'})  # fmt: skip
-# Faults that last until a camera is set up differently: logged once per uninterrupted occurrence.
-STANDING = frozenset({'temperature', 'unit', 'mosaic', 'range', 'repaired'})
+                      'repaired', 'repeated', 'masked', 'rate', 'frame',
+                      'untared'})  # fmt: skip
+# Faults that last until a sensor is set up differently: logged once per uninterrupted occurrence.
+STANDING = frozenset({'temperature', 'unit', 'mosaic', 'range', 'repaired', 'repeated', 'masked',
+                      'rate', 'frame', 'untared'})  # fmt: skip
 
 
 class Level(IntEnum):
@@ -128,10 +135,16 @@ class InputHealth:
         with self._lock:
             return dict(self._faults.counts)
 
-    def arrived(self, *, stamp_ns: int, now_ns: int) -> None:
-        """Record the arrival of a message, whether or not it is encoded later."""
+    def arrived(self, *, stamp_ns: int, now_ns: int, arrived_s: float | None = None) -> None:
+        """Record the arrival of a message, whether or not it is encoded later.
+
+        Args:
+            stamp_ns: Stamp of the message.
+            now_ns: Time of arrival on the ROS clock.
+            arrived_s: The same on the monotonic clock; None for now.
+        """
         with self._lock:
-            self._arrivals_s.append(self._clock())
+            self._arrivals_s.append(self._clock() if arrived_s is None else arrived_s)
             self._stamps_s.append(stamp_ns * 1e-9)
             self._delay_ms = (now_ns - stamp_ns) * 1e-6
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Container, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from encoders import MODALITIES, Binder, DecodeError, Evidence, ImageOptions, Objection
+from encoders.decode.series_stream import SeriesStream
 from encoders.decode.streams import Clip, ClipStream, Cut, Stream, Window
+from encoders.preprocess import is_series, stream_for
 from encoders.preprocess.columns import ColumnStore
 from encoders.preprocess.frames import FrameStore
 from lb_ros.engine.arrival import Encoded, Pending
@@ -57,6 +59,19 @@ class Ready:
     invalid_reason: str = ''
 
 
+def following(sensor: Sensor, binder: Binder) -> Sensor:
+    """Return a sensor whose windows are those that a model set expects: of a series, its channels.
+
+    It is the same one unless its stream must begin again.
+    """
+    stream, config = sensor.stream, binder.preprocessing.get(sensor.modality)
+    if not isinstance(stream, SeriesStream) or config is None or not is_series(config):
+        return sensor
+    if (stream.options.channels, stream.length_s) == (config.channels, config.window_s):
+        return sensor
+    return replace(sensor, stream=stream_for(sensor.modality, config, series=stream.options))
+
+
 def prepare(
     binder: Binder, name: str, sensor: Sensor, pending: Pending, *, started_s: float
 ) -> Ready:
@@ -85,6 +100,9 @@ def prepare(
     objected = objection(binder, sensor, window.raw)
     if objected is not None:
         sensor.health.note(objected.fault, objected.line)
+    for fault, line in remarks(binder, sensor, window.raw).items():
+        if objected is None or objected.fault != fault:
+            sensor.health.note(fault, line)
     inputs, valid = preprocess(binder, sensor, window)
     return Ready(
         sensor=name,
@@ -129,6 +147,15 @@ def objection(binder: Binder, sensor: Sensor, raw: Any) -> Objection | None:
     if isinstance(raw, Clip):
         return None
     return binder.objection(sensor.modality, raw, options=sensor.images)
+
+
+def remarks(binder: Binder, sensor: Sensor, raw: Any) -> dict[str, str]:
+    """Return what to know of a raw sample that counts as evidence: one line by kind of fault."""
+    found: dict[str, str] = {}
+    for remark in binder.remarks(sensor.modality, raw):
+        before = found.get(remark.fault)
+        found[remark.fault] = f'{before}; {remark}' if before else str(remark)
+    return found
 
 
 def preprocess(binder: Binder, sensor: Sensor, window: Window) -> tuple[Tensor, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -16,7 +17,8 @@ class Counters:
     Attributes:
         received: Messages that arrived.
         dropped: Replaced by a newer message before they were taken, or waiting at the end.
-        capped: Replaced by a newer message while the sensor's rate limit held them back.
+        capped: Replaced by a newer message while the sensor's rate limit held them back, or taken
+            from a series together with a newer one, whose window contains them.
         stale: Too old on arrival or when they were taken.
         failed: Could not be decoded or encoded.
         encoded: Encoded into an embedding.
@@ -44,12 +46,19 @@ class NewestSlot(Generic[Item]):
         with self._wake:
             return self._counters
 
-    def put(self, item: Item, *, replaced: str = 'dropped') -> None:
-        """Store the newest item and wake the worker; an older one is counted as `replaced`."""
+    def put(self, item: Item, *, replaced: str = 'dropped', joined: int = 0) -> None:
+        """Store the newest item and wake the worker; an older one is counted as `replaced`.
+
+        Args:
+            item: The newest item.
+            replaced: `dropped` or `capped`.
+            joined: Number of older messages that came with it; they are counted as capped.
+        """
         with self._wake:
-            lost = int(self._item is not None)
+            outcomes = Counter({'received': 1 + joined, 'capped': joined})
+            outcomes[replaced] += int(self._item is not None)
             self._item = item
-            self._add(received=1, **{replaced: lost})
+            self._add(**outcomes)
             self._wake.notify_all()
 
     @property

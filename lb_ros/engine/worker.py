@@ -8,19 +8,21 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from functools import partial
 
 from encoders import MODALITIES, AudioOptions, Binder, DecodeError, Evidence, ImageOptions
+from encoders.decode.series import SeriesOptions
 from encoders.decode.streams import (
     DEFAULT_CLIP_S,
     PLAIN_IMAGES,
+    PLAIN_SERIES,
     PLAIN_SOUND,
     AudioStream,
-    stream_of,
 )
+from encoders.preprocess import stream_for
 from lb_ros.engine.arrival import Arrival, Pending
 from lb_ros.engine.content_check import ContentCheck
 from lb_ros.engine.health import Expectation, InputHealth, Log
 from lb_ros.engine.limits import Limits
 from lb_ros.engine.overload import MemoryPolicy, fatal_line, is_fatal
-from lb_ros.engine.sample import Ready, Sensor, embedding, encode, prepare
+from lb_ros.engine.sample import Ready, Sensor, embedding, encode, following, prepare
 from lb_ros.engine.sink import Sink
 from lb_ros.engine.slot import Counters, NewestSlot
 from lb_ros.engine.stage_times import StageTimes
@@ -87,6 +89,7 @@ class EncodingWorker:
         sound: AudioOptions = PLAIN_SOUND,
         expectation: Expectation | None = None,
         video_window_s: float = DEFAULT_CLIP_S,
+        series: SeriesOptions = PLAIN_SERIES,
     ) -> str:
         """Accept messages of a modality from now on; return the sensor's name for `put`.
 
@@ -98,6 +101,7 @@ class EncodingWorker:
             sound: Format of audio messages that do not describe it.
             expectation: Requirements on the input.
             video_window_s: Length of video clips.
+            series: Names of joints and sign of forces; the channels are those of the model set.
 
         Raises:
             KeyError: The model set has no encoder for the modality.
@@ -118,7 +122,14 @@ class EncodingWorker:
             if name in self._sensors:
                 return name
             slot: NewestSlot[Pending] = NewestSlot(self._wake)
-            stream = stream_of(modality, images=images, sound=sound, clip_s=video_window_s)
+            stream = stream_for(
+                modality,
+                self.binder.preprocessing[modality],
+                images=images,
+                sound=sound,
+                clip_s=video_window_s,
+                series=series,
+            )
             content = ContentCheck(modality)
             self._is_outdated = True
             self._next_s[name] = self._served_s[name] = 0.0
@@ -141,8 +152,16 @@ class EncodingWorker:
             return self._wake.wait_for(lambda: sensor not in self._encoding, left_s)
 
     def use(self, binder: Binder) -> None:
-        """Encode with another model set from the next message on."""
-        self.binder = binder
+        """Encode with another model set from the next message on.
+
+        The stream of a series begins again if the set expects other channels or windows.
+        """
+        with self._wake:
+            for name, sensor in self._sensors.items():
+                self._sensors[name] = following(sensor, binder)
+                if self._sensors[name] is not sensor:
+                    sensor.slot.discard()
+            self.binder = binder
 
     def limit(self, limits: Limits) -> None:
         """Apply other limits from the next message on."""
@@ -174,17 +193,21 @@ class EncodingWorker:
                 return None
             return f'encoding {", ".join(self._encoding)}', self._busy_since_s
 
-    def put(self, sensor: str, arrival: Arrival) -> None:
-        """Accept a message without blocking.
+    def put(self, sensor: str, *arrivals: Arrival) -> None:
+        """Accept messages without blocking, in order; the window of the last one is encoded.
 
-        Every message is added to its stream, so that audio windows and video clips have no gaps
-        where a newer message replaces a waiting one.
+        Every message is added to its stream, so that windows of audio and series and video clips
+        have no gaps where a newer message replaces a waiting one.
         """
         entry = self._sensors[sensor]
-        cut = entry.stream.add(arrival.message, stamp_ns=arrival.stamp_ns, stamped=arrival.stamped)
+        for arrival in arrivals:
+            cut = entry.stream.add(
+                arrival.message, stamp_ns=arrival.stamp_ns, stamped=arrival.stamped
+            )
         pending = Pending(cut, arrival.frame_id, arrival.arrived_s)
         is_capped = time.monotonic() < self._next_s[sensor]
-        entry.slot.put(pending, replaced='capped' if is_capped else 'dropped')
+        replaced = 'capped' if is_capped else 'dropped'
+        entry.slot.put(pending, replaced=replaced, joined=len(arrivals) - 1)
 
     def forget_past(self, sensor: str) -> None:
         """Restart the stream of a sensor whose time has jumped."""

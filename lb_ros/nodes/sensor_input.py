@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,9 @@ from lb_ros.engine.worker import EncodingWorker
 from lb_ros.msg import AudioChunk
 from lb_ros.ros.input_parameters import InputParameters
 from lb_ros.ros.picture_topics import PictureMessage, PictureTopics
+from lb_ros.ros.polled import Taken
 from lb_ros.ros.qos import CHUNKS, mismatch_line, publishers_line, subscribe
+from lb_ros.ros.series_topic import SeriesTopic
 from lb_ros.ros.stamps import to_ns
 from lb_ros.ros.timers import every
 
@@ -67,11 +69,17 @@ class SensorInput:
         self.is_open = False
         self._mismatches: dict[str, tuple[str, float]] = {}
         self._untyped: set[str] = set()
-        self._sound: dict[str, Subscription] = {}
+        self._single: dict[str, Subscription] = {}
         self._info: Subscription | None = None
         self._pictures: PictureTopics | None = None
-        if MODALITIES[modality].kind == 'sound':
+        self._kind = MODALITIES[modality].kind
+        if self._kind == 'sound':
             self._subscribe(topic, AudioChunk)
+        elif self._kind == 'series':
+            series = SeriesTopic(
+                node, modality, topic, store=self.store_all, on_mismatch=self._mismatch
+            )
+            self._single[topic] = series.subscription
         else:
             self._pictures = PictureTopics(
                 node,
@@ -98,6 +106,7 @@ class SensorInput:
             sound=self._parameters.sound,
             expectation=self._parameters.expectation,
             video_window_s=self._parameters.video_window_s,
+            series=self._parameters.series,
         )
         self._worker = worker
         return self._sensor
@@ -129,39 +138,72 @@ class SensorInput:
             return
         self._look_at(message)
         now_ns = self._node.get_clock().now().nanoseconds
+        arrival = self._checked(worker, message, now_ns=now_ns, arrived_s=time.monotonic())
+        if arrival is not None:
+            worker.put(self._sensor, arrival)
+
+    def store_all(self, taken: Sequence[Taken]) -> None:
+        """Accept the messages of a poll without blocking."""
+        worker = self._worker
+        if worker is None or not self.is_open:
+            return
+        now_ns, now_s = self._node.get_clock().now().nanoseconds, time.monotonic()
+        checked = (
+            self._checked(
+                worker,
+                each.message,
+                now_ns=now_ns - each.waited_ns,
+                arrived_s=now_s - each.waited_ns * 1e-9,
+            )
+            for each in taken
+        )
+        arrivals = [arrival for arrival in checked if arrival is not None]
+        if arrivals:
+            worker.put(self._sensor, *arrivals)
+
+    def _checked(
+        self, worker: EncodingWorker, message: Any, *, now_ns: int, arrived_s: float
+    ) -> Arrival | None:
+        """Return a message with its stamp, or None if it must not be used.
+
+        Args:
+            worker: Counts what is refused.
+            message: The message.
+            now_ns: Time of arrival on the ROS clock.
+            arrived_s: The same on the monotonic clock.
+        """
+        health = worker.health(self._sensor)
         header = getattr(message, 'header', None)
         if header is None:  # the message type has no stamp, so this is not a fault
-            worker.health(self._sensor).arrived(stamp_ns=now_ns, now_ns=now_ns)
-            arrival = Arrival(message, now_ns, '', time.monotonic(), stamped=False)
-            worker.put(self._sensor, arrival)
-            return
+            health.arrived(stamp_ns=now_ns, now_ns=now_ns, arrived_s=arrived_s)
+            return Arrival(message, now_ns, '', arrived_s, stamped=False)
         stamp_ns = to_ns(header.stamp)
         checked = self._stamps.check(stamp_ns, now_ns, max_age_ms=worker.limits.max_age_ms)
-        health = worker.health(self._sensor)
-        health.arrived(stamp_ns=checked.stamp_ns, now_ns=now_ns)
+        health.arrived(stamp_ns=checked.stamp_ns, now_ns=now_ns, arrived_s=arrived_s)
         if not checked.usable:
             outcome = 'stale' if checked.fault == 'stale' else 'failed'
             worker.refuse(self._sensor, outcome, checked.fault, checked.line)
-            return
-        if checked.fault:
+            return None
+        is_back = checked.fault == 'backwards'
+        # The stream of a series puts stamps in order and reports those that go back.
+        if checked.fault and not (is_back and self._kind == 'series'):
             health.note(checked.fault, checked.line)
-        if checked.fault == 'backwards':
-            worker.forget_past(self._sensor)
-        arrival = Arrival(
-            message, checked.stamp_ns, header.frame_id, time.monotonic(), stamped=bool(stamp_ns)
+            if is_back:
+                worker.forget_past(self._sensor)
+        return Arrival(
+            message, checked.stamp_ns, header.frame_id, arrived_s, stamped=bool(stamp_ns)
         )
-        worker.put(self._sensor, arrival)
 
     @property
     def _subscriptions(self) -> dict[str, Subscription]:
-        return self._sound if self._pictures is None else self._pictures.subscriptions
+        return self._single if self._pictures is None else self._pictures.subscriptions
 
     def _tell_form(self, form: str) -> None:
         topic = self._node.resolve_topic_name(self._topic)
         self._node.get_logger().info(f'{self._modality}: topic {topic}: reading its {form} form')
 
     def _subscribe(self, topic: str, kind: type) -> None:
-        self._sound[topic] = subscribe(
+        self._single[topic] = subscribe(
             self._node, kind, topic, self.store, qos=CHUNKS, on_mismatch=self._mismatch
         )
 
@@ -182,10 +224,10 @@ class SensorInput:
 
     def _look(self) -> None:
         """Check regularly for a change of type or form and for silence."""
-        if self._pictures is None:
-            self._follow_type()
-        else:
+        if self._pictures is not None:
             self._pictures.look()
+        elif self._kind == 'sound':
+            self._follow_type()
         if self._worker is not None and self.is_open:
             self._tell_mismatches(self._worker)
             self._worker.health(self._sensor).watch_silence(self._why_silent)
@@ -193,8 +235,8 @@ class SensorInput:
     def _why_silent(self) -> str:
         if self._pictures is not None:
             return publishers_line(self._node, self._pictures.topics, self._pictures.kinds)
-        kinds = [type_name(s.msg_type) for s in self._sound.values()]
-        topics = [self._node.resolve_topic_name(topic) for topic in self._sound]
+        kinds = [type_name(s.msg_type) for s in self._single.values()]
+        topics = [self._node.resolve_topic_name(topic) for topic in self._single]
         return publishers_line(self._node, topics, kinds)
 
     def _follow_type(self) -> None:
@@ -205,7 +247,7 @@ class SensorInput:
         """
         resolved = self._node.resolve_topic_name(self._topic)
         found = {i.topic_type for i in self._node.get_publishers_info_by_topic(resolved)}
-        current = type_name(self._sound[self._topic].msg_type)
+        current = type_name(self._single[self._topic].msg_type)
         wanted = next((n for n in (type_name(AudioChunk), *SOUND_TYPES) if n in found), None)
         if wanted is None or current in found or wanted in self._untyped:
             return
@@ -215,7 +257,7 @@ class SensorInput:
             line = f'its publisher sends {wanted}, but that package is not installed here'
             self._node.get_logger().warning(f'{self._modality}: topic {resolved}: {line}')
             return
-        self._node.destroy_subscription(self._sound.pop(self._topic))
+        self._node.destroy_subscription(self._single.pop(self._topic))
         self._subscribe(self._topic, kind)
         info = import_type(INFO_TYPE)
         if self._info is None and info is not None and hasattr(info(), 'sample_format'):

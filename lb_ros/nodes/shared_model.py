@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from encoders import LIVE, MODALITIES, Binder
+from encoders.model_sets.golden import golden_input
 from encoders.text.minilm import text_tower
 from lb_ros.engine.health import Log
 from lb_ros.engine.overload import fatal_line, free_memory, is_fatal
@@ -172,7 +173,7 @@ class SharedModel:
 
 def warm_up(binder: Binder) -> None:
     """Run every part on dummy input, so that the first real sample is not slow."""
-    samples = {name: _sample(name) for name in binder.modalities if name in LIVE}
+    samples = {name: _sample(name, binder) for name in binder.modalities if name in LIVE}
     for name, sample in samples.items():
         for _ in range(WARM_UP_RUNS):
             binder.observe(**{name: sample})
@@ -181,7 +182,9 @@ def warm_up(binder: Binder) -> None:
     binder.embed_text(['warm up'])
 
 
-def _sample(modality: str) -> object:
+def _sample(modality: str, binder: Binder) -> object:
+    if MODALITIES[modality].kind == 'series':
+        return golden_input(modality, binder.preprocessing[modality])
     if MODALITIES[modality].kind == 'sound':
         return np.zeros((1, 16_000), np.float32), 16_000
     if MODALITIES[modality].pixels == 'colour':

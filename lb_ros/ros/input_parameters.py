@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rclpy.node import Node
 
 from encoders import AudioOptions, ImageOptions
+from encoders.decode.series import SeriesOptions
 from lb_ros.engine.health import Expectation
 from lb_ros.parameter_table import SensorParameters
 from lb_ros.ros.parameters import declare_parameters
@@ -22,6 +23,7 @@ class InputParameters:
         expectation: Requirements on rate, silence and latency.
         max_future_ms: Messages with stamps further in the future are refused.
         video_window_s: Length of video clips.
+        series: Names of joints and sign of forces.
         transport: Form of the images that is subscribed to, see `PictureTopics`.
     """
 
@@ -30,6 +32,7 @@ class InputParameters:
     expectation: Expectation
     max_future_ms: float
     video_window_s: float
+    series: SeriesOptions
     transport: str
 
 
@@ -74,5 +77,6 @@ def input_parameters(values: SensorParameters) -> InputParameters:
         ),
         max_future_ms=values.max_future_ms,
         video_window_s=values.video_window_s,
+        series=SeriesOptions(sign=float(values.wrench_sign)),
         transport=values.transport,
     )

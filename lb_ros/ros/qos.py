@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
+from rclpy.callback_groups import CallbackGroup
 from rclpy.duration import Duration
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
@@ -31,6 +32,10 @@ NEWEST = QoSProfile(
 # No audio chunk may be lost; the queue holds two seconds for a busy process.
 CHUNKS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=20, reliability=ReliabilityPolicy.BEST_EFFORT
+)
+# Of a series, every message counts; the queue holds a second of one at 1 kHz between two polls.
+SERIES = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT
 )
 # States: a late subscriber gets the last message immediately.
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -91,6 +96,7 @@ def subscribe(
     qos: QoSProfile,
     on_mismatch: Callable[[str, str], None],
     on_matched: Callable[[int], None] | None = None,
+    group: CallbackGroup | None = None,
 ) -> Subscription:
     """Subscribe with QoS overrides by parameters; report incompatible publishers.
 
@@ -103,6 +109,7 @@ def subscribe(
         on_mismatch: Called with the topic and the policy when an incompatible publisher is
             discovered; its name becomes known slightly later, see `mismatch_line`.
         on_matched: Called with the number of compatible publishers whenever it changes.
+        group: Callback group of the subscription; None for that of the node.
     """
 
     def incompatible(event: Incompatible) -> None:
@@ -120,6 +127,7 @@ def subscribe(
         event_callbacks=SubscriptionEventCallbacks(
             incompatible_qos=incompatible, matched=None if on_matched is None else matched
         ),
+        callback_group=group,
         qos_overriding_options=OVERRIDES,
     )
 

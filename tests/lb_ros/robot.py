@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from geometry_msgs.msg import WrenchStamped
 from rcl_interfaces.msg import Log
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, Imu, JointState
 
 from encoders import State
 from lb_ros.msg import AudioChunk, Embedding, PredicateStates
@@ -33,10 +34,11 @@ TOPICS = {
     'infrared': 'infrared/image',
     'audio': 'microphone/audio',
 }
-RELIABLE = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+TYPES = {'audio': AudioChunk, 'wrench': WrenchStamped, 'joints': JointState, 'imu': Imu}
+# Deep enough for what a sensor of series sends after a pause of this process.
+RELIABLE = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
 # Any probability at all makes these TRUE or FALSE, so a state says whether there is evidence.
-PREDICATES = 'predicates:\n' + ''.join(
-    f"""  {name} has evidence:
+PREDICATE = """  {name} has evidence:
     positive: [the drawer is open]
     negative: [the drawer is closed]
     modalities: [{name}]
@@ -45,9 +47,12 @@ PREDICATES = 'predicates:\n' + ''.join(
     dwell_ms: 0
     max_age_ms: 800
 """
-    for name in TOPICS
-)
 RNG = np.random.default_rng(0)
+
+
+def predicates_of(names: Iterable[str]) -> str:
+    """A file of predicates, one for each modality."""
+    return 'predicates:\n' + ''.join(PREDICATE.format(name=name) for name in names)
 
 
 class Robot(Node):
@@ -55,14 +60,16 @@ class Robot(Node):
 
     process: subprocess.Popen[str]
 
-    def __init__(self) -> None:
+    def __init__(self, topics: Mapping[str, str]) -> None:
         super().__init__('robot')
+        self.topics = topics
         self.senders: dict[str, Any] = {}
-        for name in TOPICS:
+        for name in topics:
             self.offer(name)
         self.compressed = {
             topic: self.create_publisher(CompressedImage, topic, RELIABLE)
             for topic in ('camera/image/compressed', 'depth/image/compressedDepth')
+            if topic.rpartition('/')[0] in topics.values()
         }
         self.inputs: dict[str, DiagnosticStatus] = {}
         self.logs: list[Log] = []
@@ -72,7 +79,7 @@ class Robot(Node):
         self.create_subscription(DiagnosticArray, '/diagnostics', self._diagnostics, 10)
         self.create_subscription(Log, '/rosout', self.logs.append, 100)
         self.create_subscription(PredicateStates, 'predicates/state', self._states, LATCHED)
-        for name in TOPICS:
+        for name in topics:
             self.create_subscription(
                 Embedding, f'embeddings/{name}', self.heard.append, qos_profile_sensor_data
             )
@@ -81,8 +88,8 @@ class Robot(Node):
 
     def offer(self, modality: str) -> None:
         """Publish the raw messages of a sensor from now on."""
-        kind = AudioChunk if modality == 'audio' else Image
-        self.senders[modality] = self.create_publisher(kind, TOPICS[modality], RELIABLE)
+        kind = TYPES.get(modality, Image)
+        self.senders[modality] = self.create_publisher(kind, self.topics[modality], RELIABLE)
 
     @contextmanager
     def only_compressed(self, modality: str) -> Iterator[None]:
@@ -112,7 +119,7 @@ class Robot(Node):
         return self.get_clock().now().nanoseconds
 
     def count(self, modality: str, key: str) -> int:
-        status = self.inputs.get(f'/{TOPICS[modality]}')
+        status = self.inputs.get(f'/{self.topics[modality]}')
         return int(self.values(status).get(key, '0')) if status else 0
 
     def told(self, name: str, key: str) -> str:
@@ -207,14 +214,14 @@ def good(robot: Robot, modality: str) -> Any:
 
 
 @contextmanager
-def listening() -> Iterator[Robot]:
-    """A robot in the domain of the environment.
+def listening(topics: Mapping[str, str] = TOPICS) -> Iterator[Robot]:
+    """A robot in the domain of the environment, with a sensor on each topic by modality.
 
     One for all tests of a file: with one for each of nine tests, leaving and joining the domain
     every time, this process crashed in the middleware in one of eight runs.
     """
     rclpy.init()
-    robot = Robot()
+    robot = Robot(topics)
     try:
         yield robot
     finally:
@@ -243,7 +250,7 @@ def bringup(
         words: Arguments for that.
     """
     predicates = folder / 'predicates.yaml'
-    predicates.write_text(PREDICATES)
+    predicates.write_text(predicates_of(robot.topics))
     whole = f"import sys\n{program}\nstart('bringup', sys.argv[sys.argv.index('--ros-args') :])"
     command = [sys.executable, '-c', whole, *words]
     command += ['--ros-args', '-p', f'model:={model}', '-p', f'predicates:={predicates}']

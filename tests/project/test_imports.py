@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ROS = {'rclpy', 'sensor_msgs', 'std_msgs', 'diagnostic_msgs', 'lifecycle_msgs', 'rcl_interfaces'}
+ROS = {
+    'rclpy', 'sensor_msgs', 'std_msgs', 'diagnostic_msgs', 'geometry_msgs', 'lifecycle_msgs',
+    'rcl_interfaces',
+}  # fmt: skip
 # Not in the wheels, so nothing but launch files may need them at import time.
 NOT_IN_WHEELS = {'launch', 'launch_ros', 'ros2cli', 'rosbag2_py', 'cv_bridge', 'tf2_ros'}
 # Room -> rooms it may import, or whole packages other than its own. Modules beside the rooms

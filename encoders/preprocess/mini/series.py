@@ -21,7 +21,7 @@ from torch import Tensor
 from encoders.decode.options import ImageOptions
 from encoders.decode.series import Series
 from encoders.decode.series_grid import Grid, to_grid
-from encoders.decode.temperature import Objection
+from encoders.decode.temperature import Objection, Remark
 from encoders.preprocess.upload import upload
 
 # What a channel is given as: its value, the change since the sensor was tared, and the change
@@ -299,7 +299,7 @@ def objection(raw: Series, config: SeriesConfig, options: ImageOptions) -> Objec
     grid = grid_of(raw, config)
     if len(raw.stamps_s) > 1 and grid.rate_hz < config.min_rate_hz:
         reason = f'{grid.rate_hz:.3g} Hz is too slow, expected at least {config.min_rate_hz:.3g}'
-        return Objection('slow', reason, 'raise the rate of its publisher')
+        return Objection('rate', reason, 'raise the rate of its publisher')
     wanted = set(config.required or config.channels)
     dead = [name for name in config.channels if name in grid.masked and name in wanted]
     if len(dead) > (0 if config.required else len(config.channels) / 2):
@@ -315,14 +315,14 @@ def objection(raw: Series, config: SeriesConfig, options: ImageOptions) -> Objec
     return None
 
 
-def remarks(raw: Series, config: SeriesConfig) -> list[str]:
+def remarks(raw: Series, config: SeriesConfig) -> list[Remark]:
     """What to know of a series that is evidence: masked channels, another frame, a lost tare."""
     grid = grid_of(raw, config)
-    found = [f'{name} {reason}; it is masked' for name, reason in grid.masked.items()]
+    found = [Remark(f'{n} {why}; it is masked', 'masked') for n, why in grid.masked.items()]
     if config.frame_id and raw.frame_id and raw.frame_id != config.frame_id:
-        found.append(f'its frame is {raw.frame_id}, trained in {config.frame_id}')
-    found += _untared(grid, config)
-    return found
+        line = f'its frame is {raw.frame_id}, trained in {config.frame_id}'
+        found.append(Remark(line, 'frame'))
+    return found + [Remark(line, 'untared') for line in _untared(grid, config)]
 
 
 def _untared(grid: Grid, config: SeriesConfig) -> list[str]:

@@ -163,7 +163,7 @@ def test_the_scale_of_a_relative_channel_is_that_of_its_changes() -> None:
 @pytest.mark.parametrize(
     ('change', 'fault', 'reason'),
     [
-        (lambda v: v[::100], 'slow', '5 Hz is too slow, expected at least 8'),
+        (lambda v: v[::100], 'rate', '5 Hz is too slow, expected at least 8'),
         (lambda v: v * np.array([0, 0, 0, 0, 1, 1]), 'masked', 'force.x is constant at 0; '),
         (lambda v: v * np.nan, 'masked', 'force.x has no finite value; force.y has no finite'),
         (lambda v: v[-300:], 'gap', 'only 0.6 of 2 s are known'),
@@ -171,7 +171,7 @@ def test_the_scale_of_a_relative_channel_is_that_of_its_changes() -> None:
 )
 def test_what_is_no_evidence(change: object, fault: str, reason: str) -> None:
     values = change(forces(TIMES_S))  # type: ignore[operator]
-    times_s = TIMES_S[::100] if fault == 'slow' else TIMES_S[-len(values) :]
+    times_s = TIMES_S[::100] if fault == 'rate' else TIMES_S[-len(values) :]
     found = objection(Series(values, times_s, WRENCH), FITTED)
     assert found is not None
     assert found.fault == fault

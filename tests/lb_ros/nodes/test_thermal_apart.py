@@ -15,12 +15,13 @@ from lb_ros.msg import PredicateScores
 from lb_ros.srv import QueryText
 from tests.lb_ros.robot import (
     END_S,
-    PREDICATES,
     RNG,
     START_S,
+    TOPICS,
     Robot,
     listening,
     picture,
+    predicates_of,
 )
 
 pytestmark = pytest.mark.ros
@@ -30,7 +31,7 @@ REASON = 'infrared: 8-bit picture, not a temperature'
 @pytest.fixture
 def robot(tiny_model_set: Path, tmp_path: Path, ros_domain: int) -> Iterator[Robot]:
     predicates = tmp_path / 'predicates.yaml'
-    predicates.write_text(PREDICATES)
+    predicates.write_text(predicates_of(TOPICS))
     words = ['--ros-args', '-p', f'model:={tiny_model_set}', '-p', f'predicates:={predicates}']
     with listening() as node:
         processes = [

@@ -1,0 +1,51 @@
+"""Untrained model sets of depth and the series on one trunk, written and read like any other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from encoders.modalities import SERIES
+from encoders.model_sets.files import ModelSet, save_model_set
+from encoders.model_sets.manifest import Manifest, ModalitySpec
+from encoders.preprocess import is_series, mini_config
+from encoders.preprocess.mini import depth
+from encoders.text.minilm import text_tower
+from encoders.vision.config import VisionConfig
+from encoders.vision.vit import VisionTower, tie
+
+SQUARE = VisionConfig(
+    width=48, layers=2, heads=2, mlp_width=96, patch_size=16, image_size=(64, 64), projection=384,
+    lora_rank=2,
+)  # fmt: skip
+
+
+def spec_of(name: str, **values: Any) -> ModalitySpec:
+    """A small encoder of a series; `values` configure its preprocessing."""
+    config = mini_config(name, values)
+    assert is_series(config)
+    shape = replace(
+        SQUARE,
+        stem='series',
+        channels=len(config.channels),
+        patch_size=config.patch,
+        image_size=config.input_size,
+    )
+    return ModalitySpec(shape, config)
+
+
+def write_series_set(folder: Path, *, name: str = 'felt', **values: Any) -> Path:
+    """Write a set of depth and all series with random weights; `values` as for `spec_of`."""
+    specs = {'depth': ModalitySpec(SQUARE, depth.DepthConfig(size=64))}
+    specs |= {modality: spec_of(modality, **values) for modality in SERIES}
+    text = text_tower('minilm-l6-v2')
+    torch.manual_seed(0)
+    towers = {modality: VisionTower(spec.vision) for modality, spec in specs.items()}
+    tie(towers)
+    for tower in towers.values():
+        torch.nn.init.normal_(tower.encoder.layers[0].self_attn.q_proj.lora_B)
+    save_model_set(folder, ModelSet(Manifest(name, text.space, text.name, specs), towers))
+    return folder
