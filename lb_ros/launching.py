@@ -5,7 +5,7 @@ Contains only plain values, so that it can be tested without the package `launch
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,13 @@ TRUTHS = ('true', 'false')
 SEVERITIES = ('debug', 'info', 'warn', 'error', 'fatal')
 ENCODERS = tuple(f'{MODALITIES[name].sensor}_encoder' for name in LIVE)
 NODES = ('bringup', *ENCODERS, 'predicates', 'microphone')
+
+
+def _renamed(joints: Sequence[str], *, finger: str = '') -> str:
+    """Return `joints_names` for the joints of an arm, in order, and of its gripper."""
+    pairs = [f'joint{number}={joint}' for number, joint in enumerate(joints, 1)]
+    return ', '.join([*pairs, f'finger_joint={finger}'] if finger else pairs)
+
 
 # Topics of drivers with their default names; relative, so that a namespace applies to them too.
 CAMERAS: dict[str, dict[str, str]] = {
@@ -47,6 +54,32 @@ INFRAREDS: dict[str, dict[str, str]] = {
 INFRARED_SETTINGS: dict[str, dict[str, Value]] = {
     'optris': {'infrared_kelvin_per_count': 0.1, 'infrared_kelvin_at_zero': 173.15},
     'realsense_nir': {'infrared_kind': 'near_infrared'},
+}
+# Force sensors and joints of arms, with the settings of their drivers; see docs/contact.md.
+ARMS: dict[str, dict[str, str]] = {
+    'ur': {'wrench': 'force_torque_sensor_broadcaster/wrench', 'joints': 'joint_states'},
+    'franka': {
+        'wrench': 'franka_robot_state_broadcaster/external_wrench_in_stiffness_frame',
+        'joints': 'joint_states',
+    },
+    'ros2_control': {'wrench': 'force_torque_sensor_broadcaster/wrench', 'joints': 'joint_states'},
+}
+UR_JOINTS = (
+    'shoulder_pan_joint', 'shoulder_lift_joint', 'elbow_joint', 'wrist_1_joint', 'wrist_2_joint',
+    'wrist_3_joint',
+)  # fmt: skip
+FRANKA_JOINTS = tuple(f'fr3_joint{number}' for number in range(1, 8))
+ARM_SETTINGS: dict[str, dict[str, Value]] = {
+    'ur': {'joints_names': _renamed(UR_JOINTS)},
+    'franka': {
+        'joints_names': _renamed(FRANKA_JOINTS, finger='fr3_finger_joint1'),
+        'wrench_sign': -1,
+    },
+}
+IMUS: dict[str, dict[str, str]] = {
+    'realsense': {'imu': 'camera/camera/imu'},
+    'data': {'imu': 'imu/data'},
+    'data_raw': {'imu': 'imu/data_raw'},
 }
 # Arguments that replace parameters of the same name.
 REPLACING = {name: record for name, record in RECORDS.items() if record.is_argument}
@@ -82,6 +115,8 @@ ARGUMENTS: tuple[Argument, ...] = (
     Argument('autostart', 'true', 'configure and activate; else a lifecycle manager does', TRUTHS),
     Argument('camera', '', 'topics of a camera driver', ('', *CAMERAS)),
     Argument('infrared', '', 'topics of an infrared driver', ('', *INFRAREDS)),
+    Argument('arm', '', 'topics and settings of the force sensor and joints', ('', *ARMS)),
+    Argument('imu', '', 'topic of an inertial unit', ('', *IMUS)),
     Argument('microphone', 'false', 'record from a sound device of this machine', TRUTHS),
     Argument(
         'dds_profile',
@@ -153,7 +188,11 @@ def _parameters(values: Mapping[str, str]) -> dict[str, Value]:
         'autostart': values['autostart'] == 'true',
     }
     parameters |= INFRARED_SETTINGS.get(values['infrared'], {})
-    topics = CAMERAS.get(values['camera'], {}) | INFRAREDS.get(values['infrared'], {})
+    parameters |= ARM_SETTINGS.get(values['arm'], {})
+    presets = {'camera': CAMERAS, 'infrared': INFRAREDS, 'arm': ARMS, 'imu': IMUS}
+    topics = {
+        s: t for name, each in presets.items() for s, t in each.get(values[name], {}).items()
+    }
     for modality in LIVE:
         sensor = MODALITIES[modality].sensor
         driver = 'camera' if MODALITIES[modality].kind == 'clip' else sensor

@@ -9,15 +9,8 @@ import textwrap
 from dataclasses import dataclass
 
 from encoders.modalities import LIVE, MODALITIES, STANDARD, Modality
-from lb_ros.parameter_table import (
-    ENCODERS,
-    MICROPHONE_RECORDS,
-    PREDICATES,
-    RECORDS,
-    Record,
-    explained,
-    written,
-)
+from lb_ros.parameter_record import ENCODERS, PREDICATES, Record
+from lb_ros.parameter_table import MICROPHONE_RECORDS, RECORDS, explained, written
 
 WIDTH = 96
 
@@ -135,7 +128,8 @@ def _encoder(modality: Modality) -> Interface:
         f'Encodes {modality.name} from {modality.topic} into vectors of the language space.',
         forms,
         dict.fromkeys(_published(modality), _EMBEDDING),
-        {f'{node}/load_model': 'lb_ros/srv/LoadModel'},
+        {f'{node}/load_model': 'lb_ros/srv/LoadModel'}
+        | ({f'{node}/tare': 'std_srvs/srv/Trigger'} if modality.kind == 'series' else {}),
         f'{node} --ros-args -p {modality.sensor}_inputs:=front/{modality.topic.split("/")[-1]}',
     )
 

@@ -8,73 +8,19 @@ values of a node. Importing this module is fast and does not require ROS.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, TypeVar
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 
 import yaml
 
-from encoders.modalities import LIVE, MODALITIES, STANDARD, Modality
+from encoders.modalities import LIVE, MODALITIES, STANDARD
+from lb_ros.parameter_record import PREDICATES, Record
+from lb_ros.parameter_record import each as _each
+from lb_ros.parameter_record import one as _one
+from lb_ros.parameter_record import own as _own
 
-Value = bool | int | float | str | tuple[str, ...]
-Changes = Literal['start', 'configure', 'live']
-T = TypeVar('T')
-# Processes other than `bringup`, which has all parameters except those of `microphone`.
-ENCODERS, PREDICATES = 'encoders', 'predicates'
 TRANSPORTS = AUTO, RAW, COMPRESSED = 'auto', 'raw', 'compressed'
 PICTURES = tuple(name for name in LIVE if MODALITIES[name].kind in ('image', 'clip'))
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One parameter.
-
-    Attributes:
-        about: Description with the unit.
-        name: Name of the parameter.
-        default: Default value; its type is the type of the parameter.
-        ending: End of the name after `<sensor>_` for a parameter of every sensor; else empty.
-        limits: Smallest and largest value.
-        choices: Permitted values; empty for any.
-        changes: When it may change: `live` at any time, `configure` while the node is
-            unconfigured, `start` never.
-        is_argument: Whether it is also an argument of the launch files.
-        processes: Processes other than `bringup` that use it.
-        modalities: Modalities whose encoders use it.
-    """
-
-    about: str
-    name: str = ''
-    default: Value = ''
-    ending: str = ''
-    limits: tuple[float, float] | None = None
-    choices: tuple[str, ...] = ()
-    changes: Changes = 'start'
-    is_argument: bool = False
-    processes: tuple[str, ...] = (ENCODERS, PREDICATES)
-    modalities: tuple[str, ...] = LIVE
-
-
-def _one(default: T, about: str, **more: Any) -> T:
-    """Return the field of one parameter with the field's name."""
-    found: T = field(default=default, metadata={'record': Record(about, **more)})
-    return found
-
-
-def _own(default: T, about: str, **more: Any) -> T:
-    """Return a field like `_one`, for encoder nodes only."""
-    return _one(default, about, processes=(ENCODERS,), **more)
-
-
-def _each(
-    ending: str, default: Callable[[Modality], T], about: str, **more: Any
-) -> Mapping[str, T]:
-    """Return a field of one parameter `<sensor>_<ending>` per modality; its value is a mapping."""
-    found: Mapping[str, T] = field(
-        default_factory=lambda: {name: default(MODALITIES[name]) for name in LIVE},
-        metadata={'record': Record(about, ending=ending, processes=(ENCODERS,), **more)},
-    )
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +254,26 @@ class SensorParameters:
         'Time that a clip spans, from its first to its last frame, seconds.',
         limits=(0.1, 60),
         modalities=('video',),
+    )
+    wrench_frame_id: str = _own(
+        '',
+        'Frame that wrenches should name; another one is reported. Empty: the frame in which the '
+        'model set was trained, if it names one.',
+        is_argument=True,
+        modalities=('wrench',),
+    )
+    imu_frame_id: str = _own(
+        '',
+        'The same for inertial units.',
+        is_argument=True,
+        modalities=('imu',),
+    )
+    joints_names: str = _own(
+        '',
+        'Names of joints where the robot has others than the model set: '
+        'NAME_IN_THE_SET=NAME_OF_THE_ROBOT, separated by commas.',
+        is_argument=True,
+        modalities=('joints',),
     )
     wrench_sign: int = _own(
         1,

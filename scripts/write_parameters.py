@@ -11,13 +11,11 @@ import textwrap
 from pathlib import Path
 
 from encoders.modalities import LIVE, MODALITIES
+from lb_ros.parameter_record import ENCODERS, PREDICATES, Record
 from lb_ros.parameter_table import (
-    ENCODERS,
-    PREDICATES,
     CaptureParameters,
     MicrophoneParameters,
     Parameters,
-    Record,
     SensorParameters,
     explained,
     groups_of,

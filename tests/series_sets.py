@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,10 +38,24 @@ def spec_of(name: str, **values: Any) -> ModalitySpec:
     return ModalitySpec(shape, config)
 
 
-def write_series_set(folder: Path, *, name: str = 'felt', **values: Any) -> Path:
-    """Write a set of depth and all series with random weights; `values` as for `spec_of`."""
+def write_series_set(
+    folder: Path,
+    *,
+    name: str = 'felt',
+    own: Mapping[str, Mapping[str, Any]] | None = None,
+    **values: Any,
+) -> Path:
+    """Write a set of depth and all series with random weights.
+
+    Args:
+        folder: Where it is written.
+        name: Name of the set.
+        own: Values of single modalities, in addition to `values`.
+        values: As for `spec_of`.
+    """
+    each = {modality: {**values, **(own or {}).get(modality, {})} for modality in SERIES}
     specs = {'depth': ModalitySpec(SQUARE, depth.DepthConfig(size=64))}
-    specs |= {modality: spec_of(modality, **values) for modality in SERIES}
+    specs |= {modality: spec_of(modality, **each[modality]) for modality in SERIES}
     text = text_tower('minilm-l6-v2')
     torch.manual_seed(0)
     towers = {modality: VisionTower(spec.vision) for modality, spec in specs.items()}

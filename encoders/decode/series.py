@@ -38,6 +38,7 @@ class SeriesOptions:
             and all joints of the first message.
         names: Joint in `channels` to the joint's name on this robot, where they differ.
         sign: Factor of forces and torques: -1 for drivers that publish the reaction.
+        frame_id: Frame that messages should name; empty: the one of the training data.
 
     Raises:
         ValueError: `sign` is not 1 or -1, or a channel is given twice.
@@ -46,6 +47,7 @@ class SeriesOptions:
     channels: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=lambda: NO_NAMES)
     sign: float = 1.0
+    frame_id: str = ''
 
     def __post_init__(self) -> None:
         if abs(self.sign) != 1:

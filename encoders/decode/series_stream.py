@@ -30,6 +30,19 @@ MOST = 10_000
 PLAIN = SeriesOptions()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Tare:
+    """What a sensor measured over `BASELINE_S` while nothing was to act on it.
+
+    Attributes:
+        values: Medians, float64 `[C]`; NaN where nothing was measured.
+        moved: How far the medians of the first and of the second half are apart, `[C]`.
+    """
+
+    values: Floats
+    moved: Floats
+
+
 @dataclass(frozen=True, slots=True)
 class _Sample:
     number: int
@@ -49,6 +62,8 @@ class SeriesStream:
         channels: Names of the channels; empty before the first message is decoded.
         frame_id: Frame of the newest decoded message.
         tared_ns: Stamp of the message that ended the baseline; None while it is being taken.
+        moved: How far values changed while the baseline was taken from messages, `[C]`; None if
+            it is not known.
     """
 
     def __init__(
@@ -64,13 +79,16 @@ class SeriesStream:
         self._kept_ns = round((length_s + MAX_GAP_S) * 1e9)
         self._pending: deque[_Sample] = deque()
         self._first: list[_Sample] = []
+        self._recent: deque[_Sample] = deque(maxlen=MOST)
         self._baseline: Floats | None = None
+        self.moved: Floats | None = None
         self._tares = 0
         self._count = 0
         self._restarts = False
         self._stamps = np.zeros(0, np.int64)
         self._values = np.zeros((0, 0))
         self.frame_id = ''
+        self._joints: dict[str, int] = {}
         self._failed: DecodeError | None = None  # of the newest message
         # Not held while decoding, because `add` is called on the thread that serves all sensors.
         self._lock = threading.Lock()
@@ -84,6 +102,9 @@ class SeriesStream:
             old_ns = stamp_ns - self._kept_ns - SPARE_S * 1e9
             while self._pending[0].stamp_ns < old_ns or len(self._pending) > MOST:
                 self._pending.popleft()
+            self._recent.append(sample)
+            while not 0 <= stamp_ns - self._recent[0].stamp_ns <= BASELINE_S * 1e9:
+                self._recent.popleft()
             if self.tared_ns is None:
                 self._first.append(sample)
                 count, since_ns = len(self._first), stamp_ns - self._first[0].stamp_ns
@@ -131,16 +152,46 @@ class SeriesStream:
             self._pending.clear()
             self._restarts = True
 
-    def tare(self, baseline: Sequence[float] | None = None) -> None:
+    def tare(self, baseline: Sequence[float] | Floats | None = None) -> None:
         """Set the baseline, float `[C]`, or take it from the messages that follow."""
         with self._lock:
             self._first = []
             self._tares += 1
             self._baseline = None if baseline is None else np.asarray(baseline, np.float64)
+            self.moved = None
             newest = self._pending[-1].stamp_ns if self._pending else None
             if newest is None and len(self._stamps):
                 newest = int(self._stamps[-1])
             self.tared_ns = None if baseline is None else newest or 0
+
+    def recent(self) -> Tare:
+        """What was measured over the last `BASELINE_S`; for `tare`. Any thread may call it.
+
+        Raises:
+            ValueError: There were too few messages, or none of them can be decoded.
+        """
+        with self._lock:
+            samples = list(self._recent)
+        rows = [row for sample in samples if (row := self._row_or_none(sample)) is not None]
+        if len(rows) < BASELINE_MESSAGES:
+            raise ValueError(
+                f'{len(rows)} messages of the last {BASELINE_S:g} s can be read, at least '
+                f'{BASELINE_MESSAGES} are needed'
+            )
+        return _tare(rows)
+
+    def joints(self) -> dict[str, bool]:
+        """Whether messages of the window contain each joint; in order, first those of `channels`.
+
+        Names are those on this robot.
+        """
+        if self.modality != 'joints' or not len(self._stamps):
+            return {}
+        names = dict.fromkeys(channel.rpartition('.')[0] for channel in self.channels)
+        own = [self.options.names.get(name, name) for name in names]
+        oldest_ns = int(self._stamps[-1]) - self._length_ns
+        seen = {name for name, stamp_ns in self._joints.items() if stamp_ns >= oldest_ns}
+        return {name: name in seen for name in (*own, *sorted(seen - set(own)))}
 
     def _decode_until(self, number: int) -> tuple[str, str] | None:
         """Decode the pending messages up to a number; return a fault of one of them."""
@@ -158,8 +209,9 @@ class SeriesStream:
         if first:
             rows = [row for sample in first if (row := self._row_or_none(sample)) is not None]
             with self._lock:
-                if rows and tares == self._tares:  # not tared anew meanwhile
-                    self._baseline = _median(np.stack(rows))
+                if rows and tares == self._tares:  # not tared again meanwhile
+                    found = _tare(rows)
+                    self._baseline, self.moved = found.values, found.moved
         return fault
 
     def _join(self, samples: Sequence[_Sample]) -> tuple[str, str] | None:
@@ -170,7 +222,7 @@ class SeriesStream:
         newest = int(self._stamps[-1]) if len(self._stamps) else None
         for sample in samples:
             try:
-                row = self._row(sample.message)
+                row = self._row(sample.message, sample.stamp_ns)
             except DecodeError as error:
                 fault = (error.fault, str(error))
                 self._failed = error if sample is samples[-1] else None
@@ -215,24 +267,31 @@ class SeriesStream:
         inside = stamps[stamps > stamp_ns - self._length_ns]
         return series, int(inside[0]) if len(inside) else stamp_ns
 
-    def _row(self, message: Any) -> Floats:
+    def _row(self, message: Any, stamp_ns: int) -> Floats:
         if isinstance(message, np.ndarray):
             return message
         if not self.channels:
             self.channels = channels_of(self.modality, message)
         row = decode_series(self.modality, message, self.channels, self.options)
+        if self.modality == 'joints':
+            self._joints |= dict.fromkeys(message.name, stamp_ns)
         self.frame_id = str(getattr(getattr(message, 'header', None), 'frame_id', ''))
         return row
 
     def _row_or_none(self, sample: _Sample) -> Floats | None:
         try:
-            return self._row(sample.message)
+            return self._row(sample.message, sample.stamp_ns)
         except DecodeError:
             return None
 
     def _clear(self) -> None:
         self._stamps = np.zeros(0, np.int64)
         self._values = np.zeros((0, len(self.channels)))
+
+
+def _tare(rows: Sequence[Floats]) -> Tare:
+    stacked, half = np.stack(rows), len(rows) // 2
+    return Tare(_median(stacked), np.abs(_median(stacked[half:]) - _median(stacked[:half])))
 
 
 def _median(rows: Floats) -> Floats:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 
-from encoders.modalities import LIVE
+from encoders.modalities import LIVE, SERIES
 
 STATES = ('unknown', 'false', 'true')
 
@@ -101,6 +101,15 @@ def add_add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_list_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `lb-ros list`."""
     parser.epilog = 'example: lb-ros list --json'
+    _add_common(parser)
+
+
+def add_tare_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `lb-ros tare`."""
+    parser.epilog = 'example: lb-ros tare wrench. Nothing may touch the sensor, and it must rest.'
+    parser.add_argument(
+        'sensors', nargs='+', choices=SERIES, metavar='SENSOR', help=', '.join(SERIES)
+    )
     _add_common(parser)
 
 

@@ -146,6 +146,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     'list': _robot(
         'list', 'list predicates with their states', 'lb_ros.cli.predicate_commands:run_list'
     ),
+    'tare': _robot('tare', 'tare the sensors of forces, joints or inertia', 'lb_ros.cli.tare:run'),
     'watch': _robot('watch', 'show scores and states as they change', 'lb_ros.cli.watch:run'),
     'teach': Subcommand(
         'correct or make a predicate from labelled moments, live or in bags',

@@ -34,7 +34,7 @@ def run_wait(args: argparse.Namespace) -> int:
             _report_now(client, args.names, state, args.timeout)
         return 0 if reached else 1
 
-    return _with_client('wait', args.namespace, work)
+    return with_client('wait', args.namespace, work)
 
 
 def _report_now(client: Any, names: Sequence[str], state: State, timeout_s: float) -> None:
@@ -66,7 +66,7 @@ def run_add(args: argparse.Namespace) -> int:
             print(f'added {", ".join(added)}; scored now: {", ".join(active)}')
         return 0
 
-    return _with_client('add', args.namespace, work)
+    return with_client('add', args.namespace, work)
 
 
 def run_list(args: argparse.Namespace) -> int:
@@ -85,7 +85,7 @@ def run_list(args: argparse.Namespace) -> int:
             print(f'{predicate.name:{width}}  {told}')
         return 0
 
-    return _with_client('list', args.namespace, work)
+    return with_client('list', args.namespace, work)
 
 
 def _plain(predicate: Predicate, status: Any) -> dict[str, Any]:
@@ -101,7 +101,8 @@ def _plain(predicate: Predicate, status: Any) -> dict[str, Any]:
     return entry
 
 
-def _with_client(command: str, namespace: str, work: Callable[[Any], int]) -> int:
+def with_client(command: str, namespace: str, work: Callable[[Any], int]) -> int:
+    """Return what `work` makes of a client; print why nobody answered, and return 1 or 2."""
     from lb_ros.client import LanguageClient, NotAnsweredError
 
     try:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+from std_srvs.srv import Trigger
+
 from encoders import Predicate, State
 from lb_ros.client.answers import (
     NotAnsweredError,
@@ -372,6 +374,15 @@ class LanguageClient(Teaching):
             LoadModel, 'load_model', request, lambda r: str(r.language_space), answer_s=timeout_s
         )
         return self._wait(loaded)
+
+    def tare(self, sensor: str) -> str:
+        """Take what `wrench`, `joints` or `imu` measures now as the values while nothing acts.
+
+        Raises:
+            NotAnsweredError: No answer in time, or the sensor moves or sends no messages.
+        """
+        name = f'{sensor}_encoder/tare'
+        return self._wait(self._call(Trigger, name, Trigger.Request(), lambda r: str(r.message)))
 
     def _change(self, kind: Any, name: str, predicates: Sequence[Predicate | str]) -> list[str]:
         messages = [

@@ -19,6 +19,7 @@ from encoders.preprocess.frames import FrameStore
 from lb_ros.engine.arrival import Encoded, Pending
 from lb_ros.engine.content_check import ContentCheck, Finding
 from lb_ros.engine.health import InputHealth
+from lb_ros.engine.series_remarks import Drift, series_remarks
 from lb_ros.engine.slot import NewestSlot
 
 
@@ -33,6 +34,7 @@ class Sensor:
     content: ContentCheck
     stream: Stream
     images: ImageOptions
+    drift: Drift = field(default_factory=Drift)
     columns: ColumnStore = field(default_factory=ColumnStore)
     frames: FrameStore = field(default_factory=FrameStore)
 
@@ -98,9 +100,10 @@ def prepare(
             raise DecodeError(finding.line, fault=finding.fault)
         sensor.health.note(finding.fault, finding.line)
     objected = objection(binder, sensor, window.raw)
-    if objected is not None:
+    # A window without an inner gap begins with the stream: it fills, which is no fault.
+    if objected is not None and (objected.fault != 'gap' or window.fault is not None):
         sensor.health.note(objected.fault, objected.line)
-    for fault, line in remarks(binder, sensor, window.raw).items():
+    for fault, line in remarks(binder, sensor, window).items():
         if objected is None or objected.fault != fault:
             sensor.health.note(fault, line)
     inputs, valid = preprocess(binder, sensor, window)
@@ -149,13 +152,17 @@ def objection(binder: Binder, sensor: Sensor, raw: Any) -> Objection | None:
     return binder.objection(sensor.modality, raw, options=sensor.images)
 
 
-def remarks(binder: Binder, sensor: Sensor, raw: Any) -> dict[str, str]:
-    """Return what to know of a raw sample that counts as evidence: one line by kind of fault."""
-    found: dict[str, str] = {}
-    for remark in binder.remarks(sensor.modality, raw):
-        before = found.get(remark.fault)
-        found[remark.fault] = f'{before}; {remark}' if before else str(remark)
-    return found
+def remarks(binder: Binder, sensor: Sensor, window: Window) -> dict[str, str]:
+    """Return what to know of a sample that counts as evidence: one line by kind of fault."""
+    found: dict[str, list[str]] = {}
+    for remark in binder.remarks(sensor.modality, window.raw):
+        found.setdefault(remark.fault, []).append(remark)
+    config = binder.preprocessing[sensor.modality]
+    if isinstance(sensor.stream, SeriesStream) and is_series(config):
+        if sensor.stream.options.frame_id:
+            found.pop('frame', None)  # the robot's own frame takes the place of the set's
+        found |= series_remarks(sensor.stream, sensor.drift, config, window)
+    return {fault: '; '.join(lines) for fault, lines in found.items()}
 
 
 def preprocess(binder: Binder, sensor: Sensor, window: Window) -> tuple[Tensor, float]:

@@ -15,6 +15,7 @@ from encoders.decode.streams import (
     PLAIN_SERIES,
     PLAIN_SOUND,
     AudioStream,
+    Stream,
 )
 from encoders.preprocess import stream_for
 from lb_ros.engine.arrival import Arrival, Pending
@@ -212,6 +213,10 @@ class EncodingWorker:
     def forget_past(self, sensor: str) -> None:
         """Restart the stream of a sensor whose time has jumped."""
         self._sensors[sensor].stream.forget()
+
+    def stream(self, sensor: str) -> Stream:
+        """Return the stream that cuts the windows of a sensor."""
+        return self._sensors[sensor].stream
 
     def describe_sound(self, sensor: str, sound: AudioOptions) -> None:
         """Set the format of audio messages that do not describe it, from the next one on."""

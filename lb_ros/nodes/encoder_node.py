@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from std_srvs.srv import Trigger
 
 from encoders import MODALITIES, ModelSetError, SpaceError
 from lb_ros.engine.arrival import Encoded
@@ -82,6 +83,8 @@ class EncoderNode(LifecycleNode):
             )
             for topic in self._inputs
         )
+        if self.modality.kind == 'series':
+            self.create_service(Trigger, f'{self.get_name()}/tare', self._tare)
         if self.modality.kind == 'sound':
             self._microphone = OwnMicrophone(self, self._sensor_inputs[0].store)
 
@@ -188,6 +191,16 @@ class EncoderNode(LifecycleNode):
             return found
         values = {**found[0].values, 'capture_gaps': str(self._microphone.gaps)}
         return [replace(found[0], values=values), *found[1:]]
+
+    def _tare(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        try:
+            response.message = '; '.join(each.tare() for each in self._sensor_inputs)
+        except ValueError as error:
+            response.message = str(error)
+            return response
+        response.success = True
+        self.get_logger().info(f'tared: {response.message}')
+        return response
 
     def destroy_node(self) -> None:
         """Destroy the node; also close the overlays and the audio device."""

@@ -12,9 +12,12 @@ from rclpy.node import Node
 from rclpy.subscription import Subscription
 
 from encoders import MODALITIES
+from encoders.decode.streams import Stream
+from encoders.preprocess import Config
 from lb_ros.engine.arrival import Arrival
 from lb_ros.engine.health import Status
 from lb_ros.engine.stamp_check import StampCheck
+from lb_ros.engine.tare import tare, tared_ns
 from lb_ros.engine.worker import EncodingWorker
 from lb_ros.msg import AudioChunk
 from lb_ros.ros.input_parameters import InputParameters
@@ -129,7 +132,35 @@ class SensorInput:
             images = self._parameters.images
             more['infrared_kind'] = images.infrared_kind
             more['radiometric'] = str(images.radiometric)
+        if self._kind == 'series':
+            more['tare_age_s'] = self._tare_age_s(worker)
         return replace(status, values={**status.values, **more})
+
+    def tare(self) -> str:
+        """Take what the sensor measured last as the values while nothing acts on it.
+
+        Returns:
+            What was measured, in one line.
+
+        Raises:
+            ValueError: The input is closed, or the sensor moves or has sent too few messages.
+        """
+        topic = self._node.resolve_topic_name(self._topic)
+        if self._worker is None or not self.is_open:
+            raise ValueError(f'{topic}: the node is not active')
+        try:
+            return f'{topic}: {tare(*self._stream(self._worker))}'
+        except ValueError as error:
+            raise ValueError(f'{topic}: {error}') from error
+
+    def _tare_age_s(self, worker: EncodingWorker) -> str:
+        stamp_ns = tared_ns(*self._stream(worker))
+        if stamp_ns is None:
+            return 'N/A'
+        return f'{(self._node.get_clock().now().nanoseconds - stamp_ns) * 1e-9:.1f}'
+
+    def _stream(self, worker: EncodingWorker) -> tuple[Stream, Config]:
+        return worker.stream(self._sensor), worker.binder.preprocessing[self._modality]
 
     def store(self, message: PictureMessage | AudioChunk) -> None:
         """Accept a message without blocking."""

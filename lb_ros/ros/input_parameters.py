@@ -23,7 +23,7 @@ class InputParameters:
         expectation: Requirements on rate, silence and latency.
         max_future_ms: Messages with stamps further in the future are refused.
         video_window_s: Length of video clips.
-        series: Names of joints and sign of forces.
+        series: Names of joints, sign of forces and expected frame.
         transport: Form of the images that is subscribed to, see `PictureTopics`.
     """
 
@@ -46,6 +46,24 @@ def declare_input_parameters(node: Node, modality: str) -> InputParameters:
         return input_parameters(declare_parameters(node, SensorParameters, modality=modality))
     except ValueError as error:
         raise ValueError(f'{node.get_name()}: {error}') from error
+
+
+def names_of(text: str) -> dict[str, str]:
+    """Return names of a robot's joints by name in the model set, from `NAME=NAME, ...`.
+
+    Raises:
+        ValueError: A part is not of this form, or a name is given twice.
+    """
+    names: dict[str, str] = {}
+    for part in (part.strip() for part in text.split(',') if part.strip()):
+        known, is_pair, own = (each.strip() for each in part.partition('='))
+        if not (known and is_pair and own) or known in names:
+            raise ValueError(
+                f'joints_names: expected different NAME_IN_THE_SET=NAME_OF_THE_ROBOT, separated '
+                f'by commas, not {part!r}'
+            )
+        names[known] = own
+    return names
 
 
 def input_parameters(values: SensorParameters) -> InputParameters:
@@ -77,6 +95,10 @@ def input_parameters(values: SensorParameters) -> InputParameters:
         ),
         max_future_ms=values.max_future_ms,
         video_window_s=values.video_window_s,
-        series=SeriesOptions(sign=float(values.wrench_sign)),
+        series=SeriesOptions(
+            names=names_of(values.joints_names),
+            sign=float(values.wrench_sign),
+            frame_id=values.wrench_frame_id or values.imu_frame_id,
+        ),
         transport=values.transport,
     )

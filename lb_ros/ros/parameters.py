@@ -23,11 +23,11 @@ from encoders import LIVE
 from encoders.predicates.taught_file import own_taught_path, taught_path
 from encoders.shipped import shipped
 from lb_ros.engine.limits import Limits
+from lb_ros.parameter_record import Record
 from lb_ros.parameter_table import (
     MICROPHONE_RECORDS,
     RECORDS,
     Parameters,
-    Record,
     groups_of,
     range_of,
     written,

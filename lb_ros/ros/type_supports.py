@@ -10,6 +10,7 @@ from __future__ import annotations
 from action_msgs.msg import GoalStatusArray
 from action_msgs.srv import CancelGoal
 from rclpy.type_support import check_for_type_support
+from std_srvs.srv import Trigger
 
 from lb_ros.action import WaitForPredicate
 from lb_ros.msg import PredicateStates
@@ -38,6 +39,7 @@ KINDS = (
     QueryText,
     RemovePredicates,
     SetPredicates,
+    Trigger,
 )
 
 

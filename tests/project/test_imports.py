@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 ROS = {
     'rclpy', 'sensor_msgs', 'std_msgs', 'diagnostic_msgs', 'geometry_msgs', 'lifecycle_msgs',
-    'rcl_interfaces',
+    'rcl_interfaces', 'std_srvs',
 }  # fmt: skip
 # Not in the wheels, so nothing but launch files may need them at import time.
 NOT_IN_WHEELS = {'launch', 'launch_ros', 'ros2cli', 'rosbag2_py', 'cv_bridge', 'tf2_ros'}

@@ -11,11 +11,15 @@ from typing import Any
 import pytest
 
 from encoders import LIVE, MODALITIES, STANDARD
+from encoders.preprocess.mini.joints import ARM, GRIPPER
 from encoders.shipped import shipped
 from lb_ros.launching import (
     ARGUMENTS,
+    ARM_SETTINGS,
+    ARMS,
     CAMERAS,
     ENCODERS,
+    IMUS,
     INFRAREDS,
     REPLACING,
     plan,
@@ -110,6 +114,22 @@ def test_infrared_settings_follow_the_preset_and_the_arguments() -> None:
         assert process.parameters['infrared_kelvin_at_zero'] == 173.15
         assert process.parameters['infrared_telemetry_rows'] == 2
         assert process.parameters['transport'] == 'raw'
+
+
+def test_an_arm_brings_topics_names_and_sign_which_arguments_replace() -> None:
+    given = {'arm': 'franka', 'imu': 'realsense', 'joints_inputs': 'arm, hand'}
+    franka = plan(given)[0].parameters
+    assert franka['wrench_inputs'] == [ARMS['franka']['wrench']]
+    assert franka['joints_inputs'] == ['arm', 'hand']
+    assert franka['imu_inputs'] == [IMUS['realsense']['imu']]
+    assert franka['wrench_sign'] == -1
+    assert plan({'arm': 'franka', 'wrench_sign': '1'})[0].parameters['wrench_sign'] == 1
+    assert 'wrench_sign' not in plan({'arm': 'ros2_control'})[0].parameters
+    for settings in ARM_SETTINGS.values():
+        known = [pair.partition('=')[0] for pair in settings['joints_names'].split(', ')]
+        assert set(known) <= {*ARM, GRIPPER}
+    for topics in (*ARMS.values(), *IMUS.values()):
+        assert all(re.fullmatch(r'[a-z]\w*(/\w+)*', topic) for topic in topics.values())
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders.decode.options import ImageOptions
-from encoders.decode.series import Series
+from encoders.decode.series import JOINT_PARTS, Series
 from encoders.decode.series_grid import Grid, to_grid
 from encoders.decode.temperature import Objection, Remark
 from encoders.preprocess.upload import upload
@@ -303,7 +303,7 @@ def objection(raw: Series, config: SeriesConfig, options: ImageOptions) -> Objec
     wanted = set(config.required or config.channels)
     dead = [name for name in config.channels if name in grid.masked and name in wanted]
     if len(dead) > (0 if config.required else len(config.channels) / 2):
-        reason = '; '.join(f'{name} {grid.masked[name]}' for name in dead[:2])
+        reason = '; '.join(f'{_words(name)} {grid.masked[name]}' for name in dead[:2])
         more = f' and {len(dead) - 2} more' if len(dead) > 2 else ''
         return Objection('masked', reason + more, 'check the sensor and its channels')
     alive = [name not in grid.masked for name in config.channels]
@@ -315,14 +315,37 @@ def objection(raw: Series, config: SeriesConfig, options: ImageOptions) -> Objec
     return None
 
 
+def _words(channel: str) -> str:
+    """`effort of finger_joint` for a channel of a joint; other names as they are."""
+    joint, _, part = channel.rpartition('.')
+    return f'{part} of {joint}' if part in JOINT_PARTS else channel
+
+
 def remarks(raw: Series, config: SeriesConfig) -> list[Remark]:
     """What to know of a series that is evidence: masked channels, another frame, a lost tare."""
     grid = grid_of(raw, config)
-    found = [Remark(f'{n} {why}; it is masked', 'masked') for n, why in grid.masked.items()]
+    found = [
+        Remark(f'{_words(name)} {why}; it is masked', 'masked')
+        for name, why in grid.masked.items()
+    ]
     if config.frame_id and raw.frame_id and raw.frame_id != config.frame_id:
         line = f'its frame is {raw.frame_id}, trained in {config.frame_id}'
         found.append(Remark(line, 'frame'))
     return found + [Remark(line, 'untared') for line in _untared(grid, config)]
+
+
+def moving(moved: NDArray[np.float64], config: SeriesConfig) -> list[str]:
+    """One line for each channel that changed too much for a baseline.
+
+    Args:
+        moved: How far each channel changed while the baseline was taken (`SeriesStream.recent`).
+        config: Channels, and changes that matter.
+    """
+    return [
+        f'{name} changed by {change:.3g}'
+        for name, change, floor in zip(config.channels, moved, config.floor, strict=True)
+        if change > BIASED_FLOORS * floor
+    ]
 
 
 def _untared(grid: Grid, config: SeriesConfig) -> list[str]:

@@ -83,7 +83,7 @@ def test_a_bag_without_a_sensor_or_with_other_joints_is_reported(tmp_path: Path)
     assert not samples.inputs['imu'].any()
     assert any('no imu in this bag' in line for line in problems)
     assert not samples.inputs['joints'].any()
-    assert any('elbow.position has no finite value' in line for line in problems)
+    assert any('position of elbow has no finite value' in line for line in problems)
     assert samples.inputs['wrench'].any()
 
 
