@@ -26,15 +26,21 @@ from train.arguments import model, there, whole
 from train.bags.find import find_bags
 from train.bags.load import extracted_bags, joined_parts
 from train.bags.samples import Samples
-from train.evaluation.calibration_error import Predictions, balanced_error
+from train.evaluation.calibration_error import Predictions
 from train.evaluation.evaluate import group_of
+from train.evaluation.metrics import expected_calibration_error
 from train.evaluation.reading import observe_stored
 from train.phrasings import Phrasings
+from train.teaching.labels import name_of
 
 MIN_COUNT = 5
 # Test samples of each side in a draw, to bound the time.
 TESTED = 20
 WORSE = 0.02
+ALL = 'all'
+ON, OFF = (
+    Predicate.__dataclass_fields__[name].default for name in ('threshold_on', 'threshold_off')
+)
 Observed = Mapping[str, Sequence[Evidence | None]]
 
 
@@ -45,8 +51,11 @@ class Draw:
     Attributes:
         group: Group of the predicate.
         presses: Presses per side.
-        auroc, accuracy, error: Of the text and of the taught predicate: AUROC, balanced accuracy
-            at 0.5, and expected calibration error.
+        auroc, accuracy: Of the text and of the taught predicate: AUROC, and balanced accuracy at
+            0.5.
+        state: Likewise, balanced accuracy of the state at the default thresholds; a moment between
+            them counts half, because the state is the one from before.
+        predictions: Likewise, the probabilities of all tested samples.
         estimate, low, high: Estimate after these presses; NaN if there is none.
     """
 
@@ -54,7 +63,8 @@ class Draw:
     presses: int
     auroc: tuple[float, float]
     accuracy: tuple[float, float]
-    error: tuple[float, float]
+    state: tuple[float, float]
+    predictions: tuple[Predictions, Predictions]
     estimate: float
     low: float
     high: float
@@ -93,9 +103,7 @@ def scenes(bags: Sequence[Path]) -> dict[str, list[Path]]:
     """Bags by scene."""
     found: dict[str, list[Path]] = {}
     for bag in bags:
-        found.setdefault(re.sub(r'_\d+$', '', bag.stem if bag.is_file() else bag.name), []).append(
-            bag
-        )
+        found.setdefault(re.sub(r'_\d+$', '', name_of(bag)), []).append(bag)
     return found
 
 
@@ -168,7 +176,8 @@ def _draw(
             presses=count,
             auroc=(auroc(labels, text) or 0.5, auroc(labels, odds) or 0.5),
             accuracy=(_accuracy(text, labels), _accuracy(odds, labels)),
-            error=(_error(text, labels), _error(odds, labels)),
+            state=(_state(text, labels), _state(odds, labels)),
+            predictions=(_predictions(text, labels), _predictions(odds, labels)),
             estimate=np.nan if found is None else found.accuracy,
             low=np.nan if found is None else found.low,
             high=np.nan if found is None else found.high,
@@ -197,21 +206,38 @@ def _accuracy(odds: NDArray[np.float32], labels: NDArray[np.bool_]) -> float:
     return float(((odds[labels] > 0).mean() + (odds[~labels] < 0).mean()) / 2)
 
 
-def _error(odds: NDArray[np.float32], labels: NDArray[np.bool_]) -> float:
-    probability = 1 / (1 + np.exp(-np.clip(odds, -30, 30)))
-    return float(balanced_error(Predictions(probability, labels)))
+def _state(odds: NDArray[np.float32], labels: NDArray[np.bool_]) -> float:
+    probability = _predictions(odds, labels).probability
+    state = np.where(probability >= ON, 1.0, np.where(probability <= OFF, 0.0, 0.5))
+    return float((state[labels].mean() + 1 - state[~labels].mean()) / 2)
+
+
+def _predictions(odds: NDArray[np.float32], labels: NDArray[np.bool_]) -> Predictions:
+    return Predictions(1 / (1 + np.exp(-np.clip(odds, -30, 30))), labels)
+
+
+def _error(several: Sequence[Predictions]) -> float:
+    """Calibration error over all draws: a few samples differ from their probability by chance."""
+    return expected_calibration_error(
+        np.concatenate([one.probability for one in several]),
+        np.concatenate([one.truth for one in several]),
+        weights=np.concatenate([one.weights for one in several]),
+    )
 
 
 def table_of(draws: Sequence[Draw]) -> dict[str, dict[str, dict[str, float]]]:
-    """Means by group and number of presses."""
+    """Means by group, and over all draws, by number of presses."""
     table: dict[str, dict[str, dict[str, float]]] = {}
-    for group, count in sorted({(draw.group, draw.presses) for draw in draws}):
-        mine = [draw for draw in draws if (draw.group, draw.presses) == (group, count)]
+    groups = {(draw.group, draw.presses) for draw in draws}
+    for group, count in sorted({*groups, *((ALL, presses) for _, presses in groups)}):
+        mine = [d for d in draws if d.presses == count and group in (d.group, ALL)]
         gains = np.array([draw.auroc[1] - draw.auroc[0] for draw in mine])
         row = {'count': float(len(mine))}
-        for key in ('auroc', 'accuracy', 'error'):
+        for key in ('auroc', 'accuracy', 'state'):
             both = np.array([getattr(draw, key) for draw in mine]).mean(axis=0)
             row |= {f'{key}_text': round(float(both[0]), 4), f'{key}': round(float(both[1]), 4)}
+        for way, key in enumerate(('error_text', 'error')):
+            row[key] = round(_error([draw.predictions[way] for draw in mine]), 4)
         row['auroc_gain'] = round(float(gains.mean()), 4)
         row['worse'] = round(float((gains < -WORSE).mean()), 4)
         known = [draw for draw in mine if np.isfinite(draw.estimate)]

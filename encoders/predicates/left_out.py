@@ -20,6 +20,9 @@ SLOPES = (0.1, 1.25)
 COVERAGE = 0.95
 # Before the first press of a side, it counts as this many, of which so many were right.
 PRIOR_COUNT, PRIOR_HITS = 0.5, 0.375
+# Correlation of the errors of the presses of a side: they are of the same few recordings, so that
+# in others the accuracy differs by more than chance.
+RELATED = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,8 @@ def calibrated(odds: Floats, truth: Bools, counted: Floats, usable: Bools) -> tu
 def estimate(left_out: Floats, truth: Bools) -> Estimate | None:
     """Balanced accuracy of left-out log-odds `[N]`; None with fewer than two presses of a side.
 
-    The interval is that of two proportions with Jeffreys' prior; sides without an error reach 1.
+    The interval is that of two proportions with Jeffreys' prior, of presses whose errors are
+    `RELATED`; sides without an error reach 1.
     """
     known = ~np.isnan(left_out)
     shares, sides, is_faultless = [], [], True
@@ -69,7 +73,8 @@ def estimate(left_out: Floats, truth: Bools) -> Estimate | None:
         if count < 2:
             return None
         shares.append((hits + PRIOR_HITS) / (count + PRIOR_COUNT))
-        sides.append((hits + 0.5, count - hits + 0.5))
+        share = 1 / (1 + RELATED * (count - 1))  # of the presses that are independent
+        sides.append((share * hits + 0.5, share * (count - hits) + 0.5))
         is_faultless &= hits == count
     # The mean of two beta variables, taken as one of the same mean and variance.
     mean = sum(a / (a + b) for a, b in sides) / 2

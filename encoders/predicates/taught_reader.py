@@ -294,30 +294,32 @@ def _fit(
     blocks = {'vector': np.full((*shape, width), np.nan, np.float32)}
     if from_tokens:
         blocks['state'] = np.full((*shape, width), np.nan, np.float32)
+    usable = table.calibrated[place]
+    if from_tokens and table.tokens is not None:
+        usable = table.tokens.calibrated[place]
     weights = np.zeros(len(modalities))
     for index, name in enumerate(modalities):
         column = table.columns[name]
         if not column.asked[place]:
             continue
         read = table.tokens.columns.get(name) if table.tokens and from_tokens else None
+        read = read if read is not None and read.asked[place] else None
         weights[index] = _weight(read or column, place)
         for row, press in enumerate(presses):
             if name not in press.vectors:
                 continue
             vector = np.asarray(press.vectors[name], np.float32)
-            blocks['vector'][row, index] = vector
-            if read is not None and read.asked[place]:
-                if name in press.token_log_odds:
-                    odds[row, index] = (
-                        read.slope[place] * press.token_log_odds[name] + read.offset[place]
-                    )
-                    blocks['state'][row, index] = press.states[name]
-            else:
+            # Next to an answer to a good text, the vector adds what does not hold in other scenes.
+            if read is None or not usable:
+                blocks['vector'][row, index] = vector
+            if read is None:
                 cosine = subject.smoothed(vector[None])[0]
                 odds[row, index] = column.slope[place] * cosine + column.offset[place]
-    usable = table.calibrated[place]
-    if from_tokens and table.tokens is not None:
-        usable = table.tokens.calibrated[place]
+            elif name in press.token_log_odds:
+                odds[row, index] = (
+                    read.slope[place] * press.token_log_odds[name] + read.offset[place]
+                )
+                blocks['state'][row, index] = press.states[name]
     return fit(Features(odds, blocks), truth, weights if usable else None)
 
 

@@ -91,11 +91,12 @@ def test_one_side_alone_teaches_nothing() -> None:
     assert fit(features, np.zeros_like(truth), None) is None
 
 
-def test_one_press_a_side_moves_little_and_claims_no_accuracy() -> None:
+def test_one_press_a_side_moves_the_threshold_only_and_claims_no_accuracy() -> None:
     features, truth = world(2, seed=8)
     head = fit(features, truth, TEXT)
     assert head is not None and head.estimate is None
-    assert head.spreads == AROUND_TEXT[1][0]
+    assert head.spreads == AROUND_TEXT[0][0]
+    assert head.spreads.weights == head.spreads.blocks == 0
 
 
 def test_leaving_out_a_press_is_close_to_fitting_without_it() -> None:
