@@ -79,15 +79,21 @@ def run_train(args: argparse.Namespace) -> int:
 
 def _run_bind(args: argparse.Namespace) -> int:
     from train.bags.find import find_bags, refuse_evaluation_bags
+    from train.bags.recorded import wording_of
     from train.training.bind import bind
     from train.training.checkpoint import CheckpointError, DivergedError, refuse_other_run
     from train.training.recipe import load_recipe
 
     try:
         refuse_other_run(args.out, resume=args.resume, overwrite=args.overwrite)
-        recipe = load_recipe(args.config, start=args.start, max_minutes=args.max_minutes)
         bags = find_bags(args.data)
         refuse_evaluation_bags(bags)
+        recipe = load_recipe(
+            args.config,
+            start=args.start,
+            max_minutes=args.max_minutes,
+            phrasings=wording_of(bags),
+        )
         data = _load(bags, recipe.modalities, args)
         val = _load(find_bags(args.val), recipe.modalities, args) if args.val else None
         provenance = {'bags': len(data.bags), 'moments': len(data), 'seed': recipe.seed}

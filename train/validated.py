@@ -27,9 +27,13 @@ class InvalidRecordError(ValueError):
 
 def _known_modality(name: str) -> str:
     if name not in MODALITIES:
-        raise ValueError(f'unknown modality {name!r}, expected some of {", ".join(PAIRED)}')
-    if name in SERIES:
-        raise ValueError(f'{name!r} is a series, which only `lb-ros train bind` reads')
+        raise ValueError(f'unknown modality {name!r}, expected some of {", ".join(MODALITIES)}')
+    return name
+
+
+def _read_out(name: str) -> str:
+    if _known_modality(name) in SERIES:
+        raise ValueError(f'{name!r} is a series, which has no readout')
     return name
 
 
@@ -40,9 +44,9 @@ def _with_slot(sentence: str) -> str:
 
 
 Template = Annotated[str, AfterValidator(_with_slot)]
-# Modalities that pairs hold and `lb-ros train contrast` trains: all but series.
-PAIRED = tuple(name for name in MODALITIES if name not in SERIES)
 ModalityName = Annotated[str, AfterValidator(_known_modality)]
+# Modalities that `lb-ros train readout` trains: all but series.
+ReadOutName = Annotated[str, AfterValidator(_read_out)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 

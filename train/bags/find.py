@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from train.bags.folder import is_storage, read_marks
+from train.recordings.mapping import is_mapping, read_mapping
 
 EVALUATION_SUITES = ('libero_goal', 'libero_10', 'contact_eval')
 
@@ -17,6 +18,8 @@ class EvaluationDataError(ValueError):
 
 def find_bags(paths: Iterable[Path]) -> list[Path]:
     """Return the bag folders and files at or directly below the given paths, sorted.
+
+    A mapping of other recordings (`train.recordings.mapping`) takes the place of a bag.
 
     Raises:
         FileNotFoundError: A path does not exist or holds no bag.
@@ -46,6 +49,10 @@ def _holds_storage(folder: Path) -> bool:
     return any(is_storage(file) and file.is_file() for file in folder.iterdir())
 
 
+def _marks(bag: Path) -> Mapping[str, str]:
+    return {'split': read_mapping(bag).split} if is_mapping(bag) else read_marks(bag)
+
+
 def refuse_evaluation_bags(bags: Sequence[Path]) -> None:
     """Raise if a bag is marked as reserved for evaluation.
 
@@ -53,7 +60,7 @@ def refuse_evaluation_bags(bags: Sequence[Path]) -> None:
         EvaluationDataError: A bag is reserved; the message names the first one.
     """
     for bag in bags:
-        marks = read_marks(bag)
+        marks = _marks(bag)
         if marks.get('split') == 'evaluation' or marks.get('suite') in EVALUATION_SUITES:
             raise EvaluationDataError(
                 f'{bag}: kept for evaluation (suite {marks.get("suite", "unknown")}); '

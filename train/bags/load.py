@@ -17,7 +17,9 @@ from rich.progress import track
 from encoders.atomic import atomic_file
 from encoders.preprocess import MINI, Config, family_of
 from train.bags.extract import Extracted, extract_bag
+from train.bags.recorded import extract_recordings
 from train.bags.samples import Array, Samples, joined
+from train.recordings.mapping import is_mapping
 
 # Version of the extraction rules; 3 excludes inputs that are rejected as evidence at run time, and
 # converts all stamps of a bag to one clock.
@@ -97,7 +99,7 @@ def joined_parts(
     problems = tuple(line for _, lines in parts for line in lines)
     kept = [part for part, _ in parts if len(part)]
     samples = joined(kept, modalities)
-    return samples, LoadReport(len(kept), len(samples), problems)
+    return samples, LoadReport(len(samples.bags), len(samples), problems)
 
 
 def _converted(part: Extracted, convert: Callable[[str, Array], Array] | None) -> Extracted:
@@ -110,6 +112,8 @@ def _converted(part: Extracted, convert: Callable[[str, Array], Array] | None) -
 
 def _extract(task: tuple[Path, dict[str, Config], Path | None]) -> Extracted:
     bag, configs, cache = task
+    if is_mapping(bag):
+        return extract_recordings(bag, configs)
     if cache is None:
         return extract_bag(bag, configs)
     stored = cache / f'{bag.name}-{fingerprint(bag, configs)}.npz'

@@ -28,6 +28,7 @@ from encoders.model_sets.readouts import FILE as READOUT
 from encoders.model_sets.sources import load_encoders
 from encoders.predicates.file import load_predicates
 from train.bags.find import find_bags, refuse_evaluation_bags
+from train.bags.recorded import wording_of
 from train.bags.samples import Samples
 from train.calibration.calibrate import calibrate, scores_to_fit
 from train.calibration.readouts import read_tokens
@@ -61,7 +62,7 @@ def _calibrated(args: argparse.Namespace) -> str:
     bags = find_bags(args.data)
     refuse_evaluation_bags(bags)
     encoders = load_encoders(folder)
-    phrasings = Phrasings.load('trained')
+    phrasings = Phrasings.load(wording_of(bags) or 'trained')
     embed, space = encoders.text.embed, encoders.text.space
     odds: Mapping[str, NDArray[np.float32]] = {}
     if encoders.readouts:

@@ -18,6 +18,7 @@ from encoders.model_sets.encoder import EncoderSet
 from encoders.model_sets.sources import parse_source
 from train.bags.find import find_bags
 from train.bags.load import LoadReport
+from train.bags.recorded import wording_of
 from train.bags.samples import Samples
 from train.evaluation.evaluate import Vectors, embed_bags
 from train.evaluation.metrics import Retrieval
@@ -52,11 +53,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _bags(args: argparse.Namespace) -> dict[str, Any]:
     binder = Binder.load(parse_source(args.model))
-    wordings = wordings_of(args.phrasings)
+    bags = find_bags(args.data)
+    own = wording_of(bags)
+    wordings = wordings_of([*([own] if own else []), *args.phrasings])
     torch.set_num_threads(args.threads)
-    read = read_bags(
-        binder, find_bags(args.data), wordings=wordings, cache=args.cache, workers=args.workers
-    )
+    read = read_bags(binder, bags, wordings=wordings, cache=args.cache, workers=args.workers)
     print_load_report(read.report)
     evaluation = evaluate_model_set(binder, read)
     if not args.json:

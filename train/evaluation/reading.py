@@ -129,7 +129,8 @@ class Reader:
         if predicates not in self._banks:
             usual = next(iter(self.wordings.values()))
             for name in predicates:
-                usual.sentences(name)  # a truth without any wording is an error that names it
+                if not any(wording.knows(name) for wording in self.wordings.values()):
+                    usual.sentences(name)  # an error that names a truth without any wording
             bank = PredicateBank([], self.binder, readout_budget_ms=math.inf)
             added = [p for asked in self.asked for p in self._predicates(asked, predicates)]
             refused = bank.try_extend(added)
@@ -166,7 +167,7 @@ def read_bags(
     Args:
         binder: The model set; its modalities without a topic in bags are left out.
         bags: Bag folders or files.
-        wordings: Phrasings by the name of the wording; the first must know all truths.
+        wordings: Phrasings by the name of the wording; one of them must know each truth.
         cache: See `load_samples`.
         workers: See `load_samples`.
     """

@@ -38,6 +38,10 @@ ENDINGS = {'_s': 'S', '_topic': 'TOPIC', '_topics': 'TOPIC', '': 'N'}
 ALIASES = {'modalities': '--modality', 'topics': '--topic'}
 EPILOG = """example: lb-ros train pairs --data bags/ --out pairs/ --modalities depth audio
 
+A mapping is a YAML file that describes NumPy, CSV, HDF5 or LeRobot recordings:
+
+         lb-ros train pairs --data recordings.yaml --out pairs/
+
 Sentences come from the ground truth, task text, annotation and note topics, and sidecar files with
 the columns start, end, text (and bag, kind). Bags that are damaged, lack a topic or jump in time
 cost only what is missing; the report says what was used and dropped. The result are webdataset
@@ -48,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.epilog = EPILOG
     parser.add_argument(
-        '--data', type=there, nargs='+', required=True, help='bags or folders of bags'
+        '--data', type=there, nargs='+', required=True, help='bags, folders of bags, or mappings'
     )
     parser.add_argument('--out', type=place, required=True, help='folder of the shards')
     parser.add_argument('--overwrite', action='store_true', help='replace the set in --out')

@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from encoders.modalities import MODALITIES
 from train.bags.find import find_bags, refuse_evaluation_bags
 from train.cluster import Spread, ray_cluster
 from train.pairs.arguments import options_of
@@ -21,7 +22,7 @@ from train.pairs.shards import MANIFEST, write_manifest, write_shards
 from train.pairs.sidecar import read_sidecar
 from train.pairs.views import Views, load_callable
 from train.progress import counted
-from train.validated import PAIRED, Template, read_record
+from train.validated import Template, read_record
 
 STDERR = Console(stderr=True)
 
@@ -102,10 +103,10 @@ def _views(args: argparse.Namespace) -> Views:
     generators = {}
     for word in args.generator:
         modality, equals, name = word.partition('=')
-        if not equals or modality not in PAIRED:
+        if not equals or modality not in MODALITIES:
             raise ValueError(f'--generator {word!r}: expected MODALITY=MODULE:NAME')
         made = load_callable(name)
-        if getattr(made, 'source', None) not in PAIRED:
+        if getattr(made, 'source', None) not in MODALITIES:
             raise ValueError(f'--generator {name}: its attribute `source` must be a modality')
         generators[modality] = (name, made)
     paraphrases: dict[str, tuple[str, ...]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from encoders.decode import DecodeError, decode_image
 from encoders.decode.audio_window import WINDOW_S
 from encoders.decode.content import content_objection
+from encoders.decode.series import Series
+from encoders.decode.series_stream import SeriesStream
 from encoders.decode.streams import AudioStream, ClipStream, Cut
 from encoders.modalities import MODALITIES
 from train.bags.reader import BagMessage, BagReport
@@ -38,6 +40,8 @@ class Opened:
             clip that ends with the newest of them.
         sound: Its audio, set once the stream has passed its end; None if there is too little.
         heard: Whether `sound` is final.
+        series: (modality, rank of its topic) to its channels, set once the stream has passed the
+            end of the window; None if there are none.
     """
 
     index: int
@@ -46,6 +50,37 @@ class Opened:
     clips: dict[tuple[str, int], tuple[ClipStream, Cut]] = field(default_factory=dict)
     sound: tuple[NDArray[np.int16], int] | None = None
     heard: bool = False
+    series: dict[tuple[str, int], Series | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """The sensors of a bag of which a window holds a stretch of time.
+
+    Attributes:
+        sound: Its audio.
+        series: (modality, rank of its topic) to its stream.
+    """
+
+    sound: AudioStream
+    series: Mapping[tuple[str, int], SeriesStream]
+
+    @classmethod
+    def of(cls, options: PairOptions, *, length_s: float) -> Streams:
+        """New streams for windows up to some length."""
+        felt = {
+            (name, rank): SeriesStream(name, length_s=max(length_s, MIN_CLIP_S))
+            for name in options.modalities
+            if MODALITIES[name].kind == 'series'
+            for rank in range(len(options.sensor_topics(name)))
+        }
+        return cls(AudioStream(length_s=length_s + WINDOW_S), felt)
+
+    def forget(self) -> None:
+        """Begin again after a jump in time."""
+        self.sound.forget()
+        for stream in self.series.values():
+            stream.forget()
 
 
 def cut_bag(
@@ -62,7 +97,7 @@ def cut_bag(
     waiting = [Opened(index, window) for index, window in enumerate(windows)]
     waiting.sort(key=lambda opened: (opened.window.segment, opened.window.start_ns))
     longest_ns = max((o.window.end_ns - o.window.start_ns for o in waiting), default=0)
-    sound = AudioStream(length_s=longest_ns * 1e-9 + WINDOW_S)
+    streams = Streams.of(options, length_s=longest_ns * 1e-9)
     current = 0
     newest: dict[str, int] = {}
     sensors = {t for name in options.modalities for t in options.sensor_topics(name)}
@@ -70,30 +105,30 @@ def cut_bag(
         if message.topic not in sensors:
             continue
         if segment != current:
-            yield from _finished(waiting, sound, bag, options, report, segment=current)
+            yield from _finished(waiting, streams, bag, options, report, segment=current)
             current, newest = segment, {}
-            sound.forget()
-        _take(message, segment, waiting, sound, options, report)
+            streams.forget()
+        _take(message, segment, waiting, streams, options, report)
         newest[message.topic] = max(newest.get(message.topic, 0), message.stamp_ns)
         # The sensor furthest behind decides, because clocks may differ and streams may stop.
         newest_ns = min(newest.values())
         yield from _finished(
             waiting,
-            sound,
+            streams,
             bag,
             options,
             report,
             segment=segment,
             before_ns=newest_ns - MAX_LATENESS_NS,
         )
-    yield from _finished(waiting, sound, bag, options, report, segment=current)
+    yield from _finished(waiting, streams, bag, options, report, segment=current)
 
 
 def _take(
     message: BagMessage,
     segment: int,
     waiting: Sequence[Opened],
-    sound: AudioStream,
+    streams: Streams,
     options: PairOptions,
     report: PairsReport,
 ) -> None:
@@ -103,11 +138,14 @@ def _take(
             continue
         try:
             if MODALITIES[name].kind == 'sound':
-                repaired = _take_sound(message, segment, waiting, sound)
+                repaired = _take_sound(message, segment, waiting, streams.sound)
                 if repaired:
                     report.message(f'topic {message.topic}: {repaired}')
+                continue
+            rank = topics.index(message.topic)
+            if MODALITIES[name].kind == 'series':
+                _take_series((name, rank), message, segment, waiting, streams)
             else:
-                rank = topics.index(message.topic)
                 _take_picture(name, message, rank, segment, waiting, options, report)
         except ValueError as error:
             report.dropped[f'undecodable messages on {message.topic}'] += 1
@@ -133,6 +171,31 @@ def _take_sound(
 def _hear(opened: Opened, sound: AudioStream) -> None:
     if not opened.heard:
         opened.sound, opened.heard = window_sound(sound, opened.window), True
+
+
+def _take_series(
+    key: tuple[str, int],
+    message: BagMessage,
+    segment: int,
+    waiting: Sequence[Opened],
+    streams: Streams,
+) -> None:
+    """Cut the windows that end before a message, then add the message."""
+    for opened in waiting:
+        window = opened.window
+        if window.segment != segment or window.start_ns > message.stamp_ns:
+            break
+        if window.end_ns < message.stamp_ns:
+            _feel(opened, key, streams)
+    streams.series[key].add(message.message, stamp_ns=message.stamp_ns)
+
+
+def _feel(opened: Opened, key: tuple[str, int], streams: Streams) -> None:
+    if key in opened.series:
+        return
+    found = streams.series[key].until(opened.window.end_ns)
+    recent = found is not None and found.stamp_ns > opened.window.start_ns
+    opened.series[key] = found.raw if found is not None and recent else None
 
 
 def _take_picture(
@@ -212,7 +275,7 @@ def picture_files(name: str, message: Any) -> tuple[dict[str, bytes], str]:
 
 def _finished(
     waiting: list[Opened],
-    sound: AudioStream,
+    streams: Streams,
     bag: Path,
     options: PairOptions,
     report: PairsReport,
@@ -229,14 +292,14 @@ def _finished(
         )
     ):
         opened = waiting.pop(0)
-        pair = _pair(opened, sound, bag, options, report)
+        pair = _pair(opened, streams, bag, options, report)
         if pair is not None:
             yield opened.index, pair
 
 
 def _pair(
     opened: Opened,
-    sound: AudioStream,
+    streams: Streams,
     bag: Path,
     options: PairOptions,
     report: PairsReport,
@@ -244,8 +307,10 @@ def _pair(
     files: dict[str, bytes] = {}
     for name in options.modalities:
         if MODALITIES[name].kind == 'sound':
-            _hear(opened, sound)
+            _hear(opened, streams.sound)
             own = {} if opened.sound is None else encode(name, opened.sound)
+        elif MODALITIES[name].kind == 'series':
+            own = _series(name, opened, streams)
         else:
             own = _pictures(name, opened, options)
         if not own:
@@ -264,6 +329,16 @@ def _pair(
         texts=window.texts,
         facts=window.facts,
     )
+
+
+def _series(name: str, opened: Opened, streams: Streams) -> dict[str, bytes]:
+    """The channels of a window from its best topic that has any; empty if none has."""
+    for key in sorted(key for key in streams.series if key[0] == name):
+        _feel(opened, key, streams)
+        series = opened.series[key]
+        if series is not None:
+            return encode(name, series)
+    return {}
 
 
 def _pictures(name: str, opened: Opened, options: PairOptions) -> dict[str, bytes]:

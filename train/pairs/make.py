@@ -16,8 +16,10 @@ from train.pairs.cut import cut_bag
 from train.pairs.options import PairOptions, PairsReport
 from train.pairs.plan import Window, plan_bag
 from train.pairs.record import Pair
+from train.pairs.recorded import cut_recordings, plan_recordings
 from train.pairs.sidecar import SidecarRow
 from train.pairs.views import Views, with_views
+from train.recordings.mapping import is_mapping
 from train.validated import plain
 
 HELD_BAGS = 4
@@ -102,7 +104,10 @@ def _windows_of(bag: Path, *, options: PairOptions, sidecar: Sequence[SidecarRow
     matched: set[SidecarRow] = set()
     why = 'nothing is said in it'
     try:
-        windows, matched = plan_bag(bag, options, sidecar=rows, report=report)
+        if is_mapping(bag):
+            windows = plan_recordings(bag, options, report=report)
+        else:
+            windows, matched = plan_bag(bag, options, sidecar=rows, report=report)
     except (OSError, ValueError) as error:
         why = str(error).removeprefix(f'{bag}: ')
     if not windows:
@@ -160,7 +165,8 @@ def pairs_of_bag(plan: PairPlan, number: int, *, report: PairsReport) -> Iterato
     bag, windows = plan.bags[number], plan.windows[number]
     count = 0
     try:
-        for _, pair in cut_bag(bag, windows, plan.options, report=report):
+        cut = cut_recordings if is_mapping(bag) else cut_bag
+        for _, pair in cut(bag, windows, plan.options, report=report):
             whole = _viewed(pair, plan.views, report)
             count += 1
             _count(whole, report)

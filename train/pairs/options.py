@@ -23,7 +23,7 @@ from pydantic.dataclasses import dataclass
 from encoders.modalities import MODALITIES
 from train.bags.problems import Problems
 from train.bags.topics import TOPICS, TRUTH_TOPIC
-from train.validated import PAIRED, STRICT, ModalityName
+from train.validated import STRICT, ModalityName
 
 Topic = Annotated[str, AfterValidator(lambda topic: topic.lstrip('/'))]
 WINDOWS_AT_TEXTS = 'texts'
@@ -41,7 +41,7 @@ class PairOptions:
     modalities: tuple[ModalityName, ...] = Field(
         default=('image', 'depth', 'infrared', 'audio'),
         min_length=1,
-        description=f'some of {", ".join(PAIRED)}',
+        description=f'some of {", ".join(MODALITIES)}',
     )
     topics: Mapping[ModalityName, tuple[Topic, ...]] = Field(
         default_factory=dict, description='where a modality comes from, if not its usual topics'

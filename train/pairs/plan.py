@@ -147,7 +147,7 @@ def plan_bag(
             facts = _facts_at(segment, at, options)
             held = [s.text for s in spans if s.start_ns <= at <= s.end_ns]
             draw = random.Random(f'{options.seed}:{bag.name}:{number}:{at}')
-            texts = _limited(held, fact_texts(facts, phrasings, options, draw, report), options)
+            texts = limited(held, fact_texts(facts, phrasings, options, draw, report), options)
             if texts:
                 windows.append(Window(number, min(clipped, end), end, at, texts, facts))
             else:
@@ -293,7 +293,7 @@ def fact_texts(
     return sides[True] + sides[False][:denied]
 
 
-def _limited(
+def limited(
     said: Sequence[Text], from_facts: Sequence[Text], options: PairOptions
 ) -> tuple[Text, ...]:
     """Texts by people first, then texts from facts, without duplicates."""

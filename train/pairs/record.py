@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import wave
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.decode.series import Series
 from encoders.modalities import MODALITIES
 
 JPEG_QUALITY = 95
@@ -106,7 +108,7 @@ def encode(modality: str, sample: Any) -> dict[str, bytes]:
     """Encode one sample, as accepted by `encoders.Binder.embed`, as files.
 
     Images become JPEG, depth 16-bit PNG in millimetres (0 for holes), infrared PNG of its own bit
-    depth, audio WAV, and a clip one JPEG per frame.
+    depth, audio WAV, a clip one JPEG per frame, and series a NumPy archive.
 
     Raises:
         ValueError: The sample does not fit the modality.
@@ -114,6 +116,8 @@ def encode(modality: str, sample: Any) -> dict[str, bytes]:
     known = MODALITIES[modality]
     if known.kind == 'sound':
         return {f'{modality}.wav': _wav(*sample)}
+    if known.kind == 'series':
+        return {f'{modality}.npz': _npz(sample)}
     if known.kind == 'clip':
         return {f'{modality}.{k}.jpg': _jpeg(frame) for k, frame in enumerate(sample)}
     if known.pixels == 'depth':
@@ -135,6 +139,8 @@ def decode(modality: str, files: Mapping[str, bytes]) -> Any:
         raise KeyError(f'no {modality} in this pair')
     if MODALITIES[modality].kind == 'sound':
         return _read_wav(next(iter(own.values())))
+    if MODALITIES[modality].kind == 'series':
+        return _read_npz(next(iter(own.values())))
     if MODALITIES[modality].kind == 'clip':
         ordered = sorted(own, key=lambda name: int(name.split('.')[1]))
         return np.stack([_picture(own[name]) for name in ordered])
@@ -143,6 +149,34 @@ def decode(modality: str, files: Mapping[str, bytes]) -> Any:
     if MODALITIES[modality].pixels == 'depth' and plane.ndim == 3:
         raise ValueError(f'{name}: depth must have one channel')
     return plane
+
+
+def _npz(series: Series) -> bytes:
+    buffer = io.BytesIO()
+    unknown = np.full(len(series.channels), np.nan)
+    np.savez_compressed(
+        buffer,
+        values=series.values,
+        stamps_s=series.stamps_s,
+        channels=np.array(series.channels),
+        baseline=unknown if series.baseline is None else series.baseline,
+        frame_id=np.array(series.frame_id),
+    )
+    return buffer.getvalue()
+
+
+def _read_npz(data: bytes) -> Series:
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as found:
+            return Series(
+                found['values'],
+                found['stamps_s'],
+                tuple(found['channels'].tolist()),
+                baseline=found['baseline'],
+                frame_id=str(found['frame_id']),
+            )
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(f'no series: {error}') from error
 
 
 def _jpeg(rgb: Array) -> bytes:

@@ -25,7 +25,7 @@ def add_bind_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = BIND_EPILOG
     parser.add_argument('--config', type=file, required=True, help='recipe file')
     parser.add_argument(
-        '--data', type=there, nargs='+', required=True, help='bags or folders of bags'
+        '--data', type=there, nargs='+', required=True, help='bags, folders of bags, or mappings'
     )
     parser.add_argument('--val', type=there, nargs='*', default=[], help='bags to report AUROC on')
     parser.add_argument(

@@ -17,7 +17,7 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from train.training.recipe import read_recipe
-from train.validated import STRICT, ModalityName, Share
+from train.validated import STRICT, ReadOutName, Share
 
 Weights = dict[str, NonNegativeFloat]
 
@@ -28,7 +28,7 @@ class ReadoutRecipe:
 
     name: str
     start: str
-    modalities: Annotated[tuple[ModalityName, ...], Field(min_length=1)]
+    modalities: Annotated[tuple[ReadOutName, ...], Field(min_length=1)]
     phrasings: str
     width: PositiveInt
     heads: Annotated[int, Field(ge=2)]
@@ -46,8 +46,8 @@ class ReadoutRecipe:
     token_dropout: Share
     text_jitter: NonNegativeFloat
     sentences: Annotated[int, Field(ge=8)]
-    attention_weight: dict[ModalityName, NonNegativeFloat]
-    relations: dict[ModalityName, Weights]
+    attention_weight: dict[ReadOutName, NonNegativeFloat]
+    relations: dict[ReadOutName, Weights]
     other_relations: NonNegativeFloat
     precision: Literal['auto', 'fp32', 'bf16']
     device: str

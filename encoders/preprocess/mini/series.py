@@ -101,9 +101,9 @@ class SeriesConfig:
         for name in (*self.relative, *self.required):
             if name not in self.channels:
                 raise ValueError(f'relative and required must be channels, not {name!r}')
-        if self.rate_hz <= 0 or self.patch < 2 or self.patches < 1:
+        if self.rate_hz <= 0 or self.patch < 1 or self.patches < 1:
             raise ValueError(
-                f'a patch of {self.patch_ms} ms must have 2 values or more and fit into the '
+                f'a patch of {self.patch_ms} ms must have a value or more and fit into the '
                 f'window of {self.window_s} s at {self.rate_hz} Hz'
             )
         if not self.floor:
