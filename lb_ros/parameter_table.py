@@ -62,6 +62,13 @@ class Parameters:
         'averaged.',
         is_argument=True,
     )
+    regions: str = _one(
+        '',
+        'Parts of views that are sensors of their own, separated by spaces or ;, as in '
+        'gripper=depth:0.3,0.2,0.4,0.4, which is depth@gripper: left, top, width and height in '
+        'shares of the image, 0..1, of the first topic of the modality.',
+        is_argument=True,
+    )
     device: str = _one(
         'cpu',
         'Torch device of the encoders, for example cpu or cuda:0.',

@@ -12,7 +12,10 @@ import sys
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from encoders.regions import Region
 
 DEVICE = re.compile(r'(cpu|cuda|mps|xpu|meta)(:\d+)?')
 NAMESPACE = re.compile(r'/?([A-Za-z_]\w*(/[A-Za-z_]\w*)*)?/?', re.ASCII)
@@ -111,11 +114,12 @@ class ListAction(argparse.Action):
         *,
         known: Sequence[str],
         keyed: bool = False,
+        parts: bool = False,
         noun: str = 'modality',
         default: Any = (),
         **settings: Any,
     ) -> None:
-        self.known, self.keyed, self.noun = tuple(known), keyed, noun
+        self.known, self.keyed, self.parts, self.noun = tuple(known), keyed, parts, noun
         if default is not argparse.SUPPRESS:
             default = Default(default)
         super().__init__(option_strings, dest, default=default, **settings)
@@ -146,10 +150,13 @@ class ListAction(argparse.Action):
         return not word.startswith('-') and bool(parts) and all(map(self._is_meant, parts))
 
     def _is_meant(self, part: str) -> bool:
-        if part in self.known:
+        if self._is_known(part):
             return True
         close = get_close_matches(part, self.known, n=1, cutoff=0.75)
         return bool(close) and ' ' not in part and not exists(part)
+
+    def _is_known(self, name: str) -> bool:
+        return (name.partition('@')[0] if self.parts else name) in self.known
 
     def _split(self, text: str) -> list[str]:
         # Commas also separate the topics of one modality.
@@ -160,7 +167,7 @@ class ListAction(argparse.Action):
         key, equals, value = name.partition('=') if self.keyed else (name, '=', name)
         if not equals or not value.strip('/'):
             raise argparse.ArgumentError(self, f'{name!r}: expected {self.metavar}')
-        if self.known and key not in self.known:
+        if self.known and not self._is_known(key):
             close = get_close_matches(key, self.known, n=1)
             meant = f'is {close[0]} meant? ' if close else ''
             advice = f'{meant}expected some of {", ".join(self.known)}'
@@ -176,6 +183,7 @@ def add_list(
     alias: str = '',
     metavar: str = 'NAME[,NAME]',
     keyed: bool = False,
+    parts: bool = False,
     **settings: Any,
 ) -> None:
     """Declare an option that takes several names, separated by commas or spaces, or repeated.
@@ -188,10 +196,11 @@ def add_list(
         alias: An older name of the option, hidden in help.
         metavar: Format of a value, shown in help.
         keyed: Whether a value is `NAME=VALUE` instead of a name.
+        parts: Whether `@PART` may follow a name.
         settings: Further settings of argparse.
     """
     common: dict[str, Any] = {'action': ListAction, 'known': known, 'keyed': keyed}
-    common['metavar'] = metavar
+    common |= {'metavar': metavar, 'parts': parts}
     action = parser.add_argument(flag, help=about, **common, **settings)
     if alias:
         hidden: dict[str, Any] = {
@@ -275,6 +284,16 @@ def device(text: str) -> str:
     if not DEVICE.fullmatch(text):
         raise argparse.ArgumentTypeError(f'{text!r}: expected cpu, cuda or cuda:NUMBER')
     return text
+
+
+def region(text: str) -> Region:
+    """Argument type for a part of a view."""
+    from encoders.regions import parse_region
+
+    try:
+        return parse_region(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def namespace(text: str) -> str:

@@ -36,11 +36,17 @@ def content_objection(modality: str, raw: Any) -> Objection | None:
     return None
 
 
-def depth_objection(raw: NDArray[Any]) -> Objection | None:
-    """Return an objection to depth `[H, W]` with an impossible unit (millimetres or metres)."""
+def measured(raw: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which pixels of depth or infrared `[H, W]` are measurements: neither 0, NaN nor infinite."""
     valid = raw > 0
     if raw.dtype.kind == 'f':
         valid &= np.isfinite(raw)
+    return valid
+
+
+def depth_objection(raw: NDArray[Any]) -> Objection | None:
+    """Return an objection to depth `[H, W]` with an impossible unit (millimetres or metres)."""
+    valid = measured(raw)
     some, alive = raw[::SAMPLE_STEP, ::SAMPLE_STEP], valid[::SAMPLE_STEP, ::SAMPLE_STEP]
     if not alive.any():
         some, alive = raw, valid

@@ -19,12 +19,13 @@ from encoders.predicates.file import load_predicates
 from encoders.predicates.fusion import NO_TOKENS, NONE_INVALID, Ages, Scores, fuse
 from encoders.predicates.lessons import Frame, Lesson, Lessons, valid
 from encoders.predicates.parameters import Bools, Floats, Table
-from encoders.predicates.predicate import Predicate, PredicateError
+from encoders.predicates.predicate import Predicate, PredicateError, check_regions
 from encoders.predicates.readout import DEFAULT_BUDGET_MS, TokenReader
 from encoders.predicates.taught_file import taught_path, usable_lessons
 from encoders.predicates.taught_reader import Subject, Taught, TaughtReader, note_of
-from encoders.predicates.texts import Entry, column_of, embed_ahead, entry_for, smoothed
+from encoders.predicates.texts import Entry, embed_ahead, entry_for, smoothed, vector_column
 from encoders.predicates.wording import sides
+from encoders.regions import modality_of
 
 
 class PredicateBank:
@@ -41,13 +42,18 @@ class PredicateBank:
             vector, and their `reasons` say so. Unbounded: `math.inf`.
         lessons: What was taught to this model set; used for predicates with the same name and
             sentences.
+        regions: Parts of views that predicates may name, as `depth@gripper`. Everywhere below,
+            evidence of such a part is given under this name; only predicates that name it use it,
+            with the readout and the calibration of its modality.
 
     Attributes:
         predicates: The predicates, in order of addition.
+        regions: See above.
         table: Their parameters for scoring.
 
     Raises:
         PredicateError: Two predicates have the same name, or one is invalid.
+        KeyError: The model set has no encoder for the modality of a region.
         SpaceError, ModelSetError: The lessons are of another model set.
     """
 
@@ -58,10 +64,15 @@ class PredicateBank:
         *,
         readout_budget_ms: float = DEFAULT_BUDGET_MS,
         lessons: Lessons | None = None,
+        regions: Sequence[str] = (),
     ) -> None:
-        self._binder = binder
-        self._reader = TokenReader(binder, budget_ms=readout_budget_ms)
-        self._taught = TaughtReader(binder.modalities)
+        self._binder, self.regions = binder, tuple(regions)
+        for region in self.regions:
+            if modality_of(region) not in binder.modalities:
+                raise KeyError(f'region {region}: {binder.model} has no such encoder')
+        self._sensors = (*binder.modalities, *self.regions)
+        self._reader = TokenReader(binder, budget_ms=readout_budget_ms, regions=self.regions)
+        self._taught = TaughtReader(self._sensors)
         self._lessons = lessons
         if lessons is not None:
             lessons.check(binder, where='lessons')
@@ -96,9 +107,14 @@ class PredicateBank:
         return self._binder
 
     def emptied(self) -> PredicateBank:
-        """An independent bank without predicates, of the same binder and budget."""
-        budget_ms, lessons = self._reader.budget_ms, self._lessons
-        return PredicateBank([], self._binder, readout_budget_ms=budget_ms, lessons=lessons)
+        """An independent bank without predicates, of the same binder, regions and budget."""
+        return PredicateBank(
+            [],
+            self._binder,
+            readout_budget_ms=self._reader.budget_ms,
+            lessons=self._lessons,
+            regions=self.regions,
+        )
 
     def copy(self) -> PredicateBank:
         """An independent bank with the same predicates."""
@@ -134,6 +150,7 @@ class PredicateBank:
         made, refused = {}, {}
         for predicate in predicates:
             try:
+                check_regions(predicate, self.regions)
                 made[predicate.name] = entry_for(self._binder, predicate)
             except ValueError as error:  # PredicateError, or an error of the text tower
                 refused[predicate.name] = str(error)
@@ -366,7 +383,7 @@ class PredicateBank:
             calibrated=np.array([e.fit is not None for e in entries], bool),
             limits_ms=limits_ms,
             limit_of=limit_of,
-            columns={name: column_of(name, entries) for name in self._binder.modalities},
+            columns={name: vector_column(name, entries) for name in self._sensors},
             tokens=self._reader.table if self._binder.readouts else None,
         )
         self._arrange_taught()

@@ -40,7 +40,7 @@ class PredicateScore:
             meaningless.
         reasons: Limits of this score, for example `infrared stale 1.8 s`, `audio cannot tell`,
             `infrared: 8-bit picture, not a temperature`, `depth read from the vector`,
-            `not calibrated`.
+            `depth@gripper calibrated on whole images`, `not calibrated`.
     """
 
     name: str
@@ -164,6 +164,8 @@ class Scores(Sequence[PredicateScore]):
                 found.append(f'{name} read from the vector{self._why_vector(name, index)}')
             elif self.calibrated[index] and not reading.fitted[index]:
                 found.append(f'{name} not calibrated')
+            elif column.borrowed[index]:
+                found.append(f'{name} calibrated on whole images')
         note = '' if self.calibrated[index] else 'not calibrated'
         found.append('; '.join(filter(None, (note, self.table.notes[index]))))
         return tuple(filter(None, found))

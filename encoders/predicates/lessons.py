@@ -18,6 +18,7 @@ from encoders.errors import ModelSetError, SpaceError
 from encoders.model_sets.binder import Binder
 from encoders.model_sets.evidence import Evidence
 from encoders.predicates.predicate import Predicate, PredicateError
+from encoders.regions import modality_of
 
 Half = NDArray[np.float16]
 # Presses of a predicate, which bounds the time of a fit.
@@ -224,7 +225,7 @@ def _identity(weights_sha256: str, model: str) -> str:
 
 def _without(press: Press, stale: set[str]) -> Press:
     def kept(values: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in values.items() if name not in stale}
+        return {name: value for name, value in values.items() if modality_of(name) not in stale}
 
     return replace(press, states=kept(press.states), token_log_odds=kept(press.token_log_odds))
 

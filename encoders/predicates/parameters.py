@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from encoders.model_sets.calibration import Fit
+from encoders.predicates.predicate import Predicate
+from encoders.regions import is_region, modality_of
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
@@ -14,13 +18,57 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """Parameters of one modality for all `P` predicates, float32 `[P]` or bool `[P]`."""
+    """Parameters of one sensor for all `P` predicates, float32 `[P]` or bool `[P]`.
+
+    `borrowed` is where a part of a view uses the calibration of whole images.
+    """
 
     asked: Bools
     fitted: Bools
     slope: Floats
     offset: Floats
     weight: Floats
+    borrowed: Bools
+
+
+def asks(predicate: Predicate, sensor: str) -> bool:
+    """Whether a predicate uses a sensor; a part of a view must be named."""
+    if predicate.modalities:
+        return sensor in predicate.modalities
+    return not is_region(sensor)
+
+
+def column_of(
+    sensor: str,
+    predicates: Sequence[Predicate],
+    fits: Sequence[Fit | None],
+    *,
+    asked: Sequence[bool] | Bools,
+    slope: float,
+) -> Column:
+    """The parameters of a sensor; a part of a view has those of its modality.
+
+    Args:
+        sensor: Modality, or part of its view.
+        predicates: The predicates.
+        fits: The calibration of each; None without one.
+        asked: Which of them use the sensor.
+        slope: Slope without a calibration.
+    """
+    rows = []
+    for predicate, fit in zip(predicates, fits, strict=True):
+        own = fit is not None and sensor in fit.slope
+        key = sensor if own else modality_of(sensor)
+        fitted = fit is not None and key in fit.slope
+        values = (slope, 0.0)
+        if fit is not None and fitted:
+            values = (fit.slope[key], fit.offset[key])
+        weight = 1.0 if fit is None else fit.weight.get(key, 0.0)
+        borrowed = fitted and key != sensor
+        rows.append((fitted, *values, predicate.weights.get(sensor, weight), borrowed))
+    table = np.array(rows, np.float32).reshape(-1, 5).T
+    used = np.array(asked, bool)
+    return Column(used, table[0] > 0, table[1], table[2], table[3], table[4] > 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +76,7 @@ class TokenTable:
     """Parameters of predicates that are read from tokens.
 
     Attributes:
-        columns: Parameters by modality with a readout; `asked` is whether a predicate is read.
+        columns: Parameters by sensor with a readout; `asked` is whether a predicate is read.
         notes: By predicate, why it is not read from tokens where it is not.
         calibrated: bool `[P]`.
         has_calibration: Whether the readouts were calibrated, so that a predicate that is not is
@@ -51,7 +99,7 @@ class Table:
         calibrated: Whether cosines with vectors are calibrated, bool `[P]`.
         limits_ms: The distinct maximum ages, float64 `[U]`.
         limit_of: Index of each predicate's maximum age in `limits_ms`, int `[P]`.
-        columns: Parameters by modality, for cosines with vectors.
+        columns: Parameters by sensor, for cosines with vectors.
         tokens: Parameters for tokens; None if the model set has no readout.
     """
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NoReturn
 
 from encoders.modalities import MODALITIES
+from encoders.regions import is_region
 
 MAX_SENTENCE = 400  # characters; text towers read about 77 tokens
 MAX_SENTENCES = 1000  # per side, in all templates
@@ -55,7 +56,8 @@ class Predicate:
         name: Unique name, used in topics and services.
         positive: Sentences that express that it holds; at least one.
         negative: Sentences that express that it does not hold; at least one.
-        modalities: Use only these; empty for all.
+        modalities: Use only these; empty for all. A part of a view (`depth@gripper`) is used only
+            where it is named here.
         threshold_on: The state becomes TRUE at this probability or above.
         threshold_off: The state becomes FALSE at this probability or below; at most
             `threshold_on`.
@@ -132,8 +134,8 @@ class Predicate:
     def _check_modalities(self) -> None:
         for where in ('modalities', 'weights', 'calibration'):
             for name in getattr(self, where):
-                if name not in MODALITIES:
-                    known = ', '.join(MODALITIES)
+                if name not in MODALITIES and not is_region(name):
+                    known = f'{", ".join(MODALITIES)}, or a region as in depth@gripper'
                     self._refuse(where, f'unknown modality {name!r}, expected some of {known}')
         for where in ('weights', 'calibration'):
             for name in getattr(self, where):
@@ -179,6 +181,23 @@ class Predicate:
         if not statement:
             raise PredicateError('a sentence must not be empty', field='positive')
         return cls(name or sentence.strip(), (statement,), negate(statement))
+
+
+def check_regions(predicate: Predicate, known: Sequence[str]) -> None:
+    """Refuse a predicate that names a part of a view that does not exist.
+
+    Raises:
+        PredicateError: The message has the known ones, and where to declare others.
+    """
+    for where in ('modalities', 'weights', 'calibration'):
+        for name in getattr(predicate, where):
+            if is_region(name) and name not in known:
+                there = f'known: {", ".join(known)}' if known else 'there are none'
+                raise PredicateError(
+                    f'predicate {predicate.name!r}: {where}: unknown region {name!r} ({there}); '
+                    f'declare it in the parameter regions, or with --region offline',
+                    field=where,
+                )
 
 
 @lru_cache(maxsize=4096)

@@ -22,9 +22,10 @@ from encoders.model_sets.calibration import Calibration, Fit
 from encoders.model_sets.evidence import Evidence, Tokens
 from encoders.one_core import on_one_core
 from encoders.predicates.fusion import MIN_WEIGHT
-from encoders.predicates.parameters import Bools, Column, Floats, TokenTable
+from encoders.predicates.parameters import Bools, Floats, TokenTable, asks, column_of
 from encoders.predicates.predicate import Predicate
 from encoders.predicates.wording import Sides, sides
+from encoders.regions import modality_of
 from encoders.vision.readout import Prepared, Queries, Readout
 
 DEFAULT_BUDGET_MS = 20.0
@@ -95,15 +96,20 @@ class TokenReader:
     Args:
         binder: Binder with readouts, their calibration and the text tower.
         budget_ms: Predicates are read in the order of their addition while reading one sample of
-            every modality takes no longer; the others are read from the vector.
+            every sensor takes no longer; the others are read from the vector.
+        regions: Parts of views (`depth@gripper`), which are read like their modality.
 
     Attributes:
         table: Parameters of the token-read predicates.
     """
 
-    def __init__(self, binder: Binder, *, budget_ms: float) -> None:
+    def __init__(self, binder: Binder, *, budget_ms: float, regions: Sequence[str] = ()) -> None:
         self.budget_ms = budget_ms
         self._binder = binder
+        self._readouts = dict(binder.readouts)
+        for region in regions:
+            if modality_of(region) in binder.readouts:
+                self._readouts[region] = binder.readouts[modality_of(region)]
         self._questions: dict[Sides, _Question] = {}
         self._asked: dict[str, _Asked] = {}
         self.table = TokenTable({}, (), np.zeros(0, bool))
@@ -118,7 +124,7 @@ class TokenReader:
             return 0
         if known + new <= MIN_READ or math.isinf(self.budget_ms):
             return new
-        costs = [cost_of(readout) for readout in self._binder.readouts.values()]
+        costs = [cost_of(readout) for readout in self._readouts.values()]
         left_ms = self.budget_ms - sum(cost.fixed_ms for cost in costs)
         each_ms = max(sum(cost.predicate_ms for cost in costs), 1e-6)
         return min(new, max(0, max(MIN_READ, math.floor(left_ms / each_ms)) - known))
@@ -127,7 +133,7 @@ class TokenReader:
         """Use these predicates; the queries of those already known are kept."""
         has_readout = {
             name: np.array([self._reads(name, p) for p in predicates], bool)
-            for name in self._binder.readouts
+            for name in self._readouts
         }
         within = self._within_budget(has_readout)
         keys = [_canonical(p) if ok else None for p, ok in zip(predicates, within, strict=True)]
@@ -135,10 +141,11 @@ class TokenReader:
         fits = [None if key is None else _turned(self._questions[key[0]].fit, key[1])
                 for key in keys]  # fmt: skip
         self._asked, columns = {}, {}
-        for name, asks in has_readout.items():
-            asked = asks & within
+        for name, wanted in has_readout.items():
+            asked = wanted & within
             self._asked[name] = self._stack(name, keys, np.flatnonzero(asked))
-            columns[name] = _column(name, predicates, asked, fits)
+            # The log-odds of a readout that was not calibrated are those of its training.
+            columns[name] = column_of(name, predicates, fits, asked=asked, slope=1.0)
         self.table = TokenTable(
             columns=columns,
             notes=tuple(OWN if ok else PAST_BUDGET for ok in within),
@@ -146,11 +153,11 @@ class TokenReader:
             has_calibration=self._binder.readout_calibration is not None,
         )
 
-    def read(self, modality: str, tokens: Tokens, values: Floats) -> Bools:
+    def read(self, sensor: str, tokens: Tokens, values: Floats) -> Bools:
         """Write the log-odds of the predicates that are read from tokens.
 
         Args:
-            modality: A modality with a readout.
+            sensor: A modality with a readout, or a part of its view.
             tokens: Reduced tokens of one sample, float16 `[N, width]`.
             values: Target `[P]`.
 
@@ -160,12 +167,12 @@ class TokenReader:
         Raises:
             TokensError: The tokens have another shape than the readout's.
         """
-        asked = self._asked[modality]
+        asked = self._asked[sensor]
         written = np.zeros(len(values), bool)
         if not len(asked.places):
             return written
-        readout = self._binder.readouts[modality]
-        check_tokens(readout, modality, tokens)
+        readout = self._readouts[sensor]
+        check_tokens(readout, sensor, tokens)
         reduced = _reduced(tokens)
         with torch.inference_mode(), on_one_core():
             odds = [readout.read(reduced, prepared)[0] for prepared in asked.prepared]
@@ -173,7 +180,7 @@ class TokenReader:
         written[asked.places] = True
         return written
 
-    def answers(self, predicates: Sequence[Predicate], modality: str, tokens: Tokens) -> Floats:
+    def answers(self, predicates: Sequence[Predicate], sensor: str, tokens: Tokens) -> Floats:
         """What predicates get back from tokens, float32 `[P, D]`, before their directions.
 
         Raises:
@@ -182,15 +189,15 @@ class TokenReader:
         keys = [_canonical(p)[0] for p in predicates]
         new = set(keys) - self._questions.keys()
         known = self._questions | (self._complete(new) if new else {})
-        readout = self._binder.readouts[modality]
-        check_tokens(readout, modality, tokens)
+        readout = self._readouts[sensor]
+        check_tokens(readout, sensor, tokens)
         reduced = _reduced(tokens)
-        found = [known[sides].queries[modality] for sides in keys]
+        found = [known[sides].queries[modality_of(sensor)] for sides in keys]
         queries = Queries(*map(torch.cat, zip(*found, strict=True)))
         with torch.inference_mode():
             return np.asarray(readout.answer(reduced, queries)[0][0].numpy(), np.float32)
 
-    def why(self, predicate: Predicate, modality: str, evidence: Evidence) -> Floats:
+    def why(self, predicate: Predicate, sensor: str, evidence: Evidence) -> Floats:
         """Where the first block of a readout looks, `[rows, columns]` over the patches.
 
         The mean over heads; the sum is at most 1, the rest is on the class token.
@@ -198,37 +205,36 @@ class TokenReader:
         Raises:
             ValueError: There are no tokens of this modality, or no readout.
         """
-        if modality not in self._binder.readouts:
-            raise ValueError(f'{self._binder.model} has no readout of {modality}')
+        if sensor not in self._readouts:
+            raise ValueError(f'{self._binder.model} has no readout of {sensor}')
         if evidence.tokens is None:
             raise ValueError(
-                f'the {modality} evidence has no tokens; use Binder.observe, not Binder.embed'
+                f'the {sensor} evidence has no tokens; use Binder.observe, not Binder.embed'
             )
         pair, _ = _canonical(predicate)
         known = self._questions.get(pair) or self._complete({pair})[pair]
-        readout = self._binder.readouts[modality]
-        check_tokens(readout, modality, evidence.tokens)
+        readout, modality = self._readouts[sensor], modality_of(sensor)
+        check_tokens(readout, sensor, evidence.tokens)
         reduced = _reduced(evidence.tokens)
         with torch.inference_mode():
             _, attention = readout(reduced, known.queries[modality])
         looked = attention[0, :, 0].mean(dim=0)[1:].numpy()
         return np.asarray(looked.reshape(self._binder.grid(modality)), np.float32)
 
-    def _reads(self, modality: str, predicate: Predicate) -> bool:
+    def _reads(self, sensor: str, predicate: Predicate) -> bool:
         """Whether a predicate asks this readout; its own calibration is for the vector."""
-        is_asked = not predicate.modalities or modality in predicate.modalities
         is_own = predicate.calibration_space == self._binder.space
-        return is_asked and not (is_own and modality in predicate.calibration)
+        return asks(predicate, sensor) and not (is_own and sensor in predicate.calibration)
 
-    def _within_budget(self, asks: Mapping[str, Bools]) -> Bools:
+    def _within_budget(self, wanted: Mapping[str, Bools]) -> Bools:
         """Which predicates are read, in order of addition, bool `[P]`."""
-        rows = list(asks.values())
+        rows = list(wanted.values())
         within = np.ones(len(rows[0]), bool)
         if len(within) <= MIN_READ or math.isinf(self.budget_ms):
             return within
-        costs = {name: cost_of(self._binder.readouts[name]) for name in asks}
-        fixed_ms = sum(costs[name].fixed_ms for name in asks)
-        each_ms = sum(asks[name] * costs[name].predicate_ms for name in asks)
+        costs = {name: cost_of(self._readouts[name]) for name in wanted}
+        fixed_ms = sum(costs[name].fixed_ms for name in wanted)
+        each_ms = sum(wanted[name] * costs[name].predicate_ms for name in wanted)
         within = fixed_ms + np.cumsum(each_ms) <= self.budget_ms
         within[:MIN_READ] = True
         return within
@@ -275,15 +281,15 @@ class TokenReader:
         return fit if float(agreement) >= MIN_AGREEMENT else None
 
     def _stack(
-        self, modality: str, keys: Sequence[tuple[Sides, bool] | None], places: NDArray[np.intp]
+        self, sensor: str, keys: Sequence[tuple[Sides, bool] | None], places: NDArray[np.intp]
     ) -> _Asked:
         chosen = [key for place in places if (key := keys[place]) is not None]
         distinct = {
             pair: row for row, pair in enumerate(dict.fromkeys(pair for pair, _ in chosen))
         }
-        found = [self._questions[pair].queries[modality] for pair in distinct]
+        found = [self._questions[pair].queries[modality_of(sensor)] for pair in distinct]
         chunks = [found[start : start + CHUNK] for start in range(0, len(found), CHUNK)]
-        readout = self._binder.readouts[modality]
+        readout = self._readouts[sensor]
         with torch.inference_mode():
             prepared = [
                 readout.prepare(Queries(*map(torch.cat, zip(*chunk, strict=True))))
@@ -367,19 +373,3 @@ def check_tokens(readout: Readout, modality: str, tokens: Tokens) -> None:
 
 def _reduced(tokens: Tokens) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(tokens)).float().unsqueeze(0)
-
-
-def _column(
-    name: str, predicates: Sequence[Predicate], asked: Bools, fits: Sequence[Fit | None]
-) -> Column:
-    rows = []
-    for predicate, fit in zip(predicates, fits, strict=True):
-        fitted = fit is not None and name in fit.slope
-        # The log-odds of a readout that was not calibrated are those of its training.
-        slope, offset = 1.0, 0.0
-        if fit is not None and fitted:
-            slope, offset = fit.slope[name], fit.offset[name]
-        weight = 1.0 if fit is None else fit.weight.get(name, 0.0)
-        rows.append((fitted, slope, offset, predicate.weights.get(name, weight)))
-    table = np.array(rows, np.float32).reshape(-1, 4).T
-    return Column(asked, table[0] > 0, table[1], table[2], table[3])

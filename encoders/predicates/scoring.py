@@ -22,6 +22,7 @@ from encoders.predicates.history import (
 )
 from encoders.predicates.readout import check_tokens
 from encoders.predicates.tracks import Tracks
+from encoders.regions import modality_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ class Scoring:
         """Add an embedding; one slightly older than the last of its sensor is ignored.
 
         Args:
-            modality: Modality of the sensor.
+            modality: Modality of the sensor, or a part of its view (`depth@gripper`).
             vector: Unit vector `[D]`.
             stamp_ns: Stamp of the sensor data.
             space: Language space of the vector.
@@ -159,7 +160,7 @@ class Scoring:
                 f'{modality} embedding of language space {space!r} refused: '
                 f'the predicates are of {self.bank.space!r}'
             )
-        readout = self.bank.binder.readouts.get(modality)
+        readout = self.bank.binder.readouts.get(modality_of(modality))
         if tokens is not None and readout is not None:
             check_tokens(readout, modality, tokens)
         evidence = Evidence(vector, tokens if readout is not None else None, invalid_reason)
@@ -186,7 +187,7 @@ class Scoring:
                 name
                 for (name, _), each in self._history.newest()
                 if each.stamp_ns >= since_ns
-                and (each.evidence.tokens is not None or name not in tokens)
+                and (each.evidence.tokens is not None or modality_of(name) not in tokens)
             }
             return fresh.issuperset(modalities)
 

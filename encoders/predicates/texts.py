@@ -11,7 +11,7 @@ import numpy as np
 from encoders.model_sets.binder import Binder
 from encoders.model_sets.calibration import ANCHORS, Anchors, Calibration, Fit
 from encoders.predicates.agreement import agrees
-from encoders.predicates.parameters import Column, Floats
+from encoders.predicates.parameters import Column, Floats, asks, column_of
 from encoders.predicates.predicate import Predicate, PredicateError
 from encoders.predicates.wording import Sides
 
@@ -141,17 +141,9 @@ def _with_own(fit: Fit | None, predicate: Predicate) -> Fit:
     )
 
 
-def column_of(name: str, entries: Sequence[Entry]) -> Column:
-    """Parameters of all predicates for the vectors of a modality."""
-    rows = []
-    for entry in entries:
-        predicate, fit = entry.predicate, entry.fit
-        asked = not predicate.modalities or name in predicate.modalities
-        fitted = fit is not None and name in fit.slope
-        slope, offset = DEFAULT_SLOPE, 0.0
-        if fit is not None and fitted:
-            slope, offset = fit.slope[name], fit.offset[name]
-        weight = 1.0 if fit is None else fit.weight.get(name, 0.0)
-        rows.append((asked, fitted, slope, offset, predicate.weights.get(name, weight)))
-    table = np.array(rows, np.float32).reshape(-1, 5).T
-    return Column(table[0] > 0, table[1] > 0, table[2], table[3], table[4])
+def vector_column(sensor: str, entries: Sequence[Entry]) -> Column:
+    """Parameters of all predicates for the vectors of a sensor."""
+    predicates = [entry.predicate for entry in entries]
+    asked = [asks(predicate, sensor) for predicate in predicates]
+    fits = [entry.fit for entry in entries]
+    return column_of(sensor, predicates, fits, asked=asked, slope=DEFAULT_SLOPE)

@@ -44,7 +44,9 @@ def add_query_arguments(parser: argparse.ArgumentParser) -> None:
         '--modalities',
         alias='--modality',
         known=LIVE,
-        about=f'ask only these; some of {", ".join(LIVE)}; all by default',
+        parts=True,
+        about=f'ask only these; some of {", ".join(LIVE)}, or parts of their view '
+        f'(depth@gripper); all but parts by default',
     )
     parser.add_argument(
         '--max-age-ms', type=number(0, exclusive=True), default=1000.0, help='of the evidence'

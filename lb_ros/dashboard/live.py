@@ -67,7 +67,7 @@ class DashboardNode(Node):
         self.create_subscription(PredicateScores, 'predicates/scores', self._scores, newest)
         self.create_subscription(PredicateStates, 'predicates/state', self._states, LATCHED)
         self.create_subscription(PredicateTruth, 'ground_truth/predicates', self._truth, newest)
-        self._topics = EvidenceTopics(self, self._embedding, modalities=SENSED)
+        self._topics = EvidenceTopics(self, self._embedding, sensors=SENSED)
         self._listen_to_diagnostics()
 
     def create_subscription(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.decode.content import measured
 from encoders.modalities import MODALITIES
 
 FROZEN_AFTER = 10  # identical images in a row; a thermal camera's shutter causes fewer
@@ -63,10 +64,7 @@ class ContentCheck:
 
 
 def _depth_findings(raw: NDArray[Any]) -> list[Finding]:
-    valid = raw > 0
-    if raw.dtype.kind == 'f':
-        valid &= np.isfinite(raw)
-    if not valid.any():
+    if not measured(raw).any():
         return [Finding('no_pixel', 'all pixels are 0, NaN or infinite', usable=False)]
     return []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,19 +13,22 @@ from torch import Tensor
 from encoders import MODALITIES, Binder, DecodeError, Evidence, ImageOptions, Objection
 from encoders.decode.series_stream import SeriesStream
 from encoders.decode.streams import Clip, ClipStream, Cut, Stream, Window
+from encoders.decode.view import view_of
 from encoders.preprocess import is_series, stream_for
 from encoders.preprocess.columns import ColumnStore
 from encoders.preprocess.frames import FrameStore
+from encoders.regions import modality_of
 from lb_ros.engine.arrival import Encoded, Pending
 from lb_ros.engine.content_check import ContentCheck, Finding
 from lb_ros.engine.health import InputHealth
+from lb_ros.engine.part import Part
 from lb_ros.engine.series_remarks import Drift, series_remarks
 from lb_ros.engine.slot import NewestSlot
 
 
 @dataclass(frozen=True, slots=True)
 class Sensor:
-    """The worker's record of one input."""
+    """The worker's record of one input; `parts` are those of its view that are sensors."""
 
     modality: str
     source: str
@@ -34,16 +37,23 @@ class Sensor:
     content: ContentCheck
     stream: Stream
     images: ImageOptions
+    parts: tuple[Part, ...] = ()
     drift: Drift = field(default_factory=Drift)
     columns: ColumnStore = field(default_factory=ColumnStore)
     frames: FrameStore = field(default_factory=FrameStore)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The modality and the parts of its view, as the sink knows them."""
+        return (self.modality, *(part.name for part in self.parts))
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
     """A preprocessed sample, ready for the network.
 
-    `invalid_reason` states why predicates must not use it; empty if they may.
+    `modality` is a modality or a part of its view (`depth@gripper`). `invalid_reason` states why
+    predicates must not use it; empty if they may.
     """
 
     sensor: str
@@ -75,16 +85,25 @@ def following(sensor: Sensor, binder: Binder) -> Sensor:
 
 
 def prepare(
-    binder: Binder, name: str, sensor: Sensor, pending: Pending, *, started_s: float
-) -> Ready:
+    binder: Binder,
+    name: str,
+    sensor: Sensor,
+    pending: Pending,
+    *,
+    started_s: float,
+    wanted: Container[str],
+) -> list[Ready]:
     """Decode, check and preprocess the window that ends with a message; record its faults.
 
+    The message is decoded once; the whole view and each part of it are samples of their own.
+
     Args:
-        binder: Binder that will encode the sample.
+        binder: Binder that will encode the samples.
         name: Name of the sensor.
         sensor: Stream and checks of the sensor.
         pending: The message.
         started_s: Monotonic time at which the message was taken.
+        wanted: Which of `sensor.names` are wanted.
 
     Raises:
         DecodeError: A message cannot be decoded, or has no content to encode.
@@ -106,22 +125,49 @@ def prepare(
     for fault, line in remarks(binder, sensor, window).items():
         if objected is None or objected.fault != fault:
             sensor.health.note(fault, line)
-    inputs, valid = preprocess(binder, sensor, window)
-    return Ready(
-        sensor=name,
-        modality=sensor.modality,
-        source=sensor.source,
-        frame_id=pending.frame_id,
-        arrived_s=pending.arrived_s,
-        inputs=inputs,
-        valid=valid,
-        start_ns=window.start_ns,
-        stamp_ns=window.stamp_ns,
-        wait_ms=(started_s - pending.arrived_s) * 1e3,
-        decode_ms=(decoded_s - started_s) * 1e3,
-        preprocess_ms=(time.monotonic() - decoded_s) * 1e3,
-        invalid_reason='' if objected is None else objected.reason,
-    )
+    reason, samples = '' if objected is None else objected.reason, []
+    for view in views(sensor, window, wanted=wanted):
+        inputs, valid = preprocess(binder, sensor, view.window)
+        ready_s = time.monotonic()
+        samples.append(
+            Ready(
+                sensor=name,
+                modality=view.name,
+                source=sensor.source,
+                frame_id=pending.frame_id,
+                arrived_s=pending.arrived_s,
+                inputs=inputs,
+                valid=valid,
+                start_ns=window.start_ns,
+                stamp_ns=window.stamp_ns,
+                wait_ms=(started_s - pending.arrived_s) * 1e3,
+                decode_ms=(decoded_s - started_s) * 1e3,
+                preprocess_ms=(ready_s - decoded_s) * 1e3,
+                invalid_reason=reason or view.missing,
+            )
+        )
+        decoded_s = ready_s
+    return samples
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """The whole view of a sensor or a part of it, and why a part shows nothing."""
+
+    name: str
+    window: Window
+    missing: str = ''
+
+
+def views(sensor: Sensor, window: Window, *, wanted: Container[str]) -> Iterator[_View]:
+    """Yield the wanted views of a decoded window."""
+    if sensor.modality in wanted:
+        yield _View(sensor.modality, window)
+    for part in sensor.parts:
+        if part.name in wanted:
+            view = view_of(window.raw, part.region)
+            part.encoded(view.missing)
+            yield _View(part.name, replace(window, raw=view.raw), view.missing)
 
 
 def decode(binder: Binder, sensor: Sensor, cut: Cut) -> Window:
@@ -198,14 +244,16 @@ def encode(
     """
     together: dict[str, list[Tensor]] = {}
     for sample in samples:
-        together.setdefault(sample.modality, []).append(sample.inputs)
+        together.setdefault(modality_of(sample.modality), []).append(sample.inputs)
     inputs = {name: torch.cat(batch) for name, batch in together.items()}
     rows = {n: iter(found) for n, found in binder.encode_evidence(inputs, tokens=tokens).items()}
-    return [next(rows[sample.modality]) for sample in samples]
+    return [next(rows[modality_of(sample.modality)]) for sample in samples]
 
 
 def embedding(binder: Binder, sample: Ready, evidence: Evidence, *, encode_ms: float) -> Encoded:
     """Return a sample's vector and tokens with their origin."""
+    has_tokens = evidence.tokens is not None
+    readout = binder.readout_ids[modality_of(sample.modality)] if has_tokens else ''
     return Encoded(
         modality=sample.modality,
         source=sample.source,
@@ -222,5 +270,5 @@ def embedding(binder: Binder, sample: Ready, evidence: Evidence, *, encode_ms: f
         encode_ms=encode_ms,
         invalid_reason=sample.invalid_reason,
         tokens=evidence.tokens,
-        readout='' if evidence.tokens is None else binder.readout_ids[sample.modality],
+        readout=readout,
     )

@@ -14,12 +14,15 @@ class Sink(Protocol):
     The nodes of a process implement it as `lb_ros.nodes.process.NodeSink`.
     """
 
-    def wants(self, modality: str) -> bool:
-        """Return whether embeddings of a modality are used; messages of other modalities wait."""
+    def wants(self, sensor: str) -> bool:
+        """Return whether embeddings of a modality or a part of its view are used.
+
+        Messages of which nothing is used wait.
+        """
         ...
 
-    def wants_tokens(self, modality: str) -> bool:
-        """Return whether the tokens of a modality are used, where the model set has a readout."""
+    def wants_tokens(self, sensor: str) -> bool:
+        """Return whether the tokens of a sensor are used, where the model set has a readout."""
         ...
 
     def receive(self, batch: Sequence[Encoded]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence, Set
 from functools import partial
 
 from encoders import MODALITIES, AudioOptions, Binder, DecodeError, Evidence, ImageOptions
@@ -18,11 +18,13 @@ from encoders.decode.streams import (
     Stream,
 )
 from encoders.preprocess import stream_for
+from encoders.regions import Region, modality_of
 from lb_ros.engine.arrival import Arrival, Pending
 from lb_ros.engine.content_check import ContentCheck
 from lb_ros.engine.health import Expectation, InputHealth, Log
 from lb_ros.engine.limits import Limits
 from lb_ros.engine.overload import MemoryPolicy, fatal_line, is_fatal
+from lb_ros.engine.part import Part
 from lb_ros.engine.sample import Ready, Sensor, embedding, encode, following, prepare
 from lb_ros.engine.sink import Sink
 from lb_ros.engine.slot import Counters, NewestSlot
@@ -91,6 +93,7 @@ class EncodingWorker:
         expectation: Expectation | None = None,
         video_window_s: float = DEFAULT_CLIP_S,
         series: SeriesOptions = PLAIN_SERIES,
+        regions: Sequence[Region] = (),
     ) -> str:
         """Accept messages of a modality from now on; return the sensor's name for `put`.
 
@@ -103,6 +106,7 @@ class EncodingWorker:
             expectation: Requirements on the input.
             video_window_s: Length of video clips.
             series: Names of joints and sign of forces; the channels are those of the model set.
+            regions: Parts of its view that are sensors of their own.
 
         Raises:
             KeyError: The model set has no encoder for the modality.
@@ -134,7 +138,9 @@ class EncodingWorker:
             content = ContentCheck(modality)
             self._is_outdated = True
             self._next_s[name] = self._served_s[name] = 0.0
-            self._sensors[name] = Sensor(modality, source, slot, health, content, stream, images)
+            self._sensors[name] = Sensor(
+                modality, source, slot, health, content, stream, images, tuple(map(Part, regions))
+            )
             self.memory.priorities = sorted(self._sensors, key=self._rank)
         return name
 
@@ -182,6 +188,10 @@ class EncodingWorker:
     def counters(self) -> dict[str, Counters]:
         """Return the numbers of messages by outcome, for each sensor."""
         return {name: sensor.slot.counters for name, sensor in self._sensors.items()}
+
+    def parts(self, sensor: str) -> tuple[Part, ...]:
+        """Return the parts of a sensor's view."""
+        return self._sensors[sensor].parts
 
     def health(self, sensor: str) -> InputHealth:
         """Return the faults, rates and delay of a sensor."""
@@ -233,7 +243,7 @@ class EncodingWorker:
     def unheard(self) -> list[str]:
         """Return the sensors whose embeddings the sink does not want."""
         wanted = self._wanted()
-        return [n for n, sensor in self._sensors.items() if sensor.modality not in wanted]
+        return [n for n, sensor in self._sensors.items() if wanted.isdisjoint(sensor.names)]
 
     @property
     def is_alive(self) -> bool:
@@ -258,20 +268,20 @@ class EncodingWorker:
 
     def _work(self) -> None:
         while self._running:
-            due = self._take()
+            wanted = self._wanted()
+            due = self._take(wanted)
             if not due:
                 continue
             try:
-                self._serve(due)
+                self._serve(due, wanted)
             except Exception as error:
                 self._not_expected(due, error)
             with self._wake:
                 self._encoding = ()
                 self._wake.notify_all()
 
-    def _take(self) -> dict[str, Pending]:
+    def _take(self, wanted: Set[str]) -> dict[str, Pending]:
         """Take the due messages; if none is due, wait until that may have changed."""
-        wanted = self._wanted()
         with self._wake:
             due = self._due(wanted) if self._running else {}
             if due:
@@ -282,9 +292,12 @@ class EncodingWorker:
             return due
 
     def _wanted(self) -> set[str]:
-        """Return the modalities that the sink wants; queries the middleware: call without lock."""
-        modalities = {sensor.modality for sensor in tuple(self._sensors.values())}
-        return {modality for modality in modalities if self._sink.wants(modality)}
+        """Return the modalities and parts of views that the sink wants.
+
+        Queries the middleware: call without lock.
+        """
+        names = {name for sensor in tuple(self._sensors.values()) for name in sensor.names}
+        return {name for name in names if self._sink.wants(name)}
 
     def _not_expected(self, due: Mapping[str, Pending], error: Exception) -> None:
         """Continue after an unexpected error, unless the device has failed permanently."""
@@ -297,15 +310,15 @@ class EncodingWorker:
         self._sensors[sensor].slot.count('failed')
         self._sensors[sensor].health.note(fault, line)
 
-    def _waiting(self, wanted: Container[str]) -> list[str]:
-        """Return the sensors with a waiting message of a wanted modality."""
+    def _waiting(self, wanted: Set[str]) -> list[str]:
+        """Return the sensors with a waiting message of which a view is wanted."""
         return [
             name
             for name, sensor in self._sensors.items()
-            if sensor.slot.waiting is not None and sensor.modality in wanted
+            if sensor.slot.waiting is not None and not wanted.isdisjoint(sensor.names)
         ]
 
-    def _due(self, wanted: Container[str]) -> dict[str, Pending]:
+    def _due(self, wanted: Set[str]) -> dict[str, Pending]:
         """Take the message of every due sensor, as many as fit one batch.
 
         The order is by priority, then by the time since a sensor was last served.
@@ -323,22 +336,20 @@ class EncodingWorker:
                 due[name] = pending
         return due
 
-    def _pause_s(self, wanted: Container[str]) -> float | None:
+    def _pause_s(self, wanted: Set[str]) -> float | None:
         """Return the seconds until the next waiting message is due; None to wait for a message."""
         now_s = time.monotonic()
         later = [self._next_s[name] - now_s for name in self._waiting(wanted)]
         return max(min(later), 0.001) if later else None
 
-    def _serve(self, due: Mapping[str, Pending]) -> None:
+    def _serve(self, due: Mapping[str, Pending], wanted: Container[str]) -> None:
         binder = self.binder  # may be replaced meanwhile; the vectors name the binder used here
-        ready = []
+        ready: list[Ready] = []
         for name, pending in due.items():
-            sample = self._prepare(binder, name, pending)
-            if sample is not None:
-                ready.append(sample)
+            ready += self._prepare(binder, name, pending, wanted)
         if not ready:
             return
-        tokens = {s.modality for s in ready if self._sink.wants_tokens(s.modality)}
+        tokens = {modality_of(s.modality) for s in ready if self._sink.wants_tokens(s.modality)}
         started_s = time.monotonic()
         found = self.memory.run(
             [sample.sensor for sample in ready], ready, partial(encode, binder, tokens=tokens)
@@ -354,44 +365,50 @@ class EncodingWorker:
         encode_ms: float,
     ) -> None:
         batch = []
+        counted: set[str] = set()  # messages are counted, not the parts of their view
         for sample, evidence in encoded:
-            if evidence is None:
-                self._lack_memory(sample.sensor)
-            elif not evidence.is_finite:
-                self._fail(sample.sensor, 'not_finite', 'the embedding is not finite')
+            if evidence is None or not evidence.is_finite:
+                if sample.sensor not in counted:
+                    self._lose(sample.sensor, evidence)
             else:
                 sensor = self._sensors[sample.sensor]
-                sensor.slot.count('encoded')
-                sensor.health.delivered((time.monotonic() - sample.arrived_s) * 1e3)
-                self.stages.add(
-                    wait=sample.wait_ms,
-                    decode=sample.decode_ms,
-                    preprocess=sample.preprocess_ms,
-                    encode=encode_ms,
-                )
+                if sample.sensor not in counted:
+                    sensor.slot.count('encoded')
+                    sensor.health.delivered((time.monotonic() - sample.arrived_s) * 1e3)
+                    self.stages.add(wait=sample.wait_ms, decode=sample.decode_ms, encode=encode_ms)
+                self.stages.add(preprocess=sample.preprocess_ms)
                 batch.append(embedding(binder, sample, evidence, encode_ms=encode_ms))
+            counted.add(sample.sensor)
         if batch:
             started_s = time.monotonic()
             self._sink.receive(batch)
             self.stages.add(publish=(time.monotonic() - started_s) * 1e3)
 
-    def _prepare(self, binder: Binder, name: str, pending: Pending) -> Ready | None:
+    def _prepare(
+        self, binder: Binder, name: str, pending: Pending, wanted: Container[str]
+    ) -> list[Ready]:
         sensor, started_s = self._sensors[name], time.monotonic()
         wait_ms = (started_s - pending.arrived_s) * 1e3
         if wait_ms > self.limits.max_age_ms:
             sensor.slot.count('stale')
             sensor.health.note('stale', f'a message waited {wait_ms:.0f} ms: the machine is busy')
-            return None
+            return []
         if not self.memory.admits(name):
             self._lack_memory(name)
-            return None
+            return []
         try:
-            return prepare(binder, name, sensor, pending, started_s=started_s)
+            return prepare(binder, name, sensor, pending, started_s=started_s, wanted=wanted)
         except DecodeError as error:
             self._fail(name, error.fault, str(error))
         except (ValueError, KeyError) as error:
             self._fail(name, 'content', str(error.args[0] if error.args else error))
-        return None
+        return []
+
+    def _lose(self, name: str, evidence: Evidence | None) -> None:
+        if evidence is None:
+            self._lack_memory(name)
+        else:
+            self._fail(name, 'not_finite', 'the embedding is not finite')
 
     def _lack_memory(self, name: str) -> None:
         if self.memory.admits(name):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from encoders import Predicate, PredicateBank, PredicateError, PredicateScore
 from encoders.predicates.scoring import Scoring
+from encoders.regions import is_region
 from lb_ros.ros.stamps import to_ns, to_stamp
 from lb_ros.srv import QueryText
 
@@ -45,10 +47,11 @@ def answer(scoring: Scoring, request: QueryText.Request, *, now_ns: int) -> Quer
         _check(scoring, request, now_ns)
         # Answered once, so that no budget applies.
         bank = PredicateBank(
-            predicates_of(request.texts),
+            _of(request.modalities, predicates_of(request.texts)),
             scoring.bank.binder,
             readout_budget_ms=math.inf,
             lessons=scoring.bank.lessons,
+            regions=scoring.bank.regions,
         )
     except ValueError as error:  # PredicateError, or the text tower's
         return QueryText.Response(success=False, message=str(error))
@@ -90,6 +93,13 @@ def predicates_of(texts: Sequence[str]) -> list[Predicate]:
     return list(found.values())
 
 
+def _of(sensors: Sequence[str], predicates: list[Predicate]) -> list[Predicate]:
+    """The predicates as asked of these sensors; parts of views must be named."""
+    if not any(map(is_region, sensors)):
+        return predicates
+    return [replace(predicate, modalities=tuple(sensors)) for predicate in predicates]
+
+
 def _fused(score: PredicateScore) -> float:
     return score.fused if score.can_tell else math.nan
 
@@ -101,7 +111,7 @@ def _check(scoring: Scoring, request: QueryText.Request, now_ns: int) -> None:
         raise PredicateError(f'{len(request.texts)} texts are more than {MAX_TEXTS}')
     if not 0 <= request.max_age_ms < math.inf:
         raise PredicateError(f'max_age_ms must be 0 or more, not {request.max_age_ms}')
-    known = scoring.bank.binder.modalities
+    known = (*scoring.bank.binder.modalities, *scoring.bank.regions)
     for name in request.modalities:
         if name not in known:
             raise PredicateError(f'unknown modality {name!r}, expected some of {", ".join(known)}')

@@ -11,21 +11,21 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from std_srvs.srv import Trigger
 
 from encoders import MODALITIES, ModelSetError, SpaceError
+from encoders.regions import Region
 from lb_ros.engine.arrival import Encoded
 from lb_ros.engine.health import Status
 from lb_ros.engine.worker import STOP_S, EncodingWorker
-from lb_ros.msg import Embedding
+from lb_ros.nodes.outputs import Outputs
 from lb_ros.nodes.overlay import Overlay
 from lb_ros.nodes.own_microphone import OwnMicrophone
 from lb_ros.nodes.sensor_input import SensorInput
 from lb_ros.nodes.shared_model import SharedModel
 from lb_ros.ros.diagnostics import publish_diagnostics
-from lb_ros.ros.embeddings import add_tokens, embedding_message
 from lb_ros.ros.input_parameters import declare_input_parameters
 from lb_ros.ros.lifecycle import FAILURE, SUCCESS, Transitions, attempt
 from lb_ros.ros.parameters import Settings
 from lb_ros.ros.picture_topics import PictureMessage
-from lb_ros.ros.qos import ALIVE, LIVELINESS_S
+from lb_ros.ros.qos import LIVELINESS_S
 from lb_ros.ros.timers import every
 
 LOAD_ERRORS = (ModelSetError, SpaceError, KeyError, ValueError, ModuleNotFoundError, OSError)
@@ -52,25 +52,30 @@ class EncoderNode(LifecycleNode):
         self._sensors: dict[str, str] = {}
         self._inputs: tuple[str, ...] = ()
         self._is_open = False
-        self._publisher = self.create_lifecycle_publisher(
-            Embedding, f'embeddings/{modality}', ALIVE
-        )
-        # With tokens, which are large: published, and computed, only while it has subscribers.
-        self._evidence = self.create_lifecycle_publisher(Embedding, f'evidence/{modality}', ALIVE)
+        self._outputs = {modality: Outputs(self, modality)}
         self._input_parameters = declare_input_parameters(self, modality)
         self._sensor_inputs: tuple[SensorInput, ...] = ()
         publish_diagnostics(self, self.statuses)
         every(self, LIVELINESS_S / 4, self._assert_liveliness)
 
-    def connect(self, model: SharedModel, settings: Settings, *, inputs: Sequence[str]) -> None:
+    def connect(
+        self,
+        model: SharedModel,
+        settings: Settings,
+        *,
+        inputs: Sequence[str],
+        regions: Sequence[Region] = (),
+    ) -> None:
         """Set the model set, the settings and the inputs; call it before the first transition.
 
         Args:
             model: Model set of the process.
             settings: Settings of the process.
             inputs: Topics, one per sensor.
+            regions: Parts of the view of the first one that are sensors of their own.
         """
         self._model, self._settings, self._inputs = model, settings, tuple(inputs)
+        self._outputs |= {region.sensor: Outputs(self, region.sensor) for region in regions}
         several = len(self._inputs) > 1
         self._sensor_inputs = tuple(
             SensorInput(
@@ -80,8 +85,9 @@ class EncoderNode(LifecycleNode):
                 parameters=self._input_parameters,
                 source=topic if several else '',
                 look=self._overlay(topic),
+                regions=regions if place == 0 else (),
             )
-            for topic in self._inputs
+            for place, topic in enumerate(self._inputs)
         )
         if self.modality.kind == 'series':
             self.create_service(Trigger, f'{self.get_name()}/tare', self._tare)
@@ -160,33 +166,22 @@ class EncoderNode(LifecycleNode):
                 self.get_logger().warning(f'{sensor} is still being encoded after {STOP_S} s')
 
     def publish(self, encoded: Encoded) -> None:
-        """Publish an embedding of this modality, unless the node is not active.
+        """Publish an embedding of this modality or of a part, unless the node is not active."""
+        if self._is_open:
+            source = self.resolve_topic_name(encoded.source or self._inputs[0])
+            self._outputs[encoded.modality].publish(encoded, source=source)
 
-        Subscribers of `evidence/<modality>` also get its tokens, if it has any.
-        """
-        if not self._is_open:
-            return
-        source = self.resolve_topic_name(encoded.source or self._inputs[0])
-        message = embedding_message(encoded, source=source)
-        self._publisher.publish(message)
-        if self.tokens_are_heard:
-            if encoded.tokens is not None:
-                add_tokens(message, encoded.tokens, readout=encoded.readout)
-            self._evidence.publish(message)
+    def is_heard(self, sensor: str) -> bool:
+        """Whether embeddings of the modality or of a part have subscribers."""
+        return self._outputs[sensor].is_heard
 
-    @property
-    def is_heard(self) -> bool:
-        """Whether the node's embeddings have subscribers, with or without tokens."""
-        return bool(self._publisher.get_subscription_count()) or self.tokens_are_heard
-
-    @property
-    def tokens_are_heard(self) -> bool:
-        """Whether the node's tokens have subscribers."""
-        return bool(self._evidence.get_subscription_count())
+    def tokens_are_heard(self, sensor: str) -> bool:
+        """Whether tokens of the modality or of a part have subscribers."""
+        return self._outputs[sensor].tokens_are_heard
 
     def statuses(self) -> list[Status | None]:
         """Return the inputs' entries of `/diagnostics`; None for each while not active."""
-        found = [each.status() for each in self._sensor_inputs]
+        found = [status for each in self._sensor_inputs for status in each.statuses()]
         if self._microphone is None or found[0] is None:
             return found
         values = {**found[0].values, 'capture_gaps': str(self._microphone.gaps)}
@@ -215,5 +210,5 @@ class EncoderNode(LifecycleNode):
         busy = None if worker is None else worker.busy_with()
         hangs = busy is not None and time.monotonic() - busy[1] > LIVELINESS_S
         if worker is not None and worker.is_alive and not hangs:
-            self._publisher.assert_liveliness()
-            self._evidence.assert_liveliness()
+            for outputs in self._outputs.values():
+                outputs.assert_liveliness()

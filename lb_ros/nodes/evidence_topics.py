@@ -8,6 +8,7 @@ from rclpy.node import Node
 from rclpy.subscription import Subscription
 
 from encoders import LIVE
+from encoders.regions import topic_of
 from lb_ros.engine.arrival import Encoded
 from lb_ros.msg import Embedding
 from lb_ros.ros.embeddings import encoded_of
@@ -15,7 +16,7 @@ from lb_ros.ros.qos import NEWEST
 
 
 class EvidenceTopics:
-    """Subscribes to one topic per modality: with tokens only while they are needed.
+    """Subscribes to one topic per sensor: with tokens only while they are needed.
 
     Encoders publish `evidence/<modality>`, and compute tokens, only while that topic has a
     subscriber; `embeddings/<modality>` stays small for everyone else.
@@ -23,7 +24,7 @@ class EvidenceTopics:
     Args:
         node: Owner of the subscriptions.
         receive: Called with every usable embedding.
-        modalities: Modalities to subscribe to.
+        sensors: Modalities, and parts of their views, to subscribe to.
     """
 
     def __init__(
@@ -31,22 +32,22 @@ class EvidenceTopics:
         node: Node,
         receive: Callable[[Encoded], None],
         *,
-        modalities: Sequence[str] = LIVE,
+        sensors: Sequence[str] = LIVE,
     ) -> None:
-        self._node, self._receive, self._modalities = node, receive, modalities
+        self._node, self._receive, self._sensors = node, receive, sensors
         self._refused: set[str] = set()
         self._subscriptions: dict[str, tuple[str, Subscription]] = {}
         self.follow(())
 
     def follow(self, tokens: Container[str]) -> None:
-        """Receive tokens of exactly these modalities; call it from the node's executor."""
-        for modality in self._modalities:
-            topic = f'{"evidence" if modality in tokens else "embeddings"}/{modality}'
-            before = self._subscriptions.get(modality)
+        """Receive tokens of exactly these sensors; call it from the node's executor."""
+        for sensor in self._sensors:
+            topic = f'{"evidence" if sensor in tokens else "embeddings"}/{topic_of(sensor)}'
+            before = self._subscriptions.get(sensor)
             if before is not None and before[0] == topic:
                 continue
             made = self._node.create_subscription(Embedding, topic, self._take, NEWEST)
-            self._subscriptions[modality] = topic, made
+            self._subscriptions[sensor] = topic, made
             if before is not None:
                 self._node.destroy_subscription(before[1])
 

@@ -14,6 +14,7 @@ from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from encoders import (
+    LIVE,
     Binder,
     Predicate,
     PredicateBank,
@@ -26,6 +27,7 @@ from encoders.predicates.readout import TokensError
 from encoders.predicates.scoring import Evaluation, Scoring
 from encoders.predicates.taught_file import usable_lessons
 from encoders.predicates.tracks import Tracks
+from encoders.regions import modality_of
 from lb_ros.engine.arrival import Encoded
 from lb_ros.engine.background import background_pool
 from lb_ros.msg import PredicateScores, PredicateStates
@@ -44,7 +46,7 @@ from lb_ros.parameter_table import Parameters
 from lb_ros.ros.executor import AtOnce
 from lb_ros.ros.lifecycle import FAILURE, SUCCESS, Transitions, attempt, elsewhere
 from lb_ros.ros.messages import scores_message, states_message, unknown_states
-from lb_ros.ros.parameters import Settings, predicates_file, taught_file
+from lb_ros.ros.parameters import Settings, predicates_file, regions_of, taught_file
 from lb_ros.ros.qos import MANY, STATES
 from lb_ros.ros.refusals import Refusals
 from lb_ros.srv import GetTime, LoadModel
@@ -111,7 +113,9 @@ class PredicatesNode(LifecycleNode):
         self._model, self._settings = model, settings
         self.changed(settings.values)
         self._followers = Followers(self) if listen else None
-        self._topics = EvidenceTopics(self, self._hear) if listen else None
+        if listen:
+            sensors = (*LIVE, *(region.sensor for region in regions_of(settings.values)))
+            self._topics = EvidenceTopics(self, self._hear, sensors=sensors)
 
     def _values(self) -> Parameters:
         return Parameters() if self._settings is None else self._settings.values
@@ -179,6 +183,7 @@ class PredicatesNode(LifecycleNode):
                 binder,
                 readout_budget_ms=values.readout_budget_ms,
                 lessons=lessons,
+                regions=[region.sensor for region in regions_of(values)],
             ),
             history_s=values.history_s,
             tokens_bytes=_tokens_bytes(values),
@@ -259,12 +264,12 @@ class PredicatesNode(LifecycleNode):
             self._has_news = False
             self._pacing.ask()
 
-    def needs(self, modality: str) -> bool:
-        """Return whether a predicate or a recent question uses a modality."""
-        return self._is_open and (self._uses(modality) or modality in self._questions)
+    def needs(self, sensor: str) -> bool:
+        """Return whether a predicate or a recent question uses a sensor (`depth@gripper`)."""
+        return self._is_open and (self._uses(sensor) or sensor in self._questions)
 
-    def _uses(self, modality: str) -> bool:
-        column = None if self._scoring is None else self._scoring.bank.table.columns.get(modality)
+    def _uses(self, sensor: str) -> bool:
+        column = None if self._scoring is None else self._scoring.bank.table.columns.get(sensor)
         return column is not None and bool(column.asked.any())
 
     def _wake(self) -> None:
@@ -291,7 +296,7 @@ class PredicatesNode(LifecycleNode):
             return
         # Tokens of another readout mean something else; its vectors are of the same space.
         readouts = scoring.bank.binder.readout_ids
-        is_ours = encoded.readout == readouts.get(encoded.modality)
+        is_ours = encoded.readout == readouts.get(modality_of(encoded.modality))
         try:
             scoring.receive(
                 encoded.modality,
@@ -313,7 +318,8 @@ class PredicatesNode(LifecycleNode):
     def _follow(self) -> None:
         """Subscribe to tokens where the current predicates and queries need them."""
         if self._topics is not None:
-            readouts = () if self._scoring is None else self._scoring.bank.binder.readouts
+            table = None if self._scoring is None else self._scoring.bank.table.tokens
+            readouts = () if table is None else table.columns
             self._topics.follow({name for name in readouts if self.needs(name)})
 
     def _evaluate(self, now_ns: int) -> Deadlines:

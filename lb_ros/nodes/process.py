@@ -16,6 +16,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.signals import SignalHandlerOptions
 
 from encoders import LIVE, MODALITIES
+from encoders.regions import modality_of
 from lb_ros.dds_profile import is_fast_dds, use_dds_profile
 from lb_ros.engine.arrival import Encoded
 from lb_ros.engine.watchdog import leave
@@ -31,8 +32,10 @@ from lb_ros.ros.diagnostics import engine_status, publish_diagnostics
 from lb_ros.ros.executor import SensorsFirstExecutor
 from lb_ros.ros.parameters import (
     Settings,
+    check_regions,
     inputs_of,
     limits_of,
+    regions_of,
     unknown_parameters,
 )
 from lb_ros.ros_arguments import doubts, read_arguments, typed_arguments
@@ -70,20 +73,20 @@ class NodeSink:
     encoders: Mapping[str, EncoderNode]
     predicates: PredicatesNode | None
 
-    def wants(self, modality: str) -> bool:
-        """Return whether a predicate, a query or a subscriber uses a modality's embeddings."""
-        asked = self.predicates is not None and self.predicates.needs(modality)
-        return asked or self.encoders[modality].is_heard
+    def wants(self, sensor: str) -> bool:
+        """Return whether a predicate, a query or a subscriber uses a sensor's embeddings."""
+        asked = self.predicates is not None and self.predicates.needs(sensor)
+        return asked or self.encoders[modality_of(sensor)].is_heard(sensor)
 
-    def wants_tokens(self, modality: str) -> bool:
-        """Return whether a predicate, a query or a subscriber uses a modality's tokens."""
-        asked = self.predicates is not None and self.predicates.needs(modality)
-        return asked or self.encoders[modality].tokens_are_heard
+    def wants_tokens(self, sensor: str) -> bool:
+        """Return whether a predicate, a query or a subscriber uses a sensor's tokens."""
+        asked = self.predicates is not None and self.predicates.needs(sensor)
+        return asked or self.encoders[modality_of(sensor)].tokens_are_heard(sensor)
 
     def receive(self, batch: Sequence[Encoded]) -> None:
         """Publish embeddings, then evaluate the predicates once for all of them."""
         for encoded in batch:
-            self.encoders[encoded.modality].publish(encoded)
+            self.encoders[modality_of(encoded.modality)].publish(encoded)
         if self.predicates is not None:
             self.predicates.receive(batch)
 
@@ -221,7 +224,7 @@ def _encoder_alone(modality: str) -> Started:
     node = EncoderNode(modality)
     settings = Settings(node)
     model = _model(node, settings, NodeSink({modality: node}, None), modalities=(modality,))
-    node.connect(model, settings, inputs=inputs_of(settings.values, modality))
+    _connect(node, model, settings)
     _follow(settings, model, None)
     settings.unconfigured = lambda: node.transitions.state == 'unconfigured'
     offer_load_model(node, model, settings)
@@ -239,12 +242,18 @@ def _bringup() -> Started:
     model = _model(leader, settings, sink, modalities=values.modalities)
     publish_diagnostics(leader, lambda: [engine_status(model.worker)])
     predicates.connect(model, settings, listen=False)
-    for name, encoder in encoders.items():
-        encoder.connect(model, settings, inputs=inputs_of(values, name))
+    check_regions(values)
+    for encoder in encoders.values():
+        _connect(encoder, model, settings)
     members: list[EncoderNode | PredicatesNode] = [*encoders.values(), predicates]
     leader.lead(members)
     _follow(settings, model, predicates)
     return Started((*members, leader), leader, values.autostart, model)
+
+
+def _connect(node: EncoderNode, model: SharedModel, settings: Settings) -> None:
+    name, values = node.modality.name, settings.values
+    node.connect(model, settings, inputs=inputs_of(values, name), regions=regions_of(values, name))
 
 
 def _model(

@@ -14,6 +14,7 @@ from rclpy.subscription import Subscription
 from encoders import MODALITIES
 from encoders.decode.streams import Stream
 from encoders.preprocess import Config
+from encoders.regions import Region
 from lb_ros.engine.arrival import Arrival
 from lb_ros.engine.health import Status
 from lb_ros.engine.stamp_check import StampCheck
@@ -50,6 +51,7 @@ class SensorInput:
         parameters: Decoding options and checks of the input.
         source: Distinguishes several sensors of one modality.
         look: Called with every message while the input is open.
+        regions: Parts of its view that are sensors of their own.
     """
 
     def __init__(
@@ -61,10 +63,11 @@ class SensorInput:
         parameters: InputParameters,
         source: str = '',
         look: Callable[[PictureMessage], None] = lambda message: None,
+        regions: Sequence[Region] = (),
     ) -> None:
         self._node, self._modality, self._source = node, modality, source
         self.topic = self._topic = topic
-        self._look_at = look
+        self._look_at, self._regions = look, regions
         self._parameters = parameters
         self._stamps = StampCheck(max_future_ms=self._parameters.max_future_ms)
         self._worker: EncodingWorker | None = None
@@ -110,6 +113,7 @@ class SensorInput:
             expectation=self._parameters.expectation,
             video_window_s=self._parameters.video_window_s,
             series=self._parameters.series,
+            regions=self._regions,
         )
         self._worker = worker
         return self._sensor
@@ -118,8 +122,14 @@ class SensorInput:
         """Stop passing messages to the worker."""
         self._worker = None
 
-    def status(self) -> Status | None:
-        """Return the entry of `/diagnostics`; None while the input is closed."""
+    def statuses(self) -> list[Status | None]:
+        """Return the entries of `/diagnostics`: its own and those of parts; None while closed."""
+        worker, status = self._worker, self._status()
+        if worker is None or status is None:
+            return [None]
+        return [status, *(part.status(status) for part in worker.parts(self._sensor))]
+
+    def _status(self) -> Status | None:
         worker = self._worker
         if worker is None or not self.is_open:
             return None

@@ -18,7 +18,7 @@ from lb_ros.engine.sink import Sink
 from lb_ros.engine.watchdog import EXIT_DEVICE, Watchdog, leave
 from lb_ros.engine.worker import EncodingWorker
 from lb_ros.parameter_table import Parameters
-from lb_ros.ros.parameters import batch_limit, inputs_of, limits_of, thread_count
+from lb_ros.ros.parameters import batch_limit, limits_of, sample_counts, thread_count
 
 WARM_UP_RUNS = 2
 Progress = Callable[[str], object]
@@ -144,8 +144,7 @@ class SharedModel:
             )
             warm_up(binder)
             encoded = self._modalities or ()  # empty if other processes encode
-            counts = {name: len(inputs_of(parameters, name)) for name in encoded}
-            binder.prepare(counts, log=self._log, progress=progress)
+            binder.prepare(sample_counts(parameters, encoded), log=self._log, progress=progress)
         except Exception as error:
             if is_fatal(error):
                 self._on_fatal(EXIT_DEVICE, fatal_line(error))

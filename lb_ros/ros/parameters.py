@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -21,6 +21,7 @@ from rclpy.parameter import Parameter
 
 from encoders import LIVE
 from encoders.predicates.taught_file import own_taught_path, taught_path
+from encoders.regions import Region, parse_regions
 from encoders.shipped import shipped
 from lb_ros.engine.limits import Limits
 from lb_ros.parameter_record import Record
@@ -181,6 +182,33 @@ def inputs_of(parameters: Parameters, modality: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(parameters.inputs[modality]))
 
 
+def regions_of(parameters: Parameters, modality: str = '') -> tuple[Region, ...]:
+    """Return the parts of a modality's view; of all views if it is empty.
+
+    Raises:
+        ValueError: One is malformed.
+    """
+    try:
+        found = parse_regions(parameters.regions)
+    except ValueError as error:
+        raise ValueError(f'parameter regions: {error}') from None
+    return tuple(region for region in found if modality in ('', region.modality))
+
+
+def check_regions(parameters: Parameters) -> None:
+    """Refuse parts of views that `bringup` does not encode.
+
+    Raises:
+        ValueError: One is malformed, or its modality is not in the parameter modalities.
+    """
+    for region in regions_of(parameters):
+        if region.modality not in parameters.modalities:
+            raise ValueError(
+                f'parameter regions: {region.name} is of {region.modality}, which is not in the '
+                f'parameter modalities ({", ".join(parameters.modalities)})'
+            )
+
+
 def thread_count(parameters: Parameters) -> int:
     """Return the number of CPU threads for the encoders."""
     return parameters.threads or len(os.sched_getaffinity(0))
@@ -188,9 +216,15 @@ def thread_count(parameters: Parameters) -> int:
 
 def batch_limit(parameters: Parameters) -> int:
     """Return the largest number of samples in one call; by default one of every sensor."""
-    return parameters.max_batch or sum(
-        len(inputs_of(parameters, name)) for name in parameters.modalities
-    )
+    return parameters.max_batch or sum(sample_counts(parameters, parameters.modalities).values())
+
+
+def sample_counts(parameters: Parameters, modalities: Iterable[str]) -> dict[str, int]:
+    """Return the largest number of samples of each modality in a call, parts included."""
+    return {
+        name: len(inputs_of(parameters, name)) + len(regions_of(parameters, name))
+        for name in modalities
+    }
 
 
 def limits_of(parameters: Parameters) -> Limits:

@@ -6,7 +6,7 @@ import argparse
 
 from encoders.modalities import SENSED
 from encoders.vision.choices import PRECISIONS
-from train.arguments import add_list, device, file, model, number, place, there, whole
+from train.arguments import add_list, device, file, model, number, place, region, there, whole
 from train.cluster import add_ray_argument
 
 DEFAULT_MAX_RATE_HZ = 15.0  # as in the live nodes
@@ -48,6 +48,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--json', action='store_true', help='print what was done as JSON')
     add_ray_argument(parser)
     add_reading_arguments(parser)
+    parser.add_argument(
+        '--region',
+        type=region,
+        action='append',
+        default=[],
+        dest='regions',
+        metavar='NAME=MODALITY:X,Y,W,H',
+        help='a part of the view as a sensor of its own, in shares of the image, as in '
+        'gripper=depth:0.3,0.2,0.4,0.4; predicates name it depth@gripper',
+    )
 
 
 def add_reading_arguments(parser: argparse._ActionsContainer) -> None:

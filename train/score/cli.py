@@ -26,6 +26,7 @@ from rich.progress import (
 from encoders import SENSED, Binder, Predicate, load_predicates
 from encoders.predicates.lessons import Lessons
 from encoders.predicates.taught_file import load_lessons, taught_path, usable_lessons
+from encoders.regions import distinct
 from encoders.shipped import shipped
 from train.bags.clocks import DAY_NS
 from train.bags.find import find_bags
@@ -93,7 +94,11 @@ def sources_of(args: argparse.Namespace, bags: Sequence[Path], binder: Binder) -
             f'model set {binder.model} has only {", ".join(binder.modalities)}, which is not read '
             f'here yet; measure it with `lb-ros eval`'
         )
-    return [BagSource(bag, topics, sensed, args.max_rate_hz) for bag in bags]
+    regions = distinct(getattr(args, 'regions', ()))
+    for region in regions:
+        if region.modality not in sensed:
+            raise ValueError(f'--region {region}: {region.modality} is not read; see --modalities')
+    return [BagSource(bag, topics, sensed, args.max_rate_hz, regions) for bag in bags]
 
 
 def run(args: argparse.Namespace) -> int:

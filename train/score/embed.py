@@ -9,7 +9,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,11 @@ from torch import Tensor
 
 from encoders import MODALITIES, Binder, Predicate, PredicateBank
 from encoders.atomic import atomic_file
+from encoders.decode.view import view_of
 from encoders.model_sets.golden import golden_input
 from encoders.predicates.lessons import Lessons
 from encoders.predicates.taught_reader import ROWS
+from encoders.regions import Region, modality_of
 from train.bags.reader import BagReport
 from train.score.windows import SensorTopics, Window, read_windows
 
@@ -45,7 +47,7 @@ class Embeddings:
 
     Attributes:
         vectors: float32 `[N, D]`, unit length.
-        modality: `[N]` names.
+        modality: `[N]` names of modalities, or of parts of views (`depth@gripper`).
         topic: `[N]` names.
         stamp_ns, start_ns, log_ns: int64 `[N]`; see `Window`.
         valid: float32 `[N]`, the valid share of the input.
@@ -100,6 +102,13 @@ class _Prepared:
     invalid_reason: list[str] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
 
+    def add(self, window: Window, inputs: Tensor, valid: float, invalid_reason: str) -> None:
+        """Append the input of a window or of a part of its view."""
+        self.windows.append(window)
+        self.inputs.append(inputs)
+        self.valid.append(valid)
+        self.invalid_reason.append(invalid_reason)
+
 
 @dataclass(frozen=True, slots=True)
 class _Encoded:
@@ -119,12 +128,19 @@ class BagSource:
         topics: Names of its sensor topics.
         modalities: Modalities to read.
         max_rate_hz: Upper limit of windows per modality.
+        regions: Parts of views that are embedded as sensors of their own.
     """
 
     path: Path
     topics: SensorTopics
     modalities: tuple[str, ...]
     max_rate_hz: float
+    regions: tuple[Region, ...] = ()
+
+    @property
+    def sensors(self) -> tuple[str, ...]:
+        """Names of the parts of views as sensors."""
+        return tuple(region.sensor for region in self.regions)
 
     def windows(self, report: BagReport) -> Iterator[Window]:
         """See `read_windows`."""
@@ -168,7 +184,13 @@ def embed_bag(
     """
     bank = None
     if binder.readouts and predicates:
-        bank = PredicateBank(predicates, binder, readout_budget_ms=UNLIMITED, lessons=lessons)
+        bank = PredicateBank(
+            predicates,
+            binder,
+            readout_budget_ms=UNLIMITED,
+            lessons=lessons,
+            regions=source.sensors,
+        )
     _prepare_store(store, binder, source, report, bank)
     # Only problems found while encoding; problems found while reading recur in every run.
     notes = BagReport(source.path)
@@ -196,7 +218,7 @@ def _encoded(
     workers = torch.get_num_threads()
 
     def work(several: Sequence[Window]) -> tuple[_Encoded, _Prepared]:
-        prepared = _prepare(binder, several)
+        prepared = _prepare(binder, several, source.regions)
         return _encode(binder, prepared, bank), prepared
 
     try:
@@ -214,7 +236,7 @@ def _encoded(
         torch.set_num_threads(workers)
 
 
-def _prepare(binder: Binder, windows: Sequence[Window]) -> _Prepared:
+def _prepare(binder: Binder, windows: Sequence[Window], regions: Sequence[Region]) -> _Prepared:
     prepared = _Prepared([], [], [], len(windows), [])
     for window in windows:
         try:
@@ -223,15 +245,20 @@ def _prepare(binder: Binder, windows: Sequence[Window]) -> _Prepared:
         except ValueError as error:
             prepared.unusable.append((window.topic, str(error)))
             continue
-        prepared.windows.append(window)
-        prepared.inputs.append(tensor)
-        prepared.valid.append(share)
         if repaired:
             prepared.notes.append((window.topic, repaired))
         objection = binder.objection(window.modality, raw)
-        prepared.invalid_reason.append('' if objection is None else objection.reason)
+        reason = '' if objection is None else objection.reason
         if objection is not None:
             prepared.notes.append((window.topic, objection.line))
+        prepared.add(window, tensor, share, reason)
+        for region in regions:
+            if region.modality == window.modality:
+                view = view_of(raw, region)
+                part = binder.preprocess_with_validity(region.modality, view.raw)
+                prepared.add(
+                    replace(window, modality=region.sensor), *part, reason or view.missing
+                )
     return prepared
 
 
@@ -251,7 +278,7 @@ def _encode(binder: Binder, prepared: _Prepared, bank: PredicateBank | None) -> 
         if bank.taught:
             taught = np.full((count, ROWS, len(bank.predicates)), np.nan, np.float32)
     for name in MODALITIES:
-        mine = [i for i, w in enumerate(prepared.windows) if w.modality == name]
+        mine = [i for i, w in enumerate(prepared.windows) if modality_of(w.modality) == name]
         for begin in range(0, len(mine), BATCH):
             chosen = mine[begin : begin + BATCH]
             batch = torch.cat([prepared.inputs[i] for i in chosen])
@@ -261,7 +288,7 @@ def _encode(binder: Binder, prepared: _Prepared, bank: PredicateBank | None) -> 
             found = binder.encode_evidence({name: batch})[name]
             for index, evidence in zip(chosen, found, strict=True):
                 vectors[index] = evidence.vector
-                values, read = bank.read(name, evidence)
+                values, read = bank.read(prepared.windows[index].modality, evidence)
                 odds[index, read] = values[1, read]
                 if taught is not None:
                     taught[index] = values[2:]
@@ -357,6 +384,8 @@ def _prepare_store(
         'modalities': list(source.modalities),
         'max_rate_hz': source.max_rate_hz,
     }
+    if source.regions:
+        identity['regions'] = [str(region) for region in source.regions]
     if bank is not None:
         identity |= {'readouts': dict(binder.readout_ids), 'predicates': _digest(bank)}
     probe = probe_vectors(binder, source.modalities)

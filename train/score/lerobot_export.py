@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import MODALITIES, State
+from encoders.regions import is_region
 from train.bags.reader import BagReport, read_bag
 from train.score.embed import BagSource, Embeddings
 from train.score.lerobot_format import Feature, LerobotWriter, decoded
@@ -91,7 +92,7 @@ def _frame_times(embeddings: Embeddings, moments: Sequence[Scored], fps: int) ->
 def _streams(embeddings: Embeddings, times_ns: NDArray[np.int64]) -> dict[str, _Stream]:
     """Streams by topic; the usable windows are those that were embedded."""
     found = {}
-    for modality in dict.fromkeys(str(m) for m in embeddings.modality):
+    for modality in dict.fromkeys(str(m) for m in embeddings.modality if not is_region(str(m))):
         topics = sorted({str(t) for t in embeddings.topic[embeddings.modality == modality]})
         sound = MODALITIES[modality].kind == 'sound'
         prefix = LEVEL if sound else f'{PICTURES}.{"camera" if modality == "image" else modality}'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ matplotlib.use('Agg')
 
 from matplotlib.figure import Figure
 
+from encoders.regions import is_region, modality_of
 from train.score.table import FUSED
 from train.score.timeline import Line, Timeline, value_at
 
@@ -27,6 +29,8 @@ STYLES: dict[str, dict[str, Any]] = {
     'touch': {'color': '#56b4e9', 'linestyle': (0, (4, 1, 1, 1, 1, 1)), 'linewidth': 0.8},
     'fused': {'color': '#1b1b1b', 'linestyle': '-', 'linewidth': 1.4},
 }
+# Drawn over the style of its modality for a part of its view.
+PART: dict[str, Any] = {'linestyle': (0, (1, 1)), 'linewidth': 1.2}
 # Drawn over the style of a series that has a caveat.
 NO_VOTE: dict[str, Any] = {'linestyle': (0, (1, 4)), 'linewidth': 0.8, 'alpha': 0.7}
 NOT_CALIBRATED: dict[str, Any] = {
@@ -96,9 +100,16 @@ def _draw_pictures(axis: Any, timeline: Timeline, modality: str) -> None:
     axis.text(-0.01, 0.5, modality, transform=axis.transAxes, ha='right', va='center', fontsize=8)
 
 
+def _styles(heard: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Styles of the series that there are; a part of a view has the colour of its modality."""
+    found = {name: style for name, style in STYLES.items() if name in heard}
+    parts = [name for name in heard if is_region(name)]
+    return found | {name: STYLES[modality_of(name)] | PART for name in sorted(parts)}
+
+
 def _draw_line(axis: Any, line: Line, duration_s: float) -> None:
-    for modality, style in STYLES.items():
-        series = line.series.get(modality)
+    for modality, style in _styles(line.series).items():
+        series = line.series[modality]
         if series:
             values = np.array(series['p'], float)
             doubted = np.array([line.doubted(modality, t) for t in series['t']])
@@ -136,9 +147,7 @@ def _legend(figure: Any, timeline: Timeline) -> None:
     from matplotlib.patches import Patch
 
     heard = {m for line in timeline.lines for m in line.series}
-    handles: list[Any] = [
-        Line2D([], [], label=m, **style) for m, style in STYLES.items() if m in heard
-    ]
+    handles: list[Any] = [Line2D([], [], label=m, **style) for m, style in _styles(heard).items()]
     words = {'TRUE': 'held true', 'FALSE': 'held false', 'UNKNOWN': 'unknown'}
     handles += [Patch(label=words[state], **style) for state, style in BAND.items()]
     doubted = {key for line in timeline.lines for _, found in line.caveats for key in found}

@@ -125,7 +125,8 @@ def score_bag(
     named = read_truth(source.path)
     truths = truth_for(predicates, list(named), Phrasings.load('trained'))
     truth = {name: named[other] for name, other in truths.items()}
-    moments = list(track(binder, predicates, embeddings, lessons=lessons))
+    regions = source.sensors
+    moments = list(track(binder, predicates, embeddings, lessons=lessons, regions=regions))
     about: dict[str, object] = {
         'model': binder.model,
         'language_space': binder.space,

@@ -45,6 +45,7 @@ def track(
     embeddings: Embeddings,
     *,
     lessons: Lessons | None = None,
+    regions: Sequence[str] = (),
 ) -> Iterator[Scored]:
     """Score embeddings in order of their stamps.
 
@@ -54,7 +55,9 @@ def track(
     All evidence with the same stamp is received before it is evaluated. The current time is the
     newest stamp, which is the current time of the live node without computing time.
     """
-    bank = PredicateBank(predicates, binder, readout_budget_ms=UNLIMITED, lessons=lessons)
+    bank = PredicateBank(
+        predicates, binder, readout_budget_ms=UNLIMITED, lessons=lessons, regions=regions
+    )
     scoring = Scoring(bank, history_s=HISTORY_S)
     now_ns = log_ns = 0
     due_ns: int | None = None

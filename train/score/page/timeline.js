@@ -14,6 +14,7 @@ const LB_STYLE = {
 // A series with a caveat is drawn under a key of its own: a sensor without a vote thin and pale,
 // an answer that is not calibrated dashed and grey.
 const LB_CAVEAT = '?';
+const LB_PART = { dash: [1, 1], width: 1.5 }; // of a part of a view, in the colour of its modality
 const LB_NO_VOTE = { dash: [1, 4], width: 1, alpha: 0.7 };
 const LB_NOT_CALIBRATED = { colour: 'muted', dash: [7, 5], width: 1.5 };
 const LB_HEIGHT = 84;
@@ -21,7 +22,8 @@ const LB_GAP_S = 3; // a line is broken where there was no value for so long
 const LB_BANDS = { states: [-0.14, -0.32], truth: [-0.39, -0.52] };
 
 function lbStyle(key) {
-  const style = { alpha: 1, ...LB_STYLE[key.replace(LB_CAVEAT, '')] };
+  const [name, part] = key.replace(LB_CAVEAT, '').split('@'); // a part of a view: depth@gripper
+  const style = { alpha: 1, ...LB_STYLE[name], ...(part ? LB_PART : {}) };
   if (!key.endsWith(LB_CAVEAT)) return style;
   return { ...style, ...(key.startsWith('fused') ? LB_NOT_CALIBRATED : LB_NO_VOTE) };
 }
