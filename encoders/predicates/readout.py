@@ -197,8 +197,8 @@ class TokenReader:
         with torch.inference_mode():
             return np.asarray(readout.answer(reduced, queries)[0][0].numpy(), np.float32)
 
-    def why(self, predicate: Predicate, sensor: str, evidence: Evidence) -> Floats:
-        """Where the first block of a readout looks, `[rows, columns]` over the patches.
+    def why(self, predicates: Sequence[Predicate], sensor: str, evidence: Evidence) -> Floats:
+        """Where the first block of a readout looks, `[P, rows, columns]` over the patches.
 
         The mean over heads; the sum is at most 1, the rest is on the class token.
 
@@ -211,15 +211,17 @@ class TokenReader:
             raise ValueError(
                 f'the {sensor} evidence has no tokens; use Binder.observe, not Binder.embed'
             )
-        pair, _ = _canonical(predicate)
-        known = self._questions.get(pair) or self._complete({pair})[pair]
+        pairs = [_canonical(predicate)[0] for predicate in predicates]
+        new = set(pairs) - self._questions.keys()
+        known = self._questions | (self._complete(new) if new else {})
         readout, modality = self._readouts[sensor], modality_of(sensor)
         check_tokens(readout, sensor, evidence.tokens)
         reduced = _reduced(evidence.tokens)
+        found = [known[pair].queries[modality] for pair in pairs]
         with torch.inference_mode():
-            _, attention = readout(reduced, known.queries[modality])
-        looked = attention[0, :, 0].mean(dim=0)[1:].numpy()
-        return np.asarray(looked.reshape(self._binder.grid(modality)), np.float32)
+            _, attention = readout(reduced, Queries(*map(torch.cat, zip(*found, strict=True))))
+        looked = attention[0].mean(dim=0)[:, 1:].numpy()
+        return np.asarray(looked.reshape(-1, *self._binder.grid(modality)), np.float32)
 
     def _reads(self, sensor: str, predicate: Predicate) -> bool:
         """Whether a predicate asks this readout; its own calibration is for the vector."""
