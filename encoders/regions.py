@@ -14,10 +14,17 @@ from dataclasses import dataclass
 from encoders.modalities import MODALITIES
 
 SEPARATOR = '@'
-EXPECTED = 'NAME=MODALITY:LEFT,TOP,WIDTH,HEIGHT, as in gripper=depth:0.3,0.2,0.4,0.4'
+EXPECTED = (
+    'NAME=MODALITY:LEFT,TOP,WIDTH,HEIGHT, as in gripper=depth:0.3,0.2,0.4,0.4, or '
+    'NAME=MODALITY:box:TOPIC or NAME=MODALITY:mask:TOPIC'
+)
+# What a region may follow, and the type of its topic.
+BOX, MASK = 'box', 'mask'
+FOLLOWED = {BOX: 'sensor_msgs/msg/RegionOfInterest', MASK: 'sensor_msgs/msg/Image'}
 # Modalities whose samples are single images.
 SEEN = tuple(name for name, modality in MODALITIES.items() if modality.kind == 'image')
 _NAME = re.compile(r'[A-Za-z][A-Za-z0-9_]*', re.ASCII)
+_TOPIC = re.compile(r'/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*', re.ASCII)
 # Sums of decimal shares, as 0.7 + 0.3, may exceed 1 by rounding.
 _ROUNDING = 1e-9
 
@@ -66,12 +73,16 @@ class Region:
     Attributes:
         name: Letters, digits and underscores.
         modality: Modality of images.
-        crop: Where it is.
+        crop: Where it is; None if it follows a topic.
+        follows: `box` or `mask` if it follows a topic, else empty.
+        topic: Name of that topic, of the type in `FOLLOWED`.
     """
 
     name: str
     modality: str
-    crop: Crop
+    crop: Crop | None = None
+    follows: str = ''
+    topic: str = ''
 
     @property
     def sensor(self) -> str:
@@ -80,7 +91,8 @@ class Region:
 
     def __str__(self) -> str:
         """As in a parameter."""
-        return f'{self.name}={self.modality}:{self.crop}'
+        place = f'{self.follows}:{self.topic}' if self.follows else self.crop
+        return f'{self.name}={self.modality}:{place}'
 
 
 def modality_of(sensor: str) -> str:
@@ -100,7 +112,7 @@ def topic_of(sensor: str) -> str:
 
 
 def parse_region(text: str) -> Region:
-    """Read `NAME=MODALITY:LEFT,TOP,WIDTH,HEIGHT`.
+    """Read `NAME=MODALITY:LEFT,TOP,WIDTH,HEIGHT`, or `NAME=MODALITY:box:TOPIC` (or `mask`).
 
     Raises:
         ValueError: It is malformed, the modality has no images, or the crop is out of range.
@@ -113,6 +125,11 @@ def parse_region(text: str) -> Region:
         raise ValueError(f'region {text!r}: {name!r} is no name of letters, digits and _')
     if modality not in SEEN:
         raise ValueError(f'region {text!r}: expected one of {", ".join(SEEN)}, not {modality!r}')
+    follows, colon, topic = place.partition(':')
+    if colon:
+        if follows not in FOLLOWED or not _TOPIC.fullmatch(topic):
+            raise ValueError(f'region {text!r}: expected {EXPECTED}')
+        return Region(name, modality, follows=follows, topic=topic)
     try:
         values = [float(part) for part in place.split(',')]
     except ValueError:

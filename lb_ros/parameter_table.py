@@ -66,8 +66,15 @@ class Parameters:
         '',
         'Parts of views that are sensors of their own, separated by spaces or ;, as in '
         'gripper=depth:0.3,0.2,0.4,0.4, which is depth@gripper: left, top, width and height in '
-        'shares of the image, 0..1, of the first topic of the modality.',
+        'shares of the image, 0..1, of the first topic of the modality. cup=depth:box:TOPIC '
+        'follows boxes (RegionOfInterest), cup=depth:mask:TOPIC masks (Image).',
         is_argument=True,
+    )
+    region_max_age_ms: float = _own(
+        500.0,
+        'Boxes and masks that arrived longer ago do not count, milliseconds.',
+        limits=(1, 60_000),
+        modalities=PICTURES,
     )
     device: str = _one(
         'cpu',

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoders.decode.streams import Cut
+from encoders.decode.view import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,7 @@ class Arrival:
         frame_id: Frame of the message's header.
         arrived_s: Monotonic time of arrival.
         stamped: False if `stamp_ns` is only the time of arrival.
+        places: Where the parts of its view are, by sensor (`depth@gripper`).
     """
 
     message: object
@@ -27,6 +30,7 @@ class Arrival:
     frame_id: str
     arrived_s: float
     stamped: bool = True
+    places: Mapping[str, Place] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +39,13 @@ class Pending:
 
     Attributes:
         cut: End of the message's window.
-        frame_id, arrived_s: Values of the message's `Arrival`.
+        frame_id, arrived_s, places: Values of the message's `Arrival`.
     """
 
     cut: Cut
     frame_id: str
     arrived_s: float
+    places: Mapping[str, Place] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

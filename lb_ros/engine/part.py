@@ -37,7 +37,7 @@ class Part:
         with self._lock:
             values = {
                 'sensor': self.name,
-                'region': str(self.region.crop),
+                'region': str(self.region),
                 'encoded': str(self._encoded),
                 'missing': str(self._missing),
             }

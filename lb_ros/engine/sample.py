@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from encoders import MODALITIES, Binder, DecodeError, Evidence, ImageOptions, Objection
 from encoders.decode.series_stream import SeriesStream
 from encoders.decode.streams import Clip, ClipStream, Cut, Stream, Window
-from encoders.decode.view import view_of
+from encoders.decode.view import Place, view_of
 from encoders.preprocess import is_series, stream_for
 from encoders.preprocess.columns import ColumnStore
 from encoders.preprocess.frames import FrameStore
@@ -126,7 +126,7 @@ def prepare(
         if objected is None or objected.fault != fault:
             sensor.health.note(fault, line)
     reason, samples = '' if objected is None else objected.reason, []
-    for view in views(sensor, window, wanted=wanted):
+    for view in views(sensor, window, pending.places, wanted=wanted):
         inputs, valid = preprocess(binder, sensor, view.window)
         ready_s = time.monotonic()
         samples.append(
@@ -159,13 +159,15 @@ class _View:
     missing: str = ''
 
 
-def views(sensor: Sensor, window: Window, *, wanted: Container[str]) -> Iterator[_View]:
-    """Yield the wanted views of a decoded window."""
+def views(
+    sensor: Sensor, window: Window, places: Mapping[str, Place], *, wanted: Container[str]
+) -> Iterator[_View]:
+    """Yield the wanted views of a decoded window; `places` are those of its parts by sensor."""
     if sensor.modality in wanted:
         yield _View(sensor.modality, window)
     for part in sensor.parts:
         if part.name in wanted:
-            view = view_of(window.raw, part.region)
+            view = view_of(window.raw, sensor.modality, places[part.name])
             part.encoded(view.missing)
             yield _View(part.name, replace(window, raw=view.raw), view.missing)
 

@@ -215,7 +215,7 @@ class EncodingWorker:
             cut = entry.stream.add(
                 arrival.message, stamp_ns=arrival.stamp_ns, stamped=arrival.stamped
             )
-        pending = Pending(cut, arrival.frame_id, arrival.arrived_s)
+        pending = Pending(cut, arrival.frame_id, arrival.arrived_s, arrival.places)
         is_capped = time.monotonic() < self._next_s[sensor]
         replaced = 'capped' if is_capped else 'dropped'
         entry.slot.put(pending, replaced=replaced, joined=len(arrivals) - 1)

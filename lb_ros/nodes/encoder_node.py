@@ -11,7 +11,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from std_srvs.srv import Trigger
 
 from encoders import MODALITIES, ModelSetError, SpaceError
-from encoders.regions import Region
+from encoders.decode.followed import Followed
 from lb_ros.engine.arrival import Encoded
 from lb_ros.engine.health import Status
 from lb_ros.engine.worker import STOP_S, EncodingWorker
@@ -64,7 +64,7 @@ class EncoderNode(LifecycleNode):
         settings: Settings,
         *,
         inputs: Sequence[str],
-        regions: Sequence[Region] = (),
+        regions: Sequence[Followed] = (),
     ) -> None:
         """Set the model set, the settings and the inputs; call it before the first transition.
 
@@ -75,7 +75,9 @@ class EncoderNode(LifecycleNode):
             regions: Parts of the view of the first one that are sensors of their own.
         """
         self._model, self._settings, self._inputs = model, settings, tuple(inputs)
-        self._outputs |= {region.sensor: Outputs(self, region.sensor) for region in regions}
+        self._outputs |= {
+            each.region.sensor: Outputs(self, each.region.sensor) for each in regions
+        }
         several = len(self._inputs) > 1
         self._sensor_inputs = tuple(
             SensorInput(

@@ -16,6 +16,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.signals import SignalHandlerOptions
 
 from encoders import LIVE, MODALITIES
+from encoders.decode.followed import Followed
 from encoders.regions import modality_of
 from lb_ros.dds_profile import is_fast_dds, use_dds_profile
 from lb_ros.engine.arrival import Encoded
@@ -253,7 +254,9 @@ def _bringup() -> Started:
 
 def _connect(node: EncoderNode, model: SharedModel, settings: Settings) -> None:
     name, values = node.modality.name, settings.values
-    node.connect(model, settings, inputs=inputs_of(values, name), regions=regions_of(values, name))
+    limit_ms = values.region_max_age_ms
+    regions = [Followed(region, max_age_ms=limit_ms) for region in regions_of(values, name)]
+    node.connect(model, settings, inputs=inputs_of(values, name), regions=regions)
 
 
 def _model(

@@ -12,9 +12,11 @@ from rclpy.node import Node
 from rclpy.subscription import Subscription
 
 from encoders import MODALITIES
+from encoders.decode.followed import Followed
 from encoders.decode.streams import Stream
+from encoders.decode.view import Place
 from encoders.preprocess import Config
-from encoders.regions import Region
+from encoders.regions import FOLLOWED
 from lb_ros.engine.arrival import Arrival
 from lb_ros.engine.health import Status
 from lb_ros.engine.stamp_check import StampCheck
@@ -24,7 +26,7 @@ from lb_ros.msg import AudioChunk
 from lb_ros.ros.input_parameters import InputParameters
 from lb_ros.ros.picture_topics import PictureMessage, PictureTopics
 from lb_ros.ros.polled import Taken
-from lb_ros.ros.qos import CHUNKS, mismatch_line, publishers_line, subscribe
+from lb_ros.ros.qos import CHUNKS, NEWEST, mismatch_line, publishers_line, subscribe
 from lb_ros.ros.series_topic import SeriesTopic
 from lb_ros.ros.stamps import to_ns
 from lb_ros.ros.timers import every
@@ -63,11 +65,13 @@ class SensorInput:
         parameters: InputParameters,
         source: str = '',
         look: Callable[[PictureMessage], None] = lambda message: None,
-        regions: Sequence[Region] = (),
+        regions: Sequence[Followed] = (),
     ) -> None:
         self._node, self._modality, self._source = node, modality, source
         self.topic = self._topic = topic
-        self._look_at, self._regions = look, regions
+        self._look_at, self._followed = look, regions
+        for followed in regions:
+            self._follow(followed)
         self._parameters = parameters
         self._stamps = StampCheck(max_future_ms=self._parameters.max_future_ms)
         self._worker: EncodingWorker | None = None
@@ -113,7 +117,7 @@ class SensorInput:
             expectation=self._parameters.expectation,
             video_window_s=self._parameters.video_window_s,
             series=self._parameters.series,
-            regions=self._regions,
+            regions=[each.region for each in self._followed],
         )
         self._worker = worker
         return self._sensor
@@ -181,7 +185,7 @@ class SensorInput:
         now_ns = self._node.get_clock().now().nanoseconds
         arrival = self._checked(worker, message, now_ns=now_ns, arrived_s=time.monotonic())
         if arrival is not None:
-            worker.put(self._sensor, arrival)
+            worker.put(self._sensor, replace(arrival, places=self._places(now_ns)))
 
     def store_all(self, taken: Sequence[Taken]) -> None:
         """Accept the messages of a poll without blocking."""
@@ -234,6 +238,30 @@ class SensorInput:
         return Arrival(
             message, checked.stamp_ns, header.frame_id, arrived_s, stamped=bool(stamp_ns)
         )
+
+    def _follow(self, followed: Followed) -> None:
+        """Subscribe to the topic of a region that follows one."""
+        region = followed.region
+        if not region.follows:
+            return
+
+        def take(message: Any) -> None:
+            followed.take(message, self._node.get_clock().now().nanoseconds)
+
+        kind = import_type(FOLLOWED[region.follows])
+        assert kind is not None, 'sensor_msgs is a dependency'
+        subscribe(
+            self._node, kind, region.topic, take, qos=NEWEST, on_mismatch=self._region_mismatch
+        )
+
+    def _region_mismatch(self, topic: str, policy: str) -> None:
+        self._node.get_logger().warning(
+            f'{self._modality}: region topic {topic}: a publisher with incompatible {policy}'
+        )
+
+    def _places(self, now_ns: int) -> dict[str, Place]:
+        """Where the parts of the view are in an image that arrives now."""
+        return {each.region.sensor: each.at(now_ns) for each in self._followed}
 
     @property
     def _subscriptions(self) -> dict[str, Subscription]:

@@ -38,12 +38,22 @@ def test_several_regions_are_separated_by_spaces_or_semicolons() -> None:
     assert parse_regions('') == ()
 
 
+def test_a_region_may_follow_a_topic() -> None:
+    cup = parse_region('cup=depth:box:/tracker/cup')
+    assert (cup.crop, cup.follows, cup.topic) == (None, 'box', '/tracker/cup')
+    assert str(cup) == 'cup=depth:box:/tracker/cup' and cup.sensor == 'depth@cup'
+    assert parse_region('cup=image:mask:masks/cup').follows == 'mask'
+
+
 @pytest.mark.parametrize(
     ('text', 'part'),
     [
         ('gripper', 'expected NAME=MODALITY:LEFT,TOP,WIDTH,HEIGHT'),
         ('gripper=depth:0.3,0.2,0.4', 'expected NAME='),
         ('gripper=depth:a,b,c,d', 'expected NAME='),
+        ('gripper=depth:circle:topic', 'NAME=MODALITY:box:TOPIC'),
+        ('gripper=depth:box:', 'expected NAME='),
+        ('gripper=depth:box:no topic', 'expected NAME='),
         ('grip per=depth:0,0,1,1', "'grip per' is no name"),
         ('x@y=depth:0,0,1,1', "'x@y' is no name"),
         ('gripper=audio:0,0,1,1', 'expected one of image, depth'),

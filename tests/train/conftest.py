@@ -39,6 +39,8 @@ TYPES = {
     '/ground_truth/predicates': 'lb_ros/msg/PredicateTruth',
 }
 RAW_CAMERA = {'/camera/image': 'sensor_msgs/msg/Image'}
+BOXES = '/tracker/cup'
+Box = tuple[int, int, int, int]
 Moments = Sequence[Mapping[str, bool]]
 
 
@@ -64,6 +66,7 @@ class DrawnBag:
         thermal: Callable[[NDArray[np.uint16]], NDArray[Any]] = lambda counts: counts,
         also_raw: bool = False,
         step_s: float = STEP_S,
+        boxes: Mapping[int, Box] | None = None,
     ) -> Path:
         """One bag with a moment every `step_s`; topics in `skip` are left out.
 
@@ -77,6 +80,8 @@ class DrawnBag:
             thermal: Makes of the counts what the camera sends.
             also_raw: Record the camera raw as well, on a topic that is listed last.
             step_s: Time between two moments, and length of a chunk of sound.
+            boxes: By index of a moment, left, top, width and height on `/tracker/cup`, just before
+                its images.
         """
         rng = np.random.default_rng(seed)
         writer = Writer(path, version=9, storage_plugin=storage)
@@ -90,9 +95,15 @@ class DrawnBag:
                 for topic, kind in (TYPES | RAW_CAMERA if also_raw else TYPES).items()
                 if topic not in skip
             }
+            if boxes:
+                links[BOXES] = writer.add_connection(
+                    BOXES, 'sensor_msgs/msg/RegionOfInterest', typestore=self._types
+                )
             for index, truth in enumerate(moments, start=1):
                 stamp_ns = START_NS + round(index * step_s * 1e9)
                 drawn = self._messages(stamp_ns, truth, rng, thermal, step_s)
+                if boxes and index in boxes:
+                    drawn = {BOXES: self._box(boxes[index]), **drawn}
                 for topic, message in drawn.items():
                     if topic in links:
                         raw = self._types.serialize_cdr(message, message.__msgtype__)
@@ -136,6 +147,11 @@ class DrawnBag:
                 values=np.array(list(truth.values()), bool),
             ),
         }
+
+    def _box(self, box: Box) -> Any:
+        names = ('x_offset', 'y_offset', 'width', 'height')
+        values = dict(zip(names, box, strict=True))
+        return self._new('sensor_msgs/msg/RegionOfInterest', **values, do_rectify=False)
 
     def _plane(self, stamp_ns: int, encoding: str, plane: NDArray[Any]) -> Any:
         return self._new(

@@ -56,7 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest='regions',
         metavar='NAME=MODALITY:X,Y,W,H',
         help='a part of the view as a sensor of its own, in shares of the image, as in '
-        'gripper=depth:0.3,0.2,0.4,0.4; predicates name it depth@gripper',
+        'gripper=depth:0.3,0.2,0.4,0.4, or cup=depth:box:TOPIC or cup=depth:mask:TOPIC; '
+        'predicates name it depth@gripper',
     )
 
 

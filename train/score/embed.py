@@ -150,6 +150,7 @@ class BagSource:
             modalities=self.modalities,
             max_rate_hz=self.max_rate_hz,
             report=report,
+            regions=self.regions,
         )
 
 
@@ -218,7 +219,7 @@ def _encoded(
     workers = torch.get_num_threads()
 
     def work(several: Sequence[Window]) -> tuple[_Encoded, _Prepared]:
-        prepared = _prepare(binder, several, source.regions)
+        prepared = _prepare(binder, several)
         return _encode(binder, prepared, bank), prepared
 
     try:
@@ -236,7 +237,7 @@ def _encoded(
         torch.set_num_threads(workers)
 
 
-def _prepare(binder: Binder, windows: Sequence[Window], regions: Sequence[Region]) -> _Prepared:
+def _prepare(binder: Binder, windows: Sequence[Window]) -> _Prepared:
     prepared = _Prepared([], [], [], len(windows), [])
     for window in windows:
         try:
@@ -252,13 +253,10 @@ def _prepare(binder: Binder, windows: Sequence[Window], regions: Sequence[Region
         if objection is not None:
             prepared.notes.append((window.topic, objection.line))
         prepared.add(window, tensor, share, reason)
-        for region in regions:
-            if region.modality == window.modality:
-                view = view_of(raw, region)
-                part = binder.preprocess_with_validity(region.modality, view.raw)
-                prepared.add(
-                    replace(window, modality=region.sensor), *part, reason or view.missing
-                )
+        for sensor, place in window.places.items():
+            view = view_of(raw, window.modality, place)
+            part = binder.preprocess_with_validity(window.modality, view.raw)
+            prepared.add(replace(window, modality=sensor), *part, reason or view.missing)
     return prepared
 
 

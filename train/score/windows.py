@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from encoders import MODALITIES, SENSED
 from encoders.decode import DecodeError
+from encoders.decode.followed import Followed
 from encoders.decode.streams import Stream, stream_of
+from encoders.decode.view import Place
+from encoders.regions import Region
 from train.bags.folder import topics_to_read
 from train.bags.reader import BagMessage, BagReport, read_bag
 from train.bags.storage import Span
@@ -33,6 +36,7 @@ class Window:
         log_ns: Recording time.
         source: The cut of an image, or (waveform, rate) of audio.
         stream: Stream of the sensor.
+        places: Where the parts of its view are, by sensor (`depth@gripper`).
     """
 
     index: int
@@ -43,6 +47,7 @@ class Window:
     log_ns: int
     source: Any
     stream: Stream
+    places: Mapping[str, Place] = field(default_factory=dict)
 
     def raw(self) -> Any:
         """The array as accepted by `Binder.preprocess`.
@@ -138,6 +143,7 @@ def read_windows(
     max_rate_hz: float = DEFAULT_MAX_RATE_HZ,
     report: BagReport | None = None,
     between: Span | None = None,
+    regions: Sequence[Region] = (),
 ) -> Iterator[Window]:
     """Yield the windows of a bag in recorded order.
 
@@ -148,29 +154,56 @@ def read_windows(
         max_rate_hz: Upper limit per modality, in bag time; 0 for none.
         report: Filled with what could not be used.
         between: Only data recorded in this span of time, nanoseconds; None for all.
+        regions: Parts of views, for `Window.places`; as live, of the first topic of a modality.
 
     Raises:
         FileNotFoundError: There is no such bag.
         BagError: No message of it can be read.
     """
     report = report if report is not None else BagReport(bag)
-    chosen = topics.choose(topics_to_read(bag, report.problem), modalities, report)
-    sensors = {topic: _Sensor(m, topic, max_rate_hz) for topic, m in chosen.items()}
+    present = topics_to_read(bag, report.problem)
+    chosen = topics.choose(present, modalities, report)
+    sensors: dict[str, _Sensor] = {}
+    for topic, m in chosen.items():
+        is_first = m not in {chosen[other] for other in sensors}
+        parts = [Followed(r) for r in regions if r.modality == m and is_first]
+        sensors[topic] = _Sensor(m, topic, max_rate_hz, parts)
     index = 0
     if not chosen:
         return
-    for message in read_bag(bag, topics=list(chosen), report=report, between=between):
+    followed = _followed(sensors.values(), present, report)
+    for message in read_bag(bag, topics=[*chosen, *followed], report=report, between=between):
+        for each in followed.get(message.topic, ()):
+            each.take(message.message, message.log_ns)
+        if message.topic not in sensors:
+            continue
         window = sensors[message.topic].take(message, index, report)
         if window is not None:
             index += 1
             yield window
 
 
+def _followed(
+    sensors: Iterable[_Sensor], present: Mapping[str, str], report: BagReport
+) -> dict[str, list[Followed]]:
+    """The regions that follow a topic of the bag, by topic; the others are reported."""
+    found: dict[str, list[Followed]] = {}
+    for each in (one for sensor in sensors for one in sensor.parts if one.region.follows):
+        topic = each.region.topic.lstrip('/')
+        if topic in present:
+            found.setdefault(topic, []).append(each)
+        else:
+            report.problem(f'{report.path}: no topic {topic} of the region {each.region}')
+    return found
+
+
 class _Sensor:
     """Windows of one topic, at a limited rate."""
 
-    def __init__(self, modality: str, topic: str, max_rate_hz: float) -> None:
-        self._modality, self._topic = modality, topic
+    def __init__(
+        self, modality: str, topic: str, max_rate_hz: float, parts: Sequence[Followed]
+    ) -> None:
+        self._modality, self._topic, self.parts = modality, topic, parts
         self._stream = stream_of(modality)
         self._period_ns = round(1e9 / max_rate_hz) if max_rate_hz > 0 else 0
         self._due_ns = self._last_ns = -(1 << 62)
@@ -188,6 +221,7 @@ class _Sensor:
             message.log_ns,
             cut,
             self._stream,
+            {each.region.sensor: each.at(message.log_ns) for each in self.parts},
         )
         if MODALITIES[self._modality].kind == 'sound':
             # Audio windows depend on each other, so they are decoded in order.

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders.decode.view import cropped, view_of
-from encoders.regions import Crop, Region
+from encoders.decode.view import Place, View, cropped, view_of
+from encoders.regions import Crop
 
 SHARES = st.floats(0, 1, exclude_max=True)
 
 
-def region(*crop: float, modality: str = 'depth') -> Region:
-    return Region('part', modality, Crop(*crop))
+def view(raw: np.ndarray, *crop: float, modality: str = 'depth') -> View:
+    return view_of(raw, modality, Place(crop=Crop(*crop)))
 
 
 def test_a_crop_is_the_same_part_at_every_resolution() -> None:
@@ -41,22 +41,58 @@ def test_a_crop_has_at_least_one_pixel_of_the_image(
 def test_a_view_is_the_pixels_of_its_part(modality: str) -> None:
     shape = (40, 60, 3) if modality == 'image' else (40, 60)
     image = np.random.default_rng(0).integers(1, 255, shape).astype(np.uint8)
-    view = view_of(image, region(0.5, 0.25, 0.5, 0.5, modality=modality))
-    assert view.missing == ''
-    np.testing.assert_array_equal(view.raw, image[10:30, 30:60])
+    for place in (Place(crop=Crop(0.5, 0.25, 0.5, 0.5)), Place(box=(30, 10, 30, 20))):
+        found = view_of(image, modality, place)
+        assert found.missing == ''
+        np.testing.assert_array_equal(found.raw, image[10:30, 30:60])
 
 
 def test_a_part_without_a_measurement_shows_nothing_and_says_why() -> None:
     image = np.full((40, 60), 900, np.uint16)
     image[:20, :30] = 0
-    view = view_of(image, region(0, 0, 0.5, 0.5))
-    assert view.missing == 'no valid pixel'
-    assert not view.raw.any() and view.raw.dtype == image.dtype
-    assert view_of(image, region(0.4, 0, 0.5, 0.5)).missing == ''
+    found = view(image, 0, 0, 0.5, 0.5)
+    assert found.missing == 'no valid pixel'
+    assert not found.raw.any() and found.raw.dtype == image.dtype
+    assert view(image, 0.4, 0, 0.5, 0.5).missing == ''
     metres = np.full((40, 60), np.nan, np.float32)
-    assert view_of(metres, region(0, 0, 1, 1)).missing == 'no valid pixel'
+    assert view(metres, 0, 0, 1, 1).missing == 'no valid pixel'
 
 
 def test_a_part_of_a_few_pixels_shows_nothing() -> None:
     image = np.full((40, 60), 900, np.uint16)
-    assert view_of(image, region(0, 0, 0.1, 0.9)).missing == 'only 6x36 pixels'
+    assert view(image, 0, 0, 0.1, 0.9).missing == 'only 6x36 pixels'
+
+
+def test_a_box_is_cut_at_the_edges_of_the_image() -> None:
+    image = np.arange(40 * 60, dtype=np.uint16).reshape(40, 60) + 1
+    found = view_of(image, 'depth', Place(box=(50, 30, 200, 200)))
+    np.testing.assert_array_equal(found.raw, image[30:, 50:])
+    outside = view_of(image, 'depth', Place(box=(60, 0, 20, 20)))
+    assert outside.missing == 'the box is outside the image'
+
+
+def test_pixels_outside_a_mask_are_no_measurement() -> None:
+    image = np.full((40, 60), 900, np.uint16)
+    mask = np.zeros((40, 60), bool)
+    mask[10:20, 20:40] = True
+    mask[20:30, 20:30] = True
+    found = view_of(image, 'depth', Place(mask=mask))
+    assert found.raw.shape == (20, 20)
+    np.testing.assert_array_equal(found.raw > 0, mask[10:30, 20:40])
+    assert (image == 900).all()  # the image itself is left as it is
+    colours = np.zeros((40, 60, 3), np.uint8)
+    colours[mask] = (10, 20, 30)
+    shown = view_of(colours, 'image', Place(mask=mask)).raw
+    assert (shown == (10, 20, 30)).all()
+
+
+def test_a_mask_of_another_resolution_is_scaled_and_of_another_shape_refused() -> None:
+    image = np.arange(40 * 60, dtype=np.uint16).reshape(40, 60) + 1
+    mask = np.zeros((20, 30), bool)
+    mask[5:15, 10:20] = True
+    found = view_of(image, 'depth', Place(mask=mask))
+    np.testing.assert_array_equal(found.raw, image[10:30, 20:40])
+    refused = view_of(image, 'depth', Place(mask=np.ones((30, 30), bool)))
+    assert refused.missing == 'the mask has another aspect ratio (30x30 for an image of 60x40)'
+    empty = view_of(image, 'depth', Place(mask=np.zeros((40, 60), bool)))
+    assert empty.missing == 'the mask is empty'

@@ -11,7 +11,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, RegionOfInterest
 
 from encoders import Binder, Predicate, PredicateBank
 from lb_ros.client import LanguageClient, NotAnsweredError
@@ -27,6 +27,7 @@ LIMIT_S = 60.0
 SENTENCE = 'the drawer is open'
 PREDICATES = f"""predicates:
   near: {{positive: [{SENTENCE}], negative: [the drawer is closed], modalities: [depth@near]}}
+  cup: {{positive: [{SENTENCE}], negative: [the drawer is closed], modalities: [depth@cup]}}
 """
 PART = 'depth@near'
 
@@ -53,7 +54,9 @@ def test_a_part_of_a_view_is_a_sensor(
         regions=[PART],
     )
     (expected,) = bank.score({PART: evidence})
-    region = ('-p', 'regions:=near=depth:0.25,0.5,0.5,0.5', '-p', 'precision:=fp32')
+    regions = 'near=depth:0.25,0.5,0.5,0.5; cup=depth:box:tracker/cup'
+    region = ('-p', f'regions:={regions}', '-p', 'precision:=fp32')
+    of_cup = binder.embed(depth=depth[10:30, 5:40])['depth'][0]
     processes = [start(name, folder, predicates, *region) for name in nodes]
     heard: list[PredicateScores] = []
     embeddings: list[Embedding] = []
@@ -74,6 +77,10 @@ def test_a_part_of_a_view_is_a_sensor(
                 lambda message: entries.update({s.name: s for s in message.status}),
                 10,
             )
+            cups: list[Embedding] = []
+            node.create_subscription(Embedding, 'embeddings/depth/cup', cups.append, NEWEST)
+            boxes = node.create_publisher(RegionOfInterest, 'tracker/cup', 1)
+            box = RegionOfInterest(x_offset=5, y_offset=10, width=35, height=20)
             message = Image(encoding='16UC1', height=48, width=64, step=128, data=depth.tobytes())
 
             def seen() -> bool:
@@ -85,9 +92,19 @@ def test_a_part_of_a_view_is_a_sensor(
                     pair.key: pair.value
                     for pair in getattr(entries.get('/depth/image@near'), 'values', ())
                 }
-                return is_scored and bool(embeddings) and values.get('encoded', '0') != '0'
+                is_encoded = values.get('encoded', '0') != '0'
+                return is_scored and bool(embeddings) and bool(cups) and is_encoded
 
             wait_until(seen, limit_s=LIMIT_S)
+            assert cups[-1].invalid_reason == 'no box yet'
+            assert f'depth@cup: {cups[-1].invalid_reason}' in heard[-1].scores[1].reasons
+
+            def followed() -> bool:
+                boxes.publish(box)
+                seen()
+                return not cups[-1].invalid_reason
+
+            wait_until(followed, limit_s=LIMIT_S)
             (answer,) = client.query([SENTENCE], modalities=[PART], max_age_ms=60_000.0)
             with pytest.raises(
                 NotAnsweredError, match=r"unknown modality 'depth@far'.*depth@near"
@@ -101,7 +118,8 @@ def test_a_part_of_a_view_is_a_sensor(
             process.communicate(timeout=LIMIT_S)
     assert embeddings[-1].modality == PART
     np.testing.assert_allclose(embeddings[-1].vector, evidence.vector, atol=1e-4)
-    (score,) = heard[-1].scores
+    np.testing.assert_allclose(cups[-1].vector, of_cup, atol=1e-4)
+    score = heard[-1].scores[0]
     assert list(score.modalities) == [PART]
     assert score.probabilities[0] == pytest.approx(expected.probability[PART], abs=1e-3)
     assert list(answer.probability) == [PART]

@@ -13,6 +13,7 @@ import pytest
 
 from encoders import Binder, decode_image
 from encoders.decode import streams
+from encoders.decode.followed import Followed
 from encoders.regions import parse_region
 from lb_ros.cli import main
 from lb_ros.engine.arrival import Arrival, Encoded
@@ -73,8 +74,13 @@ def live(binder: Binder, bag: Path, wants: Any = lambda sensor: True) -> list[li
     try:
         worker.add_sensor('depth', regions=REGIONS)
         found = []
+        followed = [Followed(region) for region in REGIONS]
         for message in read_bag(bag, topics=['depth/image']):
-            worker.put('depth', Arrival(message.message, message.stamp_ns, '', time.monotonic()))
+            places = {each.region.sensor: each.at(message.log_ns) for each in followed}
+            arrival = Arrival(
+                message.message, message.stamp_ns, '', time.monotonic(), places=places
+            )
+            worker.put('depth', arrival)
             found.append(batches.get(timeout=LIMIT_S))
         assert worker.counters()['depth'].encoded == len(found)
     finally:
@@ -170,3 +176,31 @@ def test_the_command_scores_a_part_as_a_sensor(
     assert 'image is not read' in capsys.readouterr().err
     assert main(words) == 2
     assert "unknown region 'depth@near'" in capsys.readouterr().err
+
+
+def test_a_part_follows_the_boxes_of_a_bag(binder: Binder, drawn: Any, tmp_path: Path) -> None:
+    boxes = {1: (0, 0, 16, 16), 2: (8, 4, 20, 12), 5: (0, 0, 0, 0)}
+    bag = Path(drawn.write(tmp_path / 'bag', MOMENTS, boxes=boxes))
+    cup = parse_region('cup=depth:box:/tracker/cup')
+    found, report = embedded(binder, bag, tmp_path / 'store', cup)
+    assert report.problems == []
+    part = found.modality == 'depth@cup'
+    # A moment lasts half a second, as long as a box counts.
+    assert found.invalid_reason[part].tolist() == [
+        '', '', '', 'its box is 1.0 s old', 'the box is empty',
+    ]  # fmt: skip
+    messages = [m.message for m in read_bag(bag, topics=['depth/image'])]
+    for index, (left, top, width, height) in ((0, boxes[1]), (1, boxes[2])):
+        array = decode_image(messages[index], modality='depth').array
+        crop = array[top : top + height, left : left + width]
+        expected = binder.embed(depth=crop)['depth'][0]
+        np.testing.assert_allclose(found.vectors[part][index], expected, atol=1e-5)
+
+
+def test_a_missing_topic_of_a_region_is_reported(
+    binder: Binder, bag: Path, tmp_path: Path
+) -> None:
+    cup = parse_region('cup=depth:box:/tracker/cup')
+    found, report = embedded(binder, bag, tmp_path / 'store', cup)
+    assert 'no topic tracker/cup of the region cup=depth:box:/tracker/cup' in report.problems[0]
+    assert set(found.invalid_reason[found.modality == 'depth@cup']) == {'no box yet'}
