@@ -210,7 +210,7 @@ def test_an_untared_sensor_and_another_frame_are_remarked() -> None:
         ({'scale': (0.0,) * 6}, 'must be positive'),
         ({'forms': ('tare',)}, 'forms must be some of'),
         ({'relative': ('elbow.position',)}, "must be channels, not 'elbow.position'"),
-        ({'patch_ms': 10.0}, 'a patch of 10.0 ms must have 2 values'),
+        ({'patch_ms': 4.0}, 'a patch of 4.0 ms must have a value'),
         ({'window_s': 0.05}, 'fit into the window'),
     ],
 )
