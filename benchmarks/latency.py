@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -84,10 +85,23 @@ def measure(seconds: float) -> dict[str, Any]:
 
 
 class Robot:
-    """Publisher of four sensors, and subscriber to the results."""
+    """Publisher of four sensors, and subscriber to the results.
 
-    def __init__(self) -> None:
+    Args:
+        rate_hz: Frames per second of every sensor.
+        more: Further frames by topic.
+        felt: Modalities that other processes publish.
+    """
+
+    def __init__(
+        self,
+        *,
+        rate_hz: float = RATE_HZ,
+        more: Mapping[str, Image] | None = None,
+        felt: Sequence[str] = (),
+    ) -> None:
         self.node = rclpy.create_node('robot')
+        self.rate_hz = rate_hz
         random = np.random.default_rng(0)
         self.frames = {
             'camera/image': _image(random.integers(0, 255, (480, 640, 3), np.uint8)),
@@ -96,8 +110,9 @@ class Robot:
             'microphone/audio': AudioChunk(
                 sample_rate_hz=16_000,
                 channels=1,
-                samples=random.integers(-999, 999, 1600, np.int16),
+                samples=random.integers(-999, 999, round(16_000 / rate_hz), np.int16),
             ),
+            **(more or {}),
         }
         self.frames['depth/image'].encoding = '16UC1'
         self.publishers = {
@@ -105,7 +120,7 @@ class Robot:
             for topic, frame in self.frames.items()
         }
         self.node.create_subscription(PredicateScores, 'predicates/scores', self._scores, 50)
-        for name in ('image', 'depth', 'infrared', 'audio'):
+        for name in ('image', 'depth', 'infrared', 'audio', *felt):
             self.node.create_subscription(
                 Embedding, f'embeddings/{name}', self._embedding, qos_profile_sensor_data
             )
@@ -123,7 +138,7 @@ class Robot:
         now_ns = self.node.get_clock().now().nanoseconds
         for topic, frame in self.frames.items():
             # A chunk of audio has the stamp of its first sample and is sent after its last.
-            age_ns = round(1e9 / RATE_HZ) if topic == 'microphone/audio' else 0
+            age_ns = round(1e9 / self.rate_hz) if topic == 'microphone/audio' else 0
             stamp_ns = now_ns - age_ns
             frame.header.stamp.sec = stamp_ns // 10**9
             frame.header.stamp.nanosec = stamp_ns % 10**9

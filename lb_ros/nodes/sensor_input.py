@@ -264,7 +264,8 @@ class SensorInput:
         return {each.region.sensor: each.at(now_ns) for each in self._followed}
 
     @property
-    def _subscriptions(self) -> dict[str, Subscription]:
+    def subscriptions(self) -> dict[str, Subscription]:
+        """Current subscriptions by topic."""
         return self._single if self._pictures is None else self._pictures.subscriptions
 
     def _tell_form(self, form: str) -> None:
@@ -285,9 +286,9 @@ class SensorInput:
         due = [t for t, (_, heard_s) in self._mismatches.items() if heard_s <= latest_s]
         for topic in due:
             policy, _ = self._mismatches.pop(topic)
-            if topic not in self._subscriptions:  # the input has changed to another form
+            if topic not in self.subscriptions:  # the input has changed to another form
                 continue
-            wanted = self._subscriptions[topic].qos_profile
+            wanted = self.subscriptions[topic].qos_profile
             line = mismatch_line(self._node, topic, wanted, policy)
             worker.health(self._sensor).note('qos', line)
 
