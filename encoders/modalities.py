@@ -47,6 +47,8 @@ MODALITIES: dict[str, Modality] = {
         Modality('wrench', 'series', 'wrench', 'wrist/wrench', '', standard=False),
         Modality('joints', 'series', 'joints', 'joint_states', '', standard=False),
         Modality('imu', 'series', 'imu', 'imu/data', '', standard=False),
+        # Described channel by channel, each with a topic of its own.
+        Modality('signals', 'series', '', 'signals', '', standard=False),
     )
 }
 

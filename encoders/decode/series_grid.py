@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +44,14 @@ class Grid:
         return np.isfinite(self.values)
 
 
-def to_grid(series: Series, channels: Sequence[str], *, rate_hz: float, steps: int) -> Grid:
+def to_grid(
+    series: Series,
+    channels: Sequence[str],
+    *,
+    rate_hz: float,
+    steps: int,
+    resting: Container[str] = (),
+) -> Grid:
     """Resample some channels: means of the samples around each time, else interpolation.
 
     A channel that is not measured, or exactly constant over the window as a dead channel is, is
@@ -56,6 +63,7 @@ def to_grid(series: Series, channels: Sequence[str], *, rate_hz: float, steps: i
         channels: Names of the channels, in the order of the result.
         rate_hz: Rate of the grid.
         steps: Times of the grid.
+        resting: Channels that may be exactly constant, besides positions.
     """
     before = round(MAX_GAP_S * rate_hz)
     usable = np.isfinite(series.stamps_s)
@@ -70,7 +78,7 @@ def to_grid(series: Series, channels: Sequence[str], *, rate_hz: float, steps: i
     for column, name in enumerate(channels):
         measured = np.isfinite(values[:, column])
         inside = measured & (cells >= before)
-        reason = _dead(series, name, values[inside, column])
+        reason = _dead(series, name, values[inside, column], may_rest=name in resting)
         if reason:
             masked[name] = reason
             gridded[:, column] = np.nan
@@ -106,14 +114,14 @@ def _means(values: Floats, cells: NDArray[np.int64], count: int) -> Floats:
     return means.reshape(count, channels)
 
 
-def _dead(series: Series, name: str, measured: Floats) -> str:
+def _dead(series: Series, name: str, measured: Floats, *, may_rest: bool) -> str:
     """Why a channel is masked over the whole window; empty if it is not."""
     if name not in series.channels:
         return 'is not in the series'
     if not len(measured):
         return 'has no finite value'
     is_constant = len(measured) >= FEW and measured.min() == measured.max()
-    if is_constant and name.rpartition('.')[2] != MAY_REST:
+    if is_constant and not may_rest and name.rpartition('.')[2] != MAY_REST:
         return f'is constant at {measured[0] + 0.0:.4g}'
     return ''
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from encoders.transformer import check_transformer
 
-STEMS = ('patch', 'convolutions', 'series')
+# Stems of numeric channels.
+SERIES_STEMS = ('series', 'described')
+STEMS = ('patch', 'convolutions', *SERIES_STEMS)
 LORA_ALPHA = 16.0  # as in every released checkpoint
 
 
@@ -28,8 +30,8 @@ class VisionConfig:
         per_frame: V1.5's embedding (`clip_type: vl_new`): a three-dimensional patch convolution
             and a class token per frame.
         stem: How patches become tokens: `patch`, one linear map as in CLIP, which encoders may
-            share, `convolutions`, a convolution stem of each encoder, or `series`, a stem of
-            each encoder for patches of numeric channels (see `encoders.vision.stem`).
+            share, `convolutions`, a convolution stem of each encoder, or for patches of numeric
+            channels `series` or `described` (see `encoders.vision.stem`).
         stem_blocks: Residual blocks after each halving of a convolution stem.
         lora_rank, lora_alpha: Low-rank updates of the attention projections; rank 0 for none.
         patch_dropout: Share of patches masked in training.
@@ -60,7 +62,7 @@ class VisionConfig:
             raise ValueError(f'num_frames must be at least 1, not {self.frames}')
         if self.stem not in STEMS:
             raise ValueError(f'stem must be one of {STEMS}, not {self.stem!r}')
-        if self.stem == 'series':
+        if self.stem in SERIES_STEMS:
             self._check_series()
             return
         if self.image_size[0] < self.patch_size or self.image_size[1] < self.patch_size:
@@ -100,7 +102,7 @@ class VisionConfig:
     @property
     def grid(self) -> tuple[int, int]:
         """Number of patches (rows, columns)."""
-        if self.stem == 'series':
+        if self.stem in SERIES_STEMS:
             return self.image_size[0], 1
         return self.image_size[0] // self.patch_size, self.image_size[1] // self.patch_size
 

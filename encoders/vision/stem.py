@@ -14,6 +14,7 @@ from encoders.vision.config import VisionConfig
 QUARTERS = 4
 # Mean, maximum, minimum and spread of a channel, and its means in four parts of the window.
 WINDOW_STATISTICS = 4 + QUARTERS
+SMALLEST_SPREAD = 1e-3
 
 
 class Embeddings(nn.Module):
@@ -30,6 +31,8 @@ class Embeddings(nn.Module):
             self.patch_embedding = ConvolutionStem(config)
         elif config.stem == 'series':
             self.patch_embedding = SeriesStem(config)
+        elif config.stem == 'described':
+            self.patch_embedding = DescribedStem(config)
         elif config.per_frame:
             size = (1, side, side)
             self.patch_embedding = nn.Conv3d(config.channels, width, size, stride=size, bias=False)
@@ -48,7 +51,7 @@ class Embeddings(nn.Module):
             patches = self.patch_embedding(stacked)
         width = patches.shape[1]
         start = self.class_embedding.expand(batch, count, width).reshape(-1, 1, width)
-        if isinstance(self.patch_embedding, SeriesStem):
+        if isinstance(self.patch_embedding, SeriesStem | DescribedStem):
             start = start + self.patch_embedding.summary(stacked).unsqueeze(1)
         tokens = torch.cat([start, patches.flatten(2).transpose(1, 2)], dim=1)
         return tokens + self.position_embedding.weight
@@ -100,29 +103,115 @@ class SeriesStem(nn.Module):
 
     def summary(self, planes: Tensor) -> Tensor:
         """`[B, C, patches, V]` to one vector per window, `[B, width]`."""
-        summarised: Tensor = self.whole(self.statistics(planes).flatten(1))
+        found = window_statistics(planes, forms=self.forms, steps=self.steps)
+        summarised: Tensor = self.whole(found.flatten(1))
         return summarised
 
-    def statistics(self, planes: Tensor) -> Tensor:
-        """Statistics of every channel over the window, `[B, C, forms, WINDOW_STATISTICS]`.
 
-        Mean, largest and smallest value, logarithm of the spread, and the means of four parts;
-        of the measured values only.
+class DescribedStem(nn.Module):
+    """As `SeriesStem`, for any channels: each is known by the vector of a sentence about it.
+
+    The values of a channel go through one layer that all channels share, and that the vector of
+    its sentence scales and shifts (Perez et al. 2018, "FiLM"). The channels that are measured are
+    summed. So neither their number nor their order is fixed by the weights.
+    """
+
+    channel_vectors: Tensor
+    centre: Tensor
+    spread: Tensor
+
+    def __init__(self, config: VisionConfig) -> None:
+        super().__init__()
+        self.steps, self.forms = config.patch_size, config.forms
+        vectors = torch.zeros(config.channels, config.projection)
+        self.register_buffer('channel_vectors', vectors)
+        # Sentences about channels resemble each other: what they share is subtracted.
+        self.register_buffer('centre', torch.zeros(config.projection))
+        self.register_buffer('spread', torch.ones(()))
+        self.patches = _Described(config.image_size[1], config)
+        self.whole = _Described(config.forms * WINDOW_STATISTICS, config)
+
+    @torch.no_grad()
+    def describe(self, vectors: Tensor, *, like: DescribedStem | None = None) -> None:
+        """Set the sentence vectors of the channels.
+
+        Args:
+            vectors: Unit vectors `[C, projection]`.
+            like: A trained stem, whose mean and spread of vectors are used; None for those of
+                these vectors.
         """
-        size = self.steps * self.forms
-        batch, channels, patches, _ = planes.shape
-        shape = (batch, channels, patches, self.forms, self.steps)
-        values = planes[..., :size].reshape(shape).transpose(2, 3)
-        shown = planes[..., size : size + self.steps].unsqueeze(2).expand_as(values)
-        mean = _mean(values, shown)
-        square = _mean((values - mean[..., None, None]).square(), shown)
-        spread = (square.clamp(min=0).sqrt() + 0.01).log() / 2
-        parts = [
-            _mean(values[..., start:stop, :], shown[..., start:stop, :])
-            for start, stop in _quarters(values.shape[-2])
-        ]
-        most, least = values.amax((-2, -1)), values.amin((-2, -1))
-        return torch.stack([mean, most, least, spread, *parts], dim=-1)
+        vectors = vectors.to(self.centre)
+        self.channel_vectors = vectors
+        if like is not None:
+            self.centre, self.spread = like.centre, like.spread
+            return
+        if len(vectors) > 1:
+            self.centre = vectors.mean(0)
+        deviation = vectors - self.centre
+        self.spread = deviation.square().mean().sqrt().clamp(min=SMALLEST_SPREAD)
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """`[B, C, patches, V]` to `[B, width, patches, 1]`."""
+        shown = self._shown(planes).amax(-1)
+        tokens: Tensor = self.patches(planes.transpose(1, 2), self._words(), shown.transpose(1, 2))
+        return tokens.transpose(1, 2).unsqueeze(-1)
+
+    def summary(self, planes: Tensor) -> Tensor:
+        """`[B, C, patches, V]` to one vector per window, `[B, width]`."""
+        shown = self._shown(planes).amax((-2, -1))
+        found = window_statistics(planes, forms=self.forms, steps=self.steps)
+        summarised: Tensor = self.whole(found.flatten(2), self._words(), shown)
+        return summarised
+
+    def _shown(self, planes: Tensor) -> Tensor:
+        start = self.steps * self.forms
+        return planes[..., start : start + self.steps]
+
+    def _words(self) -> Tensor:
+        centred = self.channel_vectors - self.centre
+        return centred / self.spread
+
+
+class _Described(nn.Module):
+    """Values of described channels to one vector."""
+
+    def __init__(self, values: int, config: VisionConfig) -> None:
+        super().__init__()
+        self.values = nn.Linear(values, config.width)
+        self.gain = nn.Linear(config.projection, config.width)
+        self.shift = nn.Linear(config.projection, config.width)
+        self.mixed = nn.Linear(config.width, config.width)
+
+    def forward(self, values: Tensor, words: Tensor, shown: Tensor) -> Tensor:
+        """Values `[..., C, V]`, words `[C, D]` and a mask `[..., C]` to `[..., width]`."""
+        hidden = F.gelu(self.values(values) * (1 + self.gain(words)) + self.shift(words))
+        # Their root, so that the size of the sum does not depend on the number of channels.
+        count = shown.sum(-1, keepdim=True).clamp(min=1).sqrt()
+        pooled = (hidden * shown.unsqueeze(-1)).sum(-2) / count
+        mixed: Tensor = self.mixed(pooled)
+        return mixed
+
+
+def window_statistics(planes: Tensor, *, forms: int, steps: int) -> Tensor:
+    """Statistics of every channel over the window, `[B, C, forms, WINDOW_STATISTICS]`.
+
+    Mean, largest and smallest value, logarithm of the spread, and the means of four parts; of the
+    measured values only.
+    """
+    size = steps * forms
+    batch, channels, patches, _ = planes.shape
+    shape = (batch, channels, patches, forms, steps)
+    values = planes[..., :size].reshape(shape).transpose(2, 3)
+    shown = planes[..., size : size + steps].unsqueeze(2).expand_as(values)
+    mean = _mean(values, shown)
+    square = _mean((values - mean[..., None, None]).square(), shown)
+    spread = (square.clamp(min=0).sqrt() + 0.01).log() / 2
+    parts = [
+        _mean(values[..., start:stop, :], shown[..., start:stop, :])
+        for start, stop in _quarters(values.shape[-2])
+    ]
+    most, least = values.amax((-2, -1)), values.amin((-2, -1))
+    return torch.stack([mean, most, least, spread, *parts], dim=-1)
 
 
 def _two_layers(values: int, width: int) -> nn.Sequential:

@@ -34,6 +34,7 @@ def extract_bag(bag: Path, configs: Mapping[str, Config]) -> Extracted:
     region_messages: list[tuple[int, Any]] = []
     try:
         topics = _sensor_topics(bag, configs, report)
+        described = _described_topics(configs)
         for message in read_bag(bag, report=report):
             if message.topic == TRUTH_TOPIC:
                 facts = facts_of(message, report)
@@ -41,8 +42,10 @@ def extract_bag(bag: Path, configs: Mapping[str, Config]) -> Extracted:
                     truths.append((message.stamp_ns, facts))
             elif message.topic == REGION_TOPIC:
                 region_messages.append((message.stamp_ns, message.message))
-            elif message.topic in topics:
-                sensors[topics[message.topic]].take(message, report)
+            else:  # a topic may feed a sensor of its own and described channels
+                named = [topics.get(message.topic), *described.get(message.topic, ())]
+                for name in filter(None, named):
+                    sensors[name].take(message, report)
         if not truths:
             raise BagError(f'{bag}: topic {TRUTH_TOPIC} is not in this bag')
     except (BagError, OSError) as error:
@@ -81,6 +84,16 @@ def _sensor_topics(bag: Path, modalities: Iterable[str], report: BagReport) -> d
         forms = [topic for topic in TOPICS[name] if topic in present]
         chosen |= dict.fromkeys(forms[:1], name)
     return chosen
+
+
+def _described_topics(configs: Mapping[str, Config]) -> dict[str, set[str]]:
+    """Topic to modalities, of channels that name their topics."""
+    found: dict[str, set[str]] = {}
+    for name, config in configs.items():
+        for source in config.sources if is_series(config) else ():
+            if source:
+                found.setdefault(source.partition(':')[0], set()).add(name)
+    return found
 
 
 class _ImageSensor:

@@ -28,7 +28,7 @@ RULES = 3
 NETWORK_KEYS = (
     *('mean', 'std', 'slopes', 'fine_low_count', 'fine_high_count'),
     *('forms', 'relative', 'convention', 'floor'),
-    *('centre', 'scale', 'baseline', 'baseline_spread'),
+    *('centre', 'scale', 'baseline', 'baseline_spread', 'words', 'untrained'),
 )
 # What is stored of a bag in addition to its inputs and problems.
 STORED = ('truth', 'predicates', 'times_s', 'regions', 'region_names')

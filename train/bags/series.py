@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.decode import DecodeError
+from encoders.decode.channels import field_of
 from encoders.decode.series import Floats, SeriesOptions, decode_series
 from encoders.decode.series_stream import SeriesStream
 from encoders.preprocess import objection, remarks, stored_form, to_stored
@@ -35,14 +36,26 @@ class SeriesSensor:
         """Decode and store a message."""
         self._topic = message.topic
         try:
-            row = decode_series(
-                self._modality, message.message, self._config.channels, self._options
-            )
+            row = self._row(message)
         except DecodeError as error:
             report.skipped(message.topic, str(error))
             return
-        self._frame_id = str(message.message.header.frame_id)
+        header = getattr(message.message, 'header', None)
+        self._frame_id = str(getattr(header, 'frame_id', ''))
         self._rows.append((message.stamp_ns, row))
+
+    def _row(self, message: BagMessage) -> Floats:
+        """The channels of a message; NaN for those of other topics."""
+        if not self._config.sources:
+            channels = self._config.channels
+            return decode_series(self._modality, message.message, channels, self._options)
+        sources = (source.partition(':') for source in self._config.sources)
+        return np.array(
+            [
+                field_of(message.message, path) if topic == message.topic else np.nan
+                for topic, _, path in sources
+            ]
+        )
 
     def inputs(self, stamps: NDArray[np.int64], report: BagReport) -> Array:
         """Stored inputs of the windows that end at each stamp; 0 where there is no evidence."""

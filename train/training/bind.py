@@ -25,7 +25,8 @@ from encoders.model_sets.manifest import Manifest
 from encoders.model_sets.places import find_set
 from encoders.preprocess import is_series
 from encoders.preprocess.mini.series import with_statistics
-from encoders.text.minilm import text_tower
+from encoders.text.minilm import MiniLM, text_tower
+from encoders.vision.stem import DescribedStem
 from encoders.vision.vit import LOGIT_SCALE_MAX, VisionTower, is_own, tie
 from train.bags.samples import Samples
 from train.evaluation.evaluate import embed_samples, group_medians, score_predicates
@@ -78,6 +79,7 @@ def bind(
     tower = text_tower(recipe.text_tower)
     manifest = recipe.manifest(space=tower.space, provenance={})
     model = _start_towers(recipe, manifest)
+    _describe(model, recipe, tower)
     average = copy.deepcopy(model).requires_grad_(False)
     generator = torch.Generator().manual_seed(recipe.seed)
     binding = Binding(recipe, data, targets, val, model, average, generator)
@@ -136,7 +138,9 @@ def _with_facts(recipe: Recipe, data: Samples, targets: Targets) -> tuple[Recipe
 def _with_statistics(recipe: Recipe, data: Samples) -> Recipe:
     """Return the recipe with the statistics of its series, which scale their inputs."""
     configs = {
-        name: with_statistics(config, data.inputs[name]) if is_series(config) else config
+        name: replace(with_statistics(config, data.inputs[name]), untrained=())
+        if is_series(config)
+        else config
         for name, config in recipe.modalities.items()
     }
     return replace(recipe, modalities=configs)
@@ -251,6 +255,18 @@ def _start_towers(recipe: Recipe, manifest: Manifest) -> nn.ModuleDict:
                 if (name, parameter.shape) in taken:
                     parameter.requires_grad_(False)
     return nn.ModuleDict(towers)
+
+
+def _describe(model: nn.ModuleDict, recipe: Recipe, text: MiniLM) -> None:
+    """Give encoders of described channels the vectors of their sentences."""
+    earlier = {} if recipe.start is None else load_model_set(find_set(recipe.start)).towers
+    for name, config in recipe.modalities.items():
+        stem = _tower(model, name).embeddings.patch_embedding
+        if not is_series(config) or not isinstance(stem, DescribedStem):
+            continue
+        before = earlier[name].embeddings.patch_embedding if name in earlier else None
+        like = before if isinstance(before, DescribedStem) else None
+        stem.describe(torch.from_numpy(text.embed(config.words)), like=like)
 
 
 @torch.no_grad()

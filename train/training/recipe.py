@@ -19,6 +19,7 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
+from encoders.decode.channels import ChannelDescription, config_values
 from encoders.model_sets.manifest import Manifest, ModalitySpec
 from encoders.preprocess import MiniConfig, is_series, mini_configs
 from encoders.vision.config import VisionConfig
@@ -65,8 +66,18 @@ def _configs(values: Any) -> Any:
         return values
     known: dict[str, Any] = {name: (kind, None) for name, kind in mini_configs().items()}
     model = create_model('Modalities', __config__=STRICT, **known)
-    found = model.model_validate({name: options or {} for name, options in values.items()})
+    given = {name: _with_channels(options or {}) for name, options in values.items()}
+    found = model.model_validate(given)
     return {name: getattr(found, name) for name in values}
+
+
+def _with_channels(options: Any) -> Any:
+    """The options of a modality, with the channels of the file that `described` names."""
+    if not isinstance(options, dict) or 'described' not in options:
+        return options
+    own = {key: value for key, value in options.items() if key != 'described'}
+    channels = read_record(Path(str(options['described'])), dict[str, ChannelDescription])
+    return {**config_values(channels), **own}
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -95,7 +106,8 @@ class VitConfig:
         shape: dict[str, Any] = asdict(self) | {'lora_rank': lora_rank, 'lora_alpha': lora_alpha}
         mlp_width = round(self.width * shape.pop('mlp_ratio'))
         if is_series(config):
-            own = {'stem': 'series', 'stem_blocks': 0, 'patch_size': config.patch}
+            stem = 'described' if config.words else 'series'
+            own = {'stem': stem, 'stem_blocks': 0, 'patch_size': config.patch}
             shape |= own | {'channels': len(config.channels)}
         return VisionConfig(**shape, mlp_width=mlp_width, image_size=config.input_size)
 

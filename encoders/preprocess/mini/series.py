@@ -9,7 +9,7 @@ is not felt; without the last, roughness is not.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -24,10 +24,11 @@ from encoders.decode.series_grid import Grid, to_grid
 from encoders.decode.temperature import Objection, Remark
 from encoders.preprocess.upload import upload
 
-# What a channel is given as: its value, the change since the sensor was tared, and the change
-# since the start of the window.
-ABSOLUTE, TARED, CHANGE = 'absolute', 'tared', 'change'
+# What a channel is given as: its value, the change since the sensor was tared, the change since
+# the start of the window, and the logarithm of that in floors, for values of very different size.
+ABSOLUTE, TARED, CHANGE, LOGARITHM = 'absolute', 'tared', 'change', 'logarithm'
 FORMS = (ABSOLUTE, TARED, CHANGE)
+KNOWN_FORMS = (*FORMS, LOGARITHM)
 # Smallest change of a quantity that matters, in the units of ROS (REP 103).
 FLOORS = {
     'force': 0.3,
@@ -37,6 +38,7 @@ FLOORS = {
     'position': 0.003,
     'velocity': 0.01,
     'effort': 0.3,
+    'value': 1.0,
 }
 LIMIT = 6.0  # of a scaled value
 START_S = 0.05  # the start of a window, from which changes are counted
@@ -44,6 +46,8 @@ DEFAULT_SCALE = 10.0  # floors, without statistics
 FLOOR_SHARE = 0.3  # of the floor, added to a measured scale
 SMALLEST_SPREAD = 0.01  # floors
 BIASED_FLOORS, BIASED_SPREADS = 4.0, 4.0  # how far the baseline of an untared sensor is off
+# Values that are given for every channel or for none.
+STATISTICS = ('floor', 'centre', 'scale', 'baseline', 'baseline_spread', 'words', 'sources')
 LEVEL = ('force', 'torque')  # quantities that are about the same whenever nothing acts
 
 
@@ -56,7 +60,7 @@ class SeriesConfig:
         rate_hz: Rate of the grid; series of any rate are resampled to it.
         window_s: Length of the window.
         patch_ms: Length of a patch; a token each.
-        forms: Some of `absolute`, `tared` and `change`.
+        forms: Some of `absolute`, `tared`, `change` and `logarithm`.
         relative: Channels without an absolute value: where an arm is does not say what it feels.
         required: Channels without which a sample is no evidence. If empty, half of the channels.
         min_rate_hz: A slower series is no evidence.
@@ -66,6 +70,12 @@ class SeriesConfig:
         centre, scale: Mean and standard deviation of each channel; empty before training, which
             measures them.
         baseline, baseline_spread: Mean and standard deviation of the baselines in training.
+        words: A sentence per channel that says what it measures. With them, the encoder is
+            conditioned on their vectors and takes any channels; without, its layout is fixed.
+        resting: Channels that may be exactly constant without being dead.
+        sources: Topic and field of each channel in bags, `TOPIC:FIELD`; empty for the messages
+            of the modality.
+        untrained: Channels whose sentence was not among those of the training.
 
     Raises:
         ValueError: A value is out of range, or has another length than `channels`.
@@ -86,28 +96,33 @@ class SeriesConfig:
     scale: tuple[float, ...] = ()
     baseline: tuple[float, ...] = ()
     baseline_spread: tuple[float, ...] = ()
+    words: tuple[str, ...] = field(default=(), metadata={'later': True})
+    resting: tuple[str, ...] = field(default=(), metadata={'later': True})
+    sources: tuple[str, ...] = field(default=(), metadata={'later': True})
+    untrained: tuple[str, ...] = field(default=(), metadata={'later': True})
 
     def __post_init__(self) -> None:
         if not self.channels or len(set(self.channels)) < len(self.channels):
             raise ValueError(f'channels must be different names, not {list(self.channels)}')
-        for name in ('floor', 'centre', 'scale', 'baseline', 'baseline_spread'):
-            given = getattr(self, name)
+        for name in STATISTICS:
+            given: tuple[object, ...] = getattr(self, name)
             if len(given) not in (0, len(self.channels)):
                 raise ValueError(f'{name} must have {len(self.channels)} values, not {len(given)}')
         if min((*self.floor, *self.scale), default=1.0) <= 0:
             raise ValueError('floor and scale must be positive')
-        if not self.forms or not set(self.forms) <= set(FORMS):
-            raise ValueError(f'forms must be some of {FORMS}, not {self.forms}')
-        for name in (*self.relative, *self.required):
+        if not self.forms or not set(self.forms) <= set(KNOWN_FORMS):
+            raise ValueError(f'forms must be some of {KNOWN_FORMS}, not {self.forms}')
+        for name in (*self.relative, *self.required, *self.resting, *self.untrained):
             if name not in self.channels:
-                raise ValueError(f'relative and required must be channels, not {name!r}')
+                raise ValueError(f'relative, required and resting must be channels, not {name!r}')
         if self.rate_hz <= 0 or self.patch < 1 or self.patches < 1:
             raise ValueError(
                 f'a patch of {self.patch_ms} ms must have a value or more and fit into the '
                 f'window of {self.window_s} s at {self.rate_hz} Hz'
             )
         if not self.floor:
-            object.__setattr__(self, 'floor', tuple(_floor(name) for name in self.channels))
+            floors = tuple(_floor(name, described=bool(self.words)) for name in self.channels)
+            object.__setattr__(self, 'floor', floors)
 
     @property
     def patch(self) -> int:
@@ -130,11 +145,13 @@ class SeriesConfig:
         return self.patches, self.patch * (len(self.forms) + 1) + 2
 
 
-def _floor(channel: str) -> float:
+def _floor(channel: str, *, described: bool) -> float:
     """The smallest change that matters; a quantity is the first or last part of a name."""
     for part in (channel.partition('.')[0], channel.rpartition('.')[2]):
         if part in FLOORS:
             return FLOORS[part]
+    if described:
+        return 1.0
     raise ValueError(f'floor must be given, because the quantity of {channel!r} is unknown')
 
 
@@ -152,7 +169,13 @@ def grid_of(raw: Series, config: SeriesConfig) -> Grid:
 @lru_cache(maxsize=4)
 def _grid(raw: Series, config: SeriesConfig) -> Grid:
     # A sample is preprocessed and judged in three calls; series are equal only to themselves.
-    return to_grid(raw, config.channels, rate_hz=config.rate_hz, steps=config.steps)
+    return to_grid(
+        raw,
+        config.channels,
+        rate_hz=config.rate_hz,
+        steps=config.steps,
+        resting=config.resting,
+    )
 
 
 def to_unit(raw: Series, config: SeriesConfig) -> tuple[NDArray[np.float32], float]:
@@ -194,11 +217,18 @@ def normalise(stored: Tensor, config: SeriesConfig) -> Tensor:
         CHANGE: values - start,
     }
     shown = valid.float()
-    planes = [(forms[form] / scale).clamp(-LIMIT, LIMIT) * shown for form in config.forms]
-    floor = _row(config.floor, stored)[..., None]
+    floor = _row(config.floor, stored)
+    scaled = {name: (form / scale).clamp(-LIMIT, LIMIT) for name, form in forms.items()}
+    scaled[LOGARITHM] = _signed_logarithm(forms[CHANGE] / floor)
+    planes = [scaled[form] * shown for form in config.forms]
+    floor = floor[..., None]
     patches = [_patches(plane, config) for plane in (*planes, shown)]
     spreads = _spreads(_patches(values - start, config), patches[-1] > 0, floor)
     return torch.cat([*patches, *spreads], dim=-1).transpose(-2, -3).contiguous()
+
+
+def _signed_logarithm(values: Tensor) -> Tensor:
+    return values.sign() * (values.abs() + 1).log() / 3
 
 
 def _row(values: Any, like: Tensor) -> Tensor:
@@ -297,6 +327,11 @@ def _rounded(values: NDArray[np.float64]) -> tuple[float, ...]:
 def objection(raw: Series, config: SeriesConfig, options: ImageOptions) -> Objection | None:
     """Why a series is no evidence: it is too slow, too much is missing, or channels are dead."""
     grid = grid_of(raw, config)
+    if config.untrained:
+        names = ', '.join(config.untrained[:3])
+        more = f' and {len(config.untrained) - 3} more' if len(config.untrained) > 3 else ''
+        reason = f'the encoder was not trained for {names}{more}'
+        return Objection('untrained', reason, 'train it with these channels')
     if len(raw.stamps_s) > 1 and grid.rate_hz < config.min_rate_hz:
         reason = f'{grid.rate_hz:.3g} Hz is too slow, expected at least {config.min_rate_hz:.3g}'
         return Objection('rate', reason, 'raise the rate of its publisher')

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from encoders.decode.channels import ChannelDescription, config_values
 from encoders.decode.series import SeriesOptions
 from encoders.decode.series_stream import SeriesStream
 from encoders.preprocess import is_series, mini_config, to_stored
@@ -88,3 +89,31 @@ def test_a_bag_without_a_sensor_or_with_other_joints_is_reported(tmp_path: Path)
 
 
 OTHER = {'channels': ('elbow.position', 'elbow.effort'), 'relative': (), 'window_s': 1.0}
+
+
+def test_any_field_of_any_message_is_a_channel(tmp_path: Path) -> None:
+    path = SeriesBag().write(tmp_path / 'bag', random_facts(4, seed=3))
+    channels = {
+        'press': ChannelDescription(
+            'force on the tool, newtons', topic='/wrist/wrench', field='wrench.force.z'
+        ),
+        'finger': ChannelDescription(
+            'effort of the finger', topic='joint_states', field='effort{finger_joint}'
+        ),
+        'absent': ChannelDescription(
+            'pressure, bar', topic='air/pressure', field='fluid_pressure'
+        ),
+    }
+    config = mini_config('signals', config_values(channels) | {'window_s': 1.0})
+    usual = {name: CONFIGS[name] for name in ('wrench', 'joints')}
+    samples, problems = extract_bag(path, {'signals': config, **usual})
+    found = samples.inputs['signals']
+    assert np.isnan(found[:, :, 2]).all()
+    assert any('absent has no finite value' in line for line in problems)
+    force = usual['wrench'].channels.index('force.z')
+    # Both windows end with their own newest message, some milliseconds apart.
+    wrench = samples.inputs['wrench'][:, 1:, force]
+    np.testing.assert_allclose(np.nanmean(found[:, 1:, 0], 1), np.nanmean(wrench, 1), atol=0.3)
+    effort = usual['joints'].channels.index('finger_joint.effort')
+    joints = samples.inputs['joints'][:, 1:, effort]
+    np.testing.assert_allclose(np.nanmean(found[:, 1:, 1], 1), np.nanmean(joints, 1), atol=0.5)

@@ -30,6 +30,10 @@ WORDINGS = {
     },
 }
 FACT = 'loaded(plate)'
+CHANNELS = {
+    'force.z': {'sentence': 'force along the probe, newtons'},
+    'torque.x': {'sentence': 'torque that bends the probe, newton metres', 'floor': 0.01},
+}
 
 
 @pytest.fixture(scope='module')
@@ -50,11 +54,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         'like: recordings.yaml\nonly: {part: part2}\nwithout: {}\nsplit: evaluation\n'
     )
     recipe = yaml.safe_load(RECIPE) | {
-        'modalities': {'wrench': {'channels': ['force.z', 'torque.x'], 'window_s': 0.48}},
+        'modalities': {'wrench': {'described': str(made / 'channels.yaml'), 'window_s': 0.48}},
         'batch': {'wrench': 32},
         'relations': {'wrench': {'loaded': 1.0}},
         'max_steps': 60,
     }
+    (made / 'channels.yaml').write_text(yaml.safe_dump(CHANNELS))
     (made / 'recipe.yaml').write_text(yaml.safe_dump(recipe))
     return made
 
