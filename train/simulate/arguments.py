@@ -50,6 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='other objects in every episode (LIBERO training suites only)',
     )
     parser.add_argument(
+        '--exchange-furniture',
+        action='store_true',
+        help='other furniture and objects in every episode, on the same table (LIBERO training '
+        'suites only)',
+    )
+    parser.add_argument(
         '--touch',
         action='store_true',
         help='also what the finger pads feel, as a synthetic tactile image (not MetaWorld; '

@@ -28,6 +28,7 @@ from train.simulate.metaworld.tasks import ExpertTask, list_tasks
 from train.simulate.scene import (
     SceneTask,
     list_scenes,
+    with_other_furniture,
     with_other_objects,
 )
 from train.simulate.suites import CONTACT_SUITES, METAWORLD, TRAINING_SUITES
@@ -77,8 +78,12 @@ def plan_jobs(args: argparse.Namespace) -> list[Job]:
     Raises:
         ValueError: An option is out of range, or no scene fits.
     """
-    if args.exchange_objects and not set(args.suite) <= set(TRAINING_SUITES):
-        raise ValueError(f'--exchange-objects is for {", ".join(TRAINING_SUITES)} only')
+    for option, is_given in (
+        ('--exchange-objects', args.exchange_objects),
+        ('--exchange-furniture', args.exchange_furniture),
+    ):
+        if is_given and not set(args.suite) <= set(TRAINING_SUITES):
+            raise ValueError(f'{option} is for {", ".join(TRAINING_SUITES)} only')
     if args.touch and METAWORLD in args.suite:
         raise ValueError(f'--touch: {METAWORLD} has no finger pads that feel')
     if args.no_pictures and not set(args.suite) <= set(CONTACT_SUITES):
@@ -97,13 +102,21 @@ def plan_jobs(args: argparse.Namespace) -> list[Job]:
                 path = args.out / f'{task.scene}_{args.profile}_{seed:05d}'
                 if not (path / 'metadata.yaml').exists():
                     episodes.append((seed, _episode(args, seed, path)))
-            if args.exchange_objects and isinstance(task, SceneTask):
-                jobs += [(with_other_objects(task, seed), [e]) for seed, e in episodes]
+            exchange = _exchange(args)
+            if exchange is not None and isinstance(task, SceneTask):
+                jobs += [(exchange(task, seed), [e]) for seed, e in episodes]
                 continue
             # Small jobs keep all workers busy until the end.
             chunks = [episodes[k : k + 4] for k in range(0, len(episodes), 4)]
             jobs += [(task, [episode for _, episode in chunk]) for chunk in chunks]
     return jobs
+
+
+def _exchange(args: argparse.Namespace) -> Callable[[SceneTask, int], SceneTask] | None:
+    """What makes another scene of every episode, if anything; new furniture brings new objects."""
+    if args.exchange_furniture:
+        return with_other_furniture
+    return with_other_objects if args.exchange_objects else None
 
 
 def _list_scenes(suite: str, profile: str) -> Sequence[Task]:

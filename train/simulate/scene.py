@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from train.simulate.furniture import furnish
 from train.simulate.names import joint_noun, noun, place_of_site
 from train.simulate.objects import INSTRUCTION, exchange_objects
 from train.simulate.suites import ALL_SUITES, EVALUATION_SUITES, TRAINING_SUITES
@@ -79,13 +80,17 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class SceneTask:
-    """One buildable scene of a suite; `objects_seed` exchanges its objects, None keeps them."""
+    """One buildable scene of a suite.
+
+    `objects_seed` exchanges its objects, `furniture_seed` furniture and objects; None keeps them.
+    """
 
     suite: str
     scene: str
     bddl: Path
     language: str
     objects_seed: int | None = None
+    furniture_seed: int | None = None
 
     @property
     def split(self) -> str:
@@ -146,15 +151,25 @@ def with_other_objects(task: SceneTask, seed: int) -> SceneTask:
     return replace(task, objects_seed=seed, language=INSTRUCTION)
 
 
+def with_other_furniture(task: SceneTask, seed: int) -> SceneTask:
+    """The same table with other furniture and objects, and a neutral instruction."""
+    return replace(task, furniture_seed=seed, language=INSTRUCTION)
+
+
 @contextlib.contextmanager
 def scene_file(task: SceneTask) -> Iterator[Path]:
-    """Context with the BDDL file of a scene, with exchanged objects if the task has a seed."""
-    if task.objects_seed is None:
+    """Context with the BDDL file of a scene, with what the task exchanges."""
+    text = written = task.bddl.read_text()
+    if task.furniture_seed is not None:
+        text = furnish(text, seed=task.furniture_seed)
+    if task.objects_seed is not None:
+        text = exchange_objects(text, seed=task.objects_seed)
+    if text == written:
         yield task.bddl
         return
     with tempfile.TemporaryDirectory() as folder:
         changed = Path(folder) / task.bddl.name
-        changed.write_text(exchange_objects(task.bddl.read_text(), seed=task.objects_seed))
+        changed.write_text(text)
         yield changed
 
 

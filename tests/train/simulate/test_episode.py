@@ -189,6 +189,7 @@ def test_metaworld_has_no_pads_that_feel(capsys: pytest.CaptureFixture[str]) -> 
         (('--suite', 'libero_goal', '--no-pictures'), '--no-pictures is for contact'),
         (('--suite', 'contact', '--profile', 'train'), 'contact has live logs only'),
         (('--suite', 'contact', '--exchange-objects'), '--exchange-objects is for'),
+        (('--suite', 'libero_10', '--exchange-furniture'), '--exchange-furniture is for'),
     ],
 )
 def test_options_that_a_suite_lacks_are_refused(
