@@ -25,6 +25,7 @@ from encoders.model_sets.readouts import (
     CALIBRATION,
     FILE,
     config_for,
+    describe_readouts,
     load_readouts,
     save_readouts,
 )
@@ -89,7 +90,7 @@ def train_readouts(
         save_every_steps=recipe.save_every_steps,
         clip_norm=recipe.clip_norm,
         recipe=plain(recipe),
-        data=identity(data, start),
+        data=identity(data, start, continued=recipe.continued),
         changeable=CHANGEABLE,
     )
     groups = parameter_groups(asking.learning(), weight_decay=recipe.weight_decay)
@@ -122,17 +123,22 @@ def new_asking(
     """The objective before its first step.
 
     Raises:
-        ValueError: Nothing about the samples of a modality can be learned.
+        ValueError: Nothing about the samples of a modality can be learned, or the start has no
+            readout that can be continued.
     """
     specs = read_manifest(start).manifest.modalities
     shape = {'width': recipe.width, 'heads': recipe.heads, 'layers': recipe.layers}
     shape['text_hidden'] = recipe.text_hidden
+    begun = load_readouts(start, modalities=recipe.modalities) if recipe.continued else {}
     torch.manual_seed(recipe.seed)
     readouts: dict[str, nn.Module] = {}
     senses = {}
     for name in recipe.modalities:
         vision = specs[name].vision
-        readouts[name] = Readout(config_for(vision, **shape)).to(ranks.device)
+        readout = Readout(config_for(vision, **shape))
+        if recipe.continued:
+            _copy_readout(begun.get(name), readout, name)
+        readouts[name] = readout.to(ranks.device)
         senses[name] = sense(
             data,
             name,
@@ -148,6 +154,15 @@ def new_asking(
     model = nn.ModuleDict(readouts)
     average = copy.deepcopy(model).requires_grad_(False)
     return Asking(recipe, data, senses, wordings, model, average, ranks)
+
+
+def _copy_readout(begun: Readout | None, readout: Readout, modality: str) -> None:
+    if begun is None or begun.config != readout.config:
+        raise ValueError(
+            f'{modality}: the start has no readout of this shape; set `continued` to false, '
+            f'or start from a set that has one'
+        )
+    readout.load_state_dict(begun.state_dict())
 
 
 @dataclass
@@ -206,6 +221,7 @@ class Asking:
             generator,
             batch=recipe.batch,
             facts=recipe.facts,
+            rivals=recipe.rivals,
             jitter=recipe.text_jitter,
         )
         readout = readout_of(self.model, name)
@@ -219,6 +235,7 @@ class Asking:
             questions,
             tokens.to(self.ranks.device),
             mine=mine,
+            rival_weight=recipe.rival_weight,
             attention_weight=recipe.attention_weight.get(name, 0.0),
             bf16=dtype_of(recipe.precision, device=self.ranks.device) == torch.bfloat16,
         )
@@ -257,6 +274,7 @@ def question_loss(
     tokens: Tensor,
     *,
     mine: slice,
+    rival_weight: float,
     attention_weight: float,
     bf16: bool,
 ) -> Tensor:
@@ -267,6 +285,7 @@ def question_loss(
         questions: The whole batch.
         tokens: Tokens of the samples `mine`, float `[b, N, token_width]`.
         mine: Which samples of the batch they are.
+        rival_weight: Weight of the part that ranks true facts before their rivals.
         attention_weight: Weight of the attention's part.
         bf16: Whether matrix products are computed in bfloat16.
     """
@@ -280,11 +299,16 @@ def question_loss(
         asked = asked.to(device)
         each = Queries(queries.states[asked], queries.directions[asked])
         log_odds, attention = readout(readout.reduce(tokens), each)
+    log_odds, truth = log_odds.float(), questions.truth[mine].to(device)
+    weights, facts = questions.weights[mine].to(device), truth.shape[1] - questions.listed.shape[1]
     losses = F.binary_cross_entropy_with_logits(
-        log_odds.float(), questions.truth[mine].to(device), reduction='none'
+        log_odds[:, :facts], truth[:, :facts], reduction='none'
     )
-    weighted = losses * questions.weights[mine].to(device)
-    loss: Tensor = weighted.sum() / questions.truth.numel()
+    loss: Tensor = (losses * weights).sum() / (len(questions.truth) * facts)
+    if questions.listed.any():
+        loss = loss + rival_weight * rival_loss(
+            log_odds[:, facts:], questions.listed[mine].to(device)
+        ) / questions.listed.any(1).sum().to(device)
     if questions.targets is None or not attention_weight:
         return loss
     visible = questions.targets.any(-1)
@@ -293,6 +317,19 @@ def question_loss(
     missed = (-(mass + MIN_MASS).log() * shown).sum() / visible.sum().clamp(min=1).to(device)
     total: Tensor = loss + attention_weight * missed
     return total
+
+
+def rival_loss(log_odds: Tensor, listed: Tensor) -> Tensor:
+    """Sum of the cross-entropies with which the first fact of each list is the true one, scalar.
+
+    Args:
+        log_odds: float `[B, L]`.
+        listed: Facts that are in the list, bool `[B, L]`; all false for no list.
+    """
+    lists = log_odds[listed[:, 0]].masked_fill(~listed[listed[:, 0]], -torch.inf)
+    return F.cross_entropy(
+        lists, torch.zeros_like(lists[:, 0], dtype=torch.int64), reduction='sum'
+    )
 
 
 def readout_of(readouts: nn.ModuleDict, modality: str) -> Readout:
@@ -319,8 +356,9 @@ def write_with_readouts(
     save_readouts(folder, {**kept, **trained}, provenance=provenance)
 
 
-def identity(data: TokenData, start: Path) -> dict[str, Any]:
-    """Values that identify the data of a run, and the weights that its tokens come from."""
+def identity(data: TokenData, start: Path, *, continued: bool = False) -> dict[str, Any]:
+    """Values that identify the data of a run, and the weights that it begins with."""
+    described = describe_readouts(start)
     samples = data.samples
     digest = hashlib.sha256(samples.truth.tobytes() + samples.times_s.tobytes())
     return {
@@ -328,6 +366,7 @@ def identity(data: TokenData, start: Path) -> dict[str, Any]:
         'moments': len(samples),
         'truth': digest.hexdigest()[:16],
         'weights': read_manifest(start).sha256,
+        'readouts': described.sha256 if continued and described else '',
     }
 
 

@@ -6,6 +6,7 @@ and every process knows the whole batch.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,9 @@ from train.training.regions import parts_of, region_shares
 # A patch belongs to the target of the attention if it shows the part in this share of its cells;
 # a part is visible if its cells fill this share of a patch.
 MIN_SHARE, MIN_VISIBLE = 0.1, 0.2
+ANY = 'something'
+# Added to shares, which may all be 0.
+SMALLEST_SHARE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,10 @@ class Sense:
             part is nothing. Empty without supervision of the attention.
         parts: By bag, the parts of the first and of the second argument of each predicate, int64
             `[P, 2]`; -1 for none.
+        groups: Groups of predicates that differ in one argument only, such as the things that may
+            be held, int64 `[G, W]`; filled up with -1. Empty if there are none.
+        group_of: The groups of each predicate by the argument that differs, int64 `[P, 2]`; -1 for
+            none.
     """
 
     modality: str
@@ -46,20 +54,27 @@ class Sense:
     weights: Tensor
     targets: Sequence[NDArray[np.bool_]]
     parts: Sequence[NDArray[np.int64]]
+    groups: Tensor
+    group_of: Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Questions:
     """The batch of one modality: `B` samples with `K` facts each, `U` different facts.
 
+    The last `L` facts of a sample are a list: a true fact, and false ones that differ from it in
+    one argument, its rivals.
+
     Attributes:
         rows, copies: Samples and their copies, int64 `[B]`.
         columns: The different facts, int64 `[U]`.
-        asked: Index into `columns` of each question, int64 `[B, K]`.
-        truth: float32 `[B, K]`.
+        asked: Index into `columns` of each question, int64 `[B, K + L]`.
+        truth: float32 `[B, K + L]`.
         weights: Weight of each sample, float32 `[B, 1]`; the mean is 1.
+        listed: Which of the last `L` facts are in the list of the sample, bool `[B, L]`; none if
+            it has no true fact with rivals.
         positive, negative: Wording of each different fact, float32 `[U, D]`, unit length.
-        targets: Patches to attend to, bool `[B, 2, K, patches]`; None without supervision.
+        targets: Patches to attend to, bool `[B, 2, K + L, patches]`; None without supervision.
     """
 
     rows: Tensor
@@ -68,6 +83,7 @@ class Questions:
     asked: Tensor
     truth: Tensor
     weights: Tensor
+    listed: Tensor
     positive: Tensor
     negative: Tensor
     targets: Tensor | None
@@ -101,12 +117,15 @@ def sense(
     usable = (_weights_of(torch.from_numpy(truth), weights) > 0).any(1)
     rows = (usable & torch.from_numpy(recorded)).nonzero().squeeze(1)
     bags = data.bags[modality] if grid else ()
+    groups, group_of = _groups(samples.predicates)
     return Sense(
         modality=modality,
         rows=rows,
         weights=weights,
         targets=[_targets(bag, grid) for bag in bags if grid],
         parts=[_parts(samples.predicates, bag.region_names) for bag in bags],
+        groups=groups,
+        group_of=group_of,
     )
 
 
@@ -128,6 +147,23 @@ def _parts(predicates: Sequence[str], names: Sequence[str]) -> NDArray[np.int64]
     return table
 
 
+def _groups(predicates: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """`Sense.groups` and `Sense.group_of`."""
+    alike: dict[tuple[int, str, tuple[str, ...]], list[int]] = defaultdict(list)
+    for column, name in enumerate(predicates):
+        fact = Fact.parse(name)
+        for place in range(len(fact.arguments[:2]) * (ANY not in fact.arguments)):
+            others = fact.arguments[:place] + fact.arguments[place + 1 :]
+            alike[place, fact.relation, others].append(column)
+    members = [(key[0], columns) for key, columns in alike.items() if len(columns) > 1]
+    groups = np.full((len(members), max((len(c) for _, c in members), default=0)), -1, np.int64)
+    group_of = np.full((len(predicates), 2), -1, np.int64)
+    for number, (place, columns) in enumerate(members):
+        groups[number, : len(columns)] = columns
+        group_of[columns, place] = number
+    return torch.from_numpy(groups), torch.from_numpy(group_of)
+
+
 def _weights_of(truth: Tensor, weights: Tensor) -> Tensor:
     """Weights `[B, P]` of the known truths `[B, P]`."""
     return torch.where(truth == 1, weights[1], weights[0]) * (truth != UNKNOWN)
@@ -141,6 +177,7 @@ def draw_questions(
     *,
     batch: int,
     facts: int,
+    rivals: int,
     jitter: float,
 ) -> Questions:
     """Draw the questions of a step.
@@ -152,6 +189,7 @@ def draw_questions(
         generator: Source of all randomness.
         batch: Number of samples.
         facts: Number of facts per sample, drawn by their weights.
+        rivals: Number of false facts in the list of each sample; 0 for no list.
         jitter: Size of the noise added to wordings, relative to their length.
     """
     rows = sensed.rows[torch.randint(len(sensed.rows), (batch,), generator=generator)]
@@ -159,6 +197,10 @@ def draw_questions(
     truth = torch.from_numpy(data.truth(sensed.modality)[rows.numpy()]).long()
     weights = _weights_of(truth, sensed.weights)
     chosen = torch.multinomial(weights, facts, replacement=True, generator=generator)
+    listed = torch.zeros(batch, 0, dtype=torch.bool)
+    if rivals and len(sensed.groups):
+        others, listed = _draw_rivals(sensed, truth, weights, generator, count=rivals)
+        chosen = torch.cat([chosen, others], dim=1)
     columns, asked = chosen.unique(return_inverse=True)  # type: ignore[no-untyped-call]
     positive, negative = wordings.draw(columns, generator, jitter=jitter)
     importance = weights.sum(1, keepdim=True)
@@ -169,10 +211,34 @@ def draw_questions(
         asked=asked,
         truth=truth.gather(1, chosen).float(),
         weights=importance / importance.mean(),
+        listed=listed,
         positive=positive,
         negative=negative,
         targets=_targets_of(data, sensed, rows, copies, chosen),
     )
+
+
+def _draw_rivals(
+    sensed: Sense, truth: Tensor, weights: Tensor, generator: torch.Generator, *, count: int
+) -> tuple[Tensor, Tensor]:
+    """Draw a true fact of each sample, and false ones that differ from it in one argument.
+
+    Returns:
+        Facts int64 `[B, L]`, the true one first, and which of them are listed, bool `[B, L]`: none
+        where nothing is true, or no rival is false.
+    """
+    grouped = sensed.group_of >= 0
+    shares = weights * (truth == 1) * grouped.any(1)
+    fact = torch.multinomial(shares + SMALLEST_SHARE, 1, generator=generator)
+    place = torch.multinomial(grouped[fact[:, 0]] + SMALLEST_SHARE, 1, generator=generator)
+    members = sensed.groups[sensed.group_of[fact, place][:, 0].clamp(min=0)]
+    rival = (members >= 0) & (truth.gather(1, members.clamp(min=0)) == 0)
+    rival &= shares.gather(1, fact) > 0
+    order = torch.rand(members.shape, generator=generator) + rival
+    kept = order.topk(min(count, members.shape[1]), dim=1).indices
+    rival = rival.gather(1, kept)
+    facts = torch.cat([fact, torch.where(rival, members.gather(1, kept), fact)], dim=1)
+    return facts, torch.cat([rival.any(1, keepdim=True), rival], dim=1)
 
 
 def _targets_of(

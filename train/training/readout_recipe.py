@@ -28,6 +28,7 @@ class ReadoutRecipe:
 
     name: str
     start: str
+    continued: bool
     modalities: Annotated[tuple[ReadOutName, ...], Field(min_length=1)]
     phrasings: str
     width: PositiveInt
@@ -37,6 +38,8 @@ class ReadoutRecipe:
     augmentations: NonNegativeInt
     batch: PositiveInt
     facts: PositiveInt
+    rivals: NonNegativeInt
+    rival_weight: NonNegativeFloat
     max_steps: PositiveInt
     learning_rate: PositiveFloat
     warmup_steps: PositiveInt

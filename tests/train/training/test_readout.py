@@ -125,6 +125,26 @@ def test_readouts_of_other_modalities_are_kept(
     assert all(torch.equal(more[name], tensor) for name, tensor in before.items())
 
 
+def test_a_training_can_continue_the_readouts_of_its_start(
+    trained: Path,
+    readout_values: dict[str, Any],
+    train_bags: Path,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    values = readout_values | {'continued': True, 'start': str(trained), 'learning_rate': 1e-9}
+    recipe = recipe_file(tmp_path / 'asked.yaml', values)
+    command = ['train', 'readout', '--config', recipe, '--data', train_bags, '--cache', cache]
+    assert run(monkeypatch, *command, *QUICK, '--out', tmp_path / 'on') == 0
+    before, after = load_file(trained / FILE), load_file(tmp_path / 'on/asked' / FILE)
+    for name, tensor in before.items():
+        torch.testing.assert_close(after[name], tensor, rtol=0, atol=1e-3)
+    assert run(monkeypatch, *command, *QUICK, '--modalities', 'depth', '--out', tmp_path) == 2
+    assert 'no readout of this shape' in capsys.readouterr().err
+
+
 def test_a_run_that_broke_off_goes_on_with_the_losses_of_one_that_did_not(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,11 +16,17 @@ from encoders.vision.readout import Readout, ReadoutConfig
 from train.asked import AskedVectors, asked_vectors
 from train.bags.samples import UNKNOWN, Samples
 from train.phrasings import Phrasings
-from train.training.readout import question_loss
+from train.training.readout import question_loss, rival_loss
 from train.training.readout_batch import Questions, Sense, draw_questions, sense
 from train.training.readout_tokens import BagTokens, TokenData
 
-PREDICATES = ('holding(something)', 'in(bowl, drawer)', 'on(bowl, stove)', 'open(drawer)')
+PREDICATES = (
+    'holding(something)',
+    'in(bowl, drawer)',
+    'on(bowl, stove)',
+    'open(drawer)',
+    'in(cup, drawer)',
+)
 NAMES = ('bowl', 'drawer', 'gripper')
 GRID = (4, 4)
 SIZE, TOKENS = 8, 17
@@ -76,10 +82,12 @@ def sensed(data: TokenData, *, grid: tuple[int, int] | None = GRID) -> Sense:
     return sense(data, 'depth', relations={'in': 3.0}, other_relations=0.5, grid=grid)
 
 
-def drawn(data: TokenData, found: Sense, *, seed: int = 0, batch: int = 8) -> Questions:
+def drawn(
+    data: TokenData, found: Sense, *, seed: int = 0, batch: int = 8, rivals: int = 0
+) -> Questions:
     generator = torch.Generator().manual_seed(seed)
     return draw_questions(
-        data, found, some_wordings(), generator, batch=batch, facts=6, jitter=0.1
+        data, found, some_wordings(), generator, batch=batch, facts=6, rivals=rivals, jitter=0.1
     )
 
 
@@ -93,6 +101,36 @@ def test_only_known_facts_are_asked_and_with_their_truth(seed: int) -> None:
     torch.testing.assert_close(truth.gather(1, picked).float(), questions.truth)
     assert float(questions.weights.mean()) == pytest.approx(1.0)
     torch.testing.assert_close(questions.positive.norm(dim=-1), torch.ones(len(questions.columns)))
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=30, deadline=None)
+def test_a_true_fact_is_listed_before_false_ones_that_differ_in_one_argument(seed: int) -> None:
+    data = small_data(seed=seed % 7)
+    questions = drawn(data, sensed(data), seed=seed, batch=16, rivals=2)
+    facts, truth = questions.columns[questions.asked][:, 6:], questions.truth[:, 6:]
+    known = torch.from_numpy(data.samples.truth)[questions.rows]
+    for sample in range(16):
+        listed = questions.listed[sample]
+        both = {int(known[sample, 1]), int(known[sample, 4])} == {0, 1}
+        assert int(listed.sum()) == (2 if both else 0)
+        if both:
+            assert listed[0]
+            assert {PREDICATES[k] for k in facts[sample][listed]} == {
+                'in(bowl, drawer)',
+                'in(cup, drawer)',
+            }
+            assert truth[sample][listed].tolist() == [1.0, 0.0]
+    assert not drawn(data, sensed(data), seed=seed).listed.numel()
+
+
+def test_the_loss_of_rivals_is_the_cross_entropy_of_the_listed_ones() -> None:
+    log_odds = torch.tensor([[1.0, 0.0, 9.0], [5.0, 5.0, 5.0], [2.0, 1.0, 3.0]])
+    listed = torch.tensor([[True, True, False], [False] * 3, [True] * 3])
+    exact = -torch.log_softmax(torch.tensor([1.0, 0.0]), 0)[0]
+    exact = exact - torch.log_softmax(torch.tensor([2.0, 1.0, 3.0]), 0)[0]
+    torch.testing.assert_close(rival_loss(log_odds, listed), exact)
+    assert float(rival_loss(log_odds, torch.zeros(3, 3, dtype=torch.bool))) == 0.0
 
 
 def test_a_sensor_that_was_not_recorded_is_not_asked() -> None:
@@ -128,7 +166,8 @@ def test_the_attention_is_told_to_look_at_the_visible_arguments() -> None:
 
 def test_the_loss_is_that_of_its_parts_and_trains_the_attention() -> None:
     data = small_data()
-    questions = drawn(data, sensed(data))
+    questions = drawn(data, sensed(data), batch=32, rivals=2)
+    assert questions.listed.any()
     config = ReadoutConfig(SIZE, TOKENS, width=8, heads=2, text_width=SIZE, text_hidden=8)
     torch.manual_seed(0)
     readout = Readout(config)
@@ -136,20 +175,26 @@ def test_the_loss_is_that_of_its_parts_and_trains_the_attention() -> None:
 
     def loss(mine: slice, weight: float = 0.3) -> torch.Tensor:
         return question_loss(
-            readout, questions, tokens[mine], mine=mine, attention_weight=weight, bf16=False
+            readout,
+            questions,
+            tokens[mine],
+            mine=mine,
+            rival_weight=0.5,
+            attention_weight=weight,
+            bf16=False,
         )
 
-    halves = loss(slice(0, 4)) + loss(slice(4, 8))
-    torch.testing.assert_close(halves, loss(slice(0, 8)))
+    halves = loss(slice(0, 16)) + loss(slice(16, 32))
+    torch.testing.assert_close(halves, loss(slice(0, 32)))
     optimizer = torch.optim.Adam(readout.parameters(), lr=0.02)
 
     @torch.no_grad()
     def missed() -> float:
-        return float(loss(slice(0, 8)) - loss(slice(0, 8), 0.0))
+        return float(loss(slice(0, 32)) - loss(slice(0, 32), 0.0))
 
     before = missed()
     for _ in range(60):
         optimizer.zero_grad()
-        loss(slice(0, 8)).backward()  # type: ignore[no-untyped-call]
+        loss(slice(0, 32)).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     assert missed() < 0.5 * before
