@@ -210,6 +210,15 @@ def caveats(
     return found
 
 
+def taught_reason(reasons: Iterable[str]) -> str:
+    """What the reasons of a score say about teaching; empty if they say nothing.
+
+    For example `taught (7 true, 6 false, 0.93 left out)`.
+    """
+    parts = [part for reason in reasons for part in reason.split('; ')]
+    return '; '.join(p for p in parts if p.startswith('taught (') or p == 'unlike its presses')
+
+
 def fuse(
     table: Table,
     similarities: Mapping[str, Floats],

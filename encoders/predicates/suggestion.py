@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from encoders.predicates.scoring import Scoring
@@ -38,10 +39,9 @@ def suggest(scoring: Scoring, name: str, *, now_ns: int) -> Suggestion:
     """
     bank = scoring.bank
     taught = bank.taught.get(name)
-    yes, no = (0, 0) if taught is None else taught.lesson.counts
-    for side, mine, other in (('true', yes, no), ('false', no, yes)):
-        if mine == 0 or mine < BALANCE * other:
-            return Suggestion(f'press {side} ({mine} so far, {other} of the other)')
+    missing = missing_side(*((0, 0) if taught is None else taught.lesson.counts))
+    if missing:
+        return Suggestion(missing)
     place = bank.table.names.index(name)
     found = []
     for number in range(MOMENTS):
@@ -50,11 +50,24 @@ def suggest(scoring: Scoring, name: str, *, now_ns: int) -> Suggestion:
         if moment.evidence:
             score = bank.score(moment.evidence)[place]
             if score.can_tell:
-                found.append((abs(score.fused - 0.5), time_ns, score.fused))
-    if not found:
+                found.append((time_ns, score.fused))
+    unsure = least_certain(found)
+    if unsure is None:
         return Suggestion('')
-    doubt, time_ns, fused = min(found)
-    if doubt > CERTAIN:
-        return Suggestion('')
+    time_ns, fused = unsure
     ago_s = (now_ns - time_ns) * 1e-9
     return Suggestion(f'least certain: {ago_s:.1f} s ago ({fused:.2f})', time_ns)
+
+
+def missing_side(yes: int, no: int) -> str:
+    """The side that has far fewer presses than the other, in words; empty if neither has."""
+    for side, mine, other in (('true', yes, no), ('false', no, yes)):
+        if mine == 0 or mine < BALANCE * other:
+            return f'press {side} ({mine} so far, {other} of the other)'
+    return ''
+
+
+def least_certain(moments: Iterable[tuple[int, float]]) -> tuple[int, float] | None:
+    """The time and probability that is nearest to 0.5; None if all are certain enough."""
+    best = min(moments, key=lambda moment: (abs(moment[1] - 0.5), moment[0]), default=None)
+    return None if best is None or abs(best[1] - 0.5) > CERTAIN else best

@@ -17,8 +17,9 @@ from rclpy.subscription import Subscription
 from encoders import MODALITIES, SENSED, Binder, Predicate, State
 from encoders.decode import DecodeError, decode_image
 from encoders.decode.streams import AudioStream
-from encoders.predicates.fusion import caveats
-from lb_ros.dashboard.session import FUSED, Gauge, Session
+from encoders.predicates.fusion import caveats, taught_reason
+from lb_ros.dashboard.answers import FUSED
+from lb_ros.dashboard.session import Gauge, Session
 from lb_ros.dashboard.why import Attention
 from lb_ros.engine.arrival import Encoded
 from lb_ros.msg import AudioChunk, PredicateScores, PredicateStates, PredicateTruth
@@ -127,7 +128,8 @@ class DashboardNode(Node):
             s.name: caveats(s.modalities, calibrated=s.calibrated, reasons=s.reasons)
             for s in message.scores
         }
-        self._session.add_scores(stamp_ns, series, caveats=said)
+        taught = {s.name: taught_reason(s.reasons) for s in message.scores}
+        self._session.add_scores(stamp_ns, series, caveats=said, taught=taught)
         text = f'{message.latency_ms:.0f} ms from sensor to score'
         self._session.set_gauge(Gauge('latency', text, int(message.latency_ms > 500)))
 

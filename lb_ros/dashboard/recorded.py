@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from encoders import Binder, Predicate, State
 from encoders.predicates.fusion import caveats
-from lb_ros.dashboard.session import FUSED, Session
+from lb_ros.dashboard.answers import series_of
+from lb_ros.dashboard.bag_evidence import BagEvidence
+from lb_ros.dashboard.session import Session
+from lb_ros.dashboard.teaching import BagTeacher, usable
 from lb_ros.dashboard.why import Explainer
 
 if TYPE_CHECKING:
-    from encoders.model_sets.evidence import Evidence
-    from train.score.embed import BagSource, Embeddings
+    from train.score.embed import Embeddings
     from train.score.track import Scored
-
-
-MAX_SAMPLES = 32  # that are encoded again to explain scores
 
 
 def cache_folder() -> Path:
@@ -38,8 +34,9 @@ def load_bag(
     predicates: list[Predicate],
     *,
     topic_words: tuple[str, ...] = (),
+    taught: Path | None = None,
 ) -> None:
-    """Score a bag into a session.
+    """Score a bag into a session, which can then be asked and taught.
 
     Args:
         session: Session to fill; its message shows the progress.
@@ -47,6 +44,7 @@ def load_bag(
         binder: The encoders.
         predicates: Predicates to score.
         topic_words: `modality=/topic`, for topics without their usual names.
+        taught: File that keeps what was taught; None if the session cannot be taught.
 
     Raises:
         FileNotFoundError: The bag does not exist.
@@ -86,7 +84,6 @@ def load_bag(
     )
     session.message = f'scoring {bag.name}'
     session.use(binder)
-    session.explain = Explainer(binder, predicates, _Samples(binder, source))
     for moment in track(binder, predicates, found):
         said = {
             s.name: caveats(s.probability, calibrated=s.calibrated, reasons=s.reasons)
@@ -100,57 +97,50 @@ def load_bag(
     for stamp_ns, modality, jpeg in thumbnails_of(source, session.duration_s):
         session.add_picture(stamp_ns, modality, jpeg)
     session.message, session.progress = '; '.join(report.problems), None
+    _offer(session, bag, binder, predicates, found=found, taught=taught)
 
 
-class _Samples:
-    """Encodes single samples of a bag again, since only their vectors were kept."""
+def _offer(
+    session: Session,
+    bag: Path,
+    binder: Binder,
+    predicates: Sequence[Predicate],
+    *,
+    found: Embeddings,
+    taught: Path | None,
+) -> None:
+    """Let the session be asked and taught from tokens, and answer again what was taught."""
+    from train.teaching.labels import name_of
 
-    def __init__(self, binder: Binder, source: BagSource) -> None:
-        self._binder, self._source = binder, source
-        self._found: OrderedDict[tuple[str, int], tuple[int, Evidence]] = OrderedDict()
-        self._lock = threading.Lock()
+    told = session.message
 
-    def __call__(self, modality: str, stamp_ns: int) -> tuple[int, Evidence]:
-        """Stamp and evidence of the last sample of a modality at a time.
+    def tell(share: float | None) -> None:
+        words = told if share is None else f'encoding moments of {bag.name} again'
+        session.message, session.progress = words, share
 
-        Raises:
-            ValueError: There is none, or it cannot be decoded.
-        """
-        key = modality, stamp_ns
-        with self._lock:
-            if key not in self._found:
-                self._found[key] = self._encode(modality, stamp_ns)
-                while len(self._found) > MAX_SAMPLES:
-                    self._found.popitem(last=False)
-            return self._found[key]
-
-    def _encode(self, modality: str, stamp_ns: int) -> tuple[int, Evidence]:
-        from train.bags.reader import BagReport
-
-        source = replace(self._source, modalities=(modality,))
-        last = None
-        for window in source.windows(BagReport(source.path)):
-            if window.stamp_ns > stamp_ns:
-                break
-            last = window
-        if last is None:
-            raise ValueError(f'the bag has no {modality} up to that time')
-        evidence = self._binder.observe(**{modality: last.raw()})[modality]
-        assert not isinstance(evidence, list)
-        return last.stamp_ns, evidence
+    evidence = BagEvidence(binder, bag, found, tell=tell)
+    session.explain = Explainer(binder, predicates, evidence.newest)
+    if binder.readouts:
+        session.past = evidence.moments
+        evidence.moments()  # so that the first question and the first press need not wait
+    if taught is None:
+        return
+    source = name_of(bag)
+    session.teacher = BagTeacher(session, binder, predicates, evidence, path=taught, source=source)
+    lessons = usable(taught, binder)
+    known = {predicate.name: predicate for predicate in predicates}
+    for name, lesson in lessons.by_name.items():
+        if lesson.fits(known.get(name, lesson.predicate)):
+            session.answer_again(lesson.predicate, lessons)
 
 
 def _probabilities(moment: Scored) -> dict[str, dict[str, float | None]]:
     """Return probabilities by series, then by predicate; None where no sensor is informative."""
-    scores = moment.evaluation.scores
-    series: dict[str, dict[str, float | None]] = {
-        FUSED: {s.name: s.fused if s.can_tell else None for s in scores}
-    }
-    for modality in moment.fresh:
-        series[modality] = {
-            s.name: s.probability[modality] for s in scores if modality in s.probability
-        }
-    return series
+    found: dict[str, dict[str, float | None]] = {}
+    for score in moment.evaluation.scores:
+        for key, value in series_of(score, moment.fresh).items():
+            found.setdefault(key, {})[score.name] = value
+    return found
 
 
 def _add_truth(session: Session, bag: Path, *, predicates: Sequence[Predicate]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from encoders import Binder, ModelSetError, Predicate, PredicateError, load_predicates
+from encoders.predicates.taught_file import own_taught_path, taught_path
 from encoders.shipped import shipped
 from lb_ros.dashboard.server import Site, fill_in_background, make_app
 from lb_ros.dashboard.session import Session
@@ -57,7 +58,10 @@ def _filler(binder: Binder, predicates: list[Predicate], args: argparse.Namespac
     from lb_ros.dashboard.recorded import load_bag
 
     topics = tuple(args.topics)
-    return lambda session, bag: load_bag(session, bag, binder, predicates, topic_words=topics)
+    taught = taught_path(args.predicates) if args.predicates else own_taught_path()
+    return lambda session, bag: load_bag(
+        session, bag, binder, predicates, topic_words=topics, taught=taught
+    )
 
 
 def _index_site(args: argparse.Namespace, predicates: list[Predicate]) -> Site:
@@ -88,6 +92,7 @@ def _serve_robot(args: argparse.Namespace, predicates: list[Predicate]) -> int:
     from rclpy.signals import SignalHandlerOptions
 
     from lb_ros.dashboard.live import DashboardNode, listen
+    from lb_ros.dashboard.robot_teacher import RobotTeacher
     from lb_ros.dds_profile import use_dds_profile
 
     session = Session('live', live=True)
@@ -100,9 +105,11 @@ def _serve_robot(args: argparse.Namespace, predicates: list[Predicate]) -> int:
     )
     thread = threading.Thread(target=listen, args=(node, session, stop), name='listen')
     thread.start()
+    teacher = session.teacher = RobotTeacher(session)
     try:
         return _serve(Site(session), args)
     finally:
+        teacher.close()
         stop.set()
         thread.join()
         node.destroy_node()

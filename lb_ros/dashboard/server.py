@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from lb_ros.dashboard.session import QuestionError, Session
+from lb_ros.dashboard.teaching import ERRORS
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -96,6 +97,7 @@ def make_app(site: Site) -> Starlette:
             *_file_routes(site),
             *_session_routes(site),
             _question_route(site),
+            _teach_route(site),
             *_index_routes(site),
         ],
         middleware=[Middleware(GZipMiddleware, minimum_size=2000, compresslevel=1)],
@@ -211,6 +213,30 @@ def _session_routes(site: Site) -> list[Route]:
     ]
 
 
+async def _posted(site: Site, request: Request) -> tuple[Session, dict[str, Any]]:
+    """The session and the content of a request that changes something.
+
+    Raises:
+        HTTPException: The request is unusable.
+    """
+    from starlette.concurrency import run_in_threadpool
+    from starlette.exceptions import HTTPException
+
+    # Protects against other sites: browsers send JSON across origins only after a preflight.
+    if not request.headers.get('content-type', '').startswith('application/json'):
+        raise HTTPException(415, 'expected JSON')
+    try:
+        body = await request.json()
+    except ValueError as error:
+        raise HTTPException(400, 'expected JSON') from error
+    if not isinstance(body, dict):
+        raise HTTPException(400, 'expected a JSON object')
+    session = await run_in_threadpool(_asked_session, site, request)
+    if session is None:
+        raise HTTPException(404, 'no such bag')
+    return session, body
+
+
 def _question_route(site: Site) -> Route:
     """Route that adds (POST) and removes (DELETE) questions."""
     from starlette.concurrency import run_in_threadpool
@@ -218,16 +244,10 @@ def _question_route(site: Site) -> Route:
     from starlette.routing import Route
 
     async def ask(request: Request) -> Response:
-        # Protects against other sites: browsers send JSON across origins only after a preflight.
-        if not request.headers.get('content-type', '').startswith('application/json'):
-            return PlainTextResponse('expected JSON', 415)
-        try:
-            sentence = str((await request.json())['sentence'])
-        except (ValueError, KeyError, TypeError):
+        session, body = await _posted(site, request)
+        if 'sentence' not in body:
             return PlainTextResponse('expected {"sentence": "..."}', 400)
-        session = await run_in_threadpool(_asked_session, site, request)
-        if session is None:
-            return PlainTextResponse('no such bag', 404)
+        sentence = str(body['sentence'])
         try:
             act = session.ask if request.method == 'POST' else session.withdraw
             await run_in_threadpool(act, sentence)
@@ -236,6 +256,39 @@ def _question_route(site: Site) -> Route:
         return JSONResponse({'sentence': sentence})
 
     return Route('/api/ask', ask, methods=['POST', 'DELETE'])
+
+
+def _teach_route(site: Site) -> Route:
+    """Route that makes a press (POST) and undoes the last one of a predicate (DELETE)."""
+    from starlette.concurrency import run_in_threadpool
+    from starlette.responses import JSONResponse, PlainTextResponse
+    from starlette.routing import Route
+
+    async def teach(request: Request) -> Response:
+        session, body = await _posted(site, request)
+        try:
+            name = str(body['name'])
+            if request.method == 'DELETE':
+                told = await run_in_threadpool(session.untaught, name)
+            else:
+                at_s = None if body.get('t') is None else float(body['t'])
+                lengths = {key: float(body.get(key, 0.0)) for key in ('ago', 'seconds')}
+                told = await run_in_threadpool(
+                    session.teach,
+                    name,
+                    bool(body['truth']),
+                    time_s=at_s,
+                    ago_s=lengths['ago'],
+                    seconds=lengths['seconds'],
+                )
+        except (KeyError, TypeError):
+            return PlainTextResponse('expected {"name": "...", "truth": true, "t": null}', 400)
+        except ERRORS as error:
+            return PlainTextResponse(' '.join(str(error).split()), 422)
+        next_s = session.seconds(told.next_ns) if told.next_ns else None
+        return JSONResponse(asdict(told) | {'next_s': next_s})
+
+    return Route('/api/teach', teach, methods=['POST', 'DELETE'])
 
 
 def _index_routes(site: Site) -> list[Route]:

@@ -5,61 +5,30 @@ from __future__ import annotations
 import bisect
 import math
 import threading
-from collections import Counter, deque
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import SENSED, Binder, Evidence, Predicate, PredicateBank, SpaceError, State
+from encoders import SENSED, Binder, Evidence, ModelSetError, Predicate, SpaceError
 from encoders.model_sets.evidence import Tokens
-from encoders.predicates.fusion import caveats
 from encoders.predicates.history import History, Observation
-from encoders.predicates.scoring import Scoring
+from encoders.predicates.lessons import Lessons
+from lb_ros.dashboard.answers import FUSED, Answer, Answering, Moment, moments_of
+from lb_ros.dashboard.events import ANSWERED, CHANGES, Event, lines_of, thinned, valid
+from lb_ros.dashboard.teaching import Learned, Teacher
 from lb_ros.dashboard.why import Explain, drawn, explainable
 
 KEEP_S = 600.0
-FUSED = 'fused'
-CHANGES = ('states', 'truth', 'caveats')
-# Maximum number of points per line in the first update; more cannot be distinguished on screen.
-SNAPSHOT_POINTS = 1500
-# Number of earlier times at which a new question is answered, including the newest.
-QUESTION_MOMENTS = 800
 MAX_QUESTIONS = 20
-HISTORY_S = 2.0  # only the newest evidence is used
 MODEL_WAIT_S = 15.0  # how long a question waits for a model to load
 
 
 class QuestionError(ValueError):
     """A question cannot be asked; the message gives the reason."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """New content at one time: probabilities by series and name, or changes by name.
-
-    Attributes:
-        sequence: Number of the event.
-        time_s: Seconds since the session began.
-        series: Probabilities by series (a modality or `fused`), then by name.
-        states, truth: New values by name.
-        caveats: By name, as from `encoders.predicates.fusion.caveats`.
-    """
-
-    sequence: int
-    time_s: float
-    series: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
-    states: Mapping[str, str] = field(default_factory=dict)
-    truth: Mapping[str, bool] = field(default_factory=dict)
-    caveats: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-
-    @property
-    def names(self) -> set[str]:
-        """Names of the predicates and questions of this event."""
-        return {*self.states, *self.truth, *self.caveats}.union(*self.series.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +50,9 @@ class Session:
 
     Attributes:
         explain: Finds the attention to a predicate; None if this source cannot.
+        teacher: Learns from presses; None if this source cannot be taught.
+        past: Returns the moments of a recording at which questions are answered; None to use the
+            evidence that was added.
     """
 
     def __init__(self, title: str, *, live: bool, keep_s: float = KEEP_S) -> None:
@@ -89,6 +61,8 @@ class Session:
         self.progress: float | None = None  # share of a recording that is encoded
         self.viewed_s = 0.0
         self.explain: Explain | None = None
+        self.teacher: Teacher | None = None
+        self.past: Callable[[], list[Moment]] | None = None
         self._lock = threading.RLock()
         self._start_ns: int | None = None
         self._sequence = 0
@@ -102,7 +76,10 @@ class Session:
         self._evidence = History(span_s=span_s)
         self._binder: Binder | None = None
         self._ready = threading.Event()
-        self._questions: dict[str, Scoring] = {}
+        self._questions: dict[str, Answering] = {}
+        # Names that are taught here, and since which event their past is answered anew.
+        self._taught: dict[str, None] = {}
+        self._replaced: dict[str, int] = {}
         self._gauges: dict[str, Gauge] = {}
         self.duration_s = 0.0
 
@@ -119,11 +96,13 @@ class Session:
         scores: Mapping[str, Mapping[str, float | None]],
         *,
         caveats: Mapping[str, Mapping[str, str]] | None = None,
+        taught: Mapping[str, str] | None = None,
     ) -> None:
-        """Add probabilities at one time and their caveats; see `Event`."""
+        """Add probabilities at one time and what is to be known about them; see `Event`."""
         with self._lock:
             self._scored.update(scores.get(FUSED, ()))
             self._change(time_ns, 'caveats', values=caveats or {})
+            self._change(time_ns, 'taught', values=taught or {})
             self._push(time_ns, series=scores)
 
     def add_states(self, time_ns: int, states: Mapping[str, str]) -> None:
@@ -166,9 +145,8 @@ class Session:
             kept = tokens if readout and known.get(modality) == readout else None
             observed = Observation(Evidence(vector, kept, invalid_reason), time_ns)
             self._evidence.add((modality, ''), observed)
-            for sentence, scoring in self._questions.items():
-                _receive(scoring, modality, observed)
-                self._answer(sentence, scoring, time_ns, (modality,))
+            for sentence, answering in self._questions.items():
+                self._add(sentence, answering.at(time_ns, {modality: observed}))
 
     def set_gauge(self, gauge: Gauge) -> None:
         """Add or replace a status line."""
@@ -197,40 +175,73 @@ class Session:
         if not self._ready.wait(MODEL_WAIT_S):
             raise QuestionError('no embeddings have arrived yet, so no model is known')
         with self._lock:
-            binder = self._binder
-            assert binder is not None
             if sentence in self._questions:
                 return
             if len(self._questions) >= MAX_QUESTIONS:
                 raise QuestionError(f'{MAX_QUESTIONS} questions are asked already; remove one')
-            evidence = [(sensor[0], each) for sensor, each in self._evidence.everything()]
         try:
-            predicate = Predicate.from_sentence(sentence)
-            scoring = Scoring(PredicateBank([predicate], binder), history_s=HISTORY_S)
-        except (ValueError, SpaceError) as error:
+            predicate = Predicate.from_sentence(sentence, name=sentence)
+        except ValueError as error:
             raise QuestionError(str(error)) from error
-        stride = max(1, len(evidence) // QUESTION_MOMENTS)
+        self.answer_again(predicate, None, keeps=True)
+
+    def answer_again(
+        self, predicate: Predicate, lessons: Lessons | None, *, keeps: bool = False
+    ) -> list[Answer]:
+        """Answer a predicate about the past; the answers replace those that were given before.
+
+        Args:
+            predicate: The predicate.
+            lessons: What it was taught.
+            keeps: Answer it from later evidence as well, as a question.
+
+        Raises:
+            QuestionError: The predicate cannot be answered.
+        """
+        name = predicate.name
         with self._lock:
-            # At each time that is scored, only the newest evidence of each sensor counts.
-            newest: dict[str, Observation] = {}
-            for left, (modality, seen) in zip(
-                range(len(evidence) - 1, -1, -1), evidence, strict=True
-            ):
-                newest[modality] = seen
-                if left % stride == 0:
-                    for each, latest in newest.items():
-                        _receive(scoring, each, latest)
-                    self._answer(sentence, scoring, seen.stamp_ns, newest)
-                    newest.clear()
-            self._questions[sentence] = scoring
+            binder, keeps = self._binder, keeps or name in self._questions
+        if binder is None:
+            raise QuestionError('no model is known yet')
+        try:
+            answering = Answering(predicate, binder, lessons=lessons)
+        except (ValueError, SpaceError, ModelSetError) as error:
+            raise QuestionError(str(error)) from error
+        moments = self._past()
+        answers = [answering.at(*moment) for moment in moments]
+        with self._lock:
+            if self.past is None and self._binder is binder:  # what has arrived meanwhile
+                newest_ns = moments[-1][0] if moments else 0
+                later = [e for e in self._evidence.everything() if e[1].stamp_ns > newest_ns]
+                answers += [answering.at(*moment) for moment in moments_of(later)]
+            self._forget(name)
+            self._replaced[name] = self._sequence + 1
+            for answer in answers:
+                self._add(name, answer)
+            if keeps:
+                self._questions[name] = answering
+        return answers
+
+    def _past(self) -> list[Moment]:
+        if self.past is not None:
+            return self.past()
+        with self._lock:
+            evidence = self._evidence.everything()
+        return moments_of(evidence)
 
     @property
     def asks_tokens(self) -> tuple[str, ...]:
-        """Modalities whose tokens the present questions need."""
+        """Modalities whose tokens the present questions and taught predicates need."""
         with self._lock:
-            if not self._questions or self._binder is None:
+            if self._binder is None or not (self._questions or self._taught):
                 return ()
             return tuple(self._binder.readouts)
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """The sentences that are asked."""
+        with self._lock:
+            return tuple(self._questions)
 
     def withdraw(self, sentence: str) -> None:
         """Remove a sentence and its answers."""
@@ -238,23 +249,56 @@ class Session:
             if self._questions.pop(sentence, None) is None:
                 return
             self._events = deque(e for e in self._events if e.names != {sentence})
-            for changes in (*self._held.values(), *self._before.values()):
-                changes.pop(sentence, None)
+            self._forget(sentence)
+
+    def leave(self, sentence: str) -> None:
+        """Stop answering a question that is a predicate of the robot from now on.
+
+        At once it is one of those that are taught, so that its line stays.
+        """
+        with self._lock:
+            self._taught[sentence] = None
+            self._questions.pop(sentence, None)
+
+    def teach(
+        self, name: str, truth: bool, *, time_s: float | None, seconds: float, ago_s: float = 0.0
+    ) -> Learned:
+        """See `Teacher.teach`; `time_s` are seconds since the session began, None for now.
+
+        Raises:
+            ValueError: The press cannot be used; the message gives the reason.
+        """
+        if self.teacher is None or self._start_ns is None:
+            raise ValueError('nothing can be taught here')
+        stamp_ns = None if time_s is None else self._start_ns + round(time_s * 1e9)
+        told = self.teacher.teach(name, truth, stamp_ns=stamp_ns, ago_s=ago_s, seconds=seconds)
+        self._taught[name] = None
+        return told
+
+    def untaught(self, name: str) -> Learned:
+        """See `Teacher.untaught`."""
+        if self.teacher is None:
+            raise ValueError('nothing can be taught here')
+        told = self.teacher.untaught(name)
+        self._taught[name] = None
+        return told
 
     def updates(self, since: int) -> dict[str, Any]:
         """Return all content after a sequence number, in the form that the timeline expects.
 
         Returns:
             `sequence` for the next call, `now` in seconds, `lines`, `gauges`, `message`,
-            `progress` of a recording (0..1, None when done), `questions` that are active, `why`:
-            modalities whose attention can be shown.
+            `progress` of a recording (0..1, None when done), `questions` that are active, names
+            that are `taught` here, `teaches`: whether something can be taught, `why`: modalities
+            whose attention can be shown.
         """
         with self._lock:
             fresh = [e for e in self._events if e.sequence > since]
             if fresh and since + 1 < self._events[0].sequence:  # old changes still hold
                 before = {kind: dict(changes) for kind, changes in self._before.items()}
-                fresh.insert(0, Event(0, fresh[0].time_s, **before))
-            questions = list(self._questions)
+                fresh.insert(0, Event(self._sequence, fresh[0].time_s, **before))
+            replaced = dict(self._replaced)
+            questions, taught = list(self._questions), list(self._taught)
             sequence, gauges = self._sequence, list(self._gauges.values())
             explained = [] if self.explain is None else explainable(self._binder)
         return {
@@ -264,7 +308,9 @@ class Session:
             'message': self.message,
             'progress': self.progress,
             'questions': questions,
-            'lines': list(_lines(_thinned(fresh)).values()),
+            'taught': taught,
+            'teaches': self.teacher is not None,
+            'lines': list(lines_of(thinned(fresh), replaced, since).values()),
             'modalities': [m for m in SENSED if m in self._pictures],
             'why': [m for m in SENSED if m in explained and m in self._pictures],
             'gauges': [
@@ -300,20 +346,18 @@ class Session:
         stamp_ns = self._start_ns + round((found[0] + 5e-4) * 1e9)
         return found[0], drawn(found[1], self.explain(name, modality, stamp_ns))
 
-    def _answer(
-        self, sentence: str, scoring: Scoring, time_ns: int, fresh: Collection[str]
-    ) -> None:
-        evaluation = scoring.evaluate(time_ns)
-        score = evaluation.scores[0]
-        series = {FUSED: {sentence: score.fused if score.can_tell else None}}
-        for modality in fresh:
-            if modality in score.probability:
-                series[modality] = {sentence: score.probability[modality]}
-        found = caveats(score.probability, calibrated=score.calibrated, reasons=score.reasons)
-        self._change(time_ns, 'caveats', values={sentence: found})
-        self._push(time_ns, series=series)
-        state = State(evaluation.states[sentence].state).name
-        self._change(time_ns, 'states', values={sentence: state})
+    def _add(self, name: str, answer: Answer) -> None:
+        self._change(answer.time_ns, 'caveats', values={name: answer.caveats})
+        self._change(answer.time_ns, 'taught', values={name: answer.taught})
+        series = {key: {name: value} for key, value in answer.series.items()}
+        self._push(answer.time_ns, series=series)
+        self._change(answer.time_ns, 'states', values={name: answer.state})
+
+    def _forget(self, name: str) -> None:
+        """Forget which answers about a name hold."""
+        for kind in ANSWERED:
+            self._held[kind].pop(name, None)
+            self._before[kind].pop(name, None)
 
     def _change(self, time_ns: int, kind: str, *, values: Mapping[str, Any]) -> None:
         new = {n: value for n, value in values.items() if self._held[kind].get(n) != value}
@@ -329,55 +373,4 @@ class Session:
         while self.live and self.duration_s - self._events[0].time_s > self.keep_s:
             gone = self._events.popleft()
             for kind in CHANGES:
-                self._before[kind].update(getattr(gone, kind))
-
-
-def _receive(scoring: Scoring, modality: str, observed: Observation) -> None:
-    scoring.receive(
-        modality,
-        observed.evidence.vector,
-        stamp_ns=observed.stamp_ns,
-        space=scoring.bank.space,
-        invalid_reason=observed.evidence.invalid_reason,
-        tokens=observed.evidence.tokens,
-    )
-
-
-def _thinned(events: Sequence[Event]) -> list[Event]:
-    """Thin out events to about `SNAPSHOT_POINTS` per series; the newest of each is kept.
-
-    Questions are answered more often than predicates are scored, so each is counted separately.
-    """
-
-    def key(event: Event) -> tuple[str, ...]:
-        return (*event.series, *islice(event.series.get(FUSED, ()), 1))
-
-    left = Counter(key(event) for event in events if event.series)
-    strides = {told: max(1, count // SNAPSHOT_POINTS) for told, count in left.items()}
-    kept = []
-    for event in events:
-        if event.series:
-            told = key(event)
-            left[told] -= 1
-            if left[told] % strides[told]:
-                continue
-        kept.append(event)
-    return kept
-
-
-def _lines(events: Sequence[Event]) -> dict[str, dict[str, Any]]:
-    lines: dict[str, dict[str, Any]] = {}
-
-    def line(name: str) -> dict[str, Any]:
-        return lines.setdefault(name, {'name': name, 'series': {}, **{k: [] for k in CHANGES}})
-
-    for event in events:
-        for key, values in event.series.items():
-            for name, value in values.items():
-                series = line(name)['series'].setdefault(key, {'t': [], 'p': []})
-                series['t'].append(event.time_s)
-                series['p'].append(None if value is None else round(value, 3))
-        for kind in CHANGES:
-            for name, word in getattr(event, kind).items():
-                line(name)[kind].append((event.time_s, word))
-    return lines
+                self._before[kind].update(valid(gone, kind, self._replaced))

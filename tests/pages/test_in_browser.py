@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,9 +14,10 @@ import cv2
 import numpy as np
 import pytest
 
-from encoders import SENSED, Predicate
+from encoders import SENSED, Evidence, Predicate
 from lb_ros.dashboard.server import Site
 from lb_ros.dashboard.session import FUSED, Session
+from lb_ros.dashboard.teaching import BagTeacher
 from lb_ros.dashboard.why import Explainer
 from tests.lb_ros.dashboard import test_dashboard as shared
 from train.evaluation.page import TEMPLATE, curve_svg
@@ -89,6 +91,7 @@ def check_pictures_and_width(page: Any, pictures: int) -> None:
 def line_of(name: str, caveats: dict[str, str]) -> Line:
     line = Line(name, states=[(0.0, 'UNKNOWN'), (2.0, 'TRUE'), (12.0, 'FALSE')])
     line.caveats, line.truth = [(0.0, caveats)], [(0.0, False), (2.5, True)]
+    line.taught = [(0.0, 'taught (7 true, 6 false, 0.93 left out)')]
     for key in (FUSED, 'image', 'audio'):
         for index in range(200):
             if not (key == 'image' and 80 < index < 140):
@@ -131,6 +134,8 @@ def test_a_scored_bag_marks_what_is_not_calibrated(browser: Any, scored: Path) -
         page.wait_for_selector('.lb-row canvas >> nth=2')
         caveats = page.eval_on_selector_all('.lb-caveat', '(all) => all.map((x) => x.textContent)')
         assert caveats == ['', '', 'not calibrated']
+        taught = page.locator('.lb-taught').first.inner_text()
+        assert taught == 'taught (7 true, 6 false, 0.93 left out)'
         keys = page.evaluate('[...timeline.rows.values()].map((row) => [...row.keys].sort())')
         assert keys == [['audio?', FUSED, 'image'], ['audio', FUSED, 'image'],
                         ['audio', FUSED, f'{FUSED}?', 'image']]  # fmt: skip
@@ -434,6 +439,92 @@ def test_a_question_is_explained_too_and_taken_away_with_its_explanation(
 def test_without_a_readout_nothing_can_be_asked_why(browser: Any, url: str) -> None:
     with dashboard(browser, url) as page:
         assert page.locator('.lb-ask-why').count() == 0
+
+
+class Halves:
+    """Evidence of a depth sensor that looks the same for ten seconds, and opposite afterwards."""
+
+    def __init__(self) -> None:
+        self._vector = np.eye(1, 384, dtype=np.float32)[0]
+
+    def vector_at(self, time_ns: int) -> Any:
+        return self._vector if time_ns < shared.START_NS + 10 * shared.SECOND_NS else -self._vector
+
+    def at(self, time_ns: int) -> dict[str, list[Evidence]]:
+        return {'depth': [Evidence(self.vector_at(time_ns))]}
+
+
+@pytest.fixture
+def taught(serve: Any, binder: Any, tmp_path: Path) -> Iterator[str]:
+    """A dashboard of a recording that can be taught."""
+    session, halves = Session('kitchen', live=False), Halves()
+    session.use(binder)
+    for second in range(20):
+        now_ns = shared.START_NS + second * shared.SECOND_NS
+        session.add_embedding(now_ns, 'depth', halves.vector_at(now_ns))
+        for modality in ('depth', 'image'):
+            session.add_picture(now_ns, modality, shared.picture(second))
+    session.ask('the lid is on')
+    path = tmp_path / 'x.taught.safetensors'
+    session.teacher = BagTeacher(session, binder, [], halves, path=path, source='kitchen')
+    with serve(Site(session)) as address:
+        yield address
+
+
+def shows_state(page: Any, time_s: float, state: str) -> None:
+    page.wait_for_function(
+        f"lbAt(lb.timeline.rows.get('the lid is on').states, {time_s}) === '{state}'"
+    )
+
+
+@pytest.mark.parametrize('width', [DESK, PHONE])
+def test_presses_teach_a_line_and_are_undone(browser: Any, taught: str, width: int) -> None:
+    with dashboard(browser, taught, width=width) as page:
+        group = page.get_by_label('teach: the lid is on')
+        least = 44 if width == PHONE else 32
+        for word in ('true', 'false', 'undo'):
+            box = group.get_by_text(word, exact=True).bounding_box()
+            assert box['height'] >= least and box['width'] >= least
+        lesson, canvas = page.locator('.lb-lesson'), page.locator('.lb-row canvas').first
+        for count, (share, word) in enumerate([(0.2, 'true'), (0.9, 'false')] * 2, start=1):
+            box = canvas.bounding_box()
+            page.mouse.click(box['x'] + box['width'] * share, box['y'] + 20)
+            group.get_by_text(word, exact=True).click()
+            lesson.filter(has_text=f'{(count + 1) // 2} true, {count // 2} false').wait_for()
+        lesson.filter(has_text='left out').wait_for()
+        assert 'depth 100 %' in lesson.inner_text()
+        shows_state(page, 5.0, 'TRUE')
+        shows_state(page, 15.0, 'FALSE')
+        told = page.locator('.lb-taught')
+        told.filter(has_text='taught (2 true, 2 false').wait_for()
+        check_pictures_and_width(page, 2)
+        page.keyboard.press('u')  # the focus is still on a button of this line
+        lesson.filter(has_text='2 true, 1 false').wait_for()
+        page.reload()
+        told.filter(has_text='taught (2 true, 1 false)').wait_for()
+
+
+def test_a_key_teaches_the_chosen_line_only(browser: Any, taught: str) -> None:
+    with dashboard(browser, taught) as page:
+        page.keyboard.press('t')
+        page.locator('[role=status]', has_text='choose a timeline first').wait_for()
+        page.keyboard.press('ArrowDown')
+        page.keyboard.press('t')
+        lesson = page.locator('.lb-lesson', has_text='1 true, 0 false')
+        lesson.filter(has_text='press false').wait_for()
+        page.keyboard.press('u')
+        page.locator('.lb-lesson', has_text='0 true, 0 false').wait_for()
+        page.keyboard.press('u')  # there is none, which is said
+        page.locator(".lb-message[data-bad='1']", has_text='no presses').wait_for()
+
+
+def test_the_least_certain_moment_is_one_click_away(browser: Any, taught: str) -> None:
+    with dashboard(browser, taught) as page:
+        learned = {'true_presses': 2, 'false_presses': 2, 'left_out': 0.95, 'low': 0.5, 'high': 1}
+        learned |= {'sensors': [['depth', 1]], 'next': 'least certain (0.52)', 'next_s': 12.5}
+        page.evaluate(f"showLesson(lb.timeline.rows.get('the lid is on'), {json.dumps(learned)})")
+        page.get_by_text('least certain: 12.5 s').click()
+        assert page.evaluate('lb.state.at') == 12.5
 
 
 def test_a_bag_shows_how_far_it_is(browser: Any, serve: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from encoders import SENSED, State
 from encoders.decode import DecodeError
-from encoders.predicates.fusion import caveats
+from encoders.predicates.fusion import caveats, taught_reason
 from train.bags.reader import BagReport
 from train.score.embed import BagSource
 from train.score.table import FUSED, Truth
@@ -40,6 +40,7 @@ class Line:
         truth: (time, value) at every change; empty if unknown.
         caveats: (time, series to the reason why its values need care) at every change;
             see `encoders.predicates.fusion.caveats`.
+        taught: (time, what the score says about teaching) at every change.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Line:
     states: list[tuple[float, str]] = field(default_factory=list)
     truth: list[tuple[float, bool]] = field(default_factory=list)
     caveats: list[tuple[float, dict[str, str]]] = field(default_factory=list)
+    taught: list[tuple[float, str]] = field(default_factory=list)
 
     def doubted(self, key: str, time_s: float) -> bool:
         """Whether a series has a caveat at a moment."""
@@ -99,6 +101,7 @@ def make_timeline(
             said = caveats(score.probability, calibrated=score.calibrated, reasons=score.reasons)
             _change(line.states, time_s, state)
             _change(line.caveats, time_s, said)
+            _change(line.taught, time_s, taught_reason(score.reasons))
     for name, values in truth.items():
         for stamp_ns, value in values:
             _change(lines[name].truth, (stamp_ns - start_ns) * 1e-9, value)

@@ -4,12 +4,14 @@
 const POLL_MS = 200;
 const PICTURE_MS = 500;
 const KEEP_S = 600;
+const HOLD_S = 0.4; // a button held for longer labels a stretch of time
+const TEACH_KEYS = { t: 'true', f: 'false', u: 'undo' };
 const query = new URLSearchParams(location.search);
 const session = query.get('bag') ? `bag=${encodeURIComponent(query.get('bag'))}&` : '';
 const part = (selector) => document.querySelector(selector);
 const state = {
   sequence: 0, now: 0, heard: 0, live: true, paused: false, at: null, span: 60, asking: new Set(), asked: new Set(), figures: new Map(),
-  why: [], explained: null, start: query.get('at') === null ? null : Number(query.get('at')), shown: new Map(),
+  why: [], explained: null, chosen: null, start: query.get('at') === null ? null : Number(query.get('at')), shown: new Map(),
 };
 const timeline = new LbTimeline(part('#rows'), { onMoment: (t) => stopAt(t) });
 window.lb = { state, timeline };
@@ -77,9 +79,12 @@ function take(news) {
   state.now = Math.max(state.now, news.now);
   showProgress(news);
   timeline.append(news.lines);
-  settle(news.questions);
+  settle(news.questions, news.taught);
   state.why = news.why;
-  if (news.why.length) for (const row of timeline.rows.values()) offerWhy(row);
+  for (const row of timeline.rows.values()) {
+    if (news.teaches) offerTeaching(row);
+    if (news.why.length) offerWhy(row);
+  }
   lbLegend(part('.lb-legend'), timeline);
   if (news.live) timeline.forgetBefore(state.now - KEEP_S);
   const gauges = JSON.stringify(news.gauges);
@@ -109,16 +114,19 @@ function showProgress({ message, progress }) {
   state.told = told;
 }
 
-function send(method, sentence) {
+function post(what, method, body) {
   const headers = { 'Content-Type': 'application/json' };
-  return fetch(`/api/ask?${session}`, { method, headers, body: JSON.stringify({ sentence }) });
+  return fetch(`/api/${what}?${session}`, { method, headers, body: JSON.stringify(body) });
 }
 
-function settle(questions) { // show exactly the questions that the server answers
+function send(method, sentence) { return post('ask', method, { sentence }); }
+
+function settle(questions, taught) { // show exactly the questions that the server answers, and what it teaches
   for (const name of questions) { if (!timeline.rows.get(name)?.button) mark(name); state.asked.add(name); }
   for (const name of state.asked) {
     if (questions.includes(name) || state.asking.has(name)) continue;
     state.asked.delete(name);
+    if (taught.includes(name)) { timeline.rows.get(name)?.button?.remove(); continue; } // the robot's own now
     timeline.remove(name);
   }
 }
@@ -185,6 +193,90 @@ async function explain() { // images of the shown moment with the attention to t
   }));
 }
 
+function choose(row) { // the row that keys are about
+  state.chosen?.element.classList.remove('lb-chosen');
+  state.chosen = row;
+  row.element.classList.add('lb-chosen');
+}
+
+function chooseNext(step) {
+  const rows = [...timeline.root.children].map((element) => element.lbRow);
+  const row = rows[Math.min(rows.length - 1, Math.max(0, rows.indexOf(state.chosen) + step))];
+  if (!row) return;
+  choose(row);
+  row.element.scrollIntoView({ block: 'nearest' });
+}
+
+function offerTeaching(row) { // buttons that say what is true at the shown moment
+  if (row.teach) return;
+  row.teach = document.createElement('span');
+  row.teach.className = 'lb-teach';
+  row.teach.setAttribute('role', 'group');
+  row.teach.setAttribute('aria-label', `teach: ${row.name}`);
+  let began = 0;
+  for (const [key, word] of Object.entries(TEACH_KEYS)) {
+    const button = document.createElement('button');
+    button.textContent = word;
+    button.title = word === 'undo' ? 'undo the last press (u)' : `it is ${word} at this moment (${key}); hold for a stretch of time`;
+    button.addEventListener('pointerdown', () => { began = performance.now(); });
+    button.addEventListener('click', (event) => teach(row, word, event.detail ? (performance.now() - began) / 1000 : 0));
+    row.teach.append(button);
+  }
+  row.element.querySelector('header').insertBefore(row.teach, row.why ?? row.button ?? null);
+  row.element.addEventListener('pointerdown', () => choose(row));
+  row.element.addEventListener('focusin', () => choose(row));
+}
+
+function shownMoment() { // null is now
+  return state.at ?? (state.live && !state.paused ? null : Math.min(timeline.to, state.now));
+}
+
+function teach(row, word, heldS = 0) { // one after the other, each about the moment at which it was pressed
+  const t = shownMoment(), held = t === null && heldS >= HOLD_S ? heldS : 0, pressed = performance.now();
+  const undo = word === 'undo';
+  const body = undo ? { name: row.name } : { name: row.name, truth: word === 'true', t, seconds: held };
+  row.presses = (row.presses ?? 0) + 1;
+  row.teach.setAttribute('aria-busy', 'true');
+  row.learning = (row.learning ?? Promise.resolve()).then(async () => {
+    body.ago = (performance.now() - pressed) / 1000; // it may have waited for the press before
+    await learn(row, undo ? 'DELETE' : 'POST', body);
+    row.presses -= 1;
+    row.teach.setAttribute('aria-busy', String(row.presses > 0));
+  });
+}
+
+async function learn(row, method, body) {
+  try {
+    const answer = await post('teach', method, body);
+    if (!answer.ok) throw new Error(await answer.text());
+    showLesson(row, await answer.json());
+    Object.assign(state, { told: null, refused: false });
+    tell('');
+    pull();
+  } catch (error) {
+    tell(error.message, true);
+    state.refused = true;
+  }
+}
+
+function showLesson(row, learned) { // what a predicate knows, and what to press next
+  row.lesson ??= document.createElement('p');
+  row.lesson.className = 'lb-lesson';
+  row.lesson.setAttribute('role', 'status');
+  const parts = [`${learned.true_presses} true, ${learned.false_presses} false`];
+  if (learned.left_out !== null) parts.push(`${learned.left_out.toFixed(2)} [${learned.low.toFixed(2)}, ${learned.high.toFixed(2)}] left out`);
+  if (learned.sensors.length) parts.push(learned.sensors.map(([name, share]) => `${name} ${(100 * share).toFixed(0)} %`).join(', '));
+  if (learned.next_s === null && learned.next) parts.push(learned.next);
+  row.lesson.textContent = parts.join(' · ');
+  if (learned.next_s !== null) {
+    const button = document.createElement('button');
+    button.textContent = `least certain: ${learned.next_s.toFixed(1)} s`;
+    button.addEventListener('click', () => timeline.setCursor(learned.next_s));
+    row.lesson.append(' · ', button);
+  }
+  row.element.querySelector('header').after(row.lesson);
+}
+
 function whyFigure(panel, modality) {
   let made = panel.querySelector(`[data-modality="${modality}"]`);
   if (made) return made;
@@ -231,6 +323,7 @@ part('#ask').addEventListener('submit', async (event) => {
   if (!sentence || state.asking.has(sentence)) return;
   const known = timeline.rows.has(sentence);
   const row = known ? timeline.row(sentence) : mark(sentence);
+  choose(row);
   row.element.classList.toggle('lb-pending', !known);
   state.asking.add(sentence);
   part('#sentence').value = '';
@@ -256,9 +349,17 @@ part('#span').addEventListener('change', (event) => {
   timeline.show(state.span ? Math.max(0, end - state.span) : 0, Math.max(end, state.span ? end : state.now));
 });
 document.addEventListener('keydown', (event) => {
-  const typing = ['INPUT', 'SELECT', 'BUTTON', 'TEXTAREA'].includes(event.target.tagName);
-  if (event.key === ' ' && !typing) { pause(!state.paused); event.preventDefault(); }
-  if (event.key === '/' && !typing) { part('#sentence').focus(); event.preventDefault(); }
+  const typing = ['INPUT', 'SELECT', 'TEXTAREA'].includes(event.target.tagName);
+  if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  const word = TEACH_KEYS[event.key];
+  if (event.key === ' ' && event.target.tagName !== 'BUTTON') pause(!state.paused);
+  else if (event.key === '/') part('#sentence').focus();
+  else if (event.key === 'ArrowUp') chooseNext(-1);
+  else if (event.key === 'ArrowDown') chooseNext(1);
+  else if (word && state.chosen?.teach && state.chosen.element.isConnected) teach(state.chosen, word);
+  else if (word) tell('choose a timeline first: click it, or press the arrow keys up and down');
+  else return;
+  event.preventDefault();
 });
 fetch(`/api/session?${session}`).then((answer) => answer.json()).then((about) => {
   document.title = `${about.title} · lb-ros`;

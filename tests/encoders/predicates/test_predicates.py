@@ -20,7 +20,7 @@ from encoders import (
     load_predicates,
 )
 from encoders.model_sets.calibration import Calibration
-from encoders.predicates.fusion import caveats
+from encoders.predicates.fusion import caveats, taught_reason
 from encoders.predicates.texts import text_vectors
 
 
@@ -341,3 +341,19 @@ class TestTracker:
             found = tracker.update(index * 60.0, probability=probability)
             if found.state is State.TRUE:
                 assert max(probabilities[: index + 1]) >= self.predicate.threshold_on
+
+
+@pytest.mark.parametrize(
+    ('reasons', 'told'),
+    [
+        (('audio cannot tell', 'not calibrated'), ''),
+        (('depth silent', 'taught (7 true, 6 false, 0.93 left out)'),
+         'taught (7 true, 6 false, 0.93 left out)'),
+        (('not calibrated; taught (3 true, 0 false): needs both',),
+         'taught (3 true, 0 false): needs both'),
+        (('2 words unknown; taught (1 true, 1 false); unlike its presses',),
+         'taught (1 true, 1 false); unlike its presses'),
+    ],
+)  # fmt: skip
+def test_what_reasons_say_about_teaching(reasons: tuple[str, ...], told: str) -> None:
+    assert taught_reason(reasons) == told

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoders import Binder
+from encoders import Binder, Predicate
+from encoders.predicates.taught_file import load_lessons
 from encoders.shipped import shipped
 from lb_ros.dashboard.server import Site, make_app
 from lb_ros.dashboard.session import FUSED, QuestionError, Session
@@ -190,9 +191,11 @@ def served(site: Site) -> Iterator[str]:
     thread.start()
     wait_until(lambda: server.started)
     host, port = server.servers[0].sockets[0].getsockname()
-    yield f'http://{host}:{port}'
-    server.should_exit = True
-    thread.join(30)
+    try:
+        yield f'http://{host}:{port}'
+    finally:
+        server.should_exit = True
+        thread.join(30)
 
 
 @pytest.fixture(scope='module')
@@ -247,6 +250,12 @@ def test_the_server_serves_the_page_and_takes_questions(url: str) -> None:
         ('/api/why/depth?name=drawer&bag=/etc', {}, 404),
         ('/api/search?sentence=it', {}, 400),
         ('/api/ask', {'data': b'{"sentence": "it"}'}, 415),
+        ('/api/teach', {'data': b'{"name": "drawer", "truth": true}'}, 415),
+        ('/api/teach', {'data': b'{"name": "drawer"}',
+                        'headers': {'Content-Type': 'application/json'}}, 400),
+        ('/api/teach', {'data': b'{"name": "drawer", "truth": true}',
+                        'headers': {'Content-Type': 'application/json'}}, 422),
+        ('/api/ask', {'data': b'[]', 'headers': {'Content-Type': 'application/json'}}, 400),
         ('/api/ask', {'data': b'{', 'headers': {'Content-Type': 'application/json'}}, 400),
         ('/api/ask', {'data': b'{"sentence": ""}',
                       'headers': {'Content-Type': 'application/json'}}, 422),
@@ -280,16 +289,31 @@ def test_a_recorded_bag_fills_a_session(
     assert 'the gripper is empty' in {x['name'] for x in session.updates(0)['lines']}
 
 
-def test_a_recorded_bag_explains_its_predicates_and_questions(
-    reading: Binder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope='module')
+def recorded(reading: Binder, tmp_path_factory: pytest.TempPathFactory) -> tuple[Session, Path]:
+    """The demo bag, read with readouts, and the file that keeps what is taught."""
     from encoders import load_predicates
     from lb_ros.dashboard.recorded import load_bag
 
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    folder = tmp_path_factory.mktemp('recorded')
     session = Session('demo', live=False)
     bag = shipped('lb_ros/data/demo_bag')
-    load_bag(session, bag, reading, load_predicates(shipped('config/predicates.yaml')))
+    predicates = load_predicates(shipped('config/predicates.yaml'))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('XDG_CACHE_HOME', str(folder))
+        load_bag(session, bag, reading, predicates, taught=folder / 'x.taught.safetensors')
+    return session, folder / 'x.taught.safetensors'
+
+
+def line_of(session: Session, name: str) -> dict[str, Any]:
+    (line,) = (line for line in session.updates(0)['lines'] if line['name'] == name)
+    return dict(line)
+
+
+def test_a_recorded_bag_explains_its_predicates_and_questions(
+    recorded: tuple[Session, Path],
+) -> None:
+    session, _ = recorded
     assert session.updates(0)['why'] == ['image', 'depth']
     for name, modality, time_s in (
         ('drawer_open', 'depth', 3.0),
@@ -304,6 +328,92 @@ def test_a_recorded_bag_explains_its_predicates_and_questions(
     for modality, told in (('audio', 'no readout of audio'), ('smell', 'no smell image')):
         with pytest.raises(ValueError, match=told):
             session.why('drawer_open', modality, 1.0)
+
+
+def test_a_question_about_a_recorded_bag_is_read_from_tokens(
+    recorded: tuple[Session, Path], reading: Binder
+) -> None:
+    session, _ = recorded
+    assert session.past is not None
+    moments = session.past()
+    assert 80 <= len(moments) <= 101
+    seen = [each for _, fresh in moments for each in fresh.items()]
+    assert {name for name, each in seen if each.evidence.tokens is not None} == set(
+        reading.readouts
+    )
+    session.ask('the cup is on the plate')
+    assert line_of(session, 'the cup is on the plate')['series'][FUSED]['t'] == [
+        session.seconds(time_ns) for time_ns, _ in moments
+    ]
+    session.withdraw('the cup is on the plate')
+
+
+def test_a_recorded_bag_is_taught_and_its_past_answered_again(
+    recorded: tuple[Session, Path], reading: Binder
+) -> None:
+    session, path = recorded
+    before = line_of(session, 'stove_hot')
+    told = session.teach('stove_hot', True, time_s=24.0, seconds=0.0)
+    assert told.next == 'press false (0 so far, 1 of the other)'
+    for time_s, truth in ((26.0, True), (2.0, False), (4.0, False)):
+        told = session.teach('stove_hot', truth, time_s=time_s, seconds=1.0)
+    assert (told.true_presses, told.false_presses) == (2, 2)
+    assert told.left_out is not None and told.low is not None and told.low <= told.left_out
+    assert {name for name, _ in told.sensors} <= {'image', 'depth', 'infrared', 'audio'}
+    after = line_of(session, 'stove_hot')
+    assert after['replaced'] and after['truth'] == before['truth']
+    assert after['series'][FUSED]['t'] != before['series'][FUSED]['t']
+    assert all(word.startswith('taught (2 true, 2 false') for _, word in after['taught'])
+    lessons = load_lessons(path)
+    assert lessons is not None
+    presses = lessons.by_name['stove_hot'].presses
+    assert [press.frames for press in presses] == [1, 8, 8, 8]
+    assert {press.source for press in presses} == {'demo_bag'}
+    assert session.untaught('stove_hot').false_presses == 1
+    since = session.updates(0)['sequence']
+    while line_of(session, 'stove_hot')['taught'][-1][1]:
+        session.untaught('stove_hot')
+    assert [line['replaced'] for line in session.updates(since)['lines']] == [True]
+    with pytest.raises(ValueError, match='no presses'):
+        session.untaught('stove_hot')
+    with pytest.raises(ValueError, match='choose a moment'):
+        session.teach('stove_hot', True, time_s=None, seconds=0.0)
+    with pytest.raises(ValueError, match='no sensor has valid evidence'):
+        session.teach('stove_hot', True, time_s=-5.0, seconds=0.0)
+
+
+def test_what_was_taught_is_there_when_the_bag_is_opened_again(
+    binder: Binder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lb_ros.dashboard.recorded import load_bag
+
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    bag, path = shipped('lb_ros/data/demo_bag'), tmp_path / 'x.taught.safetensors'
+    first, second = (Session('demo', live=False) for _ in range(2))
+    load_bag(first, bag, binder, [], taught=path)
+    first.ask('the lid is on')
+    for time_s, truth in ((3.0, False), (25.0, True)):
+        first.teach('the lid is on', truth, time_s=time_s, seconds=0.0)
+    load_bag(second, bag, binder, [], taught=path)
+    assert line_of(second, 'the lid is on')['taught'][0][1].startswith('taught (1 true, 1 false')
+
+
+def test_new_answers_replace_points_of_a_robot_but_not_its_truth(binder: Binder) -> None:
+    session = filled(binder)
+    since = session.updates(0)['sequence']
+    drawer = Predicate('drawer', ('the drawer is open',), ('the drawer is closed',))
+    session.answer_again(drawer, None)
+    assert line_of(session, 'drawer')['series'][FUSED]['t'] == [
+        float(second) for second in range(20) for _ in range(2)
+    ]
+    (line,) = session.updates(since)['lines']
+    assert line['replaced'] and line['truth'] == []
+    assert len(line_of(session, 'drawer')['truth']) == 4
+    session.add_scores(START_NS + 20 * SECOND_NS, {FUSED: {'drawer': 0.25}})
+    assert line_of(session, 'drawer')['series'][FUSED]['p'][-1] == 0.25
+    since = session.updates(0)['sequence']
+    session.add_scores(START_NS + 21 * SECOND_NS, {FUSED: {'drawer': 0.5}})
+    assert not session.updates(since)['lines'][0]['replaced']
 
 
 def test_a_folder_that_is_neither_bag_nor_index_is_named(

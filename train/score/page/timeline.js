@@ -51,7 +51,12 @@ function* lbSpans(changes, from, to) { // [begin, end, value] of changes within 
 class LbRow { // the values of one predicate, in the aligned columns that uPlot draws
   constructor(name, element) {
     Object.assign(this, { name, element, keys: ['fused'], data: [[], []], newest: {}, fresh: true });
-    Object.assign(this, { answers: [], states: [], truth: [], caveats: [[-Infinity, {}]], plot: null, visible: false });
+    Object.assign(this, { answers: [], states: [], truth: [], caveats: [[-Infinity, {}]], taught: [], plot: null, visible: false });
+  }
+
+  reset() { // other answers follow; the truth stays
+    Object.assign(this, { data: [[], ...this.keys.map(() => [])], newest: {}, fresh: true });
+    Object.assign(this, { answers: [], states: [], caveats: [[-Infinity, {}]], taught: [] });
   }
 
   column(key) {
@@ -81,7 +86,8 @@ class LbRow { // the values of one predicate, in the aligned columns that uPlot 
   }
 
   add(line) {
-    for (const kind of ['caveats', 'states', 'truth']) {
+    if (line.replaced) this.reset();
+    for (const kind of ['caveats', 'states', 'truth', 'taught']) {
       for (const change of line[kind] || []) {
         const last = this[kind][this[kind].length - 1];
         if (!last || JSON.stringify(last[1]) !== JSON.stringify(change[1])) this[kind].push(change);
@@ -103,7 +109,7 @@ class LbRow { // the values of one predicate, in the aligned columns that uPlot 
   forgetBefore(t) {
     const cut = lbFind(this.data[0], t);
     if (cut >= 1000) for (const column of this.data) column.splice(0, cut); // seldom, so that it costs little
-    for (const kind of ['answers', 'states', 'truth', 'caveats']) while (this[kind][1]?.[0] < t) this[kind].shift();
+    for (const kind of ['answers', 'states', 'truth', 'caveats', 'taught']) while (this[kind][1]?.[0] < t) this[kind].shift();
   }
 
   describe(t) { // in words; that it is not calibrated has an element of its own
@@ -141,7 +147,7 @@ class LbTimeline {
     if (!this.rows.has(name)) {
       const element = document.createElement('section');
       element.className = 'lb-row';
-      element.innerHTML = '<header><span class="lb-name"></span><span class="lb-caveat"></span><span class="lb-label"></span></header><div></div>';
+      element.innerHTML = '<header><span class="lb-name"></span><span class="lb-caveat"></span><span class="lb-taught"></span><span class="lb-label"></span></header><div></div>';
       element.querySelector('.lb-name').textContent = name;
       this.root.append(element);
       element.lbRow = new LbRow(name, element);
@@ -161,7 +167,8 @@ class LbTimeline {
   }
 
   // lines: [{name, series: {fused: {t, p}, ...}, states: [[t, 'TRUE'], ...], truth: [[t, true], ...],
-  //   caveats: [[t, {fused: 'not calibrated', audio: 'no vote'}], ...]}]
+  //   caveats: [[t, {fused: 'not calibrated', audio: 'no vote'}], ...], taught: [[t, 'taught (...)'], ...],
+  //   replaced: whether earlier points of the line, except its truth, no longer hold}]
   append(lines) {
     for (const line of lines) {
       this.row(line.name).add(line);
@@ -228,7 +235,7 @@ class LbTimeline {
     const left = row.plot.cursor.left, hovered = left >= 0;
     const t = hovered ? row.plot.posToVal(left, 'x') : this.cursor ?? this.end;
     row.plot.over.querySelector('.u-cursor-x').dataset.at = `${t.toFixed(1)} s`;
-    const texts = { '.lb-label': row.describe(t), '.lb-caveat': lbAt(row.caveats, t)?.fused ?? '' };
+    const texts = { '.lb-label': row.describe(t), '.lb-caveat': lbAt(row.caveats, t)?.fused ?? '', '.lb-taught': lbAt(row.taught, t) ?? '' };
     for (const [selector, text] of Object.entries(texts)) {
       const element = row.element.querySelector(selector);
       if (element.textContent !== text) element.textContent = text;
