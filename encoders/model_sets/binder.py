@@ -19,7 +19,7 @@ from encoders.model_sets.evidence import Evidence
 from encoders.model_sets.readouts import identity_of
 from encoders.model_sets.sources import Source, load_encoders
 from encoders.model_sets.towers import towers_of
-from encoders.preprocess import PLAIN, objection, preprocess_picture, remarks
+from encoders.preprocess import PLAIN, objection, preprocess_picture, remarks, statistics_of
 from encoders.preprocess.columns import Columns
 from encoders.vision.compiled import ReadyCalls, is_compiled, usual
 from encoders.vision.packed import Encodings, observe_together
@@ -208,13 +208,19 @@ class Binder:
         found = self._run(inputs, tokens=wanted)
         # Read from the device before NumPy splits them into samples.
         reduced = {name: rows.cpu().numpy() for name, rows in found.tokens.items()}
-        return {
-            name: [
-                Evidence(vector, reduced[name][index] if name in reduced else None)
+        observed = {}
+        for name, vectors in _arrays(found.vectors).items():
+            tokens_of = reduced.get(name)
+            known = statistics_of(inputs[name], self.preprocessing[name])
+            observed[name] = [
+                Evidence(
+                    vector,
+                    None if tokens_of is None else tokens_of[index],
+                    statistics=None if known is None else known[index],
+                )
                 for index, vector in enumerate(vectors)
             ]
-            for name, vectors in _arrays(found.vectors).items()
-        }
+        return observed
 
     def _run(self, inputs: dict[str, Tensor], *, tokens: Container[str]) -> Encodings:
         """Vectors and tokens of preprocessed inputs, on the device of the encoders."""

@@ -1,4 +1,4 @@
-"""What a sensor contributes at one time: a vector, and tokens where the set has a readout."""
+"""What a sensor contributes at one time: a vector, tokens or statistics of a window."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ class Evidence:
             None where the set has no readout of the modality, or where only the vector was kept.
         invalid_reason: Why it does not count, as in `encoders.Objection.reason`; empty if it
             counts.
+        statistics: Of the window of a series, float32 `[S]`, for predicates that are taught
+            (`encoders.preprocess.mini.statistics`); None for other modalities.
     """
 
     vector: Vector
     tokens: Tokens | None = None
     invalid_reason: str = ''
+    statistics: Vector | None = None
 
     @property
     def is_finite(self) -> bool:
-        """Whether neither the vector nor the tokens have values that are infinite or NaN."""
-        is_finite = bool(np.isfinite(self.vector).all())
-        return is_finite and (self.tokens is None or bool(np.isfinite(self.tokens).all()))
+        """Whether no value is infinite or NaN."""
+        parts = (self.vector, self.tokens, self.statistics)
+        return all(bool(np.isfinite(part).all()) for part in parts if part is not None)

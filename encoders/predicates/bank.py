@@ -182,6 +182,11 @@ class PredicateBank:
         """The taught predicates of the bank, by name."""
         return {self.table.names[place]: each for place, each in self._taught.by_place.items()}
 
+    @property
+    def taught_reader(self) -> TaughtReader:
+        """What reads them."""
+        return self._taught
+
     def teach(self, *lessons: Lesson) -> None:
         """Use other lessons, which replace those of the same predicates; see `Lessons.having`."""
         known = self.lessons
@@ -206,18 +211,22 @@ class PredicateBank:
         vectors: dict[str, Floats] = {}
         states: dict[str, Floats] = {}
         odds: dict[str, float] = {}
+        statistics: dict[str, Floats] = {}
         for modality, several in valid(evidence).items():
             column = self.table.columns.get(modality)
             if column is None or not column.asked[place]:
                 continue
             vectors[modality] = np.mean([each.vector for each in several], axis=0)
+            known = [each.statistics for each in several if each.statistics is not None]
+            if len(known) == len(several):
+                statistics[modality] = np.mean(known, axis=0)
             read = [(each, *self.read(modality, each)) for each in several]
             told = [(each, values) for each, values, written in read if written[place]]
             if len(told) == len(several):
                 odds[modality] = float(np.mean([values[1, place] for _, values in told]))
                 found = [self._answers([predicate], modality, each)[0] for each, _ in told]
                 states[modality] = np.mean(found, axis=0)
-        return Frame(vectors, states, odds)
+        return Frame(vectors, states, odds, statistics)
 
     def score(
         self,
@@ -283,7 +292,7 @@ class PredicateBank:
         predicates = [self.predicates[place] for place in self._taught.by_place]
         more = self._taught.rows(
             modality,
-            evidence.vector,
+            evidence,
             cosines=cosines,
             values=values[1],
             written=written,

@@ -38,6 +38,7 @@ class Press:
             float16 `[D]`.
         token_log_odds: By modality that was read from tokens, the readout's log-odds before
             calibration.
+        statistics: By modality of series, statistics of the window, float16 `[S]`.
         source: Where it comes from, for example a bag; empty for live sensors.
         key: Identifies the press.
     """
@@ -48,6 +49,7 @@ class Press:
     vectors: Mapping[str, Half]
     states: Mapping[str, Half] = field(default_factory=dict)
     token_log_odds: Mapping[str, float] = field(default_factory=dict)
+    statistics: Mapping[str, Half] = field(default_factory=dict)
     source: str = ''
     key: str = field(default_factory=lambda: secrets.token_hex(6))
 
@@ -236,12 +238,13 @@ class Frame:
 
     Attributes:
         vectors: By modality with valid evidence, the mean vector of its sensors, float32 `[D]`.
-        states, token_log_odds: As in `Press`, float32.
+        states, token_log_odds, statistics: As in `Press`, float32.
     """
 
     vectors: Mapping[str, NDArray[np.float32]]
     states: Mapping[str, NDArray[np.float32]]
     token_log_odds: Mapping[str, float]
+    statistics: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 def press_of(frames: Sequence[Frame], *, truth: bool, stamp_ns: int, source: str = '') -> Press:
@@ -259,6 +262,7 @@ def press_of(frames: Sequence[Frame], *, truth: bool, stamp_ns: int, source: str
         frames=len(used),
         vectors=_means([frame.vectors for frame in used]),
         states=_means([frame.states for frame in used]),
+        statistics=_means([frame.statistics for frame in used]),
         token_log_odds={
             name: float(value)
             for name, value in _means([f.token_log_odds for f in used], np.float32).items()

@@ -134,6 +134,7 @@ class Scoring:
         source: str = '',
         invalid_reason: str = '',
         tokens: Tokens | None = None,
+        statistics: Vector | None = None,
         read: Read | None = None,
     ) -> None:
         """Add an embedding; one slightly older than the last of its sensor is ignored.
@@ -148,6 +149,7 @@ class Scoring:
                 counts.
             tokens: Reduced tokens of the same sample, as of `Binder.encode_evidence`; None to read
                 the vector only.
+            statistics: Of the window of a series, see `Evidence`.
             read: Result of `PredicateBank.read` of this bank, if it is known; then no tokens are
                 needed.
 
@@ -163,7 +165,8 @@ class Scoring:
         readout = self.bank.binder.readouts.get(modality_of(modality))
         if tokens is not None and readout is not None:
             check_tokens(readout, modality, tokens)
-        evidence = Evidence(vector, tokens if readout is not None else None, invalid_reason)
+        kept = tokens if readout is not None else None
+        evidence = Evidence(vector, kept, invalid_reason, statistics)
         with self._lock:
             known = None if read is None else (self.bank, read)
             self._history.add((modality, source), Observation(evidence, stamp_ns, known))

@@ -78,7 +78,8 @@ class Features:
     Attributes:
         log_odds: Text log-odds of each sensor, float `[N, M]`; NaN for a silent one.
         blocks: Further evidence of each sensor, float `[N, M, D]` by name, NaN where it is
-            missing: `vector`, and `state`, the vector with which a readout answers the text.
+            missing: `vector`; `state`, the vector with which a readout answers the text; and
+            `statistics` of the window of a series.
     """
 
     log_odds: NDArray[np.float32]

@@ -130,6 +130,7 @@ def to_bytes(lessons: Lessons) -> bytes:
         for kind, rows in (
             ('vectors', [press.vectors for press in presses]),
             ('states', [press.states for press in presses]),
+            ('statistics', [press.statistics for press in presses]),
         ):
             arrays |= _stacked(f'{place}/{kind}', rows, np.float16)
         odds = [press.token_log_odds for press in presses]
@@ -224,7 +225,10 @@ def _lesson(place: int, entry: Mapping[str, Any], arrays: Arrays) -> Lesson:
     count = len(keys)
     tables = {
         kind: _tables(f'{place}/{kind}/', arrays, count, ndim)
-        for kind, ndim in (('vectors', 2), ('states', 2), ('token_log_odds', 1))
+        for kind, ndim in (
+            *(('vectors', 2), ('states', 2)),
+            *(('statistics', 2), ('token_log_odds', 1)),
+        )
     }
     columns = {name: arrays[f'{place}/{name}'] for name in ('truth', 'stamp_ns', 'frames')}
     if any(column.shape != (count,) for column in columns.values()) or len(sources) != count:
@@ -243,6 +247,7 @@ def _lesson(place: int, entry: Mapping[str, Any], arrays: Arrays) -> Lesson:
             frames=int(columns['frames'][index]),
             vectors=row('vectors', index),
             states=row('states', index),
+            statistics=row('statistics', index),
             token_log_odds={k: float(v) for k, v in row('token_log_odds', index).items()},
             source=sources[index],
             key=keys[index],

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from encoders.model_sets.evidence import Evidence
 from encoders.predicates.fusion import MIN_WEIGHT, Ages, Reading, Scores, probability
 from encoders.predicates.lessons import Lesson, Press
 from encoders.predicates.parameters import Bools, Column, Floats, Table
@@ -129,7 +130,7 @@ class TaughtReader:
     def rows(
         self,
         modality: str,
-        vector: Floats,
+        evidence: Evidence,
         *,
         cosines: Floats,
         values: Floats,
@@ -143,7 +144,7 @@ class TaughtReader:
 
         Args:
             modality: Modality of the sensor.
-            vector: Its vector `[D]`.
+            evidence: Its evidence.
             cosines: Cosines with the smoothed contrasts, `[P]`.
             values: The same, with the readout's log-odds where `written`.
             written: Which predicates were read from tokens, bool `[P]`.
@@ -152,17 +153,20 @@ class TaughtReader:
         """
         rows = np.full((ROWS, len(cosines)), np.nan, np.float32)
         index, column = self._modalities.index(modality), table.columns[modality]
+        vector, base = evidence.vector, {'vector': evidence.vector}
+        if evidence.statistics is not None:
+            base['statistics'] = evidence.statistics
         for row, (place, taught) in enumerate(self.by_place.items()):
             if not column.asked[place]:
                 continue
             rows[NEARNESS, place] = taught.nearness(modality, vector)
             plain = column.slope[place] * cosines[place] + column.offset[place]
             if taught.vectors is not None:
-                rows[FROM_VECTORS, place] = _part(taught.vectors, index, plain, {'vector': vector})
+                rows[FROM_VECTORS, place] = _part(taught.vectors, index, plain, base)
             has_readout = table.tokens is not None and modality in table.tokens.columns
             if taught.tokens is None or (has_readout and not written[place]):
                 continue
-            blocks, odds = {'vector': vector}, plain
+            blocks, odds = dict(base), plain
             if written[place] and table.tokens is not None and answers is not None:
                 read = table.tokens.columns[modality]
                 odds = read.slope[place] * values[place] + read.offset[place]
@@ -294,6 +298,9 @@ def _fit(
     blocks = {'vector': np.full((*shape, width), np.nan, np.float32)}
     if from_tokens:
         blocks['state'] = np.full((*shape, width), np.nan, np.float32)
+    known = [len(values) for press in presses for values in press.statistics.values()]
+    if known:  # 0 past the end of those of a sensor with fewer channels
+        blocks['statistics'] = np.full((*shape, max(known)), np.nan, np.float32)
     usable = table.calibrated[place]
     if from_tokens and table.tokens is not None:
         usable = table.tokens.calibrated[place]
@@ -309,6 +316,9 @@ def _fit(
             if name not in press.vectors:
                 continue
             vector = np.asarray(press.vectors[name], np.float32)
+            if name in press.statistics:
+                values = np.asarray(press.statistics[name], np.float32)
+                blocks['statistics'][row, index] = np.pad(values, (0, max(known) - len(values)))
             # Next to an answer to a good text, the vector adds what does not hold in other scenes.
             if read is None or not usable:
                 blocks['vector'][row, index] = vector
@@ -328,10 +338,14 @@ def _weight(column: Column, place: int) -> float:
 
 
 def _part(head: Head, index: int, log_odds: float, blocks: Mapping[str, Floats]) -> float:
-    """What one sensor adds to the log-odds of a head."""
+    """What one sensor adds to the log-odds of a head; NaN if it lacks something that counts."""
     found = head.slope[index] * log_odds + head.shift[index]
-    for name, values in blocks.items():
-        found += float(head.weights[name][index] @ np.asarray(values, np.float32))
+    for name, weights in head.weights.items():
+        if name in blocks:
+            values = np.asarray(blocks[name], np.float32)
+            found += float(weights[index, : len(values)] @ values)
+        elif weights[index].any():
+            return math.nan
     return float(found)
 
 

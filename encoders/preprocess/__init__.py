@@ -29,6 +29,7 @@ from encoders.modalities import MODALITIES
 from encoders.preprocess import languagebind as languagebind
 from encoders.preprocess.columns import Columns
 from encoders.preprocess.mini.series import SeriesConfig
+from encoders.preprocess.mini.statistics import window_statistics
 
 MINI, LANGUAGEBIND = 'mini', 'languagebind'
 PLAIN = ImageOptions()
@@ -205,6 +206,11 @@ def stream_for(
 def is_series(config: Config) -> TypeGuard[SeriesConfig]:
     """Whether a configuration is that of a series."""
     return isinstance(config, SeriesConfig)
+
+
+def statistics_of(inputs: Tensor, config: Config) -> NDArray[np.float32] | None:
+    """Statistics of preprocessed series, float32 `[B, S]`; None for other modalities."""
+    return window_statistics(inputs, config).cpu().numpy() if is_series(config) else None
 
 
 def from_stored(stored: Tensor, config: Config) -> Tensor:

@@ -56,6 +56,7 @@ class Encoded:
         tokens: Reduced tokens, float16 `[N, width]`; None if nobody needs them, or the set has no
             readout of the modality.
         readout: Identity of the readout that reduced them; empty without tokens.
+        statistics: Of the window of a series, float32 `[S]`; None for other modalities.
     """
 
     modality: str
@@ -74,3 +75,4 @@ class Encoded:
     invalid_reason: str = ''
     tokens: NDArray[np.float16] | None = None
     readout: str = ''
+    statistics: NDArray[np.float32] | None = None

@@ -273,4 +273,5 @@ def embedding(binder: Binder, sample: Ready, evidence: Evidence, *, encode_ms: f
         invalid_reason=sample.invalid_reason,
         tokens=evidence.tokens,
         readout=readout,
+        statistics=evidence.statistics,
     )

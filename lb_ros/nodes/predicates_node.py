@@ -306,6 +306,7 @@ class PredicatesNode(LifecycleNode):
                 source=encoded.source,
                 invalid_reason=encoded.invalid_reason,
                 tokens=encoded.tokens if is_ours else None,
+                statistics=encoded.statistics,
             )
         except (SpaceError, TokensError) as error:
             # While a model set is being loaded, the other processes switch at different times.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 
 import numpy as np
+from numpy.typing import NDArray
 
 from encoders.model_sets.evidence import Tokens
 from lb_ros.engine.arrival import Encoded
@@ -34,6 +35,7 @@ def embedding_message(encoded: Encoded, *, source: str) -> Embedding:
         decode_ms=encoded.decode_ms,
         preprocess_ms=encoded.preprocess_ms,
         encode_ms=encoded.encode_ms,
+        statistics=[] if encoded.statistics is None else encoded.statistics.tolist(),
     )
     message.header.stamp = to_stamp(encoded.stamp_ns)
     message.header.frame_id = encoded.frame_id
@@ -52,7 +54,8 @@ def encoded_of(message: Embedding) -> Encoded:
     """Return the embedding of a message; its tokens share the memory of the message.
 
     Raises:
-        ValueError: The tokens do not have the shape that the message states, or are not finite.
+        ValueError: The tokens do not have the shape that the message states, or they or the
+            statistics are not finite.
     """
     return Encoded(
         modality=message.modality,
@@ -71,6 +74,7 @@ def encoded_of(message: Embedding) -> Encoded:
         invalid_reason=message.invalid_reason,
         tokens=_tokens_of(message) if message.tokens else None,
         readout=message.readout,
+        statistics=_statistics_of(message) if message.statistics else None,
     )
 
 
@@ -86,3 +90,10 @@ def _tokens_of(message: Embedding) -> Tokens:
     if not np.isfinite(tokens).all():
         raise ValueError('tokens that are not finite')
     return tokens
+
+
+def _statistics_of(message: Embedding) -> NDArray[np.float32]:
+    statistics = np.array(message.statistics, np.float32)
+    if not np.isfinite(statistics).all():
+        raise ValueError('statistics that are not finite')
+    return statistics
