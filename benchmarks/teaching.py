@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,18 +21,22 @@ from numpy.typing import NDArray
 
 from benchmarks.environment import write_result
 from encoders import Binder, Evidence, Predicate, PredicateBank
-from encoders.predicates.lessons import Lesson, Press, press_of
+from encoders.predicates.history import Read
+from encoders.predicates.lessons import Frame, Lesson, Press, press_of
 from encoders.predicates.metrics import auroc
+from encoders.predicates.readout import TokenReader
 from train.arguments import model, there, whole
 from train.bags.find import find_bags
 from train.bags.load import extracted_bags, joined_parts
 from train.bags.samples import Samples
+from train.bags.topics import TOPICS
 from train.evaluation.calibration_error import Predictions
 from train.evaluation.evaluate import group_of
 from train.evaluation.metrics import expected_calibration_error
 from train.evaluation.reading import observe_stored
 from train.phrasings import Phrasings
 from train.teaching.labels import name_of
+from train.teaching.own import state_accuracy
 
 MIN_COUNT = 5
 # Test samples of each side in a draw, to bound the time.
@@ -116,17 +121,121 @@ def drawn(
     draws: int,
 ) -> Iterator[Draw]:
     """All draws of a scene."""
-    configs = binder.preprocessing
+    configs = {m: config for m, config in binder.preprocessing.items() if m in TOPICS}
     samples, _ = joined_parts(list(extracted_bags(bags, configs)), tuple(configs))
-    observed = {m: _observed(binder, m, samples.inputs[m]) for m in configs}
+    scene = Scene(binder, samples, phrasings)
     rng = np.random.default_rng(0)
-    for column, name in enumerate(samples.predicates):
-        if not phrasings.knows(name):
-            continue
-        sentences = phrasings.sentences(name)
-        bank = PredicateBank([Predicate(name, sentences.positive, sentences.negative)], binder)
+    for place, predicate in enumerate(scene.bank.predicates):
+        asked = Asked(scene, place, PredicateBank([predicate], binder))
         for _ in range(draws):
-            yield from _draw(bank, samples, column, observed, presses, rng)
+            yield from _draw(asked, presses, rng)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moment:
+    """What a bank reads of one sample before anything is taught, by modality.
+
+    Attributes:
+        evidence: Evidence.
+        read: Results of `PredicateBank.read`.
+        answers: The readout's answers to all predicates, float16 `[P, D]`.
+    """
+
+    evidence: Mapping[str, Evidence]
+    read: Mapping[str, Read]
+    answers: Mapping[str, NDArray[np.float16]]
+
+
+class Scene:
+    """Samples of the bags of a scene, and what the texts of its predicates read of them.
+
+    What a robot computes for each evaluation is computed once here, because many draws share it.
+    """
+
+    def __init__(self, binder: Binder, samples: Samples, phrasings: Phrasings) -> None:
+        self.samples = samples
+        known = [(name, phrasings.sentences(name)) for name in samples.predicates
+                 if phrasings.knows(name)]  # fmt: skip
+        self.bank = PredicateBank([], binder, readout_budget_ms=math.inf)
+        predicates = [Predicate(name, each.positive, each.negative) for name, each in known]
+        refused = self.bank.try_extend(predicates)
+        self.bank.extend([p for p in predicates if p.name not in refused])
+        self._reader = TokenReader(binder, budget_ms=math.inf)
+        observed = {m: _observed(binder, m, stored) for m, stored in samples.inputs.items()}
+        self.moments = [self._moment(observed, row) for row in range(len(samples))]
+
+    def _moment(self, observed: Observed, row: int) -> Moment:
+        there = {m: several[row] for m, several in observed.items()}
+        evidence = {m: each for m, each in there.items() if each is not None}
+        answers = {
+            m: self._reader.answers(self.bank.predicates, m, each.tokens).astype(np.float16)
+            for m, each in evidence.items()
+            if each.tokens is not None
+        }
+        return Moment(evidence, {m: self.bank.read(m, e) for m, e in evidence.items()}, answers)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """One predicate of a scene.
+
+    Attributes:
+        scene: The scene.
+        place: Index of the predicate in the bank of the scene.
+        bank: A bank with only this predicate.
+    """
+
+    scene: Scene
+    place: int
+    bank: PredicateBank
+
+    @property
+    def predicate(self) -> Predicate:
+        """The predicate."""
+        return self.bank.predicates[0]
+
+    def press(self, row: int, *, truth: bool) -> Press:
+        """A press at one sample, as of `PredicateBank.frame`."""
+        moment, place = self.scene.moments[row], self.place
+        told = [m for m, (_, written) in moment.read.items() if written[place]]
+        known = {m: each.statistics for m, each in moment.evidence.items()}
+        frame = Frame(
+            {m: each.vector for m, each in moment.evidence.items()},
+            {m: moment.answers[m][place].astype(np.float32) for m in told},
+            {m: float(moment.read[m][0][1, place]) for m in told},
+            {m: values for m, values in known.items() if values is not None},
+        )
+        return press_of([frame], truth=truth, stamp_ns=row)
+
+    def taught(self, presses: Sequence[Press]) -> PredicateBank:
+        """A bank in which the predicate was taught."""
+        bank = self.bank.copy()
+        bank.teach(Lesson(self.predicate, tuple(presses)))
+        return bank
+
+    def log_odds(self, bank: PredicateBank, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Log-odds of samples, by the text or as taught."""
+        return np.array([self._log_odds(bank, self.scene.moments[row]) for row in rows])
+
+    def _log_odds(self, bank: PredicateBank, moment: Moment) -> float:
+        only = [self.place]
+        tables, from_tokens = {}, {}
+        for modality, evidence in moment.evidence.items():
+            values, written = (each[..., only] for each in moment.read[modality])
+            if bank.taught:
+                answers = moment.answers.get(modality)
+                more = bank.taught_reader.rows(
+                    modality,
+                    evidence,
+                    cosines=bank.similarities(evidence.vector)[0][1],
+                    values=values[1],
+                    written=written,
+                    answers=None if answers is None else answers[only].astype(np.float32),
+                    table=bank.table,
+                )
+                values = np.concatenate([values, more])
+            tables[modality], from_tokens[modality] = values[None], written[None]
+        return float(bank.weigh(tables, from_tokens=from_tokens).log_odds[0])
 
 
 def _observed(binder: Binder, modality: str, stored: NDArray[Any]) -> list[Evidence | None]:
@@ -135,16 +244,10 @@ def _observed(binder: Binder, modality: str, stored: NDArray[Any]) -> list[Evide
     return [each if ok else None for each, ok in zip(found, there, strict=True)]
 
 
-def _draw(
-    bank: PredicateBank,
-    samples: Samples,
-    column: int,
-    observed: Observed,
-    presses: Sequence[int],
-    rng: np.random.Generator,
-) -> Iterator[Draw]:
+def _draw(asked: Asked, presses: Sequence[int], rng: np.random.Generator) -> Iterator[Draw]:
     """The draws of a predicate with one choice of bags."""
-    truth = samples.truth[:, column]
+    samples, name = asked.scene.samples, asked.predicate.name
+    truth = samples.truth[:, samples.predicates.index(name)]
     order = rng.permutation(len(samples.bags))
     is_taught = np.isin(samples.bag, order[: (len(order) + 1) // 2])
     sides = {
@@ -156,20 +259,19 @@ def _draw(
         return
     tested = np.concatenate([_some(rng, sides[False, side], TESTED) for side in (0, 1)])
     labels = truth[tested] == 1
-    (name,) = bank.table.names
-    text = _odds(bank, observed, tested)
+    text = asked.log_odds(asked.bank, tested)
     for count in presses:
         if min(len(sides[True, side]) for side in (0, 1)) < count:
             continue
-        made = [
-            _press(bank, observed, row, truth=bool(truth[row]))
-            for side in (0, 1)
-            for row in _some(rng, sides[True, side], count)
-        ]
-        taught = bank.copy()
-        taught.teach(Lesson(bank.predicates[0], tuple(made)))
-        odds = _odds(taught, observed, tested)
-        head = taught.taught[name].head
+        bank = asked.taught(
+            [
+                asked.press(row, truth=bool(truth[row]))
+                for side in (0, 1)
+                for row in _some(rng, sides[True, side], count)
+            ]
+        )
+        odds = asked.log_odds(bank, tested)
+        head = bank.taught[name].head
         found = None if head is None else head.estimate
         yield Draw(
             group=group_of(name),
@@ -188,28 +290,12 @@ def _some(rng: np.random.Generator, rows: NDArray[np.int64], count: int) -> NDAr
     return rng.choice(rows, min(count, len(rows)), replace=False)
 
 
-def _evidence(observed: Observed, row: int) -> dict[str, list[Evidence]]:
-    found = {m: several[row] for m, several in observed.items()}
-    return {m: [each] for m, each in found.items() if each is not None}
-
-
-def _press(bank: PredicateBank, observed: Observed, row: int, *, truth: bool) -> Press:
-    frame = bank.frame(bank.table.names[0], _evidence(observed, row))
-    return press_of([frame], truth=truth, stamp_ns=row)
-
-
-def _odds(bank: PredicateBank, observed: Observed, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    return np.array([bank.score(_evidence(observed, row)).log_odds[0] for row in rows])
-
-
 def _accuracy(odds: NDArray[np.float32], labels: NDArray[np.bool_]) -> float:
     return float(((odds[labels] > 0).mean() + (odds[~labels] < 0).mean()) / 2)
 
 
 def _state(odds: NDArray[np.float32], labels: NDArray[np.bool_]) -> float:
-    probability = _predictions(odds, labels).probability
-    state = np.where(probability >= ON, 1.0, np.where(probability <= OFF, 0.0, 0.5))
-    return float((state[labels].mean() + 1 - state[~labels].mean()) / 2)
+    return state_accuracy(odds, labels, on=ON, off=OFF)
 
 
 def _predictions(odds: NDArray[np.float32], labels: NDArray[np.bool_]) -> Predictions:

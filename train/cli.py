@@ -159,6 +159,10 @@ def _fail(command: str, error: Exception, *, code: int = 2) -> int:
 
 def run_eval(args: argparse.Namespace) -> int:
     """Evaluate a model set; return 0 on success, 2 for unusable input."""
+    if args.predicates or args.taught:
+        from train.teaching import eval_cli
+
+        return eval_cli.run(args)
     from train.evaluation import cli as evaluation
 
     return evaluation.run(args)

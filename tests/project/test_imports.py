@@ -41,7 +41,7 @@ TABLE: dict[str, set[str]] = {
     'train.training': {'encoders', 'train.bags', 'train.pairs', 'train.evaluation'},
     'train.calibration': {'encoders', 'train.bags', 'train.evaluation'},
     'train.score': {'encoders', 'train.bags'},
-    'train.teaching': {'encoders', 'train.bags', 'train.score'},
+    'train.teaching': {'encoders', 'train.bags', 'train.evaluation', 'train.score'},
     'train.search': {'encoders', 'train.bags', 'train.score'},
     'train.simulate': {'encoders', 'train.bags'},
     'lb_ros.engine': {'encoders'},

@@ -36,6 +36,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='FILE',
         help='also ask predicates of bags in these wordings: files, or names of shipped ones',
     )
+    parser.add_argument(
+        '--predicates',
+        type=file,
+        help='evaluate the predicates of this YAML file instead, by their text and as taught',
+    )
+    parser.add_argument(
+        '--taught',
+        type=file,
+        help='what was taught (lb-ros teach); the file next to --predicates by default',
+    )
     parser.add_argument('--suite', choices=SUITES, help="a protocol on one's own copy in --data")
     parser.add_argument('--templates', type=file, help='YAML of prompt templates for --suite')
     add_reading_arguments(parser)

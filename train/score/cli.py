@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
         dataset = _new_dataset(args)
         binder = load_binder(args)
         sources = sources_of(args, bags, binder)
-        lessons = _lessons(args, binder)
+        lessons = lessons_for(args, binder, command='score')
         jobs = [Job(predicates, *both, lessons) for both in zip(sources, outputs, strict=True)]
         if args.ray:
             scored = _scored_by_ray(args, binder, jobs)
@@ -142,8 +142,12 @@ def run(args: argparse.Namespace) -> int:
     return 0 if len(done) == len(jobs) else 2
 
 
-def _lessons(args: argparse.Namespace, binder: Binder) -> Lessons | None:
-    """What was taught, from the named file or the one next to the predicates file."""
+def lessons_for(args: argparse.Namespace, binder: Binder, *, command: str) -> Lessons | None:
+    """What was taught, from the named file or the one next to the predicates file.
+
+    Raises:
+        SpaceError, ModelSetError: The named file is damaged, or of another model set.
+    """
     if args.taught is not None:
         lessons = load_lessons(args.taught)
         if lessons is not None:
@@ -153,7 +157,7 @@ def _lessons(args: argparse.Namespace, binder: Binder) -> Lessons | None:
         return None
     path = taught_path(args.predicates)
     return usable_lessons(
-        path, binder, warn=lambda line: print(f'lb-ros score: {line}', file=sys.stderr)
+        path, binder, warn=lambda line: print(f'lb-ros {command}: {line}', file=sys.stderr)
     )
 
 
