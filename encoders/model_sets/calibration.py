@@ -119,7 +119,8 @@ class Calibration:
         names: `N` predicate names.
         modalities: `M` names.
         contrasts: float32 `[N, D]`, unit length: mean positive minus mean negative sentence.
-        slopes, offsets, weights: float32 `[N, M]`.
+        slopes, offsets, weights: float32 `[N, M]`; NaN where a predicate was not fitted in a
+            modality, because the calibrations of several sets were joined.
         positives, negatives: float32 `[N, D]`, unit length: the mean positive and the mean
             negative sentence. If they are None, facts are compared by their contrasts.
     """
@@ -133,6 +134,49 @@ class Calibration:
     weights: Floats
     positives: Floats | None = None
     negatives: Floats | None = None
+
+    @cached_property
+    def parts(self) -> tuple[Calibration, ...]:
+        """The calibrations that were joined, by their first modality; itself if it is one.
+
+        A modality is calibrated by the facts that were fitted in it. Those of other sensors, which
+        it cannot know, must not move what it reads.
+        """
+        known = np.isfinite(self.slopes)
+        if known.all():
+            return (self,)
+        columns: dict[bytes, list[int]] = {}
+        for column in range(len(self.modalities)):
+            columns.setdefault(known[:, column].tobytes(), []).append(column)
+        return tuple(self._only(known[:, some[0]], some) for some in columns.values())
+
+    def _only(self, rows: NDArray[np.bool_], columns: Sequence[int]) -> Calibration:
+        sides = (self.positives, self.negatives)
+        return Calibration(
+            self.space,
+            tuple(name for name, kept in zip(self.names, rows, strict=True) if kept),
+            tuple(self.modalities[column] for column in columns),
+            self.contrasts[rows],
+            # In the order of rows, as a calibration is loaded: another order sums otherwise.
+            *(
+                np.ascontiguousarray(table[rows][:, columns])
+                for table in (self.slopes, self.offsets, self.weights)
+            ),
+            *(None if side is None else side[rows] for side in sides),
+        )
+
+    def of_modalities(self, modalities: Sequence[str]) -> tuple[Calibration, ...]:
+        """Its parts with only some modalities; parts without any are left out."""
+        found = []
+        for part in self.parts:
+            columns = [k for k, name in enumerate(part.modalities) if name in modalities]
+            if columns:
+                found.append(part._only(np.ones(len(part.names), bool), columns))
+        return tuple(found)
+
+    def part_of(self, modality: str) -> int:
+        """Index of the part that calibrates a modality; that of the first if none does."""
+        return next((k for k, part in enumerate(self.parts) if modality in part.modalities), 0)
 
     @cached_property
     def facts(self) -> Facts:
@@ -188,6 +232,8 @@ class Calibration:
         Returns:
             The calibration, or None if no prototype is similar enough.
         """
+        if len(self.parts) > 1:
+            return united([part.fit_for(said, contrast) for part in self.parts])
         similarity = self.facts.said @ self.compared(said, contrast)
         nearest = float(similarity.max(initial=-1.0))
         if nearest < MIN_SIMILARITY:
@@ -223,6 +269,8 @@ class Calibration:
         Returns:
             The calibration, or None if no fact is similar enough.
         """
+        if len(self.parts) > 1:
+            return united([part.fit_for_sides(positive, negative) for part in self.parts])
         return self.fit_like(self.facts_like(positive, negative))
 
     def fit_like(self, facts: Likeness) -> Fit | None:
@@ -263,6 +311,66 @@ class Calibration:
     def anchored(self, said: Floats, contrasts: Floats) -> Floats:
         """Contrasts `[P, D]` smoothed towards prototypes; see `anchors_for`."""
         return anchored(self.compared(said, contrasts), contrasts, self.facts)
+
+
+def united(fits: Sequence[Fit | None]) -> Fit | None:
+    """The values of the modalities of several parts; None if no part knows the text."""
+    found = [fit for fit in fits if fit is not None]
+    if not found:
+        return None
+    tables: list[dict[str, float]] = [{}, {}, {}]
+    for fit in found:
+        for table, values in zip(tables, (fit.slope, fit.offset, fit.weight), strict=True):
+            table |= values
+    return Fit(*tables, similarity=max(fit.similarity for fit in found))
+
+
+def join_calibrations(calibrations: Sequence[Calibration]) -> Calibration:
+    """One calibration from several of different modalities of the same language space.
+
+    Each modality keeps exactly the facts and values of its own calibration (`parts`). Facts of
+    several calibrations with the same name and sentences are stored once.
+
+    Raises:
+        ValueError: A modality is in two of them, or one has no sentences and another has.
+    """
+    parts = [part for each in calibrations for part in each.parts]
+    modalities = tuple(name for part in parts for name in part.modalities)
+    if len(set(modalities)) < len(modalities):
+        raise ValueError(f'two calibrations have a modality in common: {", ".join(modalities)}')
+    if len({part.positives is None for part in parts}) > 1:
+        raise ValueError('a calibration has no sentences; calibrate it again')
+    places: dict[tuple[str, ...], int] = {}
+    rows = [[places.setdefault(key, len(places)) for key in _keys(part)] for part in parts]
+    tables = np.full((3, len(places), len(modalities)), np.nan, np.float32)
+    texts: list[Floats | None] = []
+    for attribute in ('contrasts', 'positives', 'negatives'):
+        width = parts[0].contrasts.shape[1]
+        text = np.zeros((len(places), width), np.float32)
+        for part, places_of in zip(parts, rows, strict=True):
+            found = getattr(part, attribute)
+            text[places_of] = 0.0 if found is None else found
+        texts.append(None if getattr(parts[0], attribute) is None else text)
+    column = 0
+    for part, places_of in zip(parts, rows, strict=True):
+        columns = slice(column, column + len(part.modalities))
+        for table, values in zip(tables, (part.slopes, part.offsets, part.weights), strict=True):
+            table[places_of, columns] = values
+        column = columns.stop
+    names = tuple(name for name, *_ in places)
+    contrasts, positives, negatives = texts
+    assert contrasts is not None
+    return Calibration(parts[0].space, names, modalities, contrasts, *tables, positives, negatives)
+
+
+def _keys(part: Calibration) -> list[tuple[str, ...]]:
+    """What a fact is known by: its name and its texts, as they are stored."""
+    texts = [
+        [row.astype(np.float16).tobytes().hex() for row in rows]
+        for rows in (part.contrasts, part.positives, part.negatives)
+        if rows is not None
+    ]
+    return list(zip(part.names, *texts, strict=True))
 
 
 def anchors_of(said: Floats, contrasts: Floats, facts: Facts) -> Anchors:

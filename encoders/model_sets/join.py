@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from encoders.errors import ModelSetError, SpaceError
+from encoders.model_sets.calibration import FILE, Calibration, join_calibrations
 from encoders.model_sets.files import read_tensors, write_set
 from encoders.model_sets.manifest import Manifest, ModalitySpec
 from encoders.model_sets.places import refuse_other_set
+from encoders.model_sets.readouts import CALIBRATION as READOUT_CALIBRATION
+from encoders.model_sets.readouts import FILE as READOUT
 from encoders.model_sets.readouts import describe_readouts, load_readouts, save_readouts
 from encoders.vision.readout import Readout, ReadoutConfig
 
@@ -17,9 +20,10 @@ from encoders.vision.readout import Readout, ReadoutConfig
 def join(folders: Sequence[Path], out: Path, *, name: str, overwrite: bool = False) -> Manifest:
     """Write one set with the encoders of several sets of the same language space.
 
-    Tensors that several sets contain, such as a common trunk, are stored once. A readout comes
-    with the encoder on which it was trained. The set has no calibration, because the weights of
-    the sensors relative to each other are unknown.
+    Tensors that several sets contain, such as a common trunk, are stored once. Readout and
+    calibration come with the encoder for which they were fitted; each sensor reads as before. The
+    weights of sensors of different sets are those with which they were fitted, so that the fused
+    probability of a fact that both sense is too certain where their errors are alike.
 
     Args:
         folders: Folders of the sets; the last one with a modality provides it.
@@ -48,7 +52,7 @@ def join(folders: Sequence[Path], out: Path, *, name: str, overwrite: bool = Fal
             )
     specs = {m: spec for manifest, _, _ in parts for m, spec in manifest.modalities.items()}
     vision = {m: tensors for _, found, _ in parts for m, tensors in found.items()}
-    sources = [
+    sources: list[dict[str, Any]] = [
         {
             'name': manifest.name,
             'modalities': [m for m, spec in manifest.modalities.items() if specs[m] is spec],
@@ -62,7 +66,29 @@ def join(folders: Sequence[Path], out: Path, *, name: str, overwrite: bool = Fal
     write_set(out, joined, vision, text=text or None)
     if readouts:
         save_readouts(out, readouts, provenance={'joined': trained})
+    _join_calibrations(folders, out, [source['modalities'] for source in sources])
     return joined
+
+
+def _join_calibrations(
+    folders: Sequence[Path], out: Path, chosen: Sequence[Sequence[str]]
+) -> None:
+    """Write the calibrations of the chosen encoders, if every set has one.
+
+    That of readouts is of the sets that have readouts; other sensors are read from vectors.
+    """
+    used = [(folder, names) for folder, names in zip(folders, chosen, strict=True) if names]
+    with_readouts = [pair for pair in used if (pair[0] / READOUT).exists()]
+    for file, sets in ((FILE, used), (READOUT_CALIBRATION, with_readouts)):
+        if file == READOUT_CALIBRATION and not (out / READOUT).exists():
+            continue
+        parts: list[Calibration] = []
+        for folder, names in sets:
+            found = Calibration.load_if_present(folder, file=file)
+            parts += () if found is None else found.of_modalities(names)
+        wanted = {name for _, names in sets for name in names}
+        if wanted == {name for part in parts for name in part.modalities}:
+            join_calibrations(parts).save(out, file=file)
 
 
 def lost_readouts(folders: Sequence[Path], out: Path) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 
 from encoders.model_sets.binder import Binder, Embedded
 from encoders.model_sets.calibration import sparse_shares
@@ -258,7 +259,7 @@ class PredicateBank:
             if name not in self.table.columns:
                 continue
             if isinstance(given, np.ndarray) and not self._taught.by_place:
-                rows[name] = self.similarities(given)
+                rows[name] = self.similarities(given, modality=name)
                 continue
             if isinstance(given, np.ndarray):
                 read = [self.read(name, Evidence(row)) for row in np.atleast_2d(given)]
@@ -284,7 +285,7 @@ class PredicateBank:
         Raises:
             ValueError: The tokens are not of the modality's readout.
         """
-        values = self.similarities(evidence.vector)[0]
+        values = self.similarities(evidence.vector, modality=modality)[0]
         cosines = values[1].copy()  # the tokens' log-odds replace some of them
         written = self._read_tokens(modality, evidence, values[1])
         if not self._taught.by_place or modality not in self.table.columns:
@@ -339,11 +340,12 @@ class PredicateBank:
         asked = [self._entries[name].predicate for name in names]
         return self._reader.why(asked, modality, evidence)
 
-    def similarities(self, vectors: Floats) -> Floats:
+    def similarities(self, vectors: Floats, *, modality: str = '') -> Floats:
         """Cosines float32 `[S, 2, P]` of unit vectors `[D]` or `[S, D]`.
 
         The first row is for the text contrasts, the second for the smoothed contrasts (see
-        `encoders.model_sets.calibration.Anchors`).
+        `encoders.model_sets.calibration.Anchors`), by the part of the calibration that is the
+        modality's; the first part if it is empty.
         """
         rows = np.atleast_2d(np.asarray(vectors, np.float32))
         if not self._entries:
@@ -352,9 +354,10 @@ class PredicateBank:
         # vectors, do, and are much slower when another process occupies a core.
         parts = [torch.from_numpy(row[None]) @ self._contrasts for row in rows]
         said = np.concatenate([part.numpy() for part in parts])
-        if self._shares is None:
+        if not self._smoothing:
             return np.stack([said, said], axis=1)
-        read = self._own * said + (self._shares @ (self._along @ rows.T)).T
+        own, shares, along = self._smoothing[self._part_of.get(modality, 0)]
+        read = own * said + (shares @ (along @ rows.T)).T
         return np.stack([said, read], axis=1)
 
     def weigh(
@@ -380,12 +383,14 @@ class PredicateBank:
         columns = [e.contrast for e in entries] or [np.zeros(0, np.float32)]
         self._contrasts = torch.from_numpy(np.stack(columns, axis=1))
         calibration = self._binder.calibration
-        anchors = [e.anchors for e in entries if e.anchors is not None]
-        self._shares = None
-        if calibration is not None and anchors:
-            self._own = np.concatenate([one.own for one in anchors])
-            used, self._shares = sparse_shares(anchors)
-            self._along = calibration.facts.contrasts[used]
+        self._smoothing: list[tuple[Floats, csr_array, Floats]] = []
+        self._part_of: dict[str, int] = {}
+        for number, part in enumerate(calibration.parts if calibration and entries else ()):
+            anchors = [e.anchors[number] for e in entries]
+            used, shares = sparse_shares(anchors)
+            own = np.concatenate([one.own for one in anchors])
+            self._smoothing.append((own, shares, part.facts.contrasts[used]))
+            self._part_of |= dict.fromkeys(part.modalities, number)
         limits_ms, limit_of = np.unique(
             np.array([e.predicate.max_age_ms for e in entries], np.float64), return_inverse=True
         )

@@ -274,7 +274,8 @@ def _judge(table: Table, readings: dict[str, Reading]) -> tuple[dict[str, Readin
     """The readings, and which predicates are calibrated by what was read, bool `[P]`.
 
     Where tokens were read, their calibration decides. A vector without calibration does not count
-    next to calibrated tokens.
+    next to calibrated tokens, and neither do tokens without calibration next to the calibrated
+    vector of a sensor that has no readout.
     """
     by_tokens = np.zeros(len(table.names), bool)
     for reading in readings.values():
@@ -284,14 +285,25 @@ def _judge(table: Table, readings: dict[str, Reading]) -> tuple[dict[str, Readin
         return readings, table.calibrated
     calibrated = np.where(by_tokens, table.tokens.calibrated, table.calibrated)
     unknown = by_tokens & calibrated & ~table.calibrated
-    if not unknown.any():
+    felt = by_tokens & ~calibrated & _told_by_vectors(table, readings)
+    if not (unknown | felt).any():
         return readings, calibrated
     judged = {}
     for name, reading in readings.items():
         is_vector = unknown if reading.from_tokens is None else unknown & ~reading.from_tokens
-        weight = np.where(is_vector, np.float32(0), reading.weight)
-        judged[name] = replace(reading, weight=weight)
-    return judged, calibrated
+        silent = is_vector | (felt & (name in table.tokens.columns))
+        judged[name] = replace(reading, weight=np.where(silent, np.float32(0), reading.weight))
+    return judged, calibrated | felt
+
+
+def _told_by_vectors(table: Table, readings: Mapping[str, Reading]) -> Bools:
+    """What sensors without a readout can tell by their calibration, bool `[P]`."""
+    assert table.tokens is not None
+    told = np.zeros(len(table.names), bool)
+    for name, reading in readings.items():
+        if reading.counts and name not in table.tokens.columns:
+            told |= reading.fitted & (reading.weight >= MIN_WEIGHT) & (reading.freshness > 0)
+    return told
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ OPPOSITES = (
     ('lifted', 'resting on the table'), ('shut', 'open'), ('running', 'idle'),
     ('touching', 'away from'), ('touches', 'is away from'), ('loud', 'quiet'),
     ('empty', 'holding something'), ('nothing', 'something'), ('pulled out', 'pushed in'),
+    ('tight', 'loose'), ('rough', 'smooth'), ('jammed', 'free'), ('stuck', 'free'),
 )  # fmt: skip
 _NEGATION = re.compile(r"it is not true that |\b(?:not|never|no longer) |(?<=\w)n't\b")
 VERBS = ('is', 'are', 'was', 'were', 'has', 'have', 'can', 'does', 'do')

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from encoders.model_sets.binder import Binder
-from encoders.model_sets.calibration import Calibration, Fit
+from encoders.model_sets.calibration import Calibration, Fit, united
 from encoders.model_sets.evidence import Evidence, Tokens
 from encoders.one_core import on_one_core
 from encoders.predicates.fusion import MIN_WEIGHT
@@ -269,6 +269,11 @@ class TokenReader:
 
         The readout that counts most must turn the text into a direction that it knows.
         """
+        return united([self._fit_of_part(part, queries, means) for part in calibration.parts])
+
+    def _fit_of_part(
+        self, calibration: Calibration, queries: Mapping[str, Queries], means: Floats
+    ) -> Fit | None:
         like = calibration.facts_like(*means)
         fit = calibration.fit_like(like)
         if fit is None or calibration.positives is None:

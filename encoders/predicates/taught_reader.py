@@ -39,12 +39,13 @@ class Subject:
     Attributes:
         place: Index of the predicate.
         lesson: Its presses.
-        smoothed: Vectors `[N, D]` to their cosines with its smoothed contrast, `[N]`.
+        smoothed: Vectors `[N, D]` of a modality to their cosines with its smoothed contrast,
+            `[N]`.
     """
 
     place: int
     lesson: Lesson
-    smoothed: Callable[[Floats], Floats]
+    smoothed: Callable[[Floats, str], Floats]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -323,7 +324,7 @@ def _fit(
             if read is None or not usable:
                 blocks['vector'][row, index] = vector
             if read is None:
-                cosine = subject.smoothed(vector[None])[0]
+                cosine = subject.smoothed(vector[None], name)[0]
                 odds[row, index] = column.slope[place] * cosine + column.offset[place]
             elif name in press.token_log_odds:
                 odds[row, index] = (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from encoders.model_sets.binder import Binder
-from encoders.model_sets.calibration import ANCHORS, Anchors, Calibration, Fit
+from encoders.model_sets.calibration import ANCHORS, Anchors, Calibration, Fit, united
 from encoders.predicates.agreement import agrees
 from encoders.predicates.parameters import Column, Floats, asks, column_of
 from encoders.predicates.predicate import Predicate, PredicateError
@@ -25,11 +25,14 @@ PAUSE_S = 0.002
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A predicate with its text contrast `[D]`, smoothing and calibration."""
+    """A predicate with its text contrast `[D]`, smoothing and calibration.
+
+    `anchors` are those of each part of the calibration; empty without one.
+    """
 
     predicate: Predicate
     contrast: Floats
-    anchors: Anchors | None
+    anchors: tuple[Anchors, ...]
     fit: Fit | None
     note: str
 
@@ -43,30 +46,32 @@ def entry_for(binder: Binder, predicate: Predicate) -> Entry:
     _check_length(binder, predicate)
     said, contrast = text_vectors(binder, predicate)
     calibration = binder.calibration
-    fit, anchors, note = None, None, ''
-    if calibration is not None:
+    fits: list[Fit | None] = []
+    anchors: list[Anchors] = []
+    note = ''
+    for part in () if calibration is None else calibration.parts:
         # A calibration of the predicate itself was fitted with the smoothed contrast.
         trusted = bool(predicate.calibration) or agrees(
-            calibration, predicate, said, denied(binder, predicate), contrast
+            part, predicate, said, denied(binder, predicate), contrast
         )
-        fit = calibration.fit_for(said, contrast) if trusted else None
-        anchors = (
-            calibration.anchors_for(said[None], contrast[None]) if trusted else _alone(calibration)
-        )
+        fits.append(part.fit_for(said, contrast) if trusted else None)
+        anchors.append(part.anchors_for(said[None], contrast[None]) if trusted else _alone(part))
+    fit = united(fits)
     if predicate.calibration:
         if predicate.calibration_space == binder.space:
             fit = _with_own(fit, predicate)
         else:
             note = f'its calibration is of {predicate.calibration_space}, another space'
-    return Entry(predicate, contrast, anchors, fit, note)
+    return Entry(predicate, contrast, tuple(anchors), fit, note)
 
 
-def smoothed(binder: Binder, entry: Entry, vectors: Floats) -> Floats:
-    """Cosines of vectors `[N, D]` with the smoothed contrast of a predicate, `[N]`."""
-    calibration, anchors = binder.calibration, entry.anchors
-    contrast = entry.contrast
-    if calibration is not None and anchors is not None:
-        known = anchors.share[0] @ calibration.facts.contrasts[anchors.nearest[0]]
+def smoothed(binder: Binder, entry: Entry, vectors: Floats, modality: str) -> Floats:
+    """Cosines `[N]` of vectors `[N, D]` of a modality with a predicate's smoothed contrast."""
+    calibration, contrast = binder.calibration, entry.contrast
+    if calibration is not None:
+        number = calibration.part_of(modality)
+        anchors = entry.anchors[number]
+        known = anchors.share[0] @ calibration.parts[number].facts.contrasts[anchors.nearest[0]]
         contrast = anchors.own[0] * contrast + known
     return np.asarray(vectors @ contrast, np.float32)
 

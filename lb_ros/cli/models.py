@@ -11,6 +11,7 @@ from typing import Any
 from encoders import Binder, ModelSetError, SpaceError
 from encoders.languagebind.hub_sets import HUB_SETS
 from encoders.languagebind.released import read_released
+from encoders.model_sets.calibration import Calibration
 from encoders.model_sets.convert import convert
 from encoders.model_sets.files import verify
 from encoders.model_sets.golden import TOLERANCE, golden_input
@@ -128,7 +129,8 @@ def _join(args: argparse.Namespace) -> int:
             f'the readout of {modality} was of another encoder and is left out: '
             f'lb-ros train readout --modalities {modality}'
         )
-    print('it is not calibrated yet: lb-ros calibrate')
+    if Calibration.load_if_present(args.out) is None:
+        print('it is not calibrated yet: lb-ros calibrate')
     return 0
 
 

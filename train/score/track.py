@@ -92,7 +92,8 @@ def _known(bank: PredicateBank, embeddings: Embeddings, row: int) -> Read | None
         return None
     odds = embeddings.token_odds[row]
     from_tokens = ~np.isnan(odds)
-    values = bank.similarities(embeddings.vectors[row])[0]
+    modality = str(embeddings.modality[row])
+    values = bank.similarities(embeddings.vectors[row], modality=modality)[0]
     values[1, from_tokens] = odds[from_tokens]
     if embeddings.taught is not None:
         values = np.concatenate([values, embeddings.taught[row]])

@@ -136,8 +136,11 @@ class _Question:
             # what the readouts look for.
             predicate = Predicate(predicate.name, *sides(predicate))
         said, contrast = text_vectors(binder, predicate)
+        contrasts = dict.fromkeys(modalities, contrast)
         if binder.calibration is not None and bank.table.calibrated[0]:
-            contrast = binder.calibration.anchored(said[None], contrast[None])[0]
+            for part in binder.calibration.parts:
+                read = part.anchored(said[None], contrast[None])[0]
+                contrasts |= dict.fromkeys(part.modalities, read)
         samples = {m: store.sample(m) for m in modalities}
         samples = {m: rows for m, rows in samples.items() if len(rows)}
         count = min((len(rows) for rows in samples.values()), default=0)
@@ -150,7 +153,7 @@ class _Question:
         slopes = _slopes(bank, samples)
         along = {
             m: np.asarray(
-                slopes.get(m, 0.0) / odds.deviation * contrast
+                slopes.get(m, 0.0) / odds.deviation * contrasts[m]
                 + (said / (said_scales[m].deviation * len(seen)) if m in seen else 0.0),
                 np.float32,
             )
