@@ -16,6 +16,9 @@ TRAINING, EVALUATION = ('square', 'hexagon', 'round'), ('triangle', 'octagon', '
 OUTCOMES = {'inserted': 0.45, 'missed': 0.2, 'tilted': 0.15, 'halfway': 0.08, 'blocked': 0.12}
 WALL_M = 0.05
 INSERTED_ABOVE, NOT_BELOW = 0.8, 0.65  # of the depth of the hole
+# Where a blocked hole ends: only how far the peg went tells it from a bottom, so the deepest block
+# is less deep than the shallowest hole.
+BLOCKED = (0.2, 0.5)
 FELT_N = 2.0
 FOUND_M = 0.0012
 CONTROL_S = 0.1  # time constant of the force control
@@ -44,7 +47,7 @@ class Insertion(Trial):
         self.outcome = str(rng.choice(list(OUTCOMES), p=list(OUTCOMES.values())))
         self._sides = SIDES[self.shape]
         self._radius, self._clear = rng.uniform(0.006, 0.016), rng.uniform(0.0004, 0.002)
-        self._length, self._depth = rng.uniform(0.045, 0.08), rng.uniform(0.015, 0.03)
+        self._length, self._depth = rng.uniform(0.045, 0.08), rng.uniform(0.02, 0.03)
         self._work = Workpiece.draw(rng, most_tilt=0.3)
         self._yaw = rng.uniform(-1.5, 1.5)
         self._draw_motion(rng)
@@ -104,7 +107,7 @@ class Insertion(Trial):
             + handle(self._radius * 0.7, 0.02, colour=tint)
         )
         reach = self._radius + self._clear
-        bottom = self._depth * (rng.uniform(0.3, 0.6) if self.outcome == 'blocked' else 1.0)
+        bottom = self._depth * (rng.uniform(*BLOCKED) if self.outcome == 'blocked' else 1.0)
         hole = colour(rng)
         walls = ''.join(
             f'<geom type="box" size="{WALL_M / 2} {(reach + WALL_M) * np.tan(np.pi / self._sides)}'
