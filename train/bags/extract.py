@@ -15,7 +15,7 @@ from encoders.decode import DecodeError
 from encoders.decode.streams import AudioStream, stream_of
 from encoders.modalities import MODALITIES
 from encoders.preprocess import Config, is_series, objection, stored_form, to_stored, window_s
-from train.bags.folder import BagError, topics_to_read
+from train.bags.folder import BagError, read_marks, topics_to_read
 from train.bags.reader import BagMessage, BagReport, read_bag
 from train.bags.samples import MAX_OFFSET_S, REGION_SIZE, UNKNOWN, Array, Samples, renumbered
 from train.bags.series import SeriesSensor
@@ -69,8 +69,14 @@ def extract_bag(bag: Path, configs: Mapping[str, Config]) -> Extracted:
         bags=(bag.name,),
         regions=regions,
         region_names=region_names,
+        scenes=(scene_of(bag),),
     )
     return samples, report.problems
+
+
+def scene_of(bag: Path) -> str:
+    """The scene that the writer of a bag noted; '' for none."""
+    return read_marks(bag).get('scene', '') if bag.exists() else ''
 
 
 def _sensor_topics(bag: Path, modalities: Iterable[str], report: BagReport) -> dict[str, str]:

@@ -16,7 +16,7 @@ from rich.progress import track
 
 from encoders.atomic import atomic_file
 from encoders.preprocess import MINI, Config, family_of
-from train.bags.extract import Extracted, extract_bag
+from train.bags.extract import Extracted, extract_bag, scene_of
 from train.bags.recorded import extract_recordings
 from train.bags.samples import Array, Samples, joined
 from train.recordings.mapping import is_mapping
@@ -138,6 +138,7 @@ def _restored(stored: Path, bag: Path, modalities: Iterable[str]) -> Extracted:
             bags=(bag.name,),
             regions=found['regions'],
             region_names=tuple(found['region_names'].tolist()),
+            scenes=(scene_of(bag),),
         )
         return samples, found['problems'].tolist()
 

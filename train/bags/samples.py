@@ -32,6 +32,7 @@ class Samples:
         regions: uint8 `[N, 64, 64]`: the named part of the scene in each cell of the image: 0 for
             none, else 1 + index in `region_names`. All 0 if the bag has no regions.
         region_names: Names of the parts.
+        scenes: Mark `scene` of each bag, '' for none; empty if they are not known.
     """
 
     inputs: dict[str, Array]
@@ -42,6 +43,7 @@ class Samples:
     bags: tuple[str, ...]
     regions: NDArray[np.uint8]
     region_names: tuple[str, ...]
+    scenes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -77,7 +79,22 @@ def joined(parts: Sequence[Samples], modalities: Sequence[str]) -> Samples:
             ]
         ),
         region_names=tuple(region_names),
+        scenes=tuple(s for part in parts for s in part.scenes or ('',) * len(part.bags)),
     )
+
+
+def absent_things(samples: Samples) -> NDArray[np.bool_]:
+    """Predicates that are never true in the scene of a bag but in another one, bool `[bags, P]`.
+
+    The thing that they are about is absent: nothing is screwed tight where there is no screw.
+    """
+    scenes = np.array(samples.scenes or ('',) * len(samples.bags))
+    absent = np.zeros((len(scenes), len(samples.predicates)), bool)
+    for scene in np.unique(scenes):
+        here = scenes == scene
+        absent[here] = ~(samples.truth[here[samples.bag]] == 1).any(0)
+    is_somewhere: NDArray[np.bool_] = absent & (samples.truth == 1).any(0)
+    return is_somewhere
 
 
 def renumbered(

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders.text.minilm import text_tower
 from encoders.vision.vit import LOGIT_SCALE_MAX, VisionTower, draw_kept_patches
-from train.bags.samples import UNKNOWN, Samples, stored_tensor
+from train.bags.samples import UNKNOWN, Samples, absent_things, stored_tensor
 from train.language import FactVectors, fact_vectors, name_vectors
 from train.phrasings import Phrasings, relation_of
 from train.training.augment import augmented_inputs
@@ -40,13 +41,16 @@ class Targets:
         facts: Embedded wordings of the predicates.
         names: Embedded names of the parts, float32 `[V, K, D]`.
         subject: Index of the part each predicate is about, `[P]`, -1 for none.
-        balance: Weights of false and true values by modality, `[2, P]`.
+        balance: Weights by modality of values that are false, true, and false of an absent thing,
+            `[3, P]`.
+        absent: Predicates that are never true in the scene of a bag, bool `[bags, P]`.
     """
 
     facts: FactVectors
     names: Tensor
     subject: Tensor
     balance: Mapping[str, Tensor]
+    absent: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +76,39 @@ def make_targets(recipe: Recipe, data: Samples) -> Targets:
     """Embed the wordings of all predicates and parts in the data."""
     embed = text_tower(recipe.text_tower).embed
     phrasings = Phrasings.load(recipe.phrasings)
+    absent = absent_things(data)
     return Targets(
         facts=fact_vectors(data.predicates, phrasings, embed, synonyms=1, limit=MAX_SENTENCES),
         names=name_vectors(data.region_names, phrasings, embed),
         subject=subjects(data.predicates, data.region_names),
-        balance={name: balance_weights(data, recipe.relations[name]) for name in recipe.batch},
+        balance={
+            name: balance_weights(
+                data, recipe.relations[name], absent=absent, absent_share=recipe.absent_share
+            )
+            for name in recipe.batch
+        },
+        absent=torch.from_numpy(absent),
     )
 
 
-def balance_weights(data: Samples, relations: Mapping[str, float]) -> Tensor:
-    """Weights of the false and true values of each predicate, float32 `[2, P]`.
+def balance_weights(
+    data: Samples,
+    relations: Mapping[str, float],
+    *,
+    absent: NDArray[np.bool_] | None = None,
+    absent_share: float | None = None,
+) -> Tensor:
+    """Weights of false, true, and false values of absent things of each predicate, `[3, P]`.
 
     Both values of a predicate have the same total weight, all predicates of a relation weigh the
     same, and relations have their configured weights.
+
+    Args:
+        data: Labelled samples.
+        relations: Weight by relation.
+        absent: Result of `absent_things`.
+        absent_share: Share of the weight of the false values that those of absent things have, if
+            there are others. None: all false values weigh the same.
     """
     true = (data.truth == 1).sum(0).astype(np.float64)
     false = (data.truth == 0).sum(0).astype(np.float64)
@@ -95,11 +119,24 @@ def balance_weights(data: Samples, relations: Mapping[str, float]) -> Tensor:
     for name in set(names):
         rows = np.array([n == name for n in names])
         share[rows] /= max(total[rows].sum() / len(data), 1e-6)
+    own, elsewhere = false, false
+    parts = np.ones((3, len(names)))
+    if absent is not None and absent_share is not None:
+        elsewhere = ((data.truth == 0) & absent[data.bag]).sum(0).astype(np.float64)
+        own = false - elsewhere
+        parts[2] = np.where(own > 0, absent_share * (elsewhere > 0), 1.0)
+        parts[0] = 1.0 - parts[2]
     weights = [
-        share * np.minimum(0.5 * total / np.maximum(count, 1), MAX_BALANCE)
-        for count in (false, true)
+        share * np.minimum(0.5 * part * total / np.maximum(count, 1), MAX_BALANCE)
+        for part, count in zip(parts, (own, true, elsewhere), strict=True)
     ]
     return torch.from_numpy(np.stack(weights)).float()
+
+
+def weights_of(truth: Tensor, absent: Tensor, balance: Tensor) -> Tensor:
+    """Weights `[B, P]` of truths, given whether things are absent; see `balance_weights`."""
+    false = torch.where(absent, balance[2], balance[0])
+    return torch.where(truth == 1, balance[1], false)
 
 
 def without_facts(data: Samples, targets: Targets) -> list[str]:
@@ -133,7 +170,8 @@ def draw_batch(
     balance = targets.balance[modality]
     columns = ((truth >= 0).any(0) & (balance > 0).any(0)).nonzero().squeeze(1)
     truth = truth[:, columns]
-    weights = torch.where(truth == 1, balance[1, columns], balance[0, columns])
+    absent = targets.absent[torch.from_numpy(data.bag[rows])]
+    weights = weights_of(truth, absent[:, columns], balance[:, columns])
     return Batch(inputs, regions, columns, truth, weights)
 
 

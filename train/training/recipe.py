@@ -141,6 +141,7 @@ class Recipe:
     relations: dict[str, dict[str, NonNegativeFloat]]
     seed: NonNegativeInt
     validate_every_minutes: NonNegativeFloat
+    absent_share: Share | None = None
 
     @field_validator('start')
     @classmethod
