@@ -12,7 +12,7 @@ from encoders.preprocess.mini.series import SeriesConfig
 
 # Of series, in floors (`SeriesConfig.floor`): noise from the smallest to the largest power of ten,
 # and standard deviations of a constant bias and of the drift within a window.
-NOISE_POWERS = (-1.5, -0.3)
+NOISE_POWERS = (-2.0, -0.8)
 BIAS, DRIFT = 0.5, 0.3
 GAIN = 0.05  # standard deviation of the logarithm of a sensor's scale
 LOST, DROPPED = 0.02, 0.03  # shares of steps that repeat the one before, and of dead channels
