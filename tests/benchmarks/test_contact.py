@@ -1,4 +1,4 @@
-"""Where the contact benchmark asks: a predicate where it changes, and where its thing is absent."""
+"""The contact benchmark asks a predicate where it changes, and where its thing is absent."""
 
 from __future__ import annotations
 

@@ -9,8 +9,8 @@ from encoders.shipped import shipped
 from encoders.text.minilm import text_tower
 
 NAMES = (
-    *('in_contact', 'grasped', 'slipping', 'inserted', 'jammed', 'screwed_tight', 'cross_threaded'),
-    *('full', 'half_full', 'empty', 'rough'),
+    *('in_contact', 'grasped', 'slipping', 'inserted', 'jammed', 'screwed_tight'),
+    *('cross_threaded', 'full', 'half_full', 'empty', 'rough'),
 )
 
 
