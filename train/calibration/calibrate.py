@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 
 from encoders.model_sets.calibration import Calibration, anchored
 from encoders.predicates.metrics import auroc
-from train.bags.samples import Samples
+from train.bags.samples import UNKNOWN, Samples, absent_things
 from train.evaluation.evaluate import Vectors, contrast_scores
 from train.language import Embed, fact_vectors
 from train.phrasings import Phrasings, relation_of
@@ -38,7 +38,9 @@ def calibrate(
     Balanced logistic regression fits a slope and an offset per modality: for each predicate with
     at least `MIN_COUNT` samples of both truths, otherwise for all predicates of its relation
     together. Fusion weights are shared by a relation: 0 for a modality no better than chance,
-    otherwise the non-negative weights whose summed log-odds predict best.
+    otherwise the non-negative weights whose summed log-odds predict best. They are fitted without
+    the facts about absent things: a sensor that only notices that there is no screw must not vote
+    on whether a screw is tight.
 
     Args:
         scores: Modality to cosines `[N, P]`, see `scores_to_fit`, or to log-odds of a readout.
@@ -54,12 +56,22 @@ def calibrate(
     fits = fit_predicates(labelled_predicates(scores, samples.truth, samples.predicates))
     if not fits:
         raise ValueError(f'no predicate has {MIN_COUNT} moments of both truths')
-    rows = [(lines.slopes, lines.offsets, weights) for lines, weights in fits.values()]
+    there = fit_predicates(labelled_predicates(scores, _of_present(samples), samples.predicates))
+    rows = [
+        (lines.slopes, lines.offsets, there.get(name, (lines, weights))[1])
+        for name, (lines, weights) in fits.items()
+    ]
     fitted = fact_vectors(list(fits), phrasings, embed, as_sides=as_sides)
     sides = (side.numpy() for side in fitted.means())
     tables = (np.array([row[k] for row in rows], np.float32) for k in range(3))
     contrasts = fitted.contrasts().numpy()
     return Calibration(space, tuple(fits), tuple(scores), contrasts, *tables, *sides)
+
+
+def _of_present(samples: Samples) -> NDArray[np.int8]:
+    """The truths `[N, P]`, unknown where a thing is absent."""
+    absent = absent_things(samples)[samples.bag]
+    return np.where(absent, UNKNOWN, samples.truth).astype(np.int8)
 
 
 def scores_to_fit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -109,6 +110,26 @@ def fused(scores: Mapping[str, NDArray[np.float64]], fitted: Calibration) -> NDA
         for n in range(COUNT)
     ]
     return np.concatenate(found)
+
+
+def test_a_sensor_that_only_notices_what_is_absent_does_not_vote() -> None:
+    present = np.arange(COUNT) < COUNT // 2
+    truth = some_truth() & present
+    samples = replace(
+        labelled({'rough(surface)': truth, 'inserted(peg)': ~present & some_truth(0.3)}),
+        bag=(~present).astype(np.int64),
+        bags=('stroked', 'inserted'),
+        scenes=('rubbing', 'insertion'),
+    )
+    own = drawn_cosines(truth, 3.0, seed=1)
+    task = drawn_cosines(present, 3.0, seed=2)
+    scores = {'wrench': np.stack([own, own], 1), 'joints': np.stack([task, task], 1)}
+    found = {}
+    for name, given in (('known', samples), ('unknown', replace(samples, scenes=()))):
+        fitted = calibrate(scores, given, space='s', embed=embed, phrasings=PHRASINGS)
+        found[name] = fitted.weights[fitted.names.index('rough(surface)')]
+    assert found['known'][0] > 0 and found['known'][1] == 0
+    assert found['unknown'][1] > 0
 
 
 def test_fused_is_as_good_as_the_best_modality_on_new_moments() -> None:
