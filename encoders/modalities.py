@@ -52,11 +52,11 @@ MODALITIES: dict[str, Modality] = {
     )
 }
 
-# Modalities that nodes feed from topics; those that run by default; those that programs read
-# message by message; and those of numeric channels.
+# Modalities that nodes feed from topics; those that run by default; those that are read message
+# by message; and those of numeric channels.
 LIVE: tuple[str, ...] = tuple(m.name for m in MODALITIES.values() if m.sensor)
 STANDARD: tuple[str, ...] = tuple(name for name in LIVE if MODALITIES[name].standard)
-SENSED: tuple[str, ...] = tuple(n for n in LIVE if MODALITIES[n].kind not in ('clip', 'series'))
+SENSED: tuple[str, ...] = tuple(name for name in LIVE if MODALITIES[name].kind != 'clip')
 SERIES: tuple[str, ...] = tuple(m.name for m in MODALITIES.values() if m.kind == 'series')
 
 

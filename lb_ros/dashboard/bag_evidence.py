@@ -144,7 +144,8 @@ class BagEvidence:
         }
         self._tell(0.0)
         try:
-            windows = ((places[p], window) for p, window in windows_again(self._bag, list(places)))
+            again = windows_again(self._bag, list(places), configs=self._binder.preprocessing)
+            windows = ((places[place], window) for place, window in again)
             encoded = evidence_again(
                 self._binder, windows, done=lambda count: self._tell(count / len(places))
             )

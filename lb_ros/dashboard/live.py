@@ -86,6 +86,8 @@ class DashboardNode(Node):
         """Subscribe to sensors only while a page is open; call this regularly."""
         if watched and not self._pictures:
             for modality in SENSED:
+                if MODALITIES[modality].kind == 'series':  # hundreds of messages a second
+                    continue
                 topic, store = MODALITIES[modality].topic, self._picture_of(modality)
                 if MODALITIES[modality].kind == 'sound':
                     self._sounds.append(self.create_subscription(AudioChunk, topic, store, CHUNKS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +38,27 @@ def random_facts(count: int, *, seed: int) -> list[dict[str, bool]]:
 class SeriesBag:
     """Writes what is true as physics would: each fact holds over the second before its stamp."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, topics: Mapping[str, str] | None = None) -> None:
+        self._topics = {name: topic for name, (topic, _) in TYPES.items()} | dict(topics or {})
         self._types = get_typestore(Stores.ROS2_JAZZY)
         text = (OWN_MESSAGES / 'PredicateTruth.msg').read_text()
         self._types.register(get_types_from_msg(text, 'lb_ros/msg/PredicateTruth'))
 
     def write(
-        self, path: Path, moments: Moments, *, seed: int = 0, skip: Sequence[str] = ()
+        self,
+        path: Path,
+        moments: Moments,
+        *,
+        seed: int = 0,
+        skip: Sequence[str] = (),
+        dead_after_s: Mapping[str, float] | None = None,
     ) -> Path:
-        """One bag with a moment every second; sensors in `skip` are left out."""
+        """One bag with a moment every second; sensors in `skip` are left out.
+
+        From `dead_after_s` on, a sensor repeats its last message with a new stamp.
+        """
+        dead = {name: START_NS + round(s * 1e9) for name, s in (dead_after_s or {}).items()}
+        last: dict[str, Any] = {}
         rng = np.random.default_rng(seed)
         bias = rng.normal(0, 2, 6) * np.array([1, 1, 1, 0.05, 0.05, 0.05])
         found: list[tuple[int, str, Any]] = []
@@ -54,13 +67,19 @@ class SeriesBag:
             for name, rate_hz in RATES_HZ.items():
                 for step in range(round(rate_hz * STEP_S)):
                     stamp_ns = begin_ns + round(step * 1e9 / rate_hz)
-                    make = getattr(self, f'_{name}')
-                    found.append((stamp_ns, name, make(stamp_ns, truth, rng, bias)))
+                    if name in last and stamp_ns >= dead.get(name, stamp_ns + 1):
+                        header = self._header(stamp_ns, last[name].header.frame_id)
+                        last[name] = replace(last[name], header=header)
+                    else:
+                        last[name] = getattr(self, f'_{name}')(stamp_ns, truth, rng, bias)
+                    found.append((stamp_ns, name, last[name]))
             stamp_ns = begin_ns + round(STEP_S * 1e9)
             found.append((stamp_ns, 'truth', self._truth(stamp_ns, truth)))
         with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
             links = {
-                name: writer.add_connection(*TYPES[name], typestore=self._types)
+                name: writer.add_connection(
+                    self._topics[name], TYPES[name][1], typestore=self._types
+                )
                 for name in TYPES
                 if name not in skip
             }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from encoders.modalities import MODALITIES, SENSED, SERIES
+from encoders.modalities import MODALITIES, SENSED
 
 TRUTH_TOPIC = 'ground_truth/predicates'
 REGION_TOPIC = 'ground_truth/regions'
-TOPICS = {name: MODALITIES[name].topics for name in (*SENSED, *SERIES)}
+TOPICS = {name: MODALITIES[name].topics for name in SENSED}

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -88,17 +88,19 @@ def load_binder(args: argparse.Namespace) -> Binder:
 def sources_of(args: argparse.Namespace, bags: Sequence[Path], binder: Binder) -> list[BagSource]:
     """Return the bags of a command line with their source settings."""
     topics = SensorTopics.parse(args.topics)
-    sensed = tuple(m for m in SENSED if m in binder.modalities)
-    if not sensed:
+    sources = [
+        BagSource.of(bag, binder, topics=topics, max_rate_hz=args.max_rate_hz) for bag in bags
+    ]
+    if not set(SENSED) & set(binder.modalities):
         raise ValueError(
             f'model set {binder.model} has only {", ".join(binder.modalities)}, which is not read '
             f'here yet; measure it with `lb-ros eval`'
         )
     regions = distinct(getattr(args, 'regions', ()))
     for region in regions:
-        if region.modality not in sensed:
+        if region.modality not in binder.modalities:
             raise ValueError(f'--region {region}: {region.modality} is not read; see --modalities')
-    return [BagSource(bag, topics, sensed, args.max_rate_hz, regions) for bag in bags]
+    return [replace(source, regions=regions) for source in sources]
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import json
 import math
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -19,12 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders import MODALITIES, Binder, Predicate, PredicateBank
+from encoders import MODALITIES, SENSED, Binder, Predicate, PredicateBank
 from encoders.atomic import atomic_file
 from encoders.decode.view import view_of
 from encoders.model_sets.golden import golden_input
 from encoders.predicates.lessons import Lessons
 from encoders.predicates.taught_reader import ROWS
+from encoders.preprocess import Config
 from encoders.regions import Region, modality_of
 from train.bags.reader import BagReport
 from train.score.windows import SensorTopics, Window, read_windows
@@ -129,6 +130,7 @@ class BagSource:
         modalities: Modalities to read.
         max_rate_hz: Upper limit of windows per modality.
         regions: Parts of views that are embedded as sensors of their own.
+        configs: Preprocessing by modality, which names the channels and the length of series.
     """
 
     path: Path
@@ -136,6 +138,15 @@ class BagSource:
     modalities: tuple[str, ...]
     max_rate_hz: float
     regions: tuple[Region, ...] = ()
+    configs: Mapping[str, Config] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, path: Path, binder: Binder, *, topics: SensorTopics, max_rate_hz: float
+    ) -> BagSource:
+        """A bag with all sensors that a model set can encode and that messages feed."""
+        sensed = tuple(m for m in SENSED if m in binder.modalities)
+        return cls(path, topics, sensed, max_rate_hz, configs=dict(binder.preprocessing))
 
     @property
     def sensors(self) -> tuple[str, ...]:
@@ -151,6 +162,7 @@ class BagSource:
             max_rate_hz=self.max_rate_hz,
             report=report,
             regions=self.regions,
+            configs=self.configs,
         )
 
 
@@ -250,8 +262,12 @@ def _prepare(binder: Binder, windows: Sequence[Window]) -> _Prepared:
             prepared.notes.append((window.topic, repaired))
         objection = binder.objection(window.modality, raw)
         reason = '' if objection is None else objection.reason
-        if objection is not None:
+        # Nothing is wrong with a window that began before its stream did.
+        if objection is not None and not (window.is_first and objection.fault == 'gap'):
             prepared.notes.append((window.topic, objection.line))
+        elif objection is None:
+            remarks = binder.remarks(window.modality, raw)
+            prepared.notes.extend((window.topic, line) for line in remarks)
         prepared.add(window, tensor, share, reason)
         for sensor, place in window.places.items():
             view = view_of(raw, window.modality, place)

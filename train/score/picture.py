@@ -27,6 +27,9 @@ STYLES: dict[str, dict[str, Any]] = {
     'infrared': {'color': '#d55e00', 'linestyle': (0, (6, 2, 1, 2)), 'linewidth': 0.8},
     'audio': {'color': '#cc79a7', 'linestyle': ':', 'linewidth': 1.0},
     'touch': {'color': '#56b4e9', 'linestyle': (0, (4, 1, 1, 1, 1, 1)), 'linewidth': 0.8},
+    'wrench': {'color': '#7b6fd0', 'linestyle': (0, (3, 1)), 'linewidth': 0.8},
+    'joints': {'color': '#999933', 'linestyle': (0, (8, 2)), 'linewidth': 0.8},
+    'imu': {'color': '#0072b2', 'linestyle': (0, (1, 1)), 'linewidth': 0.8},
     'fused': {'color': '#1b1b1b', 'linestyle': '-', 'linewidth': 1.4},
 }
 # Drawn over the style of its modality for a part of its view.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import MODALITIES
+from train.score.series_picture import draw_series
 
 SIDE = 128  # pixels
 JPEG_QUALITY = 70
@@ -19,15 +20,16 @@ FLOOR_DB, CEILING_DB = -90.0, -10.0
 
 
 def thumbnail(modality: str, raw: Any, *, side: int = SIDE) -> bytes:
-    """A JPEG of at most `side` pixels: a colour image, coloured depth or heat, or a spectrogram.
+    """A JPEG: a colour image, coloured depth or heat, a spectrogram, or the plots of a series.
 
     Args:
         modality: Modality of the sample.
         raw: Sample as accepted by `Binder.preprocess`.
-        side: Longest side, pixels.
+        side: Longest side, pixels; plots keep their size, in which their labels can be read.
     """
     picture = picture_of(modality, raw)
-    scale = side / max(picture.shape[:2])
+    is_plot = MODALITIES[modality].kind == 'series'
+    scale = 1.0 if is_plot else side / max(picture.shape[:2])
     if scale < 1:
         size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
@@ -39,6 +41,8 @@ def picture_of(modality: str, raw: Any) -> NDArray[np.uint8]:
     """Sensor data as an image, uint8 BGR `[H, W, 3]`; see `thumbnail`."""
     if MODALITIES[modality].kind == 'sound':
         return _spectrogram(*raw)
+    if MODALITIES[modality].kind == 'series':
+        return draw_series(raw)
     if modality not in COLOURS:
         return np.asarray(cv2.cvtColor(raw, cv2.COLOR_RGB2BGR), np.uint8)
     return _coloured(np.asarray(raw), COLOURS[modality])

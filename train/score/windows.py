@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from encoders import MODALITIES, SENSED
 from encoders.decode import DecodeError
 from encoders.decode.followed import Followed
-from encoders.decode.streams import Stream, stream_of
+from encoders.decode.series import Floats, Series
+from encoders.decode.series_stream import SeriesStream
+from encoders.decode.streams import Stream
 from encoders.decode.view import Place
+from encoders.preprocess import Config, stream_for
 from encoders.regions import Region
 from train.bags.folder import topics_to_read
 from train.bags.reader import BagMessage, BagReport, read_bag
@@ -21,6 +25,10 @@ from train.score.arguments import DEFAULT_MAX_RATE_HZ
 
 # Sensor message types, for advice if no topic has a default name.
 SENSOR_TYPES = ('Image', 'CompressedImage', 'AudioChunk', 'AudioStamped', 'AudioData')
+SERIES_TYPES = {'wrench': ('WrenchStamped',), 'joints': ('JointState',), 'imu': ('Imu',)}
+# Kinds whose windows overlap and depend on earlier messages, so that they are decoded in order.
+IN_ORDER = ('sound', 'series')
+NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +42,10 @@ class Window:
         stamp_ns: End of the window; for an image, the time when it was taken.
         start_ns: Start of the window.
         log_ns: Recording time.
-        source: The cut of an image, or (waveform, rate) of audio.
+        source: The cut of an image, (waveform, rate) of audio, or the `Series` of a series.
         stream: Stream of the sensor.
         places: Where the parts of its view are, by sensor (`depth@gripper`).
+        is_first: Whether it may be incomplete, because its stream began within its length.
     """
 
     index: int
@@ -48,6 +57,7 @@ class Window:
     source: Any
     stream: Stream
     places: Mapping[str, Place] = field(default_factory=dict)
+    is_first: bool = False
 
     def raw(self) -> Any:
         """The array as accepted by `Binder.preprocess`.
@@ -63,7 +73,7 @@ class Window:
         Raises:
             DecodeError: The content of the message does not match its description.
         """
-        if MODALITIES[self.modality].kind == 'sound':
+        if MODALITIES[self.modality].kind in IN_ORDER:
             return self.source, ''  # reported when it was cut
         window = self.stream.window(self.source)
         return window.raw, window.fault[1] if window.fault else ''
@@ -115,16 +125,25 @@ class SensorTopics:
             topics = self.named.get(modality, usual)
             chosen |= {topic: modality for topic in topics if topic in present}
             missing = [topic for topic in topics if topic not in present]
-            if missing or not topics:
+            # A robot without an extra sensor is usual; a topic that may be of it is not.
+            is_expected = MODALITIES[modality].standard or _candidates(modality, present)
+            if missing or (not topics and is_expected):
                 said = f'no topic {", ".join(missing)}' if missing else 'no topic of a usual name'
                 report.problem(f'{report.path}: {said} for {modality}{_advice(modality, present)}')
         return chosen
 
 
+def _candidates(modality: str, present: Mapping[str, str]) -> list[str]:
+    """Topics whose type fits a modality."""
+    types = SERIES_TYPES.get(modality, SENSOR_TYPES)
+    return sorted(topic for topic, kind in present.items() if kind.split('/')[-1] in types)
+
+
 def _advice(modality: str, present: Mapping[str, str]) -> str:
-    candidates = sorted(t for t, kind in present.items() if kind.split('/')[-1] in SENSOR_TYPES)
+    candidates = _candidates(modality, present)
     if not candidates:
-        return ', nor any other picture or sound'
+        other = SERIES_TYPES.get(modality, ('picture or sound',))
+        return f', nor any other {", ".join(other)}'
     return f'; name one with --topic {modality}=/TOPIC: {", ".join(candidates)}'
 
 
@@ -144,6 +163,9 @@ def read_windows(
     report: BagReport | None = None,
     between: Span | None = None,
     regions: Sequence[Region] = (),
+    configs: Mapping[str, Config] = NONE,
+    baselines: Mapping[str, Floats] = NONE,
+    ends: Callable[[BagMessage], object] = lambda message: True,
 ) -> Iterator[Window]:
     """Yield the windows of a bag in recorded order.
 
@@ -155,6 +177,9 @@ def read_windows(
         report: Filled with what could not be used.
         between: Only data recorded in this span of time, nanoseconds; None for all.
         regions: Parts of views, for `Window.places`; as live, of the first topic of a modality.
+        configs: Preprocessing by modality, which names the channels and the length of series.
+        baselines: By topic, the baseline of a series, float64 `[C]`, if its beginning is not read.
+        ends: Whether a window that ends with a message is wanted.
 
     Raises:
         FileNotFoundError: There is no such bag.
@@ -167,7 +192,11 @@ def read_windows(
     for topic, m in chosen.items():
         is_first = m not in {chosen[other] for other in sensors}
         parts = [Followed(r) for r in regions if r.modality == m and is_first]
-        sensors[topic] = _Sensor(m, topic, max_rate_hz, parts)
+        sensors[topic] = _Sensor(m, topic, max_rate_hz, stream_for(m, configs.get(m)), parts)
+    for topic, baseline in baselines.items():
+        stream = sensors[topic].stream
+        assert isinstance(stream, SeriesStream)
+        stream.tare(baseline)
     index = 0
     if not chosen:
         return
@@ -177,7 +206,7 @@ def read_windows(
             each.take(message.message, message.log_ns)
         if message.topic not in sensors:
             continue
-        window = sensors[message.topic].take(message, index, report)
+        window = sensors[message.topic].take(message, index, report, ends=ends)
         if window is not None:
             index += 1
             yield window
@@ -201,15 +230,28 @@ class _Sensor:
     """Windows of one topic, at a limited rate."""
 
     def __init__(
-        self, modality: str, topic: str, max_rate_hz: float, parts: Sequence[Followed]
+        self,
+        modality: str,
+        topic: str,
+        max_rate_hz: float,
+        stream: Stream,
+        parts: Sequence[Followed],
     ) -> None:
         self._modality, self._topic, self.parts = modality, topic, parts
-        self._stream = stream_of(modality)
+        self.stream = stream
         self._period_ns = round(1e9 / max_rate_hz) if max_rate_hz > 0 else 0
         self._due_ns = self._last_ns = -(1 << 62)
+        self._first_ns: int | None = None
 
-    def take(self, message: BagMessage, index: int, report: BagReport) -> Window | None:
-        cut = self._stream.add(
+    def take(
+        self,
+        message: BagMessage,
+        index: int,
+        report: BagReport,
+        *,
+        ends: Callable[[BagMessage], object],
+    ) -> Window | None:
+        cut = self.stream.add(
             message.message, stamp_ns=message.stamp_ns, stamped=message.is_stamped
         )
         window = Window(
@@ -220,22 +262,36 @@ class _Sensor:
             cut.stamp_ns,
             message.log_ns,
             cut,
-            self._stream,
+            self.stream,
             {each.region.sensor: each.at(message.log_ns) for each in self.parts},
         )
-        if MODALITIES[self._modality].kind == 'sound':
-            # Audio windows depend on each other, so they are decoded in order.
-            try:
-                sound = self._stream.window(cut)
-            except DecodeError as error:
-                report.skipped(message.topic, str(error))
-                return None
-            if sound.fault and sound.fault[0] == 'repaired':
-                report.noted(message.topic, sound.fault[1])
-            window = replace(
-                window, stamp_ns=sound.stamp_ns, start_ns=sound.start_ns, source=sound.raw
-            )
-        return window if self._is_due(window.stamp_ns) else None
+        kind = MODALITIES[self._modality].kind
+        if kind == 'sound':
+            # Every chunk is decoded, because its length is the end of the window.
+            heard = self._decoded(window, message, report)
+            return heard if heard and ends(message) and self._is_due(heard.stamp_ns) else None
+        if not ends(message) or not self._is_due(window.stamp_ns):
+            return None
+        return self._decoded(window, message, report) if kind == 'series' else window
+
+    def _decoded(self, window: Window, message: BagMessage, report: BagReport) -> Window | None:
+        """The window with its content; None if it cannot be decoded, which is reported."""
+        try:
+            found = self.stream.window(window.source)
+        except DecodeError as error:
+            report.skipped(message.topic, str(error))
+            return None
+        if found.fault and (found.fault[0] == 'repaired' or isinstance(found.raw, Series)):
+            report.noted(message.topic, found.fault[1])
+        if self._first_ns is None:
+            self._first_ns = found.start_ns
+        return replace(
+            window,
+            stamp_ns=found.stamp_ns,
+            start_ns=found.start_ns,
+            source=found.raw,
+            is_first=found.start_ns == self._first_ns,
+        )
 
     def _is_due(self, stamp_ns: int) -> bool:
         """Whether to use a window: on average at the limit, for any spacing, as when live."""

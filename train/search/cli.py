@@ -134,8 +134,9 @@ def _find(
     def embed(bag: Path) -> tuple[Embeddings, int]:
         embedder = binder or Binder.load(model)
         store.check_space(embedder.space)
-        sensed = tuple(m for m in SENSED if m in embedder.modalities)
-        source = BagSource(bag, SensorTopics(), sensed, DEFAULT_MAX_RATE_HZ)
+        source = BagSource.of(
+            bag, embedder, topics=SensorTopics(), max_rate_hz=DEFAULT_MAX_RATE_HZ
+        )
         span = bag_span_ns(bag)
         with tempfile.TemporaryDirectory() as folder:
             found = embed_bag(embedder, source, store=Path(folder) / 'e', report=BagReport(bag))

@@ -204,9 +204,9 @@ class _Question:
 
 
 def _seen(modalities: Iterable[str]) -> list[str]:
-    """Modalities that show objects; audio describes events, and is used only on its own."""
+    """Modalities that show objects; the others sense events, and are used only on their own."""
     given = list(modalities)
-    return [m for m in given if MODALITIES[m].kind != 'sound'] or given
+    return [m for m in given if MODALITIES[m].kind in ('image', 'clip')] or given
 
 
 def _slopes(bank: PredicateBank, modalities: Iterable[str]) -> dict[str, float]:

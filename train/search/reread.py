@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from encoders import Binder, Evidence
+from encoders.preprocess import Config
 from train.bags.folder import BagError, bag_span_ns
 from train.score.again import Place, evidence_again, windows_again
 from train.score.windows import Window
@@ -120,20 +121,20 @@ def reread(
         if entry.modality in binder.readouts:
             by_bag[entry.bag][key_of(entry)] = entry
     total = max(sum(map(len, by_bag.values())), 1)
-    windows = _windows(by_bag, gone)
+    windows = _windows(by_bag, binder.preprocessing, gone)
     found = evidence_again(binder, windows, done=lambda count: progress(count / total))
     progress(1.0)
     return Reread(found, gone)
 
 
 def _windows(
-    by_bag: Mapping[str, Mapping[Key, Entry]], gone: dict[str, str]
+    by_bag: Mapping[str, Mapping[Key, Entry]], configs: Mapping[str, Config], gone: dict[str, str]
 ) -> Iterator[tuple[Key, Window]]:
     """The windows of some entries; `gone` is filled with the bags that cannot be read."""
     for bag, wanted in by_bag.items():
         try:
             places = _places(bag, wanted)
-            for place, window in windows_again(Path(bag), list(places)):
+            for place, window in windows_again(Path(bag), list(places), configs=configs):
                 yield places[place], window
         except (BagError, OSError) as error:
             gone[bag] = str(error)

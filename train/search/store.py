@@ -300,7 +300,7 @@ def _coded(vectors: NDArray[np.float32], modalities: NDArray[np.str_]) -> NDArra
 @lru_cache(maxsize=64)
 def _code(modality: str) -> NDArray[np.float32]:
     """Signs that are orthogonal to those of other sensors; a row of a Hadamard matrix."""
-    row = 1 + SENSED.index(modality) % (CODE_SIZE - 1) if modality in SENSED else 0
+    row = (1 + SENSED.index(modality)) % CODE_SIZE if modality in SENSED else 0
     signs = [(-1) ** bin(row & column).count('1') for column in range(CODE_SIZE)]
     return CODE_VALUE * np.array(signs, np.float32)
 

@@ -9,6 +9,9 @@ const LB_STYLE = {
   infrared: { colour: '#d55e00', dash: [8, 3, 2, 3], width: 1 },
   audio: { colour: '#cc79a7', dash: [1, 3], width: 1.5 },
   touch: { colour: '#56b4e9', dash: [6, 2, 2, 2, 2, 2], width: 1 },
+  wrench: { colour: '#7b6fd0', dash: [3, 1], width: 1 },
+  joints: { colour: '#999933', dash: [10, 2], width: 1 },
+  imu: { colour: '#2f8fcb', dash: [1, 1], width: 1 },
   fused: { colour: null, dash: [], width: 2 },
 };
 // A series with a caveat is drawn under a key of its own: a sensor without a vote thin and pale,
