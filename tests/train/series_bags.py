@@ -52,12 +52,15 @@ class SeriesBag:
         seed: int = 0,
         skip: Sequence[str] = (),
         dead_after_s: Mapping[str, float] | None = None,
+        silent_s: Mapping[str, tuple[float, float]] | None = None,
     ) -> Path:
         """One bag with a moment every second; sensors in `skip` are left out.
 
-        From `dead_after_s` on, a sensor repeats its last message with a new stamp.
+        From `dead_after_s` on, a sensor repeats its last message with a new stamp. Between the two
+        times of `silent_s`, it sends nothing.
         """
         dead = {name: START_NS + round(s * 1e9) for name, s in (dead_after_s or {}).items()}
+        silent = {name: (silent_s or {}).get(name, (0.0, 0.0)) for name in RATES_HZ}
         last: dict[str, Any] = {}
         rng = np.random.default_rng(seed)
         bias = rng.normal(0, 2, 6) * np.array([1, 1, 1, 0.05, 0.05, 0.05])
@@ -67,6 +70,9 @@ class SeriesBag:
             for name, rate_hz in RATES_HZ.items():
                 for step in range(round(rate_hz * STEP_S)):
                     stamp_ns = begin_ns + round(step * 1e9 / rate_hz)
+                    since_s = (stamp_ns - START_NS) * 1e-9
+                    if silent[name][0] <= since_s < silent[name][1]:
+                        continue
                     if name in last and stamp_ns >= dead.get(name, stamp_ns + 1):
                         header = self._header(stamp_ns, last[name].header.frame_id)
                         last[name] = replace(last[name], header=header)

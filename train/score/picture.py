@@ -17,6 +17,7 @@ matplotlib.use('Agg')
 from matplotlib.figure import Figure
 
 from encoders.regions import is_region, modality_of
+from train.score.channel_lines import ChannelLines
 from train.score.table import FUSED
 from train.score.timeline import Line, Timeline, value_at
 
@@ -55,8 +56,14 @@ TRUTH: dict[bool, dict[str, Any]] = {
     True: {'facecolor': '#1b1b1b'},
     False: {'facecolor': '#e4e4e4'},
 }
+CHANNELS: tuple[dict[str, Any], ...] = (
+    {'color': '#e69f00', 'linestyle': '-'},
+    {'color': '#3d9bd3', 'linestyle': (0, (5, 2))},
+    {'color': '#cc79a7', 'linestyle': (0, (2, 2))},
+)
+MANY: dict[str, Any] = {'color': '#9a9a9a', 'linestyle': '-'}
 PICTURES = 10  # per row
-ROW_INCHES = 0.85
+ROW_INCHES, CHANNEL_INCHES = 0.85, 0.65
 LABEL_CHARACTERS = 30  # per line of a label
 
 
@@ -64,21 +71,25 @@ def write_picture(timeline: Timeline, path: Path) -> None:
     """Write the probabilities, states, truth and images of a bag as PNG."""
     modalities = [m for m in STYLES if any(m == shown for _, shown, _ in timeline.thumbnails)]
     count = max(1, len(timeline.lines))
-    heights = [0.9] * len(modalities) + [ROW_INCHES] * count
+    heights = [0.9] * len(modalities)
+    heights += [CHANNEL_INCHES] * len(timeline.channels) + [ROW_INCHES] * count
     figure = Figure(figsize=(12, sum(heights) + 1.1), dpi=110)
     axes = figure.subplots(
         len(heights), 1, gridspec_kw={'height_ratios': heights, 'hspace': 0.25}, squeeze=False
     )[:, 0]
     for axis, modality in zip(axes, modalities, strict=False):
         _draw_pictures(axis, timeline, modality)
-    for axis, line in zip(axes[len(modalities) :], timeline.lines, strict=False):
+    rest = axes[len(modalities) :]
+    for axis, lines in zip(rest, timeline.channels, strict=False):
+        _draw_channels(axis, lines, timeline.duration_s)
+    for axis, line in zip(rest[len(timeline.channels) :], timeline.lines, strict=False):
         _draw_line(axis, line, timeline.duration_s)
     axes[-1].set_xlabel('seconds')
     axes[-1].tick_params(labelbottom=True)
     figure.suptitle(timeline.title, fontsize=11, y=1 - 0.15 / figure.get_figheight())
     _legend(figure, timeline)
     figure.subplots_adjust(
-        left=0.2, right=0.99, top=1 - 0.75 / figure.get_figheight(),
+        left=0.2, right=0.91 if timeline.channels else 0.99, top=1 - 0.75 / figure.get_figheight(),
         bottom=0.5 / figure.get_figheight(),
     )  # fmt: skip
     coded = BytesIO()
@@ -108,6 +119,22 @@ def _styles(heard: Iterable[str]) -> dict[str, dict[str, Any]]:
     found = {name: style for name, style in STYLES.items() if name in heard}
     parts = [name for name in heard if is_region(name)]
     return found | {name: STYLES[modality_of(name)] | PART for name in sorted(parts)}
+
+
+def _draw_channels(axis: Any, lines: ChannelLines, duration_s: float) -> None:
+    """Draw the channels of a quantity; of many, only the last, the gripper, stands out."""
+    many = len(lines.labels) > len(CHANNELS)
+    for index, (label, values) in enumerate(zip(lines.labels, lines.v, strict=True)):
+        style = MANY if many and index < len(lines.labels) - 1 else CHANNELS[index % 3]
+        shown = None if style is MANY else textwrap.fill(label.replace('_', ' '), 12)
+        axis.plot(lines.t, np.array(values, float), linewidth=0.7, label=shown, **style)
+    axis.legend(loc='center left', bbox_to_anchor=(1, 0.5), fontsize=6, frameon=False)
+    axis.set_xlim(0, max(duration_s, 1e-3))
+    axis.tick_params(labelsize=7, labelbottom=False)
+    axis.grid(axis='y', linewidth=0.4, color='#d5d5d5')
+    axis.set_ylabel(
+        f'{lines.modality}\n{lines.title}', rotation=0, ha='right', va='center', fontsize=7
+    )
 
 
 def _draw_line(axis: Any, line: Line, duration_s: float) -> None:

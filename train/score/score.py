@@ -15,6 +15,7 @@ from train.bags.folder import BagError, nothing_in
 from train.bags.reader import BagReport
 from train.phrasings import Phrasings
 from train.score.annotate import write_annotated
+from train.score.channel_lines import ChannelRecorder
 from train.score.embed import BagSource, Embeddings, embed_bag
 from train.score.lerobot_export import add_episode
 from train.score.lerobot_format import LerobotWriter
@@ -147,8 +148,12 @@ def score_bag(
         except ValueError as error:
             report.problem(f'{source.path}: not in the LeRobot data set: {error}')
     if out.picture is not None and out.page is not None:
-        pictures = thumbnails_of(source, seconds)
-        timeline = make_timeline(f'{title} · {binder.model}', moments, truth, pictures)
+        start_ns = moments[0].time_ns
+        channels = ChannelRecorder(source, start_ns=start_ns, duration_s=seconds)
+        pictures = thumbnails_of(source, seconds, channels=channels)
+        timeline = make_timeline(
+            f'{title} · {binder.model}', moments, truth, pictures, channels.lines()
+        )
         write_picture(timeline, out.picture)
         write_page(timeline, out.page)
     return Result(rows, len(embeddings), seconds)

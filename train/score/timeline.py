@@ -5,14 +5,15 @@ from __future__ import annotations
 import base64
 import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from encoders import SENSED, State
+from encoders import MODALITIES, SENSED, State
 from encoders.decode import DecodeError
 from encoders.predicates.fusion import caveats, taught_reason
 from train.bags.reader import BagReport
+from train.score.channel_lines import ChannelLines, ChannelRecorder
 from train.score.embed import BagSource
 from train.score.table import FUSED, Truth
 from train.score.thumbnail import thumbnail
@@ -22,7 +23,7 @@ from train.template import render
 PAGE = Path(__file__).parent / 'page'
 TEMPLATE = Path(__file__).with_name('scored.html.j2')
 STYLES = ('uPlot.min.css', 'timeline.css')
-SCRIPTS = ('uPlot.iife.min.js', 'timeline.js')
+SCRIPTS = ('uPlot.iife.min.js', 'timeline.js', 'channels.js')
 MAX_POINTS = 6000  # per line; more cannot be distinguished
 MAX_THUMBNAILS = 120  # per modality
 
@@ -63,12 +64,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Timeline:
-    """All predicates of a bag over time, with images: (time, modality, JPEG)."""
+    """All predicates of a bag over time, with images: (time, modality, JPEG), and channels."""
 
     title: str
     duration_s: float
     lines: list[Line]
     thumbnails: list[tuple[float, str, bytes]]
+    channels: list[ChannelLines] = field(default_factory=list)
 
 
 def make_timeline(
@@ -76,6 +78,7 @@ def make_timeline(
     moments: Sequence[Scored],
     truth: Truth,
     thumbnails: Sequence[tuple[int, str, bytes]],
+    channels: Sequence[ChannelLines] = (),
 ) -> Timeline:
     """Collect the data of a timeline.
 
@@ -84,6 +87,7 @@ def make_timeline(
         moments: Scored moments, in order.
         truth: (stamp, value) by predicate.
         thumbnails: (stamp, modality, JPEG).
+        channels: Channels of series.
     """
     start_ns = moments[0].time_ns if moments else 0
     lines: dict[str, Line] = {}
@@ -107,7 +111,8 @@ def make_timeline(
             _change(lines[name].truth, (stamp_ns - start_ns) * 1e-9, value)
     end_ns = moments[-1].time_ns if moments else 0
     shown = [((stamp_ns - start_ns) * 1e-9, m, jpeg) for stamp_ns, m, jpeg in thumbnails]
-    return Timeline(title, (end_ns - start_ns) * 1e-9, list(lines.values()), shown)
+    duration_s = (end_ns - start_ns) * 1e-9
+    return Timeline(title, duration_s, list(lines.values()), shown, list(channels))
 
 
 def value_at(changes: Sequence[tuple[float, Changing]], time_s: float) -> Changing | None:
@@ -121,12 +126,23 @@ def _change(changes: list[tuple[float, Changing]], time_s: float, value: Changin
         changes.append((round(time_s, 3), value))
 
 
-def thumbnails_of(source: BagSource, duration_s: float) -> list[tuple[int, str, bytes]]:
-    """Evenly spaced images of every sensor of a bag: (stamp, modality, JPEG)."""
+def thumbnails_of(
+    source: BagSource, duration_s: float, *, channels: ChannelRecorder | None = None
+) -> list[tuple[int, str, bytes]]:
+    """Evenly spaced images of every sensor of a bag: (stamp, modality, JPEG).
+
+    Args:
+        source: The bag.
+        duration_s: Its length.
+        channels: Gets the series instead; without it they have images as well.
+    """
     found: list[tuple[int, str, bytes]] = []
     step_ns = round(max(duration_s / MAX_THUMBNAILS, 0.5) * 1e9)
     due_ns: dict[str, int] = {}
     for window in source.windows(BagReport(source.path)):
+        if channels is not None and MODALITIES[window.modality].kind == 'series':
+            channels.add(window)
+            continue
         if window.stamp_ns < due_ns.get(window.modality, -(1 << 62)):
             continue
         due_ns[window.modality] = window.stamp_ns + step_ns
@@ -150,6 +166,7 @@ def write_page(timeline: Timeline, path: Path) -> None:
         'duration_s': timeline.duration_s,
         'lines': [vars(line) for line in timeline.lines],
         'pictures': {m: entries for m, entries in pictures.items() if entries},
+        'channels': [asdict(lines) for lines in timeline.channels],
     }
     css, js = (
         '\n'.join((PAGE / name).read_text() for name in names) for names in (STYLES, SCRIPTS)
