@@ -13,9 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import MODALITIES, State
+from encoders import MODALITIES, Series, State
+from encoders.preprocess import Config, is_series
 from encoders.regions import is_region
 from train.bags.reader import BagReport, read_bag
+from train.score.channels import unit_of
 from train.score.embed import BagSource, Embeddings
 from train.score.lerobot_format import Feature, LerobotWriter, decoded
 from train.score.sound import Loudness
@@ -24,7 +26,8 @@ from train.score.track import Scored
 from train.score.windows import Window
 
 TASK_TOPIC = 'task/text'
-PICTURES, LEVEL = 'observation.images', 'observation.level_dbfs'
+OBSERVED = 'observation'
+PICTURES, LEVEL = f'{OBSERVED}.images', f'{OBSERVED}.level_dbfs'
 PROBABILITY, STATE, TRUTH = 'observation.predicates', 'predicates.state', 'predicates.truth'
 CANNOT_TELL = 0.5
 UNKNOWN_TRUTH = -1
@@ -39,6 +42,7 @@ class _Stream:
     feature: str
     modality: str
     stamps_ns: list[int]
+    channels: tuple[str, ...] = ()
 
 
 def add_episode(
@@ -52,8 +56,9 @@ def add_episode(
     """Write a bag as an episode, from the time when all sensors have data to the end.
 
     A frame contains the newest values at its time: images (colour as JPEG; depth in millimetres
-    and infrared in tenths of a kelvin, or grey, as PNG), the audio level since the last frame, and
-    for each predicate the probability (0.5 if no sensor is informative), the state (0 UNKNOWN,
+    and infrared in tenths of a kelvin, or grey, as PNG), the audio level since the last frame, the
+    newest values of series (NaN if a channel was not measured within a window), and for each
+    predicate the probability (0.5 if no sensor is informative), the state (0 UNKNOWN,
     1 FALSE, 2 TRUE) and the truth (-1 if unknown).
 
     Args:
@@ -68,7 +73,7 @@ def add_episode(
             episode.
     """
     times_ns = _frame_times(embeddings, moments, dataset.fps)
-    streams = _streams(embeddings, times_ns)
+    streams = _streams(embeddings, times_ns, source.configs)
     frames = _frames(source, streams, _scores(moments, truth, times_ns), len(times_ns))
     first = next(frames)
     names = tuple(score.name for score in moments[0].evaluation.scores)
@@ -89,20 +94,33 @@ def _frame_times(embeddings: Embeddings, moments: Sequence[Scored], fps: int) ->
     return start_ns + np.round(np.arange(count) * (1e9 / fps)).astype(np.int64)
 
 
-def _streams(embeddings: Embeddings, times_ns: NDArray[np.int64]) -> dict[str, _Stream]:
+def _streams(
+    embeddings: Embeddings, times_ns: NDArray[np.int64], configs: Mapping[str, Config]
+) -> dict[str, _Stream]:
     """Streams by topic; the usable windows are those that were embedded."""
     found = {}
     for modality in dict.fromkeys(str(m) for m in embeddings.modality if not is_region(str(m))):
         topics = sorted({str(t) for t in embeddings.topic[embeddings.modality == modality]})
-        sound = MODALITIES[modality].kind == 'sound'
-        prefix = LEVEL if sound else f'{PICTURES}.{"camera" if modality == "image" else modality}'
+        config = configs.get(modality)
+        channels = config.channels if config is not None and is_series(config) else ()
+        prefix = _prefix(modality)
         for topic in topics:
             stamps = np.unique(embeddings.stamp_ns[embeddings.topic == topic])
             newest = np.searchsorted(stamps, times_ns, side='right') - 1
             slug = re.sub(r'\W+', '_', topic).strip('_')
             feature = prefix if len(topics) == 1 else f'{prefix}.{slug}'
-            found[topic] = _Stream(feature, modality, stamps[newest].tolist())
+            found[topic] = _Stream(feature, modality, stamps[newest].tolist(), channels)
     return found
+
+
+def _prefix(modality: str) -> str:
+    """The feature of the first topic of a modality."""
+    kind = MODALITIES[modality].kind
+    if kind == 'sound':
+        return LEVEL
+    if kind == 'series':
+        return f'{OBSERVED}.{modality}'
+    return f'{PICTURES}.{"camera" if modality == "image" else modality}'
 
 
 def _frames(
@@ -135,6 +153,8 @@ def _value(window: Window, loudness: Loudness) -> Any:
     modality = MODALITIES[window.modality]
     if modality.kind == 'sound':
         return np.float32(loudness.of(window))
+    if modality.kind == 'series':
+        return _newest(window.source)
     message = window.source.content
     sent = bytes(message.data) if hasattr(message, 'format') else b''
     if modality.pixels == 'colour' and sent.startswith(MAGIC):
@@ -153,6 +173,14 @@ def _value(window: Window, loudness: Loudness) -> Any:
     return cv2.imencode('.png', raw)[1].tobytes()
 
 
+def _newest(series: Series) -> NDArray[np.float32]:
+    """The newest measured value of every channel, float32 `[C]`."""
+    order = np.argsort(series.stamps_s, kind='stable')[::-1]
+    values = series.values[order]
+    first = np.isfinite(values).argmax(axis=0)
+    return np.asarray(values[first, np.arange(values.shape[1])], np.float32)
+
+
 def _features(
     frame: Mapping[str, Any], streams: Mapping[str, _Stream], names: tuple[str, ...]
 ) -> dict[str, Feature]:
@@ -161,6 +189,11 @@ def _features(
         modality = MODALITIES[stream.modality]
         if modality.kind == 'sound':
             found[stream.feature] = Feature('float32', (1,), ('level_dbfs',))
+            continue
+        if modality.kind == 'series':
+            units = {'units': [unit_of(channel) for channel in stream.channels]}
+            shape = (len(stream.channels),)
+            found[stream.feature] = Feature('float32', shape, stream.channels, units)
             continue
         read = decoded(frame[stream.feature])
         info: dict[str, object] | None = None

@@ -269,13 +269,15 @@ def _statistics(values: Sequence[Any]) -> Stats:
     pictures = isinstance(values[0], np.ndarray) and values[0].ndim == 2
     rows = np.concatenate(values) if pictures else np.stack([np.atleast_1d(v) for v in values])
     rows = rows.astype(np.float64)
+    # What was never measured has statistics of zeros, because NaN would spread when it is scaled.
+    rows[:, np.isnan(rows).all(axis=0)] = 0.0
     found = {
-        'min': rows.min(axis=0),
-        'max': rows.max(axis=0),
-        'mean': rows.mean(axis=0),
-        'std': rows.std(axis=0),
+        'min': np.nanmin(rows, axis=0),
+        'max': np.nanmax(rows, axis=0),
+        'mean': np.nanmean(rows, axis=0),
+        'std': np.nanstd(rows, axis=0),
     } | {
-        name: np.quantile(rows, share, axis=0, method='inverted_cdf')
+        name: np.nanquantile(rows, share, axis=0, method='inverted_cdf')
         for name, share in QUANTILES.items()
     }
     if pictures:

@@ -11,19 +11,25 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from encoders import MODALITIES, State
 from encoders.decode import DecodeError
+from encoders.decode.series import Floats
+from encoders.preprocess import is_series
 from train.bags.reader import BagReport
+from train.score.channels import NewSamples, drawn_groups, groups_of
 from train.score.embed import BagSource
 from train.score.picture import STYLES
 from train.score.sound import Loudness
 from train.score.table import FUSED, Truth
 from train.score.thumbnail import thumbnail
 from train.score.track import Scored
+from train.score.windows import Window
 
 TIMELINE = 'time'
 SIDE = 640  # largest side of an image, pixels
+BLOCK = 5000  # samples of a series that are written together
 # Colours of Okabe and Ito, as in the other timelines.
 STATE_COLOURS = {'TRUE': 0x0072B2FF, 'FALSE': 0xBFC9D1FF, 'UNKNOWN': 0x6E6E6EFF}
 TRUTH_COLOURS = {'true': 0xE69F00FF, 'false': 0x8A7A5CFF}
@@ -55,9 +61,10 @@ def write_rerun(
 ) -> None:
     """Write an `.rrd` file for `rerun FILE`, atomically.
 
-    `sensors` contains images (depth in millimetres, infrared coloured, at most 640 pixels) and the
-    audio level in dBFS. `predicates/NAME` contains the probability of every modality and of all of
-    them, the state where it changes, and the truth if the bag has it.
+    `sensors` contains images (depth in millimetres, infrared coloured, at most 640 pixels), the
+    audio level in dBFS, and all samples of series, an entity for each quantity. `predicates/NAME`
+    contains the probability of every modality and of all of them, the state where it changes, and
+    the truth if the bag has it.
 
     Args:
         source: The bag; its sensors are read again.
@@ -74,7 +81,7 @@ def write_rerun(
     names = [score.name for score in moments[0].evaluation.scores] if moments else []
     stream = rr.RecordingStream('lb_ros', recording_id=uuid.uuid4())
     try:
-        stream.save(temporary, default_blueprint=_blueprint(rr, source.modalities, names))
+        stream.save(temporary, default_blueprint=_blueprint(rr, source, names))
         # The only timeline is the time of sensing; the time of writing is irrelevant.
         stream.set_log_time_enabled(False)
         stream.set_log_tick_enabled(False)
@@ -94,11 +101,17 @@ def write_rerun(
 def _log_sensors(rr: Any, stream: Any, source: BagSource) -> None:
     loudness: dict[str, Loudness] = defaultdict(Loudness)
     levels: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    channels: dict[str, _Channels] = {}
     for window in source.windows(BagReport(source.path)):
         entity = f'sensors/{window.modality}'
         if MODALITIES[window.modality].kind == 'sound':
             level_db = loudness[entity].of(window)
             levels[f'{entity}/level_dbfs'].append((window.stamp_ns, level_db))
+            continue
+        if MODALITIES[window.modality].kind == 'series':
+            if entity not in channels:
+                channels[entity] = _Channels(rr, stream, entity, window.source.channels)
+            channels[entity].add(window)
             continue
         try:
             picture = _picture(rr, window.modality, window.raw())
@@ -108,6 +121,36 @@ def _log_sensors(rr: Any, stream: Any, source: BagSource) -> None:
         stream.log(entity, picture)
     for entity, values in levels.items():
         _send(rr, stream, entity, *zip(*values, strict=True))
+    for series in channels.values():
+        series.flush()
+
+
+class _Channels:
+    """Writes the samples of a series in blocks, an entity for each quantity."""
+
+    def __init__(self, rr: Any, stream: Any, entity: str, channels: Sequence[str]) -> None:
+        self._rr, self._stream, self._entity = rr, stream, entity
+        self._groups = groups_of(channels)
+        self._new = NewSamples()
+        self._waiting: list[tuple[NDArray[np.int64], Floats]] = []
+        for group in self._groups:
+            names = [f'{label} ({group.unit})' if group.unit else label for label in group.labels]
+            style = rr.SeriesLines(names=names)
+            stream.log(f'{entity}/{group.name}', style, static=True)
+
+    def add(self, window: Window) -> None:
+        self._waiting.append(self._new.of(window))
+        if sum(len(stamps) for stamps, _ in self._waiting) >= BLOCK:
+            self.flush()
+
+    def flush(self) -> None:
+        if not self._waiting:
+            return
+        stamps, values = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
+        self._waiting = []
+        for group in self._groups:
+            mine = values[:, list(group.columns)]
+            _send(self._rr, self._stream, f'{self._entity}/{group.name}', stamps, mine)
 
 
 def _picture(rr: Any, modality: str, raw: Any) -> Any:
@@ -176,9 +219,8 @@ def _send_states(
     stream.send_columns(entity, indexes=[_times(rr, stamps_ns)], columns=columns)
 
 
-def _send(
-    rr: Any, stream: Any, entity: str, stamps_ns: Sequence[int], values: Sequence[float]
-) -> None:
+def _send(rr: Any, stream: Any, entity: str, stamps_ns: Any, values: Any) -> None:
+    """Log scalars `[T]`, or several lines `[T, n]`, at some stamps, nanoseconds `[T]`."""
     columns = rr.Scalars.columns(scalars=np.asarray(values, np.float64))
     stream.send_columns(entity, indexes=[_times(rr, stamps_ns)], columns=columns)
 
@@ -187,15 +229,22 @@ def _times(rr: Any, stamps_ns: Sequence[int]) -> Any:
     return rr.TimeColumn(TIMELINE, timestamp=np.array(stamps_ns, 'datetime64[ns]'))
 
 
-def _blueprint(rr: Any, modalities: Sequence[str], names: Sequence[str]) -> Any:
+def _blueprint(rr: Any, source: BagSource, names: Sequence[str]) -> Any:
     """Layout: sensors above, fused probabilities and states below."""
     rrb = rr.blueprint
-    views = [
-        rrb.TimeSeriesView(origin=f'sensors/{m}', name=f'{m} (dBFS)')
-        if MODALITIES[m].kind == 'sound'
-        else rrb.Spatial2DView(origin=f'sensors/{m}', name=m)
-        for m in modalities
-    ]
+    views: list[Any] = []
+    for modality in source.modalities:
+        origin, config = f'sensors/{modality}', source.configs.get(modality)
+        if MODALITIES[modality].kind == 'sound':
+            views.append(rrb.TimeSeriesView(origin=origin, name=f'{modality} (dBFS)'))
+        elif config is not None and is_series(config):
+            plots = [
+                rrb.TimeSeriesView(origin=f'{origin}/{group.name}', name=group.title)
+                for group in drawn_groups(config.channels)
+            ]
+            views.append(rrb.Vertical(*plots, name=modality))
+        else:
+            views.append(rrb.Spatial2DView(origin=origin, name=modality))
     lines = [rr.new_entity_path(['predicates', name, 'probability', FUSED]) for name in names]
     fused = rrb.TimeSeriesView(origin='predicates', contents=lines, name='probability')
     states = rrb.StateTimelineView(origin='predicates', name='states and truth')
