@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+
+from encoders.shipped import shipped
+
+BUNDLED = {'kitchen': 'lb_ros/data/demo_bag', 'contact': 'lb_ros/data/contact_bag'}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `lb-ros demo`."""
-    from train.arguments import model, place, there
+    from train.arguments import model, place
 
     parser.epilog = 'example: lb-ros demo --text "the drawer is open" --text "the stove is hot"'
-    parser.add_argument('--bag', type=there, help='bag to play; the bundled one by default')
+    parser.add_argument(
+        '--bag',
+        type=bag,
+        default='kitchen',
+        help=f'bag to play, or one of the bundled ones: {", ".join(BUNDLED)} (default: kitchen)',
+    )
     parser.add_argument('--model', type=model, default='lb-mini', help='model set')
     parser.add_argument(
         '--text',
@@ -24,3 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--picture', type=place, help='write the live table at the end of the bag as SVG'
     )
+
+
+def bag(text: str) -> Path:
+    """The path of a bag, which may be given by the name of a bundled one.
+
+    Raises:
+        argparse.ArgumentTypeError: There is no such bag.
+    """
+    from train.arguments import there
+
+    return shipped(BUNDLED[text]) if text in BUNDLED else there(text)

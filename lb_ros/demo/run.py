@@ -20,8 +20,7 @@ import yaml
 from rich.console import Console
 from rich.live import Live
 
-from encoders import Binder, ModelSetError, Predicate, PredicateError
-from encoders.shipped import shipped
+from encoders import MODALITIES, SENSED, Binder, ModelSetError, Predicate, PredicateError
 from lb_ros.dds_profile import has_own_transports
 from lb_ros.demo.picture import Picture
 from lb_ros.demo.recording import Recording, medians, percentile
@@ -32,7 +31,6 @@ GRACE_S = 1.5
 STOP_S = 15.0
 WIDTH = 120
 SENTENCES = 12  # per side of a predicate: enough for an ensemble, quick to embed
-SENSOR_TOPICS = ('camera', 'depth', 'infrared', 'microphone')
 
 
 class DemoError(ValueError):
@@ -55,16 +53,18 @@ def run(args: argparse.Namespace) -> int:
         for path in (args.report, args.picture):
             if path is not None and not path.absolute().parent.is_dir():
                 raise DemoError(f'{path}: there is no such folder to write to')
-        bag = args.bag or shipped('lb_ros/data/demo_bag')
+        bag = args.bag
         predicates, problems = predicates_of(bag, args.text)
         binder = Binder.load(args.model)
+        modalities, silent = modalities_of(bag, binder)
+        problems += silent
     except (OSError, ValueError, ModelSetError, PredicateError) as error:
         print(f'lb-ros demo: {error}', file=sys.stderr)
         return 2
     for line in problems:
         print(f'lb-ros demo: {line}', file=sys.stderr)
     try:
-        return _show(args, bag, predicates, binder, console, told=problems)
+        return _show(args, predicates, binder, console, modalities=modalities, told=problems)
     except KeyboardInterrupt:
         console.print('interrupted')
         return 130
@@ -107,6 +107,27 @@ def predicates_of(bag: Path, texts: Sequence[str]) -> tuple[list[Predicate], lis
     return found, problems
 
 
+def modalities_of(bag: Path, binder: Binder) -> tuple[tuple[str, ...], list[str]]:
+    """The modalities to run on a bag, and one line for each that the model set cannot encode.
+
+    Raises:
+        DemoError: None of the sensors of the bag can be encoded.
+    """
+    from train.bags.folder import topics_to_read
+
+    present = topics_to_read(bag, lambda line: None)
+    sensed = [m for m in SENSED if any(topic in present for topic in MODALITIES[m].topics)]
+    found = tuple(m for m in sensed if m in binder.modalities)
+    if not found:
+        raise DemoError(
+            f'{bag}: model set {binder.model} encodes none of its sensors ({", ".join(sensed)}), '
+            f'only {", ".join(binder.modalities)}'
+        )
+    missing = [m for m in sensed if m not in binder.modalities]
+    lines = [f'{bag}: model set {binder.model} has no encoder of {m}; not shown' for m in missing]
+    return found, lines
+
+
 def _some(sentences: Sequence[str]) -> tuple[str, ...]:
     # Take evenly spaced sentences, because the list is ordered by kind of wording.
     step = max(1, -(-len(sentences) // SENTENCES))
@@ -115,11 +136,11 @@ def _some(sentences: Sequence[str]) -> tuple[str, ...]:
 
 def _show(
     args: argparse.Namespace,
-    bag: Path,
     predicates: list[Predicate],
     binder: Binder,
     console: Console,
     *,
+    modalities: Sequence[str],
     told: Sequence[str],
 ) -> int:
     with tempfile.TemporaryDirectory() as folder:
@@ -134,10 +155,10 @@ def _show(
                 }
             )
         )
-        picture = Picture(binder.modalities) if args.picture else None
-        processes = _start(args.model, listed, bag)
+        picture = Picture(modalities) if args.picture else None
+        processes = _start(args.model, listed, args.bag, modalities=modalities)
         try:
-            recording = _watch(args, processes, binder.modalities, console, picture)
+            recording = _watch(args, processes, modalities, console, picture)
         finally:
             outputs = {name: _stop(process) for name, process in processes.items()}
     played = _last_json(outputs['player'])
@@ -149,7 +170,8 @@ def _show(
         return 1
     if picture is not None and not picture.save(args.picture):
         print('lb-ros demo: no picture: every state stayed unknown', file=sys.stderr)
-    report = make_report(recording, binder, bag, played, _last_json(outputs['nodes']))
+    nodes = _last_json(outputs['nodes'])
+    report = make_report(recording, binder, args.bag, played, nodes, modalities=modalities)
     if args.report:
         args.report.write_text(json.dumps(report, indent=2) + '\n')
     from train.fitted_table import print_table
@@ -162,8 +184,11 @@ def _show(
     return 0
 
 
-def _start(model: str, predicates: Path, bag: Path) -> dict[str, subprocess.Popen[str]]:
+def _start(
+    model: str, predicates: Path, bag: Path, *, modalities: Sequence[str]
+) -> dict[str, subprocess.Popen[str]]:
     parameters = ['-p', f'model:={model}', '-p', f'predicates:={predicates}']
+    parameters += ['-p', f'modalities:=[{", ".join(modalities)}]']
     commands = {
         'nodes': ['-m', 'lb_ros.start', 'bringup', END_WITH_READER, '--ros-args', *parameters],
         'player': ['-m', 'lb_ros.demo.bag_player', str(bag), '--after', 'bringup'],
@@ -237,14 +262,19 @@ def _watch(
 
 
 def make_report(
-    recording: Recording, binder: Binder, bag: Path, played: dict[str, Any], nodes: dict[str, Any]
+    recording: Recording,
+    binder: Binder,
+    bag: Path,
+    played: dict[str, Any],
+    nodes: dict[str, Any],
+    *,
+    modalities: Sequence[str],
 ) -> dict[str, Any]:
     """Return the summary as plain values; see docs/demo.md for the keys."""
     summaries = recording.summarise()
+    sensed = {topic for modality in modalities for topic in MODALITIES[modality].topics}
     published = sum(
-        count
-        for topic, count in played.get('published', {}).items()
-        if topic.split('/')[0] in SENSOR_TOPICS and not topic.endswith('camera_info')
+        count for topic, count in played.get('published', {}).items() if topic in sensed
     )
     received = sum(c['received'] for c in nodes.get('counters', {}).values())
     return {
