@@ -45,7 +45,7 @@ class Source:
 
     def __init__(self, binder: Binder, *, clock_s: float | None = None) -> None:
         _, self._contrast = text_vectors(binder, Predicate('open', *SIDES))
-        self._space = binder.space
+        self._space, self._model = binder.space, binder.model
         self.shows, self.clock_s = 0, clock_s
         self.node = Node('source')
         self._publisher = self.node.create_publisher(Embedding, 'embeddings/image', NEWEST)
@@ -68,7 +68,10 @@ class Source:
         if self.shows:
             vector = np.asarray(self.shows * self._contrast, np.float32)
             message = Embedding(
-                modality='image', language_space=self._space, vector=vector.tolist()
+                modality='image',
+                model=self._model,
+                language_space=self._space,
+                vector=vector.tolist(),
             )
             message.header.stamp = to_stamp(now_ns)
             self._publisher.publish(message)
