@@ -356,7 +356,7 @@ class PredicateBank:
         said = np.concatenate([part.numpy() for part in parts])
         if not self._smoothing:
             return np.stack([said, said], axis=1)
-        own, shares, along = self._smoothing[self._part_of.get(modality, 0)]
+        own, shares, along = self._smoothing[self._part_of.get(modality_of(modality), 0)]
         read = own * said + (shares @ (along @ rows.T)).T
         return np.stack([said, read], axis=1)
 

@@ -14,6 +14,7 @@ from encoders.predicates.agreement import agrees
 from encoders.predicates.parameters import Column, Floats, asks, column_of
 from encoders.predicates.predicate import Predicate, PredicateError
 from encoders.predicates.wording import Sides
+from encoders.regions import modality_of
 
 # Slope of uncalibrated scores: CLIP's largest logit scale.
 DEFAULT_SLOPE = 100.0
@@ -69,7 +70,7 @@ def smoothed(binder: Binder, entry: Entry, vectors: Floats, modality: str) -> Fl
     """Cosines `[N]` of vectors `[N, D]` of a modality with a predicate's smoothed contrast."""
     calibration, contrast = binder.calibration, entry.contrast
     if calibration is not None:
-        number = calibration.part_of(modality)
+        number = calibration.part_of(modality_of(modality))
         anchors = entry.anchors[number]
         known = anchors.share[0] @ calibration.parts[number].facts.contrasts[anchors.nearest[0]]
         contrast = anchors.own[0] * contrast + known

@@ -94,7 +94,8 @@ def fused(scores: Mapping[str, NDArray[np.float64]], fitted: Calibration) -> NDA
 
     def column(index: int) -> Column:
         rows = (fitted.slopes, fitted.offsets, fitted.weights)
-        return Column(np.ones(1, bool), np.ones(1, bool), *(row[0, index, None] for row in rows))
+        yes, no = np.ones(1, bool), np.zeros(1, bool)
+        return Column(yes, yes, *(row[0, index, None] for row in rows), no)
 
     table = Table(
         names=fitted.names,
