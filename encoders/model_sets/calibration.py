@@ -13,6 +13,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -318,18 +319,20 @@ def united(fits: Sequence[Fit | None]) -> Fit | None:
     found = [fit for fit in fits if fit is not None]
     if not found:
         return None
-    tables: list[dict[str, float]] = [{}, {}, {}]
+    slope: dict[str, float] = {}
+    offset: dict[str, float] = {}
+    weight: dict[str, float] = {}
     for fit in found:
-        for table, values in zip(tables, (fit.slope, fit.offset, fit.weight), strict=True):
-            table |= values
-    return Fit(*tables, similarity=max(fit.similarity for fit in found))
+        slope |= fit.slope
+        offset |= fit.offset
+        weight |= fit.weight
+    return Fit(slope, offset, weight, similarity=max(fit.similarity for fit in found))
 
 
 def join_calibrations(calibrations: Sequence[Calibration]) -> Calibration:
     """One calibration from several of different modalities of the same language space.
 
-    Each modality keeps exactly the facts and values of its own calibration (`parts`). Facts of
-    several calibrations with the same name and sentences are stored once.
+    Each modality keeps exactly the facts and values of its own calibration (`parts`).
 
     Raises:
         ValueError: A modality is in two of them, or one has no sentences and another has.
@@ -340,37 +343,35 @@ def join_calibrations(calibrations: Sequence[Calibration]) -> Calibration:
         raise ValueError(f'two calibrations have a modality in common: {", ".join(modalities)}')
     if len({part.positives is None for part in parts}) > 1:
         raise ValueError('a calibration has no sentences; calibrate it again')
-    places: dict[tuple[str, ...], int] = {}
-    rows = [[places.setdefault(key, len(places)) for key in _keys(part)] for part in parts]
-    tables = np.full((3, len(places), len(modalities)), np.nan, np.float32)
+    # Facts that several know are stored several times, so that each part keeps its order.
+    starts = np.cumsum([0, *(len(part.names) for part in parts)])
+    rows = [slice(start, stop) for start, stop in pairwise(starts)]
+    tables = np.full((3, starts[-1], len(modalities)), np.nan, np.float32)
     texts: list[Floats | None] = []
     for attribute in ('contrasts', 'positives', 'negatives'):
-        width = parts[0].contrasts.shape[1]
-        text = np.zeros((len(places), width), np.float32)
-        for part, places_of in zip(parts, rows, strict=True):
-            found = getattr(part, attribute)
-            text[places_of] = 0.0 if found is None else found
-        texts.append(None if getattr(parts[0], attribute) is None else text)
+        found = [getattr(part, attribute) for part in parts]
+        texts.append(None if found[0] is None else np.concatenate(found))
     column = 0
-    for part, places_of in zip(parts, rows, strict=True):
+    for part, own in zip(parts, rows, strict=True):
         columns = slice(column, column + len(part.modalities))
         for table, values in zip(tables, (part.slopes, part.offsets, part.weights), strict=True):
-            table[places_of, columns] = values
+            table[own, columns] = values
         column = columns.stop
-    names = tuple(name for name, *_ in places)
+    names = tuple(name for part in parts for name in part.names)
     contrasts, positives, negatives = texts
     assert contrasts is not None
-    return Calibration(parts[0].space, names, modalities, contrasts, *tables, positives, negatives)
-
-
-def _keys(part: Calibration) -> list[tuple[str, ...]]:
-    """What a fact is known by: its name and its texts, as they are stored."""
-    texts = [
-        [row.astype(np.float16).tobytes().hex() for row in rows]
-        for rows in (part.contrasts, part.positives, part.negatives)
-        if rows is not None
-    ]
-    return list(zip(part.names, *texts, strict=True))
+    slopes, offsets, weights = tables
+    return Calibration(
+        parts[0].space,
+        names,
+        modalities,
+        contrasts,
+        slopes,
+        offsets,
+        weights,
+        positives,
+        negatives,
+    )
 
 
 def anchors_of(said: Floats, contrasts: Floats, facts: Facts) -> Anchors:

@@ -87,7 +87,9 @@ def _join_calibrations(
             found = Calibration.load_if_present(folder, file=file)
             parts += () if found is None else found.of_modalities(names)
         wanted = {name for _, names in sets for name in names}
-        if wanted == {name for part in parts for name in part.modalities}:
+        if file == READOUT_CALIBRATION:  # other sensors are calibrated by their vectors
+            wanted = set(_described(out))
+        if wanted <= {name for part in parts for name in part.modalities}:
             join_calibrations(parts).save(out, file=file)
 
 

@@ -204,7 +204,7 @@ def chosen(calibration: Calibration) -> dict[str, str]:
     sums: dict[str, NDArray[np.float32]] = {}
     for name, row in zip(calibration.names, calibration.weights, strict=True):
         relation = relation_of(name)
-        sums[relation] = sums.get(relation, np.zeros(len(row), np.float32)) + row
+        sums[relation] = sums.get(relation, np.zeros(len(row), np.float32)) + np.nan_to_num(row)
     return {r: calibration.modalities[int(total.argmax())] for r, total in sums.items()}
 
 

@@ -59,5 +59,6 @@ class FactReader:
             reduced = torch.from_numpy(one.tokens.astype(np.float32))[None]
             odds = self.binder.readouts[name](reduced, self.queries[name])[0][0].numpy()
             line = self.calibration.slopes[:, column] * odds + self.calibration.offsets[:, column]
-            log_odds += self.calibration.weights[:, column] * line
+            # NaN: facts that were fitted for other sensors, in a joined calibration.
+            log_odds += np.nan_to_num(self.calibration.weights[:, column] * line)
         return np.tanh(log_odds / 2)
