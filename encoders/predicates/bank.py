@@ -397,13 +397,17 @@ class PredicateBank:
         self.predicates = tuple(e.predicate for e in entries)
         if self._binder.readouts:
             self._reader.arrange(self.predicates)
+        by_sensor = {name: vector_column(name, entries) for name in self._sensors}
         self.table = Table(
             names=tuple(self._entries),
             notes=tuple(e.note for e in entries),
-            calibrated=np.array([e.fit is not None for e in entries], bool),
+            # By a sensor that is here: a set may know a text by others only.
+            calibrated=np.any(
+                [column.asked & column.fitted for column in by_sensor.values()], axis=0
+            ),
             limits_ms=limits_ms,
             limit_of=limit_of,
-            columns={name: vector_column(name, entries) for name in self._sensors},
+            columns=by_sensor,
             tokens=self._reader.table if self._binder.readouts else None,
         )
         self._arrange_taught()

@@ -12,11 +12,9 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.predicates.parameters import Bools, Floats, Table
+from encoders.predicates.parameters import MIN_WEIGHT, Bools, Floats, Table
 
 MAX_LOG_ODDS = 12.0
-# A modality with a smaller weight is not informative; interpolation leaves such remainders.
-MIN_WEIGHT = 0.05
 # Up to this share of the maximum age evidence counts in full; then its weight decreases.
 FRESH_SHARE = 0.5
 
@@ -153,7 +151,8 @@ class Scores(Sequence[PredicateScore]):
                 continue
             reading = self.readings.get(name)
             if reading is None:
-                found.append(f'{name} silent')
+                if column.expected[index]:
+                    found.append(f'{name} silent')
             elif not reading.freshness[index] > 0:
                 found.append(f'{name} stale {reading.age_ms * 1e-3:.1f} s')
             elif reading.invalid:

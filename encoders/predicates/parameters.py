@@ -8,19 +8,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.modalities import STANDARD
 from encoders.model_sets.calibration import Fit
 from encoders.predicates.predicate import Predicate
 from encoders.regions import is_region, modality_of
 
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
+# A sensor with a smaller weight is not informative; interpolation leaves such remainders.
+MIN_WEIGHT = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """Parameters of one sensor for all `P` predicates, float32 `[P]` or bool `[P]`.
 
-    `borrowed` is where a part of a view uses the calibration of whole images.
+    `borrowed` is where a part of a view uses the calibration of whole images, `expected` where a
+    missing sensor is worth reporting: it is named, runs by default, or was calibrated to tell.
     """
 
     asked: Bools
@@ -29,6 +33,7 @@ class Column:
     offset: Floats
     weight: Floats
     borrowed: Bools
+    expected: Bools
 
 
 def asks(predicate: Predicate, sensor: str) -> bool:
@@ -65,10 +70,14 @@ def column_of(
             values = (fit.slope[key], fit.offset[key])
         weight = 1.0 if fit is None else fit.weight.get(key, 0.0)
         borrowed = fitted and key != sensor
-        rows.append((fitted, *values, predicate.weights.get(sensor, weight), borrowed))
-    table = np.array(rows, np.float32).reshape(-1, 5).T
+        tells = fitted and weight >= MIN_WEIGHT
+        expected = bool(predicate.modalities) or key in STANDARD or tells
+        weight = predicate.weights.get(sensor, weight)
+        rows.append((fitted, *values, weight, borrowed, expected))
+    table = np.array(rows, np.float32).reshape(-1, 6).T
     used = np.array(asked, bool)
-    return Column(used, table[0] > 0, table[1], table[2], table[3], table[4] > 0)
+    slopes, offsets, weights = table[1:4]
+    return Column(used, table[0] > 0, slopes, offsets, weights, table[4] > 0, table[5] > 0)
 
 
 @dataclass(frozen=True, slots=True)

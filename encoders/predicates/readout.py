@@ -21,8 +21,7 @@ from encoders.model_sets.binder import Binder
 from encoders.model_sets.calibration import Calibration, Fit, united
 from encoders.model_sets.evidence import Evidence, Tokens
 from encoders.one_core import on_one_core
-from encoders.predicates.fusion import MIN_WEIGHT
-from encoders.predicates.parameters import Bools, Floats, TokenTable, asks, column_of
+from encoders.predicates.parameters import MIN_WEIGHT, Bools, Floats, TokenTable, asks, column_of
 from encoders.predicates.predicate import Predicate
 from encoders.predicates.wording import Sides, sides
 from encoders.regions import modality_of

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import MODALITIES, Binder, Evidence, Predicate, PredicateBank, PredicateScore
-from encoders.predicates.fusion import MIN_WEIGHT
+from encoders.predicates.parameters import MIN_WEIGHT
 from encoders.predicates.texts import text_vectors
 from encoders.predicates.wording import sides
 from train.search.arguments import APART_S

@@ -9,7 +9,7 @@ from encoders.model_sets.calibration import Calibration
 from encoders.model_sets.golden import golden_input
 from encoders.model_sets.places import find_set
 from encoders.predicates.file import load_predicates
-from encoders.predicates.fusion import MIN_WEIGHT
+from encoders.predicates.parameters import MIN_WEIGHT
 from encoders.shipped import shipped
 from train.evaluation.report import chosen
 

@@ -95,7 +95,7 @@ def fused(scores: Mapping[str, NDArray[np.float64]], fitted: Calibration) -> NDA
     def column(index: int) -> Column:
         rows = (fitted.slopes, fitted.offsets, fitted.weights)
         yes, no = np.ones(1, bool), np.zeros(1, bool)
-        return Column(yes, yes, *(row[0, index, None] for row in rows), no)
+        return Column(yes, yes, *(row[0, index, None] for row in rows), no, yes)
 
     table = Table(
         names=fitted.names,
