@@ -227,7 +227,7 @@ class Asked:
                 more = bank.taught_reader.rows(
                     modality,
                     evidence,
-                    cosines=bank.similarities(evidence.vector)[0][1],
+                    cosines=bank.similarities(evidence.vector, modality=modality)[0][1],
                     values=values[1],
                     written=written,
                     answers=None if answers is None else answers[only].astype(np.float32),

@@ -27,7 +27,8 @@ def window_statistics(inputs: Tensor, config: SeriesConfig) -> Tensor:
         config: Its configuration.
     """
     patch, forms = config.patch, len(config.forms)
-    cut = inputs[..., : patch * (forms + 1)].unflatten(-1, (forms + 1, patch))
+    measured = inputs[..., : patch * (forms + 1)]
+    cut = measured.reshape(*measured.shape[:-1], forms + 1, patch)
     planes = cut.transpose(2, 3).flatten(-2)  # [B, C, forms + 1, steps]
     shown = planes[:, :, -1:] > 0
     values = planes[:, :, :-1].where(shown, 0.0)
