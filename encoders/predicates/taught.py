@@ -52,10 +52,11 @@ class Spreads:
         return self.bias**2 + self.weights**2 + self.blocks**2
 
 
+Ladder = tuple[tuple[Spreads, int], ...]
 # From nothing but the threshold to mostly the presses; `LEAST` are the presses per side that a
 # step needs. Two ladders, because a text without a calibrated score has nothing to keep to. What
 # vectors add does not always hold in other recordings of the same scene, so it comes last.
-AROUND_TEXT = (
+AROUND_TEXT: Ladder = (
     (Spreads(0.5, 0.0, 0.0), 1),
     (Spreads(1.0, 0.2, 0.25), 2),
     (Spreads(1.0, 0.5, 0.5), 5),
@@ -63,7 +64,7 @@ AROUND_TEXT = (
     (Spreads(1.0, 1.0, 2.0), 8),
     (Spreads(1.0, 2.0, 4.0), 20),
 )
-FROM_NOTHING = (
+FROM_NOTHING: Ladder = (
     (Spreads(1.0, 1.0, 1.0), 1),
     (Spreads(1.0, 2.0, 2.0), 1),
     (Spreads(2.0, 4.0, 4.0), 3),
@@ -136,14 +137,18 @@ class Head:
         return np.asarray(total, np.float64)
 
 
-def fit(features: Features, truth: Bools, text_weights: Floats | None) -> Head | None:
+def fit(
+    features: Features, truth: Bools, text_weights: Floats | None, *, is_calibrated: bool = True
+) -> Head | None:
     """Teach one predicate.
 
     Args:
         features: Of `N` presses; each is the mean of its frames.
         truth: bool `[N]`.
         text_weights: Weight of each sensor's log-odds in the text score, float `[M]`; None if the
-            text has no calibrated score.
+            text has no score to start from.
+        is_calibrated: Whether that score is calibrated. If not, the presses may also leave the
+            text, where this is clearly better.
 
     Returns:
         The head; None without presses of both sides.
@@ -152,20 +157,25 @@ def fit(features: Features, truth: Bools, text_weights: Floats | None) -> Head |
     if min(sides) == 0:
         return None
     parts = _parts(features, truth)
-    mean = np.zeros(len(truth))
-    if text_weights is not None:
-        mean = np.nan_to_num(features.log_odds).astype(np.float64) @ text_weights
     counted = np.where(truth, len(truth) / (2 * sides[0]), len(truth) / (2 * sides[1]))
-    ladder = FROM_NOTHING if text_weights is None else AROUND_TEXT
+    odds = np.nan_to_num(features.log_odds).astype(np.float64)
+    nothing = np.zeros(odds.shape[1])
+    ladders: list[tuple[Floats, Ladder]] = []
+    if text_weights is not None:
+        ladders.append((text_weights, AROUND_TEXT))
+    if text_weights is None or not is_calibrated:
+        ladders.append((nothing, FROM_NOTHING))
     tried = [
-        (spreads, _solve(parts.kernel(spreads), mean, truth, counted))
+        _Tried(spreads, own, _solve(parts.kernel(spreads), odds @ own, truth, counted))
+        for own, ladder in ladders
         for spreads, least in ladder
         if least <= min(sides)
     ]
-    spreads, solved = _chosen(tried, truth, counted)
+    best = _chosen(tried, truth, counted)
+    solved = best.solved
     left_out = np.where(_alone(truth), np.nan, solved.left_out)
     slope, offset = calibrated(solved.left_out, truth, counted, ~_alone(truth))
-    return _linear(parts, spreads, solved, text_weights, slope, offset, truth, left_out)
+    return _linear(parts, best, slope, offset, truth, left_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +267,15 @@ class _Solved:
     left_out: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """A step of a ladder: the weights of the text that it starts from, `[M]`, and its mode."""
+
+    spreads: Spreads
+    own: Floats
+    solved: _Solved
+
+
 def _solve(kernel: Floats, mean: Floats, truth: Bools, counted: Floats) -> _Solved:
     """Newton's method in the log-odds (Rasmussen and Williams 2006, algorithm 3.1).
 
@@ -290,17 +309,15 @@ def _solve(kernel: Floats, mean: Floats, truth: Bools, counted: Floats) -> _Solv
     return _Solved(dual, left_out)
 
 
-def _chosen(
-    tried: list[tuple[Spreads, _Solved]], truth: Bools, counted: Floats
-) -> tuple[Spreads, _Solved]:
+def _chosen(tried: list[_Tried], truth: Bools, counted: Floats) -> _Tried:
     """The smallest spreads whose left-out loss no larger ones improve on clearly."""
     usable = ~_alone(truth)
     best = tried[0]
     if not usable.any():  # one press a side: the smallest step
         return best
-    loss = _loss(best[1], truth, counted)[usable]
+    loss = _loss(best.solved, truth, counted)[usable]
     for candidate in tried[1:]:
-        other = _loss(candidate[1], truth, counted)[usable]
+        other = _loss(candidate.solved, truth, counted)[usable]
         gain = loss - other
         # With few presses their own scatter is not known either.
         error = np.sqrt((gain.var() * len(gain) + DOUBT) / len(gain) ** 2)
@@ -322,9 +339,7 @@ def _alone(truth: Bools) -> Bools:
 
 def _linear(
     parts: _Parts,
-    spreads: Spreads,
-    solved: _Solved,
-    text_weights: Floats | None,
+    tried: _Tried,
     slope: float,
     offset: float,
     truth: Bools,
@@ -332,7 +347,7 @@ def _linear(
 ) -> Head:
     """The weights of the features as they come, with the calibration folded in."""
     sensors = max(1, parts.odds.shape[1])
-    own = np.zeros(sensors) if text_weights is None else text_weights
+    spreads, own, solved = tried.spreads, tried.own, tried.solved
     moved = spreads.weights**2 / sensors * (parts.odds.T @ solved.dual) / parts.odds_scale
     total = parts.odds * (parts.odds_scale * (own + moved))
     shift = -moved * parts.odds_mean

@@ -313,6 +313,8 @@ def _fit(
         read = table.tokens.columns.get(name) if table.tokens and from_tokens else None
         read = read if read is not None and read.asked[place] else None
         weights[index] = _weight(read or column, place)
+        if read is not None and not usable:
+            weights[index] = read.weight[place]
         for row, press in enumerate(presses):
             if name not in press.vectors:
                 continue
@@ -331,7 +333,10 @@ def _fit(
                     read.slope[place] * press.token_log_odds[name] + read.offset[place]
                 )
                 blocks['state'][row, index] = press.states[name]
-    return fit(Features(odds, blocks), truth, weights if usable else None)
+    if not usable:  # as in `fuse`, the mean over the sensors that were read
+        weights = weights / max(float(weights.sum()), 1e-6)
+    text = weights if usable or weights.any() else None
+    return fit(Features(odds, blocks), truth, text, is_calibrated=bool(usable))
 
 
 def _weight(column: Column, place: int) -> float:
