@@ -53,7 +53,7 @@ def main() -> None:
     predicates = load_predicates(shipped('config/predicates.yaml'))
     with tempfile.TemporaryDirectory() as folder:
         bag = write_bag(Path(folder) / 'ten_hertz.mcap', args.seconds)
-        source = BagSource(bag, SensorTopics(), binder.modalities, 15.0)
+        source = BagSource.of(bag, binder, topics=SensorTopics(), max_rate_hz=15.0)
         (out,) = outputs_for([bag], Path(folder) / 'out', annotated=False, drawn=False)
         began_s, cpu_s = time.perf_counter(), time.process_time()
         result = score_bag(binder, predicates, source, out=out, report=BagReport(bag))

@@ -60,7 +60,7 @@ def load_bag(
 
     report = BagReport(bag)
     topics = SensorTopics.parse(topic_words)
-    source = BagSource(bag, topics, binder.modalities, DEFAULT_MAX_RATE_HZ)
+    source = BagSource.of(bag, binder, topics=topics, max_rate_hz=DEFAULT_MAX_RATE_HZ)
     span = bag_span_ns(bag)
 
     def tell(log_ns: int) -> None:
