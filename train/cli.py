@@ -15,6 +15,7 @@ from train.evaluation.arguments import add_arguments as add_eval_arguments
 from train.evaluation.arguments import add_reading_arguments
 from train.pairs.arguments import add_arguments as add_pairs_arguments
 from train.pairs.arguments import options_of
+from train.pairs.vocabulary_arguments import add_arguments as add_vocabulary_arguments
 from train.training.arguments import (
     BIND_EPILOG,
     add_bind_arguments,
@@ -52,6 +53,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
             add_readout_arguments,
         ),
         ('pairs', 'cut bags into language pairs, as webdataset shards', add_pairs_arguments),
+        ('vocabulary', 'words and phrases of captions, balanced', add_vocabulary_arguments),
     ):
         declare(recipes.add_parser(name, help=about, description=about))
 
@@ -64,6 +66,10 @@ def run_train(args: argparse.Namespace) -> int:
         from train.training import readout_cli
 
         return readout_cli.run(args)
+    if args.recipe == 'vocabulary':
+        from train.pairs import vocabulary_cli
+
+        return vocabulary_cli.run(args)
     if args.recipe == 'pairs':
         try:  # checked before imports that take seconds
             options_of(args)
