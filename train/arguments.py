@@ -296,6 +296,11 @@ def region(text: str) -> Region:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def model_device(text: str) -> str:
+    """Argument type for the name of a PyTorch device, or `auto`."""
+    return text if text == 'auto' else device(text)
+
+
 def namespace(text: str) -> str:
     """Argument type for a ROS namespace; a trailing slash is removed."""
     if not NAMESPACE.fullmatch(text):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from train.arguments import add_list, file, place, there, whole
+from train.arguments import add_list, file, model_device, place, there, whole
 from train.cluster import add_ray_argument
 from train.pairs.options import DEFAULT_PAIRS, PairOptions
 from train.validated import record
@@ -75,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         for option in options:
             _add_option(groups[name], option)
     _add_views(groups['sentences'])
+    _add_models(parser.add_argument_group('models that describe, rewrite or generate'))
     balance = groups['balance']
     balance.add_argument(
         '--max-per-entry',
@@ -131,26 +132,59 @@ def _add_views(texts: argparse._ArgumentGroup) -> None:
     )
     texts.add_argument('--templates', type=file, help='YAML list of sentences with a {}')
     texts.add_argument('--paraphrases', type=file, help='YAML: sentence to other sentences')
-    texts.add_argument(
+
+
+def _add_models(models: argparse._ArgumentGroup) -> None:
+    models.add_argument(
         '--captioner',
         nargs='*',
         default=[],
-        metavar='MODULE:NAME',
-        help='callable: samples of a window to sentences',
+        metavar='NAME',
+        help='describe windows: hf:MODEL (image to text), hf-audio:MODEL, or MODULE:NAME',
     )
-    texts.add_argument(
+    models.add_argument(
         '--refiner',
         nargs='*',
         default=[],
-        metavar='MODULE:NAME',
-        help='callable: sentences to better ones',
+        metavar='NAME',
+        help='rewrite sentences: openai:URL#MODEL (any server of that protocol), or MODULE:NAME',
     )
-    texts.add_argument(
+    models.add_argument(
         '--generator',
         nargs='*',
         default=[],
-        metavar='MODALITY=MODULE:NAME',
-        help='predict a modality that no sensor measured; marked as generated',
+        metavar='MODALITY=NAME',
+        help='predict a modality that no sensor measured: depth=hf:MODEL, infrared=onnx:FILE, or '
+        'MODALITY=MODULE:NAME; marked as generated',
+    )
+    models.add_argument(
+        '--mix-generated',
+        action='store_true',
+        help='generate a modality also if some windows measured it',
+    )
+    models.add_argument(
+        '--download', action='store_true', help='fetch models that are not on this machine'
+    )
+    models.add_argument('--device', type=model_device, default='auto', help='auto, cpu or cuda')
+    models.add_argument(
+        '--batch', type=whole(1), default=8, metavar='N', help='images or sounds at a time'
+    )
+    models.add_argument(
+        '--prompt', type=file, metavar='FILE', help='request of a refiner, with {sentences}'
+    )
+    models.add_argument(
+        '--max-requests', type=whole(0), metavar='N', help='requests that refiners may make'
+    )
+    models.add_argument(
+        '--view-cache',
+        type=place,
+        metavar='FILE',
+        help='answers of models, which are not asked for again (default: OUT/views.sqlite)',
+    )
+    models.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='print what refiners would be asked, and how much; asks and writes nothing',
     )
 
 

@@ -18,7 +18,7 @@ from train.pairs.plan import Window, plan_bag
 from train.pairs.record import Pair
 from train.pairs.recorded import cut_recordings, plan_recordings
 from train.pairs.sidecar import SidecarRow
-from train.pairs.views import Views, with_views
+from train.pairs.views import Views, viewed
 from train.recordings.mapping import is_mapping
 from train.validated import plain
 
@@ -164,32 +164,26 @@ def pairs_of_bag(plan: PairPlan, number: int, *, report: PairsReport) -> Iterato
     """Stream the pairs of one bag of a plan; errors are counted and never fatal."""
     bag, windows = plan.bags[number], plan.windows[number]
     count = 0
+    cut = cut_recordings if is_mapping(bag) else cut_bag
+    pairs = (pair for _, pair in cut(bag, windows, plan.options, report=report))
     try:
-        cut = cut_recordings if is_mapping(bag) else cut_bag
-        for _, pair in cut(bag, windows, plan.options, report=report):
-            whole = _viewed(pair, plan.views, report)
+        for pair in viewed(pairs, plan.views, report=report):
             count += 1
-            _count(whole, report)
-            yield whole
+            _count(pair, report)
+            yield pair
     except (BagError, OSError) as error:
         report.problem(f'{bag}: {error}; the rest of the bag is lost')
     report.bags_used += count > 0
     report.bags_skipped += count == 0
 
 
-def _viewed(pair: Pair, views: Views, report: PairsReport) -> Pair:
-    try:
-        return with_views(pair, views)
-    except Exception as error:  # captioners, refiners and generators are user code
-        report.dropped['views that failed'] += 1
-        report.problem(f'{pair.key}: a view failed ({type(error).__name__}: {error})')
-        return pair
-
-
 def _count(pair: Pair, report: PairsReport) -> None:
     report.pairs += 1
     report.samples.update(pair.modalities)
-    report.generated.update(pair.generated)
+    report.generated.update(pair.generated.keys())
+    for modality in pair.generated:  # counted as missing when the window was cut
+        report.dropped[f'windows without {modality}'] -= 1
+    report.dropped = +report.dropped
     report.texts.update(text.source for text in pair.texts)
 
 

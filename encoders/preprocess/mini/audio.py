@@ -69,7 +69,7 @@ def to_unit(
     wave, rate_hz = raw
     if rate_hz <= 0:
         raise ValueError(f'the sampling rate must be positive, not {rate_hz}')
-    mono = _mono(np.asarray(wave))
+    mono = mono_wave(np.asarray(wave))
     if rate_hz != config.rate_hz:
         # Every resampled sample depends on the whole window.
         mono, columns = resample(mono, rate_hz, config.rate_hz), computed
@@ -81,7 +81,8 @@ def to_unit(
     return mel.to(torch.float16).numpy(), valid
 
 
-def _mono(wave: NDArray[Any]) -> Tensor:
+def mono_wave(wave: NDArray[Any]) -> Tensor:
+    """Return a wave, int16 or float `[samples]` or `[channels, samples]`, as float `[samples]`."""
     if wave.ndim == 2 and len(wave) == 1:
         wave = wave[0]
     elif wave.ndim == 2:

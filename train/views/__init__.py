@@ -1,0 +1,1 @@
+"""Sentences and sensors that models add to the windows of a log."""
