@@ -168,7 +168,7 @@ def test_a_fault_is_counted_shown_and_logged_once(
 
     robot.until(
         lambda: (
-            robot.count(case.modality, key) >= before + 20
+            robot.count(case.modality, key) >= before + 5
             and case.says in robot.inputs[topic].message
             and robot.lines(case.says)
             and robot.knows(case.modality) == (not case.reason)
@@ -187,7 +187,6 @@ def test_a_fault_is_counted_shown_and_logged_once(
 
 def test_the_order_of_joints_does_not_matter(robot: Robot, limbs: dict[str, Limb]) -> None:
     know_all(robot, limbs)
-    faults = robot.values(robot.inputs[f'/{TOPICS["joints"]}'])
 
     def turned(message: Any) -> Any:
         if to_ns(message.header.stamp) // 10_000_000 % 2:
@@ -195,15 +194,20 @@ def test_the_order_of_joints_does_not_matter(robot: Robot, limbs: dict[str, Limb
                 part.reverse()
         return message
 
-    encoded = robot.count('joints', 'encoded')
-    robot.until(
-        lambda: robot.count('joints', 'encoded') > encoded + 30,
-        lambda: limbs['joints'].send(turned),
-        limit_s=LIMIT_S,
-    )
-    after = robot.values(robot.inputs[f'/{TOPICS["joints"]}'])
-    for fault in ('masked', 'joints'):
-        assert after.get(f'fault_{fault}') == faults.get(f'fault_{fault}')
+    def new_faults() -> int:
+        """Faults of 30 windows, of which the first may still hold those of an earlier test."""
+        before, encoded = counts(), robot.count('joints', 'encoded')
+        robot.until(
+            lambda: robot.count('joints', 'encoded') > encoded + 30,
+            lambda: limbs['joints'].send(turned),
+            limit_s=LIMIT_S,
+        )
+        return counts() - before
+
+    def counts() -> int:
+        return sum(robot.count('joints', f'fault_{fault}') for fault in ('masked', 'joints'))
+
+    assert any(new_faults() == 0 for _ in range(3))
     assert robot.knows('joints')
 
 
