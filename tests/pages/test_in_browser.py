@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from encoders import SENSED, Evidence, Predicate
+from encoders import STANDARD, Evidence, Predicate
 from lb_ros.dashboard.server import Site
 from lb_ros.dashboard.session import FUSED, Session
 from lb_ros.dashboard.teaching import BagTeacher
@@ -163,7 +163,7 @@ def test_a_sensor_without_a_vote_is_drawn_paler_than_a_voter(tmp_path: Path) -> 
 
 
 def moment(score: float, modality: str, *, calibrated: bool = True) -> Moment:
-    cosines = {m: 0.1 for m in reversed(SENSED) if m != 'touch'}
+    cosines = dict.fromkeys(reversed(STANDARD), 0.1)
     return Moment(f'/bags/{LONG}', 3.0, 3, modality, '/topic', score, 0.7, cosines, calibrated)
 
 

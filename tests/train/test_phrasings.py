@@ -76,7 +76,10 @@ def test_no_sentence_says_both_that_a_fact_holds_and_that_it_does_not(name: str)
 def test_every_relation_that_a_recipe_learns_has_wordings(name: str) -> None:
     phrasings = Phrasings.load(name)
     for path in BIND:
-        shares = load_recipe(path).relations.values()
+        recipe = load_recipe(path)
+        if 'signals' in recipe.modalities:  # of recordings, whose mapping has its own wordings
+            continue
+        shares = recipe.relations.values()
         for relation in {name for names in shares for name in names}:
             predicate = relation.removesuffix(' something') + '(something)'
             assert phrasings.knows(predicate), (path, relation)

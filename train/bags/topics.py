@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from encoders.modalities import MODALITIES, SENSED
+from encoders.modalities import MODALITIES
 
 TRUTH_TOPIC = 'ground_truth/predicates'
 REGION_TOPIC = 'ground_truth/regions'
-TOPICS = {name: MODALITIES[name].topics for name in SENSED}
+# A clip is cut from the images of the camera.
+TOPICS = {name: m.topics for name, m in MODALITIES.items() if m.kind != 'clip'}

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from encoders import SERIES, Binder
+from encoders import SENSED, SERIES, Binder
 from encoders.preprocess import is_series
 from lb_ros.cli import main
 from lb_ros.engine.arrival import Arrival
@@ -24,6 +24,7 @@ from train.bags.topics import TOPICS
 from train.score.embed import BagSource, embed_bag
 from train.score.windows import SensorTopics, read_windows
 
+FELT = tuple(name for name in SERIES if name in SENSED)
 LIMIT_S = 60.0
 SECONDS = 4
 PREDICATES = """
@@ -57,7 +58,7 @@ def source(bag: Path, binder: Binder, *, rate_hz: float = 15.0, **topics: str) -
     words = [f'{modality}={topic}' for modality, topic in topics.items()]
     named = SensorTopics.parse(words)
     found = BagSource.of(bag, binder, topics=named, max_rate_hz=rate_hz)
-    return replace(found, modalities=SERIES)
+    return replace(found, modalities=FELT)
 
 
 def test_windows_and_vectors_are_those_of_live_nodes(binder: Binder, tmp_path: Path) -> None:
@@ -77,10 +78,10 @@ def test_windows_and_vectors_are_those_of_live_nodes(binder: Binder, tmp_path: P
     }  # fmt: skip
     sink, log = QueueSink(), []
     worker = EncodingWorker(binder, sink, log=log.append)
-    modality_of = {TOPICS[name][0]: name for name in SERIES}
+    modality_of = {TOPICS[name][0]: name for name in FELT}
     count = 0
     try:
-        names = {name: worker.add_sensor(name) for name in SERIES}
+        names = {name: worker.add_sensor(name) for name in FELT}
         for message in read_bag(bag, topics=list(modality_of)):
             name = modality_of[message.topic]
             arrival = Arrival(message.message, message.stamp_ns, '', time.monotonic(), True)
@@ -114,7 +115,7 @@ def test_a_window_is_as_long_as_the_encoder_needs_whatever_the_bag(
 
 def test_the_limit_of_the_rate_applies(bag: Path, binder: Binder) -> None:
     windows = list(source(bag, binder, rate_hz=5.0).windows(BagReport(bag)))
-    for name in SERIES:
+    for name in FELT:
         assert len([w for w in windows if w.modality == name]) == pytest.approx(5 * SECONDS, abs=2)
 
 
@@ -127,7 +128,7 @@ def test_only_wanted_windows_are_cut_and_they_are_the_same(bag: Path, binder: Bi
         read_windows(
             bag,
             SensorTopics(),
-            modalities=SERIES,
+            modalities=FELT,
             max_rate_hz=0,
             configs=binder.preprocessing,
             ends=lambda message: (message.topic, message.stamp_ns) in chosen,
