@@ -46,6 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--after', nargs='+', default=[], metavar='NODE', help='await until these are active'
     )
+    parser.add_argument(
+        '--optional', nargs='+', default=[], metavar='TOPIC', help='topics without a subscriber'
+    )
     parser.add_argument('--rate', type=float, default=1.0, help='2 for twice as fast')
     parser.add_argument('--loop', action='store_true', help='begin again at the end')
     parser.add_argument(

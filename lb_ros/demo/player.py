@@ -35,6 +35,8 @@ POLL_S = 0.05
 QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 CDR_HEADER = 4
 COMPRESSED_FORMS = ('compressed', 'compressedDepth')
+# Beginnings of topics that no node subscribes to.
+UNHEARD = ('camera/camera_info', 'task/text', 'ground_truth/')
 
 
 def restamp(raw: bytes, offset_ns: int) -> bytes:
@@ -104,6 +106,7 @@ def play(
     *,
     wait_s: float,
     after: Sequence[str] = (),
+    optional: Sequence[str] = (),
     rate: float = 1.0,
     loop: bool = False,
     clock: bool = False,
@@ -115,6 +118,7 @@ def play(
         wait_s: How long to wait for a subscriber of every sensor topic, and for `after`, before
             starting anyway.
         after: Lifecycle nodes that must be active; they subscribe earlier but ignore messages.
+        optional: Topics that need no subscriber.
         rate: Speed; 2 for twice as fast.
         loop: Start again at the end, until interrupted.
         clock: Publish the time of the bag on `/clock` and keep stamps; otherwise stamps are
@@ -133,7 +137,7 @@ def play(
     ticks = node.create_publisher(Clock, '/clock', 10) if clock else None
     limit_s = time.monotonic() + wait_s
     problems = [f'{name} is not active' for name in after if not _is_active(node, name, limit_s)]
-    missing = _wait_for_subscribers(publishers, limit_s)
+    missing = _wait_for_subscribers(publishers, limit_s, optional=(*UNHEARD, *optional))
     problems += [f'nobody listens to {topic}' for topic in missing]
     published: Counter[str] = Counter()
     while True:
@@ -194,10 +198,8 @@ def _is_active(node: Node, name: str, limit_s: float) -> bool:
 
 
 def _wait_for_subscribers(
-    publishers: dict[str, tuple[Publisher, bool]], limit_s: float
+    publishers: dict[str, tuple[Publisher, bool]], limit_s: float, *, optional: tuple[str, ...]
 ) -> list[str]:
-    # These topics need no subscriber.
-    optional = ('camera/camera_info', 'task/text', 'ground_truth/')
     while True:
         missing = [
             topic
@@ -237,6 +239,7 @@ def run(args: argparse.Namespace, ros: RosArguments) -> int:
             args.bag,
             wait_s=args.wait,
             after=args.after,
+            optional=args.optional,
             rate=args.rate,
             loop=args.loop,
             clock=args.clock,

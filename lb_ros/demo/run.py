@@ -189,9 +189,11 @@ def _start(
 ) -> dict[str, subprocess.Popen[str]]:
     parameters = ['-p', f'model:={model}', '-p', f'predicates:={predicates}']
     parameters += ['-p', f'modalities:=[{", ".join(modalities)}]']
+    unused = [t for m in SENSED if m not in modalities for t in MODALITIES[m].topics]
+    player = ['-m', 'lb_ros.demo.bag_player', str(bag), '--after', 'bringup']
     commands = {
         'nodes': ['-m', 'lb_ros.start', 'bringup', END_WITH_READER, '--ros-args', *parameters],
-        'player': ['-m', 'lb_ros.demo.bag_player', str(bag), '--after', 'bringup'],
+        'player': [*player, '--optional', *unused] if unused else player,
     }
     return {
         name: subprocess.Popen(
