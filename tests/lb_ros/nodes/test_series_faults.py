@@ -246,7 +246,7 @@ def test_a_sensor_that_was_tared_under_load_is_reported_until_it_is_tared_at_res
         limbs['wrench'].send,
         limit_s=LIMIT_S,
     )
-    assert robot.logged_once(line, 'force.x is 5', '/wrist/wrench')
+    assert robot.logged_once(line, 'force.x is', '/wrist/wrench')
     assert robot.knows('wrench')
     answer = tared(robot, limbs['wrench'], pulled_back_and_forth)
     assert not answer.success
