@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ CLIP_SHARES = (0.0, 0.5, 1.0)
 INSTRUCTION = 'Describe what this image shows in one short sentence.'
 
 Samples = Mapping[str, Any]
+Item = TypeVar('Item')
 
 
 @dataclass(frozen=True)
@@ -51,16 +52,8 @@ class ImageCaptioner:
         frames = [list(_frames(samples)) for samples in windows]
         flat = [frame for found in frames for frame in found]
         keys = [key_of('caption', self.source.identity, INSTRUCTION, frame) for frame in flat]
-        captions = iter(
-            _texts(self.kept.answers(keys, lambda at: self._captions([flat[k] for k in at])))
-        )
+        captions = _captions(flat, keys, self._described, batch=self.batch, kept=self.kept)
         return [_different(next(captions) for _ in found) for found in frames]
-
-    def _captions(self, images: Sequence[NDArray[np.uint8]]) -> list[bytes]:
-        texts: list[str] = []
-        for start in range(0, len(images), self.batch):
-            texts += self._described(images[start : start + self.batch])
-        return _stored(texts)
 
     @torch.inference_mode()
     def _described(self, images: Sequence[NDArray[np.uint8]]) -> list[str]:
@@ -110,16 +103,8 @@ class AudioCaptioner:
             key_of('caption', self.source.identity, str(rate), np.asarray(wave))
             for wave, rate in sounds
         ]
-        captions = iter(
-            _texts(self.kept.answers(keys, lambda at: self._captions([sounds[k] for k in at])))
-        )
+        captions = _captions(sounds, keys, self._described, batch=self.batch, kept=self.kept)
         return [_different([next(captions)] if 'audio' in samples else []) for samples in windows]
-
-    def _captions(self, sounds: Sequence[tuple[NDArray[Any], int]]) -> list[bytes]:
-        texts: list[str] = []
-        for start in range(0, len(sounds), self.batch):
-            texts += self._described(sounds[start : start + self.batch])
-        return _stored(texts)
 
     @torch.inference_mode()
     def _described(self, sounds: Sequence[tuple[NDArray[Any], int]]) -> list[str]:
@@ -133,6 +118,25 @@ class AudioCaptioner:
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
         return self.source.load('AutoModelForSpeechSeq2Seq', processor='AutoProcessor')
+
+
+def _captions(
+    items: Sequence[Item],
+    keys: Sequence[str],
+    describe: Callable[[Sequence[Item]], list[str]],
+    *,
+    batch: int,
+    kept: Kept,
+) -> Iterator[str]:
+    """Yield one caption per item: the kept one, or that of a model, which sees a batch at once."""
+
+    def ask(at: list[int]) -> list[bytes]:
+        texts: list[str] = []
+        for start in range(0, len(at), batch):
+            texts += describe([items[k] for k in at[start : start + batch]])
+        return [json.dumps(text).encode() for text in texts]
+
+    return map(json.loads, kept.answers(keys, ask))
 
 
 def _frames(samples: Samples) -> Iterable[NDArray[np.uint8]]:
@@ -149,11 +153,3 @@ def _frames(samples: Samples) -> Iterable[NDArray[np.uint8]]:
 
 def _different(captions: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(text for text in map(str.strip, captions) if text))
-
-
-def _stored(texts: Sequence[str]) -> list[bytes]:
-    return [json.dumps(text).encode() for text in texts]
-
-
-def _texts(answers: Sequence[bytes]) -> list[str]:
-    return [json.loads(answer) for answer in answers]
