@@ -39,15 +39,21 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return SeriesBag().write(path, facts, skip=['imu'], dead_after_s={'joints': 5.0})
 
 
+def indexed(model: Path, bag: Path, folder: Path) -> tuple[Binder, MomentStore, BagReport]:
+    """A new index of the bag, and what was reported while it was made."""
+    binder = Binder.load(model)
+    store = MomentStore(str(folder), About(binder.space, binder.model, 384))
+    source = BagSource.of(bag, binder, topics=SensorTopics(), max_rate_hz=4.0)
+    report = BagReport(bag)
+    index_bag(binder, source, store, work=folder, report=report)
+    return binder, store, report
+
+
 def test_windows_of_series_are_encoded_again_as_they_were(
     model: Path, bag: Path, tmp_path: Path
 ) -> None:
     """Although only the data before each is read: the baseline is that of the whole bag."""
-    binder = Binder.load(model)
-    store = MomentStore(str(tmp_path / 'i'), About(binder.space, binder.model, 384))
-    source = BagSource.of(bag, binder, topics=SensorTopics(), max_rate_hz=4.0)
-    report = BagReport(bag)
-    index_bag(binder, source, store, work=tmp_path / 'i', report=report)
+    binder, store, _ = indexed(model, bag, tmp_path / 'i')
     entries = store.at(str(bag.resolve()), 4.5, within_s=0.7)
     assert {entry.modality for entry in entries} == {'wrench', 'joints'}
     found = reread(binder, entries)
@@ -61,11 +67,7 @@ def test_windows_of_series_are_encoded_again_as_they_were(
 def test_what_is_no_evidence_is_not_stored_and_is_reported(
     model: Path, bag: Path, tmp_path: Path
 ) -> None:
-    binder = Binder.load(model)
-    store = MomentStore(str(tmp_path / 'i'), About(binder.space, binder.model, 384))
-    source = BagSource.of(bag, binder, topics=SensorTopics(), max_rate_hz=4.0)
-    report = BagReport(bag)
-    index_bag(binder, source, store, work=tmp_path / 'i', report=report)
+    _, store, report = indexed(model, bag, tmp_path / 'i')
     late = store.at(str(bag.resolve()), 6.5, within_s=0.4)
     assert {entry.modality for entry in late} == {'wrench'}
     assert any('is constant at' in line for line in report.problems)
