@@ -111,7 +111,7 @@ class Likeness:
     nearest: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared and hashed by identity
 class Calibration:
     """Fitted values of `N` predicates in `M` modalities.
 
@@ -149,9 +149,11 @@ class Calibration:
         columns: dict[bytes, list[int]] = {}
         for column in range(len(self.modalities)):
             columns.setdefault(known[:, column].tobytes(), []).append(column)
-        return tuple(self._only(known[:, some[0]], some) for some in columns.values())
+        return tuple(self.only(known[:, some[0]], some) for some in columns.values())
 
-    def _only(self, rows: NDArray[np.bool_], columns: Sequence[int]) -> Calibration:
+    def only(self, rows: NDArray[np.bool_], columns: Sequence[int] | None = None) -> Calibration:
+        """Some of the facts, bool `[N]`, and some of the modalities, by index; None for all."""
+        columns = range(len(self.modalities)) if columns is None else columns
         sides = (self.positives, self.negatives)
         return Calibration(
             self.space,
@@ -172,7 +174,7 @@ class Calibration:
         for part in self.parts:
             columns = [k for k, name in enumerate(part.modalities) if name in modalities]
             if columns:
-                found.append(part._only(np.ones(len(part.names), bool), columns))
+                found.append(part.only(np.ones(len(part.names), bool), columns))
         return tuple(found)
 
     def part_of(self, modality: str) -> int:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from encoders.model_sets.binder import Binder
 from encoders.model_sets.calibration import Calibration, Fit, united
 from encoders.model_sets.evidence import Evidence, Tokens
+from encoders.model_sets.foreign import is_foreign
 from encoders.one_core import on_one_core
 from encoders.predicates.parameters import MIN_WEIGHT, Bools, Floats, TokenTable, asks, column_of
 from encoders.predicates.predicate import Predicate
@@ -266,9 +267,21 @@ class TokenReader:
     ) -> Fit | None:
         """The calibration of a pair of sides, if the readouts know them.
 
-        The readout that counts most must turn the text into a direction that it knows.
+        The readout that counts most must turn the text into a direction that it knows, and no
+        other sensor may know a fact that is more like it.
         """
-        return united([self._fit_of_part(part, queries, means) for part in calibration.parts])
+        others = calibration.parts
+        if self._binder.calibration is not None:
+            others += self._binder.calibration.parts
+        positive, negative = means
+        return united(
+            [
+                None
+                if is_foreign(part, others, positive=positive, negative=negative)
+                else self._fit_of_part(part, queries, means)
+                for part in calibration.parts
+            ]
+        )
 
     def _fit_of_part(
         self, calibration: Calibration, queries: Mapping[str, Queries], means: Floats

@@ -10,6 +10,7 @@ import numpy as np
 
 from encoders.model_sets.binder import Binder
 from encoders.model_sets.calibration import ANCHORS, Anchors, Calibration, Fit, united
+from encoders.model_sets.foreign import is_foreign
 from encoders.predicates.agreement import agrees
 from encoders.predicates.parameters import Column, Floats, asks, column_of
 from encoders.predicates.predicate import Predicate, PredicateError
@@ -52,8 +53,9 @@ def entry_for(binder: Binder, predicate: Predicate) -> Entry:
     note = ''
     for part in () if calibration is None else calibration.parts:
         # A calibration of the predicate itself was fitted with the smoothed contrast.
-        trusted = bool(predicate.calibration) or agrees(
-            part, predicate, said, denied(binder, predicate), contrast
+        trusted = bool(predicate.calibration) or (
+            agrees(part, predicate, said, denied(binder, predicate), contrast)
+            and not _is_foreign(part, binder, predicate)
         )
         fits.append(part.fit_for(said, contrast) if trusted else None)
         anchors.append(part.anchors_for(said[None], contrast[None]) if trusted else _alone(part))
@@ -75,6 +77,12 @@ def smoothed(binder: Binder, entry: Entry, vectors: Floats, modality: str) -> Fl
         known = anchors.share[0] @ calibration.parts[number].facts.contrasts[anchors.nearest[0]]
         contrast = anchors.own[0] * contrast + known
     return np.asarray(vectors @ contrast, np.float32)
+
+
+def _is_foreign(part: Calibration, binder: Binder, predicate: Predicate) -> bool:
+    assert binder.calibration is not None
+    positive, negative = (binder.embed_text(side).mean(axis=0) for side in predicate.sentences)
+    return is_foreign(part, binder.calibration.parts, positive=positive, negative=negative)
 
 
 def _alone(calibration: Calibration) -> Anchors:
