@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders.model_sets.calibration import Facts
+from encoders.model_sets.anchors import Facts
 from encoders.predicates.wording import Sides, sides_of_lists
 from train.phrasings import Phrasings
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.model_sets.calibration import ANCHOR_SCALE, ANCHORS, Calibration, Facts
+from encoders.model_sets.anchors import ANCHOR_SCALE, ANCHORS, Facts
+from encoders.model_sets.calibration import Calibration
 from encoders.predicates.predicate import Predicate, deny, is_negated
 
 # Cosine by which a sentence must be nearer to a fact than to its opposite if its negative sentence

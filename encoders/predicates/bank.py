@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array
 
+from encoders.model_sets.anchors import sparse_shares
 from encoders.model_sets.binder import Binder, Embedded
-from encoders.model_sets.calibration import sparse_shares
 from encoders.model_sets.evidence import Evidence
 from encoders.predicates.file import load_predicates
 from encoders.predicates.fusion import NO_TOKENS, NONE_INVALID, Ages, Scores, fuse
@@ -344,7 +344,7 @@ class PredicateBank:
         """Cosines float32 `[S, 2, P]` of unit vectors `[D]` or `[S, D]`.
 
         The first row is for the text contrasts, the second for the smoothed contrasts (see
-        `encoders.model_sets.calibration.Anchors`), by the part of the calibration that is the
+        `encoders.model_sets.anchors.Anchors`), by the part of the calibration that is the
         modality's; the first part if it is empty.
         """
         rows = np.atleast_2d(np.asarray(vectors, np.float32))

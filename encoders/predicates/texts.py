@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from encoders.model_sets.anchors import ANCHORS, Anchors
 from encoders.model_sets.binder import Binder
-from encoders.model_sets.calibration import ANCHORS, Anchors, Calibration, Fit, united
+from encoders.model_sets.calibration import Calibration, Fit, united
 from encoders.model_sets.foreign import is_foreign
 from encoders.predicates.agreement import agrees
 from encoders.predicates.parameters import Column, Floats, asks, column_of

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from encoders.model_sets.calibration import Calibration, anchored
+from encoders.model_sets.anchors import anchored
+from encoders.model_sets.calibration import Calibration
 from encoders.predicates.metrics import auroc
 from train.bags.samples import UNKNOWN, Samples, absent_things
 from train.evaluation.evaluate import Vectors, contrast_scores

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from encoders import Binder, Predicate, PredicateBank
-from encoders.model_sets.calibration import (
+from encoders.model_sets.anchors import (
     ANCHOR_FROM,
     ANCHOR_FULL,
     ANCHOR_SHARE,
