@@ -19,6 +19,7 @@ from encoders.decode import DecodeError, decode_image
 from encoders.decode.streams import AudioStream
 from encoders.predicates.fusion import caveats, taught_reason
 from lb_ros.dashboard.answers import FUSED
+from lb_ros.dashboard.series_plots import SeriesPlots
 from lb_ros.dashboard.session import Gauge, Session
 from lb_ros.dashboard.why import Attention
 from lb_ros.engine.arrival import Encoded
@@ -68,6 +69,12 @@ class DashboardNode(Node):
         self.create_subscription(PredicateScores, 'predicates/scores', self._scores, newest)
         self.create_subscription(PredicateStates, 'predicates/state', self._states, LATCHED)
         self.create_subscription(PredicateTruth, 'ground_truth/predicates', self._truth, newest)
+        self._plots = SeriesPlots(
+            self,
+            show=session.add_picture,
+            fail=lambda modality, fault: session.set_gauge(Gauge(f'{modality} plot', fault, 1)),
+            window_s=session.window_s,
+        )
         self._topics = EvidenceTopics(self, self._embedding, sensors=SENSED)
         self._listen_to_diagnostics()
 
@@ -86,8 +93,8 @@ class DashboardNode(Node):
         """Subscribe to sensors only while a page is open; call this regularly."""
         if watched and not self._pictures:
             for modality in SENSED:
-                if MODALITIES[modality].kind == 'series':  # hundreds of messages a second
-                    continue
+                if MODALITIES[modality].kind == 'series':
+                    continue  # see SeriesPlots
                 topic, store = MODALITIES[modality].topic, self._picture_of(modality)
                 if MODALITIES[modality].kind == 'sound':
                     self._sounds.append(self.create_subscription(AudioChunk, topic, store, CHUNKS))
@@ -101,6 +108,7 @@ class DashboardNode(Node):
             self._pictures, self._sounds = [], []
         for pictures in self._pictures:
             pictures.look()
+        self._plots.attend(watched)
         self._topics.follow(self._session.asks_tokens)
 
     def _listen_to_diagnostics(self) -> None:

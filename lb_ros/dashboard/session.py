@@ -17,6 +17,7 @@ from encoders import SENSED, Binder, Evidence, ModelSetError, Predicate, SpaceEr
 from encoders.model_sets.evidence import Tokens
 from encoders.predicates.history import History, Observation
 from encoders.predicates.lessons import Lessons
+from encoders.preprocess import is_series
 from lb_ros.dashboard.answers import FUSED, Answer, Answering, Moment, moments_of
 from lb_ros.dashboard.events import ANSWERED, CHANGES, Event, lines_of, thinned, valid
 from lb_ros.dashboard.teaching import Learned, Teacher
@@ -236,6 +237,12 @@ class Session:
             if self._binder is None or not (self._questions or self._taught):
                 return ()
             return tuple(self._binder.readouts)
+
+    def window_s(self, modality: str) -> float:
+        """The length of the windows that the encoder of a series takes; 0 if it is not known."""
+        binder = self._binder
+        config = None if binder is None else binder.preprocessing.get(modality)
+        return config.window_s if config is not None and is_series(config) else 0.0
 
     @property
     def questions(self) -> tuple[str, ...]:

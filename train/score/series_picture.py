@@ -13,7 +13,7 @@ WIDTH, HEIGHT = 240, 180
 # Colours of Okabe and Ito on a dark ground, BGR. The ends of up to three lines are labelled.
 COLOURS = ((0, 159, 230), (233, 180, 86), (167, 121, 204))
 MANY = (170, 170, 170)
-GROUND, GRID = (27, 24, 22), (75, 72, 70)
+GROUND, GRID, WINDOW = (27, 24, 22), (75, 72, 70), (48, 44, 41)
 INK, FAINT = (225, 225, 225), (165, 165, 165)
 LABELLED = 3
 FONT, SIZE = cv2.FONT_HERSHEY_SIMPLEX, 0.42
@@ -22,11 +22,20 @@ MARGIN = 0.08  # of the range, above and below
 SHIFT = 4  # bits of a fraction of a pixel
 
 
-def draw_series(series: Series) -> NDArray[np.uint8]:
-    """Draw a series, uint8 BGR `[180, 240, 3]`; values that were not measured are gaps."""
+def draw_series(series: Series, *, window_s: float = 0.0) -> NDArray[np.uint8]:
+    """Draw a series, uint8 BGR `[180, 240, 3]`; values that were not measured are gaps.
+
+    Args:
+        series: The samples.
+        window_s: The last seconds, which are marked; 0 for no mark.
+    """
     picture = np.full((HEIGHT, WIDTH, 3), GROUND, np.uint8)
     order = np.argsort(series.stamps_s, kind='stable')
     times, values = series.stamps_s[order], series.values[order]
+    if window_s > 0 and len(times):
+        span_s = max(float(times[-1] - times[0]), 1e-6)
+        first = LEFT + max(0.0, 1 - window_s / span_s) * (WIDTH - LEFT - RIGHT)
+        picture[:, round(first) : WIDTH - RIGHT + 1] = WINDOW
     groups = drawn_groups(series.channels)
     height = HEIGHT // len(groups)
     for index, group in enumerate(groups):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import MODALITIES
+from encoders.decode.series import Series
 from train.score.series_picture import draw_series
 
 SIDE = 128  # pixels
@@ -33,6 +34,15 @@ def thumbnail(modality: str, raw: Any, *, side: int = SIDE) -> bytes:
     if scale < 1:
         size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return _jpeg(picture)
+
+
+def series_plot(series: Series, *, window_s: float) -> bytes:
+    """A JPEG of a series whose last `window_s` are marked; 0 for no mark."""
+    return _jpeg(draw_series(series, window_s=window_s))
+
+
+def _jpeg(picture: NDArray[np.uint8]) -> bytes:
     coded = cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
     return bytes(coded.tobytes())
 
