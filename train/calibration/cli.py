@@ -20,7 +20,7 @@ from rich.table import Table
 
 from encoders import Binder
 from encoders.model_sets.calibration import FILE as CALIBRATION
-from encoders.model_sets.calibration import Calibration
+from encoders.model_sets.calibration import Calibration, join_calibrations
 from encoders.model_sets.encoder import EncoderSet
 from encoders.model_sets.places import find_set, is_kept
 from encoders.model_sets.readouts import CALIBRATION as READOUT_CALIBRATION
@@ -78,15 +78,34 @@ def _calibrated(args: argparse.Namespace) -> str:
             read, samples, space=space, embed=embed, phrasings=phrasings, as_sides=True
         )
     to = folder_to_calibrate(folder, overwrite=args.overwrite)
-    fitted.save(to)
+    kept = kept_sensors(fitted, encoders.calibration)
+    with_kept(fitted, encoders.calibration).save(to)
     if odds:
-        read_fit.save(to, file=READOUT_CALIBRATION)
+        with_kept(read_fit, encoders.readout_calibration).save(to, file=READOUT_CALIBRATION)
     if args.out or args.report:
         decide(
             args, read, samples, read_fit, vectors=vectors, model=folder.name, of_vectors=not odds
         )
     also = ', also as the readouts read them' if odds else ''
-    return f'{len(fitted.names)} predicates calibrated on {len(samples)} moments{also}, in {to}'
+    told = f'{len(fitted.names)} predicates calibrated on {len(samples)} moments{also}, in {to}'
+    if kept:
+        told += f'\n{", ".join(kept)}: not in these bags, so the calibration stays as it was'
+    return told
+
+
+def kept_sensors(fitted: Calibration, before: Calibration | None) -> list[str]:
+    """Modalities of an earlier calibration that the data of the new one lack."""
+    if before is None or before.space != fitted.space or before.positives is None:
+        return []
+    return [name for name in before.modalities if name not in fitted.modalities]
+
+
+def with_kept(fitted: Calibration, before: Calibration | None) -> Calibration:
+    """A new calibration, joined with the earlier one of sensors that its data lack."""
+    kept = kept_sensors(fitted, before)
+    if before is None or not kept:
+        return fitted
+    return join_calibrations([fitted, *before.of_modalities(kept)])
 
 
 def _read(

@@ -20,6 +20,7 @@ from train.calibration.calibrate import (
     fit_fusion,
     fit_logistic,
 )
+from train.calibration.cli import kept_sensors, with_kept
 from train.phrasings import Phrasings
 
 PHRASINGS = Phrasings.load('trained')
@@ -202,3 +203,30 @@ def test_relations_with_few_samples_are_not_fitted() -> None:
             embed=embed,
             phrasings=PHRASINGS,
         )
+
+
+def test_sensors_that_the_data_lack_keep_their_calibration() -> None:
+    vector = np.eye(3, dtype=np.float32)
+    before = Calibration(
+        's',
+        ('a', 'b', 'c'),
+        ('image', 'wrench'),
+        vector,
+        *np.arange(18.0, dtype=np.float32).reshape(3, 3, 2),
+        vector,
+        -vector,
+    )
+    new = Calibration(
+        's', ('a',), ('image',), vector[:1], *np.ones((3, 1, 1)), vector[:1], -vector[:1]
+    )
+    assert kept_sensors(new, before) == ['wrench']
+    found = with_kept(new, before)
+    assert found.part_of('image') != found.part_of('wrench')
+    image, wrench = found.parts
+    assert image.names == ('a',) and image.modalities == ('image',)
+    np.testing.assert_array_equal(image.slopes, new.slopes)
+    assert wrench.names == before.names and wrench.modalities == ('wrench',)
+    np.testing.assert_array_equal(wrench.offsets, before.offsets[:, 1:])
+    # Nothing is kept of another language space, of the same sensors, or without a calibration.
+    assert with_kept(new, replace(before, space='other')) is new
+    assert with_kept(new, new) is new and with_kept(new, None) is new
