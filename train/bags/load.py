@@ -30,6 +30,7 @@ NETWORK_KEYS = (
     *('forms', 'relative', 'convention', 'floor'),
     *('centre', 'scale', 'baseline', 'baseline_spread', 'words', 'untrained'),
 )
+FEW = 3  # bags with the same problem that are listed
 # What is stored of a bag in addition to its inputs and problems.
 STORED = ('truth', 'predicates', 'times_s', 'regions', 'region_names')
 
@@ -96,10 +97,22 @@ def joined_parts(
     parts: Sequence[Extracted], modalities: Sequence[str]
 ) -> tuple[Samples, LoadReport]:
     """Join the samples of bags, and report what was used of them."""
-    problems = tuple(line for _, lines in parts for line in lines)
+    problems = told_once([line for _, lines in parts for line in lines])
     kept = [part for part, _ in parts if len(part)]
     samples = joined(kept, modalities)
     return samples, LoadReport(len(samples.bags), len(samples), problems)
+
+
+def told_once(problems: Sequence[str]) -> tuple[str, ...]:
+    """Problems `BAG: ...`; one that more than `FEW` bags have in common is one line."""
+    alike: dict[str, list[str]] = {}
+    for line in problems:
+        alike.setdefault(line.partition(': ')[2], []).append(line)
+    found: list[str] = []
+    for lines in alike.values():
+        many = len(lines) > FEW
+        found += [f'{lines[0]}; the same for {len(lines) - 1} other bags'] if many else lines
+    return tuple(found)
 
 
 def _converted(part: Extracted, convert: Callable[[str, Array], Array] | None) -> Extracted:

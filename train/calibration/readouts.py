@@ -16,7 +16,7 @@ from encoders.vision.readout import Readout
 from train.bags.load import LoadReport, extracted_bags, joined_parts
 from train.bags.samples import Samples
 from train.bags.topics import TOPICS
-from train.evaluation.reading import joined_tables, observe_stored
+from train.evaluation.reading import joined_tables, no_vectors, observe_stored
 from train.language import Embed, FactVectors, fact_vectors
 from train.phrasings import Phrasings
 
@@ -73,8 +73,14 @@ def read_tokens(
 def _read(
     binder: Binder, samples: Samples, asked: FactVectors
 ) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    vectors, odds = {}, {}
+    vectors: dict[str, Floats] = {}
+    odds: dict[str, Floats] = {}
     for name, stored in samples.inputs.items():
+        if not stored.any():  # the bag lacks this sensor
+            vectors[name] = no_vectors(binder, len(stored))
+            if name in binder.readouts:
+                odds[name] = np.zeros(samples.truth.shape, np.float32)
+            continue
         found = observe_stored(binder, name, stored)
         vectors[name] = np.stack([each.vector for each in found])
         if name in binder.readouts:

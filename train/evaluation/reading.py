@@ -197,12 +197,22 @@ def observe_stored(binder: Binder, modality: str, stored: NDArray[Any]) -> list[
     return found
 
 
+def no_vectors(binder: Binder, count: int) -> NDArray[np.float32]:
+    """In place of vectors `[N, D]`, where a bag lacks a sensor: zeros."""
+    return np.zeros((count, binder.embed_text(['nothing']).shape[1]), np.float32)
+
+
 def _read_bag(reader: Reader, samples: Samples, problems: list[str]) -> _ReadBag:
     hidden = hidden_facts(samples)
     if not len(samples):
         return _ReadBag(samples, hidden, {}, problems)
-    vectors, observed = {}, {}
+    vectors: dict[str, NDArray[np.float32]] = {}
+    observed: dict[str, list[Evidence | None]] = {}
     for modality, stored in samples.inputs.items():
+        if not stored.any():  # the bag lacks this sensor
+            vectors[modality] = no_vectors(reader.binder, len(stored))
+            observed[modality] = [None] * len(stored)
+            continue
         evidence = observe_stored(reader.binder, modality, stored)
         vectors[modality] = np.stack([each.vector for each in evidence])
         # Without a message near a sample, its stored input is 0.

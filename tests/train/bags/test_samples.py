@@ -17,7 +17,7 @@ from encoders.preprocess.mini.image import ImageConfig
 from encoders.preprocess.mini.infrared import InfraredConfig
 from train.bags.extract import extract_bag
 from train.bags.find import EvaluationDataError, find_bags, refuse_evaluation_bags
-from train.bags.load import load_samples
+from train.bags.load import load_samples, told_once
 from train.bags.samples import Samples
 
 CONFIGS: dict[str, Config] = {
@@ -143,3 +143,16 @@ def test_paths_without_bags_are_errors(tmp_path: Path) -> None:
         find_bags([tmp_path / 'nowhere'])
     with pytest.raises(FileNotFoundError, match='no bag'):
         find_bags([tmp_path])
+
+
+def test_a_problem_of_many_bags_is_told_once() -> None:
+    """Bags of cameras lack a wrench, each of them."""
+    few = [f'bags/{number}: no imu in this bag' for number in range(3)]
+    many = [f'bags/{number}: no wrench in this bag' for number in range(66)]
+    own = ['bags/5: topic ground_truth/predicates is not in this bag; the bag is skipped']
+    assert told_once([*many[:9], *few, *many[9:], *own]) == (
+        'bags/0: no wrench in this bag; the same for 65 other bags',
+        *few,
+        *own,
+    )
+    assert told_once([]) == ()
