@@ -179,6 +179,8 @@ def read_bags(
         [(part.samples, part.problems) for part in parts], tuple(configs)
     )
     kept = [part for part in parts if len(part.samples)]
+    inputs = {name: vectors for name, vectors in samples.inputs.items() if vectors.any()}
+    samples = replace(samples, inputs=inputs)
     if not kept:
         return ReadBags(samples, np.zeros(samples.truth.shape, bool), {}, report)
     hidden = joined_tables([(p.samples, p.hidden) for p in kept], samples.predicates, fill=False)
@@ -278,17 +280,17 @@ def _joined_readings(
     for part in parts:
         columns = [predicates.index(name) for name in part.samples.predicates]
         calibrated[columns] = part.readings[asked].calibrated
-    return Readings(
-        {
-            m: joined_tables(
-                [(part.samples, part.readings[asked].scores[m]) for part in parts],
-                predicates,
-                fill=np.nan,
-            )
-            for m in modalities
-        },
-        calibrated,
-    )
+    tables = {
+        m: joined_tables(
+            [(part.samples, part.readings[asked].scores[m]) for part in parts],
+            predicates,
+            fill=np.nan,
+        )
+        for m in modalities
+    }
+    # A sensor that no bag has is not evaluated.
+    heard = {m: table for m, table in tables.items() if m == FUSED or np.isfinite(table).any()}
+    return Readings(heard, calibrated)
 
 
 def joined_tables(
