@@ -27,6 +27,7 @@ from encoders.predicates.metrics import auroc
 from encoders.predicates.readout import TokenReader
 from train.arguments import model, there, whole
 from train.bags.find import find_bags
+from train.bags.labels import name_of
 from train.bags.load import extracted_bags, joined_parts
 from train.bags.samples import Samples
 from train.bags.topics import TOPICS
@@ -35,7 +36,6 @@ from train.evaluation.evaluate import group_of
 from train.evaluation.metrics import expected_calibration_error
 from train.evaluation.reading import observe_stored
 from train.phrasings import Phrasings
-from train.teaching.labels import name_of
 from train.teaching.own import state_accuracy
 
 MIN_COUNT = 5

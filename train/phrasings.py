@@ -107,11 +107,13 @@ class Phrasings:
         relations: Relation name to its patterns; `holding something` is a separate relation.
         objects: Other names of things.
         names: Patterns with the slot {x} that name a thing.
+        own: Sentences of predicates that are no facts, by name.
     """
 
     relations: Mapping[str, Wording]
     objects: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
     names: Patterns = ('a {x}',)
+    own: Mapping[str, Sentences] = Field(default_factory=dict)
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> Phrasings:
@@ -128,7 +130,9 @@ class Phrasings:
         return read_record(path, cls)
 
     def knows(self, predicate: str) -> bool:
-        """Whether there are sentences for the relation of this predicate."""
+        """Whether there are sentences for this predicate or its relation."""
+        if predicate in self.own:
+            return True
         try:
             return self._relation_key(Fact.parse(predicate)) is not None
         except ValueError:
@@ -145,6 +149,8 @@ class Phrasings:
             ValueError: The predicate is malformed, or no relation of this file fits it
                 (`WordingError`).
         """
+        if predicate in self.own:
+            return self.own[predicate]
         fact = Fact.parse(predicate)
         key = self._relation_key(fact)
         if key is None:
@@ -210,7 +216,12 @@ def _grammar(sentence: str) -> str:
 
 
 def relation_of(predicate: str) -> str:
-    """The relation of a predicate; `holding something` and similar are separate relations."""
+    """The relation of a predicate; `holding something` and similar are separate relations.
+
+    A predicate that is no fact is a relation of its own.
+    """
+    if FACT.match(predicate) is None:
+        return predicate
     fact = Fact.parse(predicate)
     if fact.arguments[-1:] == ('something',) and fact.relation in SOMETHING:
         return f'{fact.relation} something'

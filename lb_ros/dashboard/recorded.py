@@ -110,7 +110,7 @@ def _offer(
     taught: Path | None,
 ) -> None:
     """Let the session be asked and taught from tokens, and answer again what was taught."""
-    from train.teaching.labels import name_of
+    from train.bags.labels import name_of
 
     told = session.message
 

@@ -16,6 +16,7 @@ from encoders.decode.streams import AudioStream, stream_of
 from encoders.modalities import MODALITIES
 from encoders.preprocess import Config, is_series, objection, stored_form, to_stored, window_s
 from train.bags.folder import BagError, read_marks, topics_to_read
+from train.bags.labelled import LabelSet
 from train.bags.reader import BagMessage, BagReport, read_bag
 from train.bags.samples import MAX_OFFSET_S, REGION_SIZE, UNKNOWN, Array, Samples, renumbered
 from train.bags.series import SeriesSensor
@@ -26,8 +27,13 @@ MIN_SOUND_S = 0.025  # minimum for a spectrum
 Extracted = tuple[Samples, list[str]]
 
 
-def extract_bag(bag: Path, configs: Mapping[str, Config]) -> Extracted:
-    """The samples of one bag and its problems; no samples if it has no truth or is not a bag."""
+def extract_bag(
+    bag: Path, configs: Mapping[str, Config], *, labels: LabelSet | None = None
+) -> Extracted:
+    """The samples of one bag and its problems; no samples if it has no truth or is not a bag.
+
+    Labels, if they are given, take the place of the ground truth.
+    """
     report = BagReport(bag)
     sensors = {name: _sensor(name, config) for name, config in configs.items()}
     truths: list[tuple[int, dict[str, bool]]] = []
@@ -46,8 +52,11 @@ def extract_bag(bag: Path, configs: Mapping[str, Config]) -> Extracted:
                 named = [topics.get(message.topic), *described.get(message.topic, ())]
                 for name in filter(None, named):
                     sensors[name].take(message, report)
+        if labels is not None:
+            truths = labels.of(bag).moments()
         if not truths:
-            raise BagError(f'{bag}: topic {TRUTH_TOPIC} is not in this bag')
+            missing = f'topic {TRUTH_TOPIC} is not in this bag'
+            raise BagError(f'{bag}: {missing if labels is None else "it has no labels"}')
     except (BagError, OSError) as error:
         report.problem(f'{error}; the bag is skipped')
         truths.clear()

@@ -17,6 +17,7 @@ from rich.progress import track
 from encoders.atomic import atomic_file
 from encoders.preprocess import MINI, Config, family_of
 from train.bags.extract import Extracted, extract_bag, scene_of
+from train.bags.labelled import LabelSet
 from train.bags.recorded import extract_recordings
 from train.bags.samples import Array, Samples, joined
 from train.recordings.mapping import is_mapping
@@ -51,6 +52,7 @@ def load_samples(
     cache: Path | None = None,
     workers: int = 1,
     convert: Callable[[str, Array], Array] | None = None,
+    labels: LabelSet | None = None,
 ) -> tuple[Samples, LoadReport]:
     """Read bags in parallel; with a cache folder, each bag is read only once.
 
@@ -62,12 +64,13 @@ def load_samples(
         workers: Number of processes; large inputs are read by one.
         convert: Called with a modality and the stored inputs of each bag; its result replaces
             them, so that large inputs need not all fit into memory.
+        labels: Take the place of the ground truth.
 
     Returns:
         All samples in the order of bags, and a report. A sample lacks a modality if all values of
         that input are 0; a bag without ground truth is reported and skipped.
     """
-    found = extracted_bags(bags, configs, cache=cache, workers=workers)
+    found = extracted_bags(bags, configs, cache=cache, workers=workers, labels=labels)
     parts = [_converted(part, convert) for part in found]
     return joined_parts(parts, tuple(configs))
 
@@ -78,12 +81,13 @@ def extracted_bags(
     *,
     cache: Path | None = None,
     workers: int = 1,
+    labels: LabelSet | None = None,
 ) -> Iterator[Extracted]:
     """Yield the samples and problems of each bag, in order; see `load_samples`."""
     # Large inputs would fill the disk, and accumulate in memory while they wait for their turn.
     if any(family_of(config) != MINI for config in configs.values()):
         cache, workers = None, 1
-    tasks = [(bag, dict(configs), cache) for bag in bags]
+    tasks = [(bag, dict(configs), cache, labels and labels.only(bag)) for bag in bags]
     if workers > 1:
         # A forked copy of a process with computing threads may deadlock.
         with ProcessPoolExecutor(workers, get_context('spawn')) as pool:
@@ -123,16 +127,18 @@ def _converted(part: Extracted, convert: Callable[[str, Array], Array] | None) -
     return replace(samples, inputs=inputs), problems
 
 
-def _extract(task: tuple[Path, dict[str, Config], Path | None]) -> Extracted:
-    bag, configs, cache = task
+def _extract(
+    task: tuple[Path, dict[str, Config], Path | None, LabelSet | None],
+) -> Extracted:
+    bag, configs, cache, labels = task
     if is_mapping(bag):
         return extract_recordings(bag, configs)
     if cache is None:
-        return extract_bag(bag, configs)
-    stored = cache / f'{bag.name}-{fingerprint(bag, configs)}.npz'
+        return extract_bag(bag, configs, labels=labels)
+    stored = cache / f'{bag.name}-{fingerprint(bag, configs, labels)}.npz'
     if stored.exists():
         return _restored(stored, bag, configs)
-    samples, problems = extract_bag(bag, configs)
+    samples, problems = extract_bag(bag, configs, labels=labels)
     stored.parent.mkdir(parents=True, exist_ok=True)
     values: dict[str, Any] = {name: getattr(samples, name) for name in STORED}
     with atomic_file(stored) as file:
@@ -156,14 +162,16 @@ def _restored(stored: Path, bag: Path, modalities: Iterable[str]) -> Extracted:
         return samples, found['problems'].tolist()
 
 
-def fingerprint(bag: Path, configs: Mapping[str, Config]) -> str:
+def fingerprint(bag: Path, configs: Mapping[str, Config], labels: LabelSet | None = None) -> str:
     """Identity of what is extracted from a bag."""
     files = [bag] if bag.is_file() else sorted(bag.iterdir())
-    described = {
+    described: dict[str, Any] = {
         'rules': RULES,
         'files': [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files],
         'configs': {name: _stored_by(config) for name, config in configs.items()},
     }
+    if labels is not None:
+        described['labels'] = [asdict(each) for each in labels.labels]
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
 
 

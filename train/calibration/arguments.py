@@ -17,6 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='write into the set of --model also where it was shipped, pulled or has a '
         'calibration; without, such a set is copied to runs/calibrated',
     )
+    parser.add_argument(
+        '--labels',
+        type=file,
+        nargs='+',
+        metavar='FILE',
+        help='CSV files of `lb-ros label`, in the place of ground truth; unclear stretches are '
+        'left out',
+    )
     group = parser.add_argument_group('decisions')
     group.add_argument('--out', type=place, metavar='FILE', help='write a predicates file')
     group.add_argument(

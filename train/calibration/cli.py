@@ -7,7 +7,7 @@ import itertools
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,9 @@ from encoders.model_sets.readouts import CALIBRATION as READOUT_CALIBRATION
 from encoders.model_sets.readouts import FILE as READOUT
 from encoders.model_sets.sources import load_encoders
 from encoders.predicates.file import load_predicates
+from encoders.shipped import shipped
 from train.bags.find import find_bags, refuse_evaluation_bags
+from train.bags.labelled import LabelSet, read_labels, unused
 from train.bags.recorded import wording_of
 from train.bags.samples import Samples
 from train.calibration.calibrate import calibrate, scores_to_fit
@@ -63,12 +65,15 @@ def _calibrated(args: argparse.Namespace) -> str:
     refuse_evaluation_bags(bags)
     encoders = load_encoders(folder)
     phrasings = Phrasings.load(wording_of(bags) or 'trained')
+    labels = _labels(args, bags, phrasings)
+    if labels is not None:
+        phrasings = labels.wording(phrasings)
     embed, space = encoders.text.embed, encoders.text.space
     odds: Mapping[str, NDArray[np.float32]] = {}
     if encoders.readouts:
-        vectors, odds, samples = _read(encoders, bags, phrasings, args)
+        vectors, odds, samples = _read(encoders, bags, phrasings, args, labels=labels)
     else:
-        vectors, samples = embedded(encoders, bags, args)
+        vectors, samples = embedded(encoders, bags, args, labels=labels)
     # Nothing can be fitted for a sensor that no bag has.
     vectors = {name: rows for name, rows in vectors.items() if rows.any()}
     odds = {name: table for name, table in odds.items() if name in vectors}
@@ -87,7 +92,14 @@ def _calibrated(args: argparse.Namespace) -> str:
         with_kept(read_fit, encoders.readout_calibration).save(to, file=READOUT_CALIBRATION)
     if args.out or args.report:
         decide(
-            args, read, samples, read_fit, vectors=vectors, model=folder.name, of_vectors=not odds
+            args,
+            read,
+            samples,
+            read_fit,
+            vectors=vectors,
+            model=folder.name,
+            of_vectors=not odds,
+            phrasings=labels.wording(Phrasings.load('trained')) if labels else None,
         )
     also = ', also as the readouts read them' if odds else ''
     told = f'{len(fitted.names)} predicates calibrated on {len(samples)} moments{also}, in {to}'
@@ -111,8 +123,30 @@ def with_kept(fitted: Calibration, before: Calibration | None) -> Calibration:
     return join_calibrations([fitted, *before.of_modalities(kept)])
 
 
+def _labels(
+    args: argparse.Namespace, bags: Sequence[Path], phrasings: Phrasings
+) -> LabelSet | None:
+    """The labels that take the place of the ground truth; None without `--labels`.
+
+    Raises:
+        OSError, ValueError: A file cannot be used, or recordings that are no bags are given.
+    """
+    if not args.labels:
+        return None
+    known = load_predicates(args.predicates or shipped('config/predicates.yaml'))
+    labels = read_labels(args.labels, known=known, phrasings=phrasings)
+    for line in unused(labels, bags):
+        print(line, file=sys.stderr)
+    return labels
+
+
 def _read(
-    encoders: EncoderSet, bags: list[Path], phrasings: Phrasings, args: argparse.Namespace
+    encoders: EncoderSet,
+    bags: list[Path],
+    phrasings: Phrasings,
+    args: argparse.Namespace,
+    *,
+    labels: LabelSet | None,
 ) -> tuple[Vectors, Mapping[str, NDArray[np.float32]], Samples]:
     torch.set_num_threads(args.threads)
     vectors, odds, samples, report = read_tokens(
@@ -122,8 +156,9 @@ def _read(
         phrasings=phrasings,
         cache=args.cache,
         workers=args.workers,
+        labels=labels,
     )
-    print_load_report(report)
+    print_load_report(report, labelled=labels is not None)
     return vectors, odds, samples
 
 
@@ -156,11 +191,12 @@ def decide(
     vectors: Mapping[str, NDArray[np.float32]],
     model: str,
     of_vectors: bool = True,
+    phrasings: Phrasings | None = None,
 ) -> None:
     """Fit thresholds, print them, and write the requested files.
 
     The file for the robot holds the calibration only if it is `of_vectors`: a predicate with its
-    own calibration is never read by a readout.
+    own calibration is never read by a readout. `phrasings` are the trained ones by default.
 
     Raises:
         ValueError: A cost is not positive, there are too few bags, or a file is unusable.
@@ -188,7 +224,7 @@ def decide(
         write_predicates(
             args.out,
             fits,
-            Phrasings.load('trained'),
+            phrasings or Phrasings.load('trained'),
             model=model,
             calibration=fitted if of_vectors else None,
             existing=existing,

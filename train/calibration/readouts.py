@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from encoders import Binder
 from encoders.model_sets.evidence import Evidence
 from encoders.vision.readout import Readout
+from train.bags.labelled import LabelSet
 from train.bags.load import LoadReport, extracted_bags, joined_parts
 from train.bags.samples import Samples
 from train.bags.topics import TOPICS
@@ -32,6 +33,7 @@ def read_tokens(
     phrasings: Phrasings,
     cache: Path | None = None,
     workers: int = 1,
+    labels: LabelSet | None = None,
 ) -> tuple[dict[str, Floats], dict[str, Floats], Samples, LoadReport]:
     """Embed the labelled samples of bags and read their predicates from tokens.
 
@@ -44,6 +46,7 @@ def read_tokens(
         phrasings: Source of the sentences.
         cache: See `load_samples`.
         workers: See `load_samples`.
+        labels: See `load_samples`.
 
     Returns:
         Vectors float32 `[N, D]` by modality; log-odds float32 `[N, P]` of the readouts before
@@ -52,7 +55,8 @@ def read_tokens(
     configs = {name: c for name, c in binder.preprocessing.items() if name in TOPICS}
     parts, tables = [], []
     read = [name for name in binder.readouts if name in configs]
-    for samples, problems in extracted_bags(bags, configs, cache=cache, workers=workers):
+    found = extracted_bags(bags, configs, cache=cache, workers=workers, labels=labels)
+    for samples, problems in found:
         if len(samples):
             asked = fact_vectors(samples.predicates, phrasings, embed, as_sides=True)
             vectors, odds = _read(binder, samples, asked)

@@ -17,6 +17,7 @@ from encoders import Binder
 from encoders.model_sets.encoder import EncoderSet
 from encoders.model_sets.sources import parse_source
 from train.bags.find import find_bags
+from train.bags.labelled import LabelSet
 from train.bags.load import LoadReport
 from train.bags.recorded import wording_of
 from train.bags.samples import Samples
@@ -76,32 +77,36 @@ def wordings_of(names: Sequence[str | Path]) -> dict[str, Phrasings]:
 
 
 def embedded(
-    encoders: EncoderSet, bags: Sequence[Path], args: argparse.Namespace
+    encoders: EncoderSet,
+    bags: Sequence[Path],
+    args: argparse.Namespace,
+    *,
+    labels: LabelSet | None = None,
 ) -> tuple[Vectors, Samples]:
     """Embed labelled bags with the options of `add_reading_arguments`, and report what is used.
 
     Raises:
-        ValueError: No bag holds ground truth.
+        ValueError: No bag holds ground truth, or none has labels, where they are given.
     """
     torch.set_num_threads(args.threads)
     vectors, samples, report = embed_bags(
-        encoders.encoders, bags, cache=args.cache, workers=args.workers
+        encoders.encoders, bags, cache=args.cache, workers=args.workers, labels=labels
     )
-    print_load_report(report)
+    print_load_report(report, labelled=labels is not None)
     return vectors, samples
 
 
-def print_load_report(report: LoadReport) -> None:
-    """Print problems and counts of labelled bags to stderr.
+def print_load_report(report: LoadReport, *, labelled: bool = False) -> None:
+    """Print problems and counts of bags to stderr; `labelled` if labels replace ground truth.
 
     Raises:
-        ValueError: No bag holds ground truth.
+        ValueError: No bag can be used.
     """
     for line in report.problems:
         print(line, file=sys.stderr)
     print(f'{report.moments} moments from {report.bags} bags', file=sys.stderr)
     if not report.moments:
-        raise ValueError('no bag holds ground truth')
+        raise ValueError(f'no bag {"has labels" if labelled else "holds ground truth"}')
 
 
 def _binder(args: argparse.Namespace) -> Binder:

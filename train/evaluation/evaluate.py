@@ -18,6 +18,7 @@ from encoders.model_sets.calibration import Floats
 from encoders.model_sets.encoder import Encoder
 from encoders.predicates.metrics import auroc, average_precision
 from encoders.preprocess import Config, from_stored
+from train.bags.labelled import LabelSet
 from train.bags.load import LoadReport, load_samples
 from train.bags.samples import Samples, stored_tensor
 from train.bags.topics import TOPICS
@@ -107,6 +108,7 @@ def embed_bags(
     *,
     cache: Path | None = None,
     workers: int = 1,
+    labels: LabelSet | None = None,
 ) -> tuple[Vectors, Samples, LoadReport]:
     """Vectors and truth of all labelled samples of some bags.
 
@@ -115,6 +117,7 @@ def embed_bags(
         bags: Bag folders or files.
         cache: See `load_samples`.
         workers: See `load_samples`.
+        labels: See `load_samples`.
     """
     used = {name: encoder for name, encoder in encoders.items() if name in TOPICS}
     configs: dict[str, Config] = {name: encoder.config for name, encoder in used.items()}
@@ -124,6 +127,7 @@ def embed_bags(
         cache=cache,
         workers=workers,
         convert=lambda name, stored: embed_stored(used[name], stored),
+        labels=labels,
     )
     return samples.inputs, samples, report
 

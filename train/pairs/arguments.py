@@ -42,10 +42,11 @@ A mapping is a YAML file that describes NumPy, CSV, HDF5 or LeRobot recordings:
 
          lb-ros train pairs --data recordings.yaml --out pairs/
 
-Sentences come from the ground truth, task text, annotation and note topics, and sidecar files with
-the columns start, end, text (and bag, kind). Bags that are damaged, lack a topic or jump in time
-cost only what is missing; the report says what was used and dropped. The result are webdataset
-shards with a manifest; `lb-ros train contrast` reads them, or bags without this step."""
+Sentences come from the ground truth, labels (`lb-ros label`), task text, annotation and note
+topics, and sidecar files with the columns start, end, text (and bag, kind). Bags that are damaged,
+lack a topic or jump in time cost only what is missing; the report says what was used and dropped.
+The result are webdataset shards with a manifest; `lb-ros train contrast` reads them, or bags
+without this step."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -129,6 +130,20 @@ def _add_views(texts: argparse._ArgumentGroup) -> None:
         default=[],
         metavar='FILE',
         help='.csv, .yaml or .json: start, end, text[, bag, kind]',
+    )
+    texts.add_argument(
+        '--labels',
+        type=file,
+        nargs='*',
+        default=[],
+        metavar='FILE',
+        help='.csv of `lb-ros label`: what is true and false, in addition to the ground truth',
+    )
+    texts.add_argument(
+        '--predicates',
+        type=file,
+        metavar='FILE',
+        help='YAML file with the sentences of labelled predicates; the shipped one by default',
     )
     texts.add_argument('--templates', type=file, help='YAML list of sentences with a {}')
     texts.add_argument('--paraphrases', type=file, help='YAML: sentence to other sentences')

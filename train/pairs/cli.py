@@ -15,16 +15,19 @@ from rich.console import Console
 from rich.progress import track
 
 from encoders.modalities import MODALITIES
+from encoders.predicates.file import load_predicates
 from encoders.shipped import shipped
 from train.bags.find import find_bags, refuse_evaluation_bags
 from train.bags.folder import BagError, bag_topics
+from train.bags.labelled import LabelSet, read_labels
 from train.cluster import Spread, ray_cluster
 from train.pairs.arguments import options_of
 from train.pairs.make import PairPlan, manifest_of, plan_pairs, spread_pairs, stream_pairs
-from train.pairs.options import PairsReport
+from train.pairs.options import PairOptions, PairsReport
 from train.pairs.shards import MANIFEST, write_manifest, write_shards
 from train.pairs.sidecar import read_sidecar
 from train.pairs.views import Generator, Views
+from train.phrasings import Phrasings
 from train.progress import counted
 from train.recordings.mapping import is_mapping, read_mapping
 from train.validated import Template, read_record
@@ -96,6 +99,7 @@ def _plan(args: argparse.Namespace, *, report: PairsReport, spread: Spread) -> P
         options,
         report=report,
         sidecar=[row for path in args.sidecar for row in read_sidecar(path)],
+        labels=_labels(args, options),
         views=_views(args, bags, report),
         vocabulary=_vocabulary(args.vocabulary),
         max_per_entry=args.max_per_entry,
@@ -104,6 +108,13 @@ def _plan(args: argparse.Namespace, *, report: PairsReport, spread: Spread) -> P
             track(plans, 'reading texts', total=len(bags), console=STDERR)
         ),
     )
+
+
+def _labels(args: argparse.Namespace, options: PairOptions) -> LabelSet | None:
+    if not args.labels:
+        return None
+    known = load_predicates(args.predicates or shipped('config/predicates.yaml'))
+    return read_labels(args.labels, known=known, phrasings=Phrasings.load(options.phrasings))
 
 
 def _vocabulary(path: Path | None) -> list[str]:

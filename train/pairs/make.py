@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from train.bags.folder import BagError
+from train.bags.labelled import LabelSet, unused
 from train.cluster import Spread
 from train.pairs.balance import balanced
 from train.pairs.cut import cut_bag
@@ -52,6 +53,7 @@ def plan_pairs(
     *,
     report: PairsReport,
     sidecar: Sequence[SidecarRow] = (),
+    labels: LabelSet | None = None,
     views: Views | None = None,
     vocabulary: Sequence[str] = (),
     max_per_entry: int | None = None,
@@ -65,15 +67,16 @@ def plan_pairs(
         options: How to cut.
         report: Counts what was used and dropped.
         sidecar: Sentences with time ranges; a row that names a bag applies to that bag only.
+        labels: What is true and false in some of the bags, in addition to their ground truth.
         views: Additions to every pair.
         vocabulary: Entries to balance; if empty, every sentence is an entry.
         max_per_entry: Windows per entry; None for all.
         spread: Executor that reads the bags.
         progress: Wraps the iterator over bags.
     """
-    _report_unknown_bags(bags, sidecar, report)
+    _report_unknown_bags(bags, sidecar, labels, report)
     found: list[tuple[Path, list[Window]]] = []
-    plan = partial(_windows_of, options=options, sidecar=tuple(sidecar))
+    plan = partial(_windows_of, options=options, sidecar=tuple(sidecar), labels=labels)
     matched: set[SidecarRow] = set()
     for bag, (windows, rows, own) in zip(bags, progress(spread(plan, bags)), strict=True):
         report.add(own)
@@ -96,7 +99,13 @@ def plan_pairs(
     )
 
 
-def _windows_of(bag: Path, *, options: PairOptions, sidecar: Sequence[SidecarRow]) -> Planned:
+def _windows_of(
+    bag: Path,
+    *,
+    options: PairOptions,
+    sidecar: Sequence[SidecarRow],
+    labels: LabelSet | None,
+) -> Planned:
     """The windows of one bag; none if it cannot be read or has no texts."""
     report = PairsReport()
     rows = [row for row in sidecar if row.bag in ('', bag.name, bag.stem)]
@@ -107,7 +116,7 @@ def _windows_of(bag: Path, *, options: PairOptions, sidecar: Sequence[SidecarRow
         if is_mapping(bag):
             windows = plan_recordings(bag, options, report=report)
         else:
-            windows, matched = plan_bag(bag, options, sidecar=rows, report=report)
+            windows, matched = plan_bag(bag, options, sidecar=rows, labels=labels, report=report)
     except (OSError, ValueError) as error:
         why = str(error).removeprefix(f'{bag}: ')
     if not windows:
@@ -117,13 +126,19 @@ def _windows_of(bag: Path, *, options: PairOptions, sidecar: Sequence[SidecarRow
 
 
 def _report_unknown_bags(
-    bags: Sequence[Path], sidecar: Sequence[SidecarRow], report: PairsReport
+    bags: Sequence[Path],
+    sidecar: Sequence[SidecarRow],
+    labels: LabelSet | None,
+    report: PairsReport,
 ) -> None:
     known = {name for bag in bags for name in (bag.name, bag.stem)}
     for name in sorted({row.bag for row in sidecar if row.bag} - known):
         count = sum(row.bag == name for row in sidecar)
         report.dropped['sidecar sentences of other bags'] += count
         report.problem(f'sidecar: no bag is named {name!r}; its {count} sentences are left out')
+    if labels is not None:
+        for line in unused(labels, [bag for bag in bags if not is_mapping(bag)]):
+            report.problem(line)
 
 
 def _report_outside(

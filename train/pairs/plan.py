@@ -11,6 +11,7 @@ from typing import Any
 
 from train.bags.clocks import DAY_NS
 from train.bags.folder import topics_to_read
+from train.bags.labelled import Labelled, LabelSet
 from train.bags.reader import BagMessage, BagReport, read_bag
 from train.bags.truth import facts_of
 from train.pairs.options import WINDOWS_AT_TEXTS, PairOptions, PairsReport
@@ -108,6 +109,7 @@ def plan_bag(
     options: PairOptions,
     *,
     sidecar: Sequence[SidecarRow] = (),
+    labels: LabelSet | None = None,
     report: PairsReport,
 ) -> tuple[list[Window], set[SidecarRow]]:
     """Find the windows of a bag that have sentences, in order of time within each segment.
@@ -118,6 +120,7 @@ def plan_bag(
         bag: rosbag2 folder or storage file.
         options: How to cut.
         sidecar: Rows that apply to this bag (or to every bag).
+        labels: Labels of this bag, and of others; they win over its ground truth.
         report: Counts what was dropped.
 
     Raises:
@@ -134,17 +137,24 @@ def plan_bag(
         report.dropped[f'undecodable messages on {topic}'] += count
     phrasings = Phrasings.load(options.phrasings)
     rows = _ranged(sidecar, segments)
+    labelled = Labelled()
+    if labels is not None:
+        phrasings = labels.wording(phrasings)
+        labelled = labels.of(bag, options.topics)
+        _count_outside(labelled, segments, bag=bag, report=report)
     windows = []
     for number, segment in enumerate(segments):
         spans = [
             *_spans(segment, options),
             *(Span(*found, Text(row.text, row.kind)) for row, found in rows),
         ]
-        for start, end, at in _ranges(segment, spans, options):
+        said = {(s.start_ns, s.end_ns) for s in spans} | labelled.ranges
+        for start, end, at in _ranges(segment, said, options):
             clipped = max(start, segment.first_ns)
             report.windows += 1
             report.clipped += clipped > start
-            facts = _facts_at(segment, at, options)
+            known = {**_facts_at(segment, at, options), **labelled.facts_at(at)}
+            facts = {name: holds for name, holds in known.items() if holds is not None}
             held = [s.text for s in spans if s.start_ns <= at <= s.end_ns]
             draw = random.Random(f'{options.seed}:{bag.name}:{number}:{at}')
             texts = limited(held, fact_texts(facts, phrasings, options, draw, report), options)
@@ -223,13 +233,12 @@ def _is_inside(span: tuple[int, int], segments: Sequence[Segment]) -> bool:
 
 
 def _ranges(
-    segment: Segment, spans: Sequence[Span], options: PairOptions
+    segment: Segment, texts: set[tuple[int, int]], options: PairOptions
 ) -> Iterator[tuple[int, int, int]]:
-    """(start, end, time of images) of every window."""
+    """(start, end, time of images) of every window; `texts` are the ranges of sentences."""
     length = round(options.window_s * 1e9)
     if options.windows_at == WINDOWS_AT_TEXTS:
-        ranges = {(s.start_ns, s.end_ns) for s in spans}
-        for start, end in sorted(ranges):
+        for start, end in sorted(texts):
             begin, end = max(start, segment.first_ns), min(end, segment.last_ns)
             if begin <= end:
                 yield begin, end, (begin + end) // 2
@@ -301,6 +310,15 @@ def limited(
     for text in (*said, *from_facts):
         once.setdefault(text.text, text)
     return tuple(once.values())[: options.max_texts]
+
+
+def _count_outside(
+    labelled: Labelled, segments: Sequence[Segment], *, bag: Path, report: PairsReport
+) -> None:
+    outside = sum(not _is_inside(span, segments) for span in labelled.ranges)
+    if outside:
+        report.dropped['labels outside the recording'] += outside
+        report.problem(f'{bag}: {outside} labels lie outside of the recording')
 
 
 def _count_unused(

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from encoders import Predicate
+from train.bags.labels import name_of, read_label_file, without_overlaps
 from train.phrasings import Phrasings
 from train.score.track import read_truth, truth_for
 
 GROUND_TRUTH = 'ground_truth'
-COLUMNS = ('bag', 'predicate', 'start_s', 'end_s', 'truth')
-TRUE, FALSE = ('true', '1', 'yes'), ('false', '0', 'no')
 # Ground truth that is silent for longer begins a new stretch.
 MAX_GAP_NS = 1_000_000_000
 
@@ -28,7 +25,7 @@ class Stretch:
         truth: Its truth.
         start_ns: Stamp of its start.
         end_ns: Stamp of its end, at least `start_ns`.
-        is_relative: Whether the times are since the first sensor data of the bag.
+        is_relative: Whether the times are since `sensor_start_ns` of the bag.
     """
 
     name: str
@@ -64,16 +61,10 @@ class Labels:
         return tuple(dict.fromkeys(s.name for stretches in found for s in stretches))
 
 
-def name_of(bag: Path) -> str:
-    """The name of a bag in a file of labels."""
-    return bag.stem if bag.is_file() else bag.name
-
-
 def read_labels(source: str) -> Labels:
-    """Labels of a CSV file with the columns `COLUMNS`, or `ground_truth`.
+    """Labels of a CSV file (`train.bags.labels`), or `ground_truth`.
 
-    `start_s` and `end_s` are seconds since the first sensor data of the bag, `predicate` is a name
-    or a sentence, and `truth` is `true` or `false`.
+    Where stretches overlap, the later one holds; stretches that are unclear are left out.
 
     Raises:
         ValueError: A row is invalid; the message names file and line.
@@ -82,20 +73,12 @@ def read_labels(source: str) -> Labels:
     if source == GROUND_TRUTH:
         return Labels()
     found: dict[str, list[Stretch]] = {}
-    with Path(source).open(newline='', encoding='utf-8') as file:
-        rows = csv.DictReader(file)
-        missing = [name for name in COLUMNS if name not in (rows.fieldnames or ())]
-        if missing:
-            raise ValueError(
-                f'{source}:1: no column {", ".join(missing)}; needs {", ".join(COLUMNS)}'
-            )
-        for row in rows:
-            try:
-                found.setdefault(_text(row, 'bag'), []).append(_stretch(row))
-            except ValueError as error:
-                raise ValueError(f'{source}:{rows.line_num}: {error}') from error
+    for each in without_overlaps(read_label_file(Path(source))):
+        if each.truth is not None:
+            stretch = Stretch(each.predicate, each.truth, each.start_ns, each.end_ns, True)
+            found.setdefault(each.bag, []).append(stretch)
     if not found:
-        raise ValueError(f'{source}: has no labels')
+        raise ValueError(f'{source}: has no labels that are true or false')
     return Labels(found)
 
 
@@ -109,32 +92,6 @@ def predicates_for(labels: Labels, known: Sequence[Predicate]) -> list[Predicate
     sentences = {p.positive[0]: p.name for p in known}
     new = [n for n in labels.names if n not in names and n not in sentences]
     return [*known, *(Predicate.from_sentence(name) for name in new)]
-
-
-def _text(row: Mapping[str, str | None], name: str) -> str:
-    text = (row[name] or '').strip()
-    if not text:
-        raise ValueError(f'{name} is empty')
-    return text
-
-
-def _stretch(row: Mapping[str, str | None]) -> Stretch:
-    times_ns = []
-    for name in ('start_s', 'end_s'):
-        try:
-            seconds = float(_text(row, name))
-        except ValueError as error:
-            raise ValueError(f'{name} must be a number, not {row[name]!r}') from error
-        if not math.isfinite(seconds) or not 0 <= seconds <= 1e9:
-            raise ValueError(f'{name} must be 0 or more seconds, not {row[name]!r}')
-        times_ns.append(round(seconds * 1e9))
-    if times_ns[1] < times_ns[0]:
-        raise ValueError(f'end_s ({row["end_s"]}) is before start_s ({row["start_s"]})')
-    truth = _text(row, 'truth').lower()
-    if truth not in (*TRUE, *FALSE):
-        raise ValueError(f'truth must be true or false, not {row["truth"]!r}')
-    start_ns, end_ns = times_ns
-    return Stretch(_text(row, 'predicate'), truth in TRUE, start_ns, end_ns, is_relative=True)
 
 
 def _from_truth(bag: Path, predicates: Sequence[Predicate]) -> list[Stretch]:

@@ -18,6 +18,7 @@ from scipy.special import expit
 from encoders import Binder, Evidence, Predicate, PredicateBank
 from encoders.predicates.lessons import Lessons
 from encoders.predicates.metrics import auroc
+from train.bags.labels import name_of
 from train.bags.load import extracted_bags
 from train.bags.samples import UNKNOWN, Samples
 from train.bags.topics import TOPICS
@@ -27,7 +28,6 @@ from train.fitted_table import print_table
 from train.phrasings import Phrasings
 from train.score.embed import UNLIMITED
 from train.score.track import truth_for
-from train.teaching.labels import name_of
 
 Floats = NDArray[np.floating]
 Bools = NDArray[np.bool_]

@@ -11,10 +11,11 @@ import numpy as np
 
 from encoders import Evidence, PredicateBank
 from encoders.predicates.lessons import Frame, Lesson, Press, press_of
+from train.bags.labels import name_of, sensor_start_ns
 from train.bags.reader import BagReport
 from train.score.embed import BagSource
 from train.score.windows import Window
-from train.teaching.labels import Labels, Stretch, name_of
+from train.teaching.labels import Labels, Stretch
 
 # Moments that are averaged for one press.
 FRAMES = 4
@@ -121,7 +122,7 @@ def _read(
 
     for window in source.windows(report):
         if waiting is None:
-            first_ns = window.stamp_ns
+            first_ns = sensor_start_ns(source.path, source.topics.named) or window.stamp_ns
             moments = [(t, each) for each in stretches for t in _times(each.stretch, first_ns)]
             waiting = deque(sorted(moments, key=lambda moment: moment[0]))
         take(window.stamp_ns)

@@ -134,7 +134,7 @@ def test_a_sentence_of_the_labels_becomes_a_predicate(
         (HEAD, 'has no labels'),
         (HEAD + 'one,drawer,0,x,true\n', ':2: end_s must be a number'),
         (HEAD + 'one,drawer,2,1,true\n', ':2: end_s (1) is before start_s (2)'),
-        (HEAD + 'one,drawer,0,1,maybe\n', ":2: truth must be true or false, not 'maybe'"),
+        (HEAD + 'one,drawer,0,1,maybe\n', ":2: truth must be true, false or unclear, not 'maybe'"),
         (HEAD + ',drawer,0,1,true\n', ':2: bag is empty'),
         (HEAD + 'one,drawer,-1,1,true\n', ':2: start_s must be 0 or more'),
         (HEAD + 'one,drawer,0\n', ':2: end_s must be a number'),
