@@ -153,6 +153,11 @@ SUBCOMMANDS: dict[str, Subcommand] = {
         'lb_ros.cli.teach_arguments:add_arguments',
         'lb_ros.cli.teach_arguments:run',
     ),
+    'label': Subcommand(
+        'mark on a page when predicates are true, false or unclear in a bag',
+        'lb_ros.dashboard.label_arguments:add_arguments',
+        'lb_ros.dashboard.label:run',
+    ),
     'dashboard': Subcommand(
         'a web page of a robot, a bag or an index',
         'lb_ros.dashboard.arguments:add_arguments',

@@ -35,6 +35,7 @@ def load_bag(
     *,
     topic_words: tuple[str, ...] = (),
     taught: Path | None = None,
+    pictures: bool = True,
 ) -> None:
     """Score a bag into a session, which can then be asked and taught.
 
@@ -45,6 +46,7 @@ def load_bag(
         predicates: Predicates to score.
         topic_words: `modality=/topic`, for topics without their usual names.
         taught: File that keeps what was taught; None if the session cannot be taught.
+        pictures: Whether to add the images of sensors.
 
     Raises:
         FileNotFoundError: The bag does not exist.
@@ -94,7 +96,7 @@ def load_bag(
         session.add_states(moment.time_ns, states)
     _add_truth(session, bag, predicates=predicates)
     _add_embeddings(session, found)
-    for stamp_ns, modality, jpeg in thumbnails_of(source, session.duration_s):
+    for stamp_ns, modality, jpeg in thumbnails_of(source, session.duration_s) if pictures else ():
         session.add_picture(stamp_ns, modality, jpeg)
     session.message, session.progress = '; '.join(report.problems), None
     _offer(session, bag, binder, predicates, found=found, taught=taught)

@@ -30,28 +30,39 @@ def run(args: argparse.Namespace) -> int:
         if args.source is None:
             return _serve_robot(args, predicates)
         site, place = _recorded_site(args, predicates)
-        return _serve(site, args, place=place)
+        return serve(site, args, place=place)
     except (ModelSetError, PredicateError, ModuleNotFoundError, OSError, ValueError) as error:
         print(f'lb-ros dashboard: {error}', file=sys.stderr)
         return 2
 
 
 def _recorded_site(args: argparse.Namespace, predicates: list[Predicate]) -> tuple[Site, str]:
-    from train.search.like import parse_place
     from train.search.store import index_exists
 
     if index_exists(args.source):
         return _index_site(args, predicates), ''
-    bag, place = Path(args.source), ''
-    if not bag.exists() and '@' in args.source:
-        name, at_s = parse_place(args.source)
-        bag, place = Path(name), f'?at={at_s}'
+    bag, place = bag_and_place(args.source)
     if not bag.exists():
         raise FileNotFoundError(f'{bag}: neither a bag nor an index')
     binder = Binder.load(args.model or 'lb-mini')
     session = Session(bag.name, live=False)
     fill_in_background(session, bag, _filler(binder, predicates, args))
     return Site(session), place
+
+
+def bag_and_place(word: str) -> tuple[Path, str]:
+    """The bag of `BAG` or `BAG@12.5s`, and the query of the page that begins there.
+
+    Raises:
+        ValueError: What follows @ is no time.
+    """
+    from train.search.like import parse_place
+
+    bag = Path(word)
+    if bag.exists() or '@' not in word:
+        return bag, ''
+    name, at_s = parse_place(word)
+    return Path(name), f'?at={at_s}'
 
 
 def _filler(binder: Binder, predicates: list[Predicate], args: argparse.Namespace):  # type: ignore[no-untyped-def]
@@ -107,7 +118,7 @@ def _serve_robot(args: argparse.Namespace, predicates: list[Predicate]) -> int:
     thread.start()
     teacher = session.teacher = RobotTeacher(session)
     try:
-        return _serve(Site(session), args)
+        return serve(Site(session), args)
     finally:
         teacher.close()
         stop.set()
@@ -116,15 +127,28 @@ def _serve_robot(args: argparse.Namespace, predicates: list[Predicate]) -> int:
         rclpy.try_shutdown()
 
 
-def _serve(site: Site, args: argparse.Namespace, *, place: str = '') -> int:
+def serve(
+    site: Site, args: argparse.Namespace, *, place: str = '', title: str = 'dashboard'
+) -> int:
+    """Serve on `args.host` and `args.port` until interrupted; return 0.
+
+    Raises:
+        OSError: The address cannot be used; the message names it and the remedy.
+    """
     app = make_app(site)
     import uvicorn
 
     with socket.socket(socket.AF_INET6 if ':' in args.host else socket.AF_INET) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((args.host, args.port))
+        try:
+            listener.bind((args.host, args.port))
+        except OSError as error:
+            raise OSError(
+                f'{args.host}:{args.port}: {error.strerror or error}; give another --port '
+                f'(0 for any free one), or an address of this machine to --host'
+            ) from error
         port = listener.getsockname()[1]
-        print(f'dashboard: http://{args.host}:{port}/{place}', flush=True)
+        print(f'{title}: http://{args.host}:{port}/{place}', flush=True)
         config = uvicorn.Config(app, log_level='warning', access_log=False)
         uvicorn.Server(config).run(sockets=[listener])
     return 0

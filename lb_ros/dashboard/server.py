@@ -98,6 +98,7 @@ def make_app(site: Site) -> Starlette:
             *_session_routes(site),
             _question_route(site),
             _teach_route(site),
+            _label_route(site),
             *_index_routes(site),
         ],
         middleware=[Middleware(GZipMiddleware, minimum_size=2000, compresslevel=1)],
@@ -167,7 +168,8 @@ def _session_routes(site: Site) -> list[Route]:
         session = _asked_session(site, request)
         if session is None:
             return PlainTextResponse('no such bag', 404)
-        return JSONResponse({'title': session.title, 'live': session.live})
+        labels = None if session.labels is None else str(session.labels.path)
+        return JSONResponse({'title': session.title, 'live': session.live, 'labels': labels})
 
     def updates(request: Request) -> Response:
         session = _asked_session(site, request)
@@ -289,6 +291,38 @@ def _teach_route(site: Site) -> Route:
         return JSONResponse(asdict(told) | {'next_s': next_s})
 
     return Route('/api/teach', teach, methods=['POST', 'DELETE'])
+
+
+def _label_route(site: Site) -> Route:
+    """Route that labels a stretch (POST), removes one, or takes back the last change (DELETE)."""
+    from starlette.concurrency import run_in_threadpool
+    from starlette.responses import JSONResponse, PlainTextResponse
+    from starlette.routing import Route
+
+    from train.bags.labels import truth_of
+
+    async def label(request: Request) -> Response:
+        session, body = await _posted(site, request)
+        labels = session.labels
+        if labels is None:
+            return PlainTextResponse('nothing can be labelled here; start lb-ros label BAG', 404)
+        try:
+            if request.method == 'POST':
+                name, truth = str(body['name']), truth_of(str(body['truth']))
+                start_s, end_s = float(body['start']), float(body['end'])
+                said = await run_in_threadpool(labels.add, name, truth, start_s, end_s)
+            elif body:
+                said = await run_in_threadpool(labels.remove, str(body['name']), float(body['t']))
+            else:
+                said = await run_in_threadpool(labels.undo)
+        except (KeyError, TypeError):
+            expected = '{"name": "...", "truth": "true", "start": 1.0, "end": 2.0}'
+            return PlainTextResponse(f'expected {expected}', 400)
+        except (OSError, ValueError) as error:
+            return PlainTextResponse(' '.join(str(error).split()), 422)
+        return JSONResponse({'said': said, 'labels': labels.shown()})
+
+    return Route('/api/label', label, methods=['POST', 'DELETE'])
 
 
 def _index_routes(site: Site) -> list[Route]:

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,9 @@ from lb_ros.dashboard.answers import FUSED, Answer, Answering, Moment, moments_o
 from lb_ros.dashboard.events import ANSWERED, CHANGES, Event, lines_of, thinned, valid
 from lb_ros.dashboard.teaching import Learned, Teacher
 from lb_ros.dashboard.why import Explain, drawn, explainable
+
+if TYPE_CHECKING:
+    from train.teaching.label_file import LabelFile
 
 KEEP_S = 600.0
 MAX_QUESTIONS = 20
@@ -54,6 +57,7 @@ class Session:
         teacher: Learns from presses; None if this source cannot be taught.
         past: Returns the moments of a recording at which questions are answered; None to use the
             evidence that was added.
+        labels: Labels of a recording that is being labelled; None for all other sources.
     """
 
     def __init__(self, title: str, *, live: bool, keep_s: float = KEEP_S) -> None:
@@ -64,6 +68,7 @@ class Session:
         self.explain: Explain | None = None
         self.teacher: Teacher | None = None
         self.past: Callable[[], list[Moment]] | None = None
+        self.labels: LabelFile | None = None
         self._lock = threading.RLock()
         self._start_ns: int | None = None
         self._sequence = 0
@@ -296,8 +301,8 @@ class Session:
         Returns:
             `sequence` for the next call, `now` in seconds, `lines`, `gauges`, `message`,
             `progress` of a recording (0..1, None when done), `questions` that are active, names
-            that are `taught` here, `teaches`: whether something can be taught, `why`: modalities
-            whose attention can be shown.
+            that are `taught` here, `teaches`: whether something can be taught, `labels` as
+            from `LabelFile.shown`, `why`: modalities whose attention can be shown.
         """
         with self._lock:
             fresh = [e for e in self._events if e.sequence > since]
@@ -317,6 +322,7 @@ class Session:
             'questions': questions,
             'taught': taught,
             'teaches': self.teacher is not None,
+            'labels': None if self.labels is None else self.labels.shown(),
             'lines': list(lines_of(thinned(fresh), replaced, since).values()),
             'modalities': [m for m in SENSED if m in self._pictures],
             'why': [m for m in SENSED if m in explained and m in self._pictures],

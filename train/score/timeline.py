@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import bisect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -136,8 +136,15 @@ def thumbnails_of(
         duration_s: Its length.
         channels: Gets the series instead; without it they have images as well.
     """
-    found: list[tuple[int, str, bytes]] = []
-    step_ns = round(max(duration_s / MAX_THUMBNAILS, 0.5) * 1e9)
+    step_s = max(duration_s / MAX_THUMBNAILS, 0.5)
+    return list(thumbnails(source, step_s, channels=channels))
+
+
+def thumbnails(
+    source: BagSource, step_s: float, *, channels: ChannelRecorder | None = None
+) -> Iterator[tuple[int, str, bytes]]:
+    """Yield images of every sensor of a bag, at least `step_s` apart; see `thumbnails_of`."""
+    step_ns = round(step_s * 1e9)
     due_ns: dict[str, int] = {}
     for window in source.windows(BagReport(source.path)):
         if channels is not None and MODALITIES[window.modality].kind == 'series':
@@ -147,12 +154,9 @@ def thumbnails_of(
             continue
         due_ns[window.modality] = window.stamp_ns + step_ns
         try:
-            found.append(
-                (window.stamp_ns, window.modality, thumbnail(window.modality, window.raw()))
-            )
+            yield window.stamp_ns, window.modality, thumbnail(window.modality, window.raw())
         except DecodeError:  # reported when it was embedded
             continue
-    return found
 
 
 def write_page(timeline: Timeline, path: Path) -> None:

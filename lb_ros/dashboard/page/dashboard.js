@@ -14,7 +14,8 @@ const state = {
   why: [], explained: null, chosen: null, start: query.get('at') === null ? null : Number(query.get('at')), shown: new Map(),
 };
 const timeline = new LbTimeline(part('#rows'), { onMoment: (t) => stopAt(t) });
-window.lb = { state, timeline };
+const labels = new LbLabels({ timeline, state, post, choose, pictures: () => showPictures() });
+window.lb = { state, timeline, labels };
 
 function tell(text, bad = false) {
   part('.lb-message').textContent = text;
@@ -33,6 +34,7 @@ function stopAt(t) { // pause at a chosen time and show the images of all sensor
   if (t === null) return;
   if (!state.paused) pause(true);
   state.at = t;
+  if (labels.active) labels.moved(t);
   showPictures();
   explain();
 }
@@ -85,6 +87,7 @@ function take(news) {
     if (news.teaches) offerTeaching(row);
     if (news.why.length) offerWhy(row);
   }
+  if (news.labels) labels.take(news.labels);
   lbLegend(part('.lb-legend'), timeline);
   if (news.live) timeline.forgetBefore(state.now - KEEP_S);
   const gauges = JSON.stringify(news.gauges);
@@ -350,6 +353,7 @@ part('#span').addEventListener('change', (event) => {
 });
 document.addEventListener('keydown', (event) => {
   const typing = ['INPUT', 'SELECT', 'TEXTAREA'].includes(event.target.tagName);
+  if (!typing && labels.active && labels.onKey(event)) return;
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
   const word = TEACH_KEYS[event.key];
   if (event.key === ' ' && event.target.tagName !== 'BUTTON') pause(!state.paused);
@@ -365,6 +369,7 @@ fetch(`/api/session?${session}`).then((answer) => answer.json()).then((about) =>
   document.title = `${about.title} · lb-ros`;
   part('h1').textContent = about.title;
   state.live = about.live;
+  if (about.labels) labels.begin(about.labels);
   if (!about.live) { state.span = 0; part('#span').value = '0'; part('#pause').hidden = true; }
   poll();
   requestAnimationFrame(frame);

@@ -22,6 +22,7 @@ const LB_NO_VOTE = { dash: [1, 4], width: 1, alpha: 0.7 };
 const LB_NOT_CALIBRATED = { colour: 'muted', dash: [7, 5], width: 1.5 };
 const LB_HEIGHT = 84;
 const LB_GAP_S = 3; // a line is broken where there was no value for so long
+const LB_FLOOR = -0.55;
 const LB_BANDS = { states: [-0.14, -0.32], truth: [-0.39, -0.52] };
 
 function lbStyle(key) {
@@ -130,6 +131,8 @@ class LbTimeline {
   // root: element to fill. onMoment(t): the cursor was put at t seconds.
   constructor(root, { onMoment = () => {} } = {}) {
     Object.assign(this, { root, onMoment, rows: new Map(), from: 0, to: 1, cursor: null, end: 0, waiting: false });
+    // More room below the bands, what draws there, and seconds per arrow key: for the page of labels.
+    Object.assign(this, { floor: LB_FLOOR, height: LB_HEIGHT, paint: null, step: null });
     root.classList.add('lb-rows');
     root.tabIndex = 0;
     root.setAttribute('role', 'slider');
@@ -197,7 +200,7 @@ class LbTimeline {
   onKey(event) {
     const span = this.to - this.from;
     const at = this.cursor === null ? this.to : this.cursor;
-    const step = event.shiftKey ? span / 10 : span / 200;
+    const step = this.step ? this.step * (event.shiftKey ? 10 : 1) : event.shiftKey ? span / 10 : span / 200;
     const moves = { ArrowLeft: at - step, ArrowRight: at + step, Home: this.from, End: this.to };
     if (event.key in moves) {
       this.setCursor(Math.min(this.end, Math.max(0, moves[event.key])));
@@ -215,7 +218,7 @@ class LbTimeline {
   get ink() { // colours of the style sheet, which differ by day and night
     if (!this.colours) {
       const style = getComputedStyle(document.documentElement);
-      const names = ['ink', 'faint', 'muted', 'true', 'truth', 'focus'];
+      const names = ['ink', 'faint', 'muted', 'true', 'truth', 'focus', 'label'];
       this.colours = Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
     }
     return this.colours;
@@ -253,9 +256,9 @@ class LbTimeline {
     row.keys = drawn.map(([key]) => key);
     row.data = [row.data[0], ...drawn.map(([, column]) => row.data[column])];
     const plot = new uPlot({
-      width: this.root.clientWidth, height: LB_HEIGHT, padding: [4, 14, 0, 0],
+      width: this.root.clientWidth, height: this.height, padding: [4, 14, 0, 0],
       legend: { show: false },
-      scales: { x: { time: false, auto: false }, y: { auto: false, range: [-0.55, 1.02] } },
+      scales: { x: { time: false, auto: false }, y: { auto: false, range: [this.floor, 1.02] } },
       axes: [
         { ...axis, size: 15, space: 70, grid, values: (_, splits) => splits.map((t) => `${t} s`) },
         { ...axis, size: 26, grid, splits: [0, 0.5, 1] },
@@ -290,8 +293,10 @@ class LbTimeline {
         }
       }
     }
+    pen.setLineDash([]);
+    this.paint?.(row, plot, pen, x);
     if (this.cursor !== null) {
-      pen.strokeStyle = this.ink.focus; pen.lineWidth = 1.5 * uPlot.pxRatio; pen.setLineDash([]);
+      pen.strokeStyle = this.ink.focus; pen.lineWidth = 1.5 * uPlot.pxRatio;
       pen.beginPath(); pen.moveTo(x(this.cursor), top); pen.lineTo(x(this.cursor), top + height); pen.stroke();
     }
     pen.restore();
