@@ -147,6 +147,7 @@ def serve(
                 f'{args.host}:{args.port}: {error.strerror or error}; give another --port '
                 f'(0 for any free one), or an address of this machine to --host'
             ) from error
+        listener.listen()  # a browser that is faster than the server waits
         port = listener.getsockname()[1]
         print(f'{title}: http://{args.host}:{port}/{place}', flush=True)
         config = uvicorn.Config(app, log_level='warning', access_log=False)

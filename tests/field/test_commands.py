@@ -301,7 +301,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv('LB_ROS_MODELS', str(tmp_path / 'store'))
     for name, subcommand in SUBCOMMANDS.items():
-        if subcommand.needs_ros or name in ('dashboard', 'bench', 'sim'):
+        if subcommand.needs_ros or name in ('dashboard', 'label', 'bench', 'sim'):
             monkeypatch.setitem(SUBCOMMANDS, name, _checked_only(name))
 
 

@@ -168,7 +168,7 @@ def test_the_command_line_and_the_offline_rooms_need_no_ros() -> None:
         'import sys; sys.modules["rclpy"] = None\n'
         'import lb_ros, lb_ros.cli, encoders, train.cli, train.simulate.cli\n'
         'names = ("train", "eval", "calibrate", "sim", "models", "score", "index", "search",'
-        ' "dashboard")\n'
+        ' "dashboard", "label")\n'
         'for name in names:\n'
         '    try: lb_ros.cli.main([name, "--help"])\n'
         '    except SystemExit as stop: assert stop.code == 0, name\n'
@@ -177,4 +177,4 @@ def test_the_command_line_and_the_offline_rooms_need_no_ros() -> None:
         [sys.executable, '-c', program], cwd=ROOT, capture_output=True, text=True, timeout=400
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count('example: lb-ros') >= 9
+    assert done.stdout.count('example: lb-ros') >= 10
