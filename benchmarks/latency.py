@@ -26,6 +26,7 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
 from benchmarks.environment import write_result
+from encoders.predicates.score_arrays import ages_in
 from lb_ros.dds_profile import use_dds_profile
 from lb_ros.msg import AudioChunk, Embedding, PredicateScores
 
@@ -152,12 +153,7 @@ class Robot:
     def _scores(self, message: PredicateScores) -> None:
         stamp = message.header.stamp
         evaluated_ms = stamp.sec * 1e3 + stamp.nanosec * 1e-6 + message.latency_ms
-        ages = {
-            modality: age_ms
-            for score in message.scores
-            for modality, age_ms in zip(score.modalities, score.ages_ms, strict=True)
-        }
-        for modality, age_ms in ages.items():
+        for modality, age_ms in ages_in(message).items():
             sensed_ms, before_ms = evaluated_ms - age_ms, self.newest_ms.get(modality, 0.0)
             if sensed_ms > before_ms + 1.0:
                 self.latencies_ms[modality].append(age_ms)

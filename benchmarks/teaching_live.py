@@ -29,6 +29,7 @@ import numpy as np
 
 from benchmarks.client_probe import cpu_s
 from benchmarks.environment import write_result
+from encoders.predicates.score_arrays import scores_in
 
 PROBE = Path(__file__).resolve().with_name('client_probe.py')
 START_S = 240.0
@@ -64,10 +65,10 @@ class Listener:
     def _take(self, message: Any) -> None:
         with self._news:
             self.latencies_ms.append(float(message.latency_ms))
-            for score in message.scores:
+            for score in scores_in(message):
                 if score.name == self._name:
                     self._reasons = '; '.join(score.reasons)
-                    self.modalities = set(score.modalities)
+                    self.modalities = set(score.probability)
             self._news.notify_all()
 
     def await_presses(self, yes: int, no: int) -> None:

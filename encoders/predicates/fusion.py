@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from encoders.predicates.parameters import MIN_WEIGHT, Bools, Floats, Table
+from encoders.predicates.reasons import Reading, Reasons, reasons_of
 
 MAX_LOG_ODDS = 12.0
 # Up to this share of the maximum age evidence counts in full; then its weight decreases.
@@ -57,30 +59,7 @@ class PredicateScore:
         return '; '.join((line, *self.reasons))
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One modality's evidence for all `P` predicates, `[P]` each.
-
-    `similarity` is the cosine with the text contrasts, `odds` are the log-odds from the smoothed
-    contrasts or from tokens. `freshness` is 1 for fresh evidence and 0 for none or for evidence
-    that is too old. `weight` and `fitted` are the parameters of what was read, and `from_tokens`
-    is which predicates were read from tokens, None for none.
-    `invalid` gives the reasons of sensors whose evidence does not count; if that applies to all of
-    them, `counts` is False and the log-odds are 0.
-    """
-
-    similarity: Floats
-    odds: Floats
-    freshness: Floats
-    age_ms: float
-    weight: Floats
-    fitted: Bools
-    from_tokens: Bools | None = None
-    counts: bool = True
-    invalid: str = ''
-
-
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False)  # no slots, for cached properties
 class Scores(Sequence[PredicateScore]):
     """The scores of all predicates at one time; entries are created on access.
 
@@ -129,60 +108,37 @@ class Scores(Sequence[PredicateScore]):
         return PredicateScore(
             name=self.table.names[index],
             similarity={m: float(self.readings[m].similarity[index]) for m in present},
-            probability={m: float(self._probability(m)[index]) for m in present},
+            probability={m: float(self.probability(m)[index]) for m in present},
             fused=float(self.fused[index]),
-            calibrated=self._is_calibrated(index, present),
+            calibrated=bool(self.all_calibrated[index]),
             can_tell=bool(self.can_tell[index]),
             reasons=self.reasons(index),
         )
-
-    def _is_calibrated(self, index: int, present: Sequence[str]) -> bool:
-        has_valid = not present or any(self.readings[m].counts for m in present)
-        return bool(self.calibrated[index]) and has_valid
 
     def __iter__(self) -> Iterator[PredicateScore]:
         return (self[index] for index in range(len(self)))
 
     def reasons(self, index: int) -> tuple[str, ...]:
         """The limits of the score of one predicate."""
-        found = []
-        for name, column in self.table.columns.items():
-            if not column.asked[index]:
-                continue
-            reading = self.readings.get(name)
-            if reading is None:
-                if column.expected[index]:
-                    found.append(f'{name} silent')
-            elif not reading.freshness[index] > 0:
-                found.append(f'{name} stale {reading.age_ms * 1e-3:.1f} s')
-            elif reading.invalid:
-                found.append(f'{name}{reading.invalid}')
-            elif reading.weight[index] < MIN_WEIGHT:
-                found.append(f'{name} cannot tell')
-            elif self._is_from_vector(name, index):
-                found.append(f'{name} read from the vector{self._why_vector(name, index)}')
-            elif self.calibrated[index] and not reading.fitted[index]:
-                found.append(f'{name} not calibrated')
-            elif column.borrowed[index]:
-                found.append(f'{name} calibrated on whole images')
-        note = '' if self.calibrated[index] else 'not calibrated'
-        found.append('; '.join(filter(None, (note, self.table.notes[index]))))
-        return tuple(filter(None, found))
+        return self.all_reasons[index]
 
-    def _is_from_vector(self, modality: str, index: int) -> bool:
-        """Whether a predicate was read from a vector although the set has a readout."""
-        if self.table.tokens is None or modality not in self.table.tokens.columns:
-            return False
-        read = self.readings[modality].from_tokens
-        return read is None or not read[index]
+    @cached_property
+    def all_reasons(self) -> Reasons:
+        """The limits of all scores."""
+        return reasons_of(self.table, self.readings, self.calibrated)
 
-    def _why_vector(self, modality: str, index: int) -> str:
-        """Why a predicate is not read from tokens; empty if only the tokens are missing."""
-        assert self.table.tokens is not None
-        is_asked = self.table.tokens.columns[modality].asked[index]
-        return '' if is_asked else self.table.tokens.notes[index]
+    @cached_property
+    def all_calibrated(self) -> Bools:
+        """As `PredicateScore.calibrated` of all scores, bool `[P]`."""
+        has = np.zeros(len(self), bool)
+        has_valid = np.zeros(len(self), bool)
+        for reading in self.readings.values():
+            has |= reading.freshness > 0
+            has_valid |= (reading.freshness > 0) & reading.counts
+        return self.calibrated & (has_valid | ~has)
 
-    def _probability(self, modality: str) -> Floats:
+    def probability(self, modality: str) -> Floats:
+        """Probabilities from one modality with evidence alone, float32 `[P]`."""
         if modality not in self._probabilities:
             self._probabilities[modality] = probability(self.readings[modality].odds)
         return self._probabilities[modality]

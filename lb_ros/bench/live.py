@@ -21,6 +21,7 @@ from sensor_msgs.msg import Image
 
 from encoders import Binder, decode_image
 from encoders.model_sets.sources import parse_source
+from encoders.predicates.score_arrays import ages_in
 from lb_ros.bench.measure import Measurement
 from lb_ros.bench.sender import TOPICS
 from lb_ros.dds_profile import use_dds_profile
@@ -86,12 +87,7 @@ def end_to_end(model: str, precision: str, repeats: int) -> list[Measurement]:
 
         def take(message: PredicateScores) -> None:
             evaluated_ms = to_ns(message.header.stamp) * 1e-6 + message.latency_ms
-            pairs = {
-                modality: age_ms
-                for score in message.scores
-                for modality, age_ms in zip(score.modalities, score.ages_ms, strict=True)
-            }
-            for modality, age_ms in pairs.items():
+            for modality, age_ms in ages_in(message).items():
                 if evaluated_ms - age_ms > newest_ms.get(modality, 0.0) + 1.0:
                     newest_ms[modality] = evaluated_ms - age_ms
                     ages_ms[modality].append(age_ms)

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -189,7 +190,9 @@ def _messages(bank: PredicateBank, count: int, *, size: int) -> dict[str, Callab
     evaluation = scored.run()
 
     def build() -> object:
-        return scores_message(evaluation, now_ns=evaluation.newest_ns, score_ms=0.0)
+        # Scores from which nothing has been derived yet, as in a node.
+        fresh = replace(evaluation, scores=replace(evaluation.scores, _probabilities={}))
+        return scores_message(fresh, now_ns=evaluation.newest_ns, score_ms=0.0)
 
     built = build()
     return {
@@ -257,6 +260,11 @@ SUITES: dict[str, Suite] = {
     'end_to_end': _live('end_to_end'),
     'idle': _live('idle'),
 }
+
+
+def unit_rows(count: int, *, size: int) -> NDArray[np.float32]:
+    """Return random unit vectors, float32 `[count, size]`."""
+    return _unit(np.random.default_rng(0), count, size=size)
 
 
 def _unit(rng: np.random.Generator, count: int, *, size: int) -> NDArray[np.float32]:

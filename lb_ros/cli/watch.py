@@ -23,9 +23,10 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from encoders import State
+from encoders import PredicateScore, State
+from encoders.predicates.score_arrays import ScoreArrays, no_scores, scores_in
 from lb_ros.dds_profile import use_dds_profile
-from lb_ros.msg import PredicateScore, PredicateScores, PredicateStates
+from lb_ros.msg import PredicateScores, PredicateStates
 from lb_ros.ros.qos import LATCHED
 from lb_ros.ros.stamps import to_ns
 from lb_ros.stopping import interrupt_on_stop
@@ -73,22 +74,25 @@ class Seen:
     """Messages received so far.
 
     Attributes:
-        newest: The last evaluation.
+        newest: The message of the last evaluation.
+        scores: Its scores.
         states: State and reason by name.
         courses: Last fused probabilities by name; NaN if no sensor was informative.
     """
 
     newest: PredicateScores | None = None
+    scores: ScoreArrays = field(default_factory=no_scores)
     states: dict[str, tuple[State, str]] = field(default_factory=dict)
     courses: dict[str, deque[float]] = field(default_factory=dict)
 
     def take_scores(self, message: PredicateScores) -> None:
         """Store an evaluation; forget predicates that are no longer scored."""
-        self.newest = message
+        scores = scores_in(message)
+        self.newest, self.scores = message, scores
         courses = {}
-        for score in message.scores:
-            courses[score.name] = self.courses.get(score.name, deque(maxlen=SPARKS))
-            courses[score.name].append(score.probability)
+        for name, fused in zip(scores.names, scores.fused.tolist(), strict=True):
+            courses[name] = self.courses.get(name, deque(maxlen=SPARKS))
+            courses[name].append(fused)
         self.courses = courses
 
     def take_states(self, message: PredicateStates) -> None:
@@ -162,12 +166,11 @@ def as_values(seen: Seen) -> dict[str, Any]:
 
     def described(score: PredicateScore) -> dict[str, Any]:
         state, reason = seen.state_of(score.name)
-        told = zip(score.modalities, map(float, score.probabilities), strict=True)
         return {
             'state': state.name,
             'reason': reason,
-            'probability': _known(score.probability),
-            'by_modality': dict(told),
+            'probability': score.fused if score.can_tell else None,
+            'by_modality': score.probability,
             'calibrated': score.calibrated,
             'reasons': list(score.reasons),
         }
@@ -175,7 +178,7 @@ def as_values(seen: Seen) -> dict[str, Any]:
     return {
         'stamp_s': to_ns(seen.newest.header.stamp) * 1e-9,
         'latency_ms': float(seen.newest.latency_ms),
-        'predicates': {score.name: described(score) for score in seen.newest.scores},
+        'predicates': {score.name: described(score) for score in seen.scores},
     }
 
 
@@ -194,16 +197,15 @@ def screen(seen: Seen, width: int, height: int) -> RenderableType:
     if not below:
         return found
     if 'sensors' not in layout.columns:
-        hidden = f'not shown in {width} columns: {", ".join(_modalities(seen))}'
+        hidden = f'not shown in {width} columns: {", ".join(seen.scores.modalities)}'
         found.caption = f'{found.caption}; {hidden}' if found.caption else hidden
     return Group(found, *reasons_below(seen, max(3, limit // 2)))
 
 
 def reasons_below(seen: Seen, limit: int) -> list[Text]:
     """Return one line per reason other than the probability, for at most `limit` predicates."""
-    assert seen.newest is not None
     notes: dict[str, list[str]] = {}
-    for score in seen.newest.scores[:limit]:
+    for score in seen.scores[:limit]:
         reason = seen.state_of(score.name)[1]
         found = re.fullmatch(PROBABILITY, reason)
         note = found[1] if found else reason
@@ -214,17 +216,11 @@ def reasons_below(seen: Seen, limit: int) -> list[Text]:
     ]
 
 
-def _modalities(seen: Seen) -> list[str]:
-    assert seen.newest is not None
-    return list(dict.fromkeys(m for score in seen.newest.scores for m in score.modalities))
-
-
 def table(seen: Seen, *, limit: int, layout: Layout | None = None) -> Table:
     """Return one row per predicate, at most `limit`: state, probability, course, sensors."""
     assert seen.newest is not None
     layout = layout or LAYOUTS[0]
-    scores = seen.newest.scores
-    modalities = _modalities(seen) if 'sensors' in layout.columns else []
+    modalities = seen.scores.modalities if 'sensors' in layout.columns else ()
     found = Table(box=SIMPLE_HEAD, title=f'latency {seen.newest.latency_ms:.0f} ms')
     found.add_column('predicate', no_wrap=layout.name_width is None, max_width=layout.name_width)
     found.add_column('state', no_wrap=True)
@@ -235,20 +231,19 @@ def table(seen: Seen, *, limit: int, layout: Layout | None = None) -> Table:
         found.add_column(name, justify='right', no_wrap=True)
     if 'why' in layout.columns:
         found.add_column('why')
-    for score in scores[:limit]:
+    for score in seen.scores[:limit]:
         state, reason = seen.state_of(score.name)
-        told = dict(zip(score.modalities, score.probabilities, strict=True))
         course = sparkline(seen.courses[score.name])[-layout.sparks :] if layout.sparks else ''
         found.add_row(
             score.name,
             Text(state.name, STYLES[state]),
-            _number(score.probability),
+            _number(score.fused if score.can_tell else math.nan),
             *([Text(course, STYLES[state])] if layout.sparks else []),
-            *(_number(told.get(name, math.nan)) for name in modalities),
+            *(_number(score.probability.get(name, math.nan)) for name in modalities),
             *([Text(reason, 'dim')] if 'why' in layout.columns else []),
         )
-    if len(scores) > limit:
-        found.caption = f'and {len(scores) - limit} more'
+    if len(seen.scores) > limit:
+        found.caption = f'and {len(seen.scores) - limit} more'
     return found
 
 
@@ -262,7 +257,3 @@ def sparkline(values: deque[float]) -> str:
 
 def _number(value: float) -> str:
     return '-' if math.isnan(value) else f'{value:.2f}'
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ from encoders import MODALITIES, SENSED, Binder, Predicate, State
 from encoders.decode import DecodeError, decode_image
 from encoders.decode.streams import AudioStream
 from encoders.predicates.fusion import caveats, taught_reason
+from encoders.predicates.score_arrays import scores_in
 from lb_ros.dashboard.answers import FUSED
 from lb_ros.dashboard.series_plots import SeriesPlots
 from lb_ros.dashboard.session import Gauge, Session
@@ -129,16 +129,16 @@ class DashboardNode(Node):
             return
         self._scored_ns = stamp_ns
         series: dict[str, dict[str, float | None]] = {FUSED: {}}
-        for score in message.scores:
-            fused = score.probability
-            series[FUSED][score.name] = None if math.isnan(fused) else fused
-            for modality, probability in zip(score.modalities, score.probabilities, strict=True):
+        scores = list(scores_in(message))
+        for score in scores:
+            series[FUSED][score.name] = score.fused if score.can_tell else None
+            for modality, probability in score.probability.items():
                 series.setdefault(modality, {})[score.name] = probability
         said = {
-            s.name: caveats(s.modalities, calibrated=s.calibrated, reasons=s.reasons)
-            for s in message.scores
+            s.name: caveats(s.probability, calibrated=s.calibrated, reasons=s.reasons)
+            for s in scores
         }
-        taught = {s.name: taught_reason(s.reasons) for s in message.scores}
+        taught = {s.name: taught_reason(s.reasons) for s in scores}
         self._session.add_scores(stamp_ns, series, caveats=said, taught=taught)
         text = f'{message.latency_ms:.0f} ms from sensor to score'
         self._session.set_gauge(Gauge('latency', text, int(message.latency_ms > 500)))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
 from encoders import State
+from encoders.predicates.score_arrays import scores_in
 from lb_ros.demo.recording import FUSED, Answer, Recording
 from lb_ros.msg import PredicateScores, PredicateStates, PredicateTruth
 from lb_ros.ros.qos import LATCHED
@@ -32,12 +31,9 @@ class Listener(Node):
         if sensed_s > self._newest_s:  # an evaluation without new evidence has no latency
             self._newest_s = sensed_s
             self._recording.latencies_ms.append(message.latency_ms)
-        for score in message.scores:
-            probability = dict(zip(score.modalities, score.probabilities, strict=True))
-            if probability:
-                # Without an informative sensor, the probability is 0.5.
-                told = not math.isnan(score.probability)
-                probability[FUSED] = score.probability if told else 0.5
+        for score in scores_in(message):
+            if score.probability:
+                probability = score.probability | {FUSED: score.fused}
                 self._recording.answers[score.name].append(Answer(sensed_s, probability))
 
     def _states(self, message: PredicateStates) -> None:

@@ -18,6 +18,7 @@ from sensor_msgs.msg import CompressedImage
 
 from encoders import State
 from encoders.decode import DecodeError, ImageOptions, decode_image
+from encoders.predicates.score_arrays import scores_in
 from lb_ros.engine.background import background_pool
 from lb_ros.msg import PredicateScores, PredicateStates
 from lb_ros.nodes.attention_client import AttentionClient, Heat
@@ -115,7 +116,8 @@ class Overlay:
         self._is_watched = watched
 
     def _score(self, message: PredicateScores) -> None:
-        self._scores = {score.name: score.probability for score in message.scores}
+        scores = scores_in(message)
+        self._scores = dict(zip(scores.names, scores.fused.tolist(), strict=True))
 
     def _state(self, message: PredicateStates) -> None:
         self._states = {state.name: State(state.state) for state in message.states}

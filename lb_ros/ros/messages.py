@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 from builtin_interfaces.msg import Time
+from numpy.typing import NDArray
 
 from encoders import Predicate, PredicateError, TrackedState
 from encoders.predicates.file import predicate_from_entry
+from encoders.predicates.score_arrays import MESSAGES_MAX, array_fields, score_arrays
 from encoders.predicates.scoring import Evaluation
 from lb_ros.msg import (
     ModalityCalibration,
@@ -25,11 +30,24 @@ NUMBERS = ('threshold_on', 'threshold_off', 'dwell_ms', 'max_age_ms')
 LISTS = ('positive', 'negative', 'templates', 'modalities')
 
 
-def scores_message(evaluation: Evaluation, *, now_ns: int, score_ms: float) -> PredicateScores:
-    """Return the message of all scores of one evaluation."""
+def scores_message(
+    evaluation: Evaluation, *, now_ns: int, score_ms: float, messages_max: int = MESSAGES_MAX
+) -> PredicateScores:
+    """Return the message of all scores of one evaluation.
+
+    Args:
+        evaluation: Scores of all predicates.
+        now_ns: Time of the evaluation.
+        score_ms: Time spent scoring.
+        messages_max: Up to so many predicates have one message each; more are sent as arrays.
+    """
     message = PredicateScores(language_space=evaluation.space, score_ms=score_ms)
     message.header.stamp = to_stamp(evaluation.newest_ns)
     message.latency_ms = (now_ns - evaluation.newest_ns) * 1e-6
+    if len(evaluation.scores) > messages_max:
+        for name, values in array_fields(evaluation).items():
+            setattr(message, name, _as_field(values))
+        return message
     message.scores = [
         PredicateScoreMsg(
             name=score.name,
@@ -41,9 +59,19 @@ def scores_message(evaluation: Evaluation, *, now_ns: int, score_ms: float) -> P
             calibrated=score.calibrated,
             reasons=list(score.reasons),
         )
-        for score in evaluation.scores
+        for score in score_arrays(evaluation.scores, evaluation.ages_ms)
     ]
     return message
+
+
+def _as_field(values: Sequence[str] | NDArray[Any]) -> Any:
+    """Return values as a field of a message, which holds numbers in an `array.array`."""
+    if not isinstance(values, np.ndarray):
+        return list(values)
+    if values.dtype == bool:
+        return values.tolist()
+    code = {'float32': 'f', 'uint32': 'I'}[values.dtype.name]
+    return array(code, values.tobytes())
 
 
 def state_message(name: str, tracked: TrackedState) -> PredicateState:

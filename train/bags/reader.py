@@ -22,6 +22,7 @@ from train.bags.problems import Problems
 from train.bags.storage import RawMessage, Span, read_raw
 
 OWN_MESSAGES = shipped('msg')
+OWN_PREFIX = 'lb_ros/msg/'
 HEADER = 'std_msgs/msg/Header'
 CDR_STAMP, CDR_STAMP_END = 4, 12  # bytes; the encapsulation header comes before
 # This much of a bag is enough to decide which clock stamps its topics.
@@ -110,14 +111,25 @@ class MessageTypes:
                 self._register(_types_of_folder(package / 'msg', package.name))
 
     def _register(self, found: dict[str, Any]) -> None:
-        new = {k: v for k, v in found.items() if k not in self._store.types}
+        new = {k: v for k, v in found.items() if not self._has(k, v)}
         if not new:
             return
         if self._store is _known_types():
             known, self._store = self._store, Typestore()
             self._store.types |= known.types
             self._store.fielddefs |= known.fielddefs
+        if any(name in self._store.fielddefs for name in new):
+            self._store.cache.clear()
+            for name in new:
+                self._store.fielddefs.pop(name, None)
         self._store.register(new)
+
+    def _has(self, name: str, described: Any) -> bool:
+        """Whether a type is known; messages of this package may have gained fields since."""
+        known = self._store.fielddefs.get(name)
+        if known is None or not name.startswith(OWN_PREFIX):
+            return known is not None
+        return [tuple(field) for field in known[1]] == [tuple(field) for field in described[1]]
 
     def decode(self, raw: RawMessage) -> Any:
         """Decode a message.

@@ -16,6 +16,8 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from encoders import State
 from encoders.atomic import atomic_file
+from encoders.predicates.score_arrays import MESSAGES_MAX, array_fields
+from encoders.predicates.scoring import Evaluation
 from train.bags.folder import bag_files, bag_topics
 from train.bags.reader import OWN_MESSAGES
 from train.bags.storage import RawMessage, read_raw
@@ -116,14 +118,33 @@ def _zero(node: Nodetype, described: Any) -> Any:
     if node is Nodetype.BASE:
         return '' if described[0] == 'string' else 0
     if node is Nodetype.SEQUENCE:
-        return []
+        (element, of), _ = described
+        is_number = element is Nodetype.BASE and of[0] != 'string'
+        return np.empty(0, of[0]) if is_number else []
     raise ValueError(f'no zero for {described}')
 
 
 def scores_message(store: Any, moment: Scored, space: str) -> Any:
     """The `PredicateScores` message that the live node would publish at this moment."""
     evaluation = moment.evaluation
-    entries = [
+    values: dict[str, Any] = {}
+    if len(evaluation.scores) > MESSAGES_MAX:
+        values = array_fields(evaluation)
+    else:
+        values['scores'] = _entries(store, evaluation)
+    return new_message(
+        store,
+        'lb_ros/msg/PredicateScores',
+        header=_header(store, evaluation.newest_ns),
+        language_space=space,
+        latency_ms=(moment.time_ns - evaluation.newest_ns) * 1e-6,
+        **values,
+    )
+
+
+def _entries(store: Any, evaluation: Evaluation) -> list[Any]:
+    """One `PredicateScore` message per predicate."""
+    return [
         new_message(
             store,
             'lb_ros/msg/PredicateScore',
@@ -138,14 +159,6 @@ def scores_message(store: Any, moment: Scored, space: str) -> Any:
         )
         for score in evaluation.scores
     ]
-    return new_message(
-        store,
-        'lb_ros/msg/PredicateScores',
-        header=_header(store, evaluation.newest_ns),
-        language_space=space,
-        scores=entries,
-        latency_ms=(moment.time_ns - evaluation.newest_ns) * 1e-6,
-    )
 
 
 def states_message(store: Any, moment: Scored) -> Any:

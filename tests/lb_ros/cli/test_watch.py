@@ -24,7 +24,9 @@ def seen() -> Seen:
         known = PredicateScore(
             name='drawer_open',
             modalities=['depth'],
+            similarities=[0.1],
             probabilities=[probability],
+            ages_ms=[5.0],
             probability=probability,
             reasons=['audio cannot tell'],
         )
@@ -71,7 +73,9 @@ def robot(*names: str) -> Seen:
             PredicateScore(
                 name=name,
                 modalities=modalities,
+                similarities=[0.0] * 4,
                 probabilities=[0.11, 0.22, 0.33, 0.44],
+                ages_ms=[5.0] * 4,
                 probability=(step % 10) / 10,
             )
             for name in names
