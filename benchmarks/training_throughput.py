@@ -29,10 +29,12 @@ import numpy as np
 import torch
 
 from benchmarks.environment import write_result
+from benchmarks.gpu_measure import CLIP_TEXT
 from encoders.languagebind.released import released_config
 from encoders.model_sets.files import write_set
 from encoders.model_sets.manifest import Manifest, ModalitySpec
-from encoders.text.clip import VOCABULARY, TextConfig, text_shapes, text_space
+from encoders.text.clip import TextConfig, text_shapes, text_space
+from encoders.vision.config import VisionConfig
 from encoders.vision.vit import VisionTower
 from lb_ros.bench.suites import LARGE
 from train.pairs.data import PairData
@@ -43,10 +45,6 @@ from train.training.loop import training_step
 from train.training.ranks import Ranks
 
 RECIPE = Path(__file__).resolve().parent.parent / 'config/recipes/languagebind-depth.yaml'
-CLIP_TEXT = TextConfig(
-    width=768, layers=12, heads=12, mlp_width=3072, vocabulary=VOCABULARY, context=77,
-    projection=LARGE.projection,
-)  # fmt: skip
 FP32: dict[str, Any] = {'precision': 'fp32'}
 NO_MASK: dict[str, Any] = {'patch_dropout': {'depth': 0.0}}
 FULL: dict[str, Any] = {'tuning': 'full'}
@@ -174,17 +172,25 @@ def _watch_memory(device: str) -> Callable[[], int]:
     )
 
 
-def write_random_set(folder: Path) -> None:
-    """Write a depth-only model set with random weights, in the shapes of `languagebind-large`."""
+def write_random_set(
+    folder: Path, vision: VisionConfig = LARGE, text: TextConfig = CLIP_TEXT
+) -> None:
+    """Write a depth-only model set with random weights.
+
+    Args:
+        folder: Where to write it.
+        vision: Shape of its tower; that of `languagebind-large` by default.
+        text: Shape of its text tower; that of `languagebind-large` by default.
+    """
     torch.manual_seed(0)
-    text = {name: torch.randn(shape) * 0.02 for name, shape in text_shapes(CLIP_TEXT).items()}
+    texts = {name: torch.randn(size) * 0.02 for name, size in text_shapes(text).items()}
     manifest = Manifest(
         'random-depth',
-        text_space(CLIP_TEXT, text),
-        asdict(CLIP_TEXT),
-        {'depth': ModalitySpec(LARGE, released_config('depth', LARGE, {}))},
+        text_space(text, texts),
+        asdict(text),
+        {'depth': ModalitySpec(vision, released_config('depth', vision, {}))},
     )
-    write_set(folder, manifest, {'depth': VisionTower(LARGE).state_dict()}, text=text)
+    write_set(folder, manifest, {'depth': VisionTower(vision).state_dict()}, text=texts)
 
 
 class DrawnPairs:

@@ -9,6 +9,7 @@ reason.
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,13 @@ from torch import Tensor
 
 from encoders.vision.choices import COMPILATIONS
 from encoders.vision.config import VisionConfig
-from encoders.vision.packed import Encodings, Reducers, observe_together, through_layer
+from encoders.vision.packed import (
+    Encodings,
+    Reducers,
+    Through,
+    observe_together,
+    through_layer,
+)
 from encoders.vision.vit import VisionTower
 
 MAX_READY = 16
@@ -133,11 +140,7 @@ class ReadyCalls:
     def _prepare(self, inputs: Mapping[str, Tensor]) -> None:
         call: Call = self._run
         if self._compiles:
-            # A separate cache, so that other calls do not cause a recompilation.
-            through = torch.compile(
-                through_layer, fullgraph=True, dynamic=False, isolate_recompiles=True
-            )  # type: ignore[call-overload]
-            compiled: Call = partial(self._run, through=through)
+            compiled: Call = partial(self._run, through=compiled_layer())
             try:
                 compiled(inputs)
             except Exception as error:  # compilers raise errors of many types
@@ -167,6 +170,19 @@ class ReadyCalls:
         if line not in self._told:
             self._told.add(line)
             self._log(line)
+
+
+def compiled_layer(**options: Any) -> Through:
+    """A new compiled form of `through_layer`, for one kind of call.
+
+    Args:
+        options: Further options of `torch.compile`.
+    """
+    # A separate cache, so that other calls do not cause a recompilation; older PyTorch has none.
+    if 'isolate_recompiles' in inspect.signature(torch.compile).parameters:
+        options['isolate_recompiles'] = True
+    compiled: Through = torch.compile(through_layer, fullgraph=True, dynamic=False, **options)
+    return compiled
 
 
 class CapturedCall:

@@ -41,20 +41,30 @@ def open_encoders(
             m: e.preprocess(golden_input(m, e.config))[0].unsqueeze(0) for m, e in loaded.items()
         }
         return loaded, {m: x.repeat(batch, *[1] * (x.ndim - 1)) for m, x in inputs.items()}
-    torch.manual_seed(0)
-    towers: dict[str, VisionTower] = {}
-    for modality, config in SHAPES.items():
-        tower = VisionTower(replace(config, layers=layers_of(model)))
-        for name, parameter in tower.named_parameters():
-            if name.endswith('lora_B'):
-                nn.init.normal_(parameter, std=0.02)
-        towers[modality] = tower.to(device, dtype).eval().requires_grad_(False)
-        tie(towers)  # after each tower, so that at most two complete towers are in memory
+    shapes = {m: replace(config, layers=layers_of(model)) for m, config in SHAPES.items()}
+    towers = random_towers(shapes, dtype, device=device)
     encoders = {
         m: TowerEncoder(tower, released_config(m, tower.config, {})) for m, tower in towers.items()
     }
     inputs = {m: torch.randn(batch, 3, *SHAPES[m].image_size) for m in SHAPES}
     return encoders, {m: x.to(device) for m, x in inputs.items()}
+
+
+def random_towers(
+    shapes: Mapping[str, VisionConfig], dtype: torch.dtype, *, device: str, shared: bool = True
+) -> dict[str, VisionTower]:
+    """Return towers with random weights, which share their trunk unless `shared` is False."""
+    torch.manual_seed(0)
+    towers: dict[str, VisionTower] = {}
+    for modality, config in shapes.items():
+        tower = VisionTower(config)
+        for name, parameter in tower.named_parameters():
+            if name.endswith('lora_B'):
+                nn.init.normal_(parameter, std=0.02)
+        towers[modality] = tower.to(device, dtype).eval().requires_grad_(False)
+        if shared:
+            tie(towers)  # after each tower, so that at most two complete towers are in memory
+    return towers
 
 
 def open_clip_tower(model: str, dtype: torch.dtype, *, device: torch.device) -> nn.Module:

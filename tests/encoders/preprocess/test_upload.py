@@ -81,6 +81,7 @@ def test_a_device_prepares_pictures_as_the_cpu_does(rows: int, columns: int, see
         np.testing.assert_allclose(found, infrared.to_unit(raw, of_infrared), atol=1)
 
 
+@pytest.mark.gpu
 @on_gpu
 @pytest.mark.parametrize('dtype', CONVERTED_THERE, ids=str)
 def test_a_gpu_reads_the_same_numbers(dtype: np.dtype) -> None:
@@ -89,6 +90,7 @@ def test_a_gpu_reads_the_same_numbers(dtype: np.dtype) -> None:
     np.testing.assert_array_equal(found.cpu().numpy(), array.astype(np.float32))
 
 
+@pytest.mark.gpu
 @on_gpu
 @pytest.mark.parametrize('family', ['mini', 'languagebind'])
 @pytest.mark.parametrize('modality', ['image', 'depth', 'infrared'])

@@ -84,6 +84,7 @@ def test_compiled_calls_give_the_same(dtype: torch.dtype, fresh_compiler: None) 
     assert told == ['2 of image, 2 of depth: not among the calls made ready, runs as it is']
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='no GPU')
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
 @torch.inference_mode()
