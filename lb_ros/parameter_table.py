@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields, replace
 import yaml
 
 from encoders.modalities import LIVE, MODALITIES, STANDARD
+from encoders.vision.choices import ENGINES
 from lb_ros.parameter_record import PREDICATES, Record
 from lb_ros.parameter_record import each as _each
 from lb_ros.parameter_record import one as _one
@@ -94,6 +95,14 @@ class Parameters:
         'Compile the usual calls when configured, and on a GPU capture them as graphs, which '
         'takes long the first time: always, never, or auto: on a GPU.',
         choices=('auto', 'always', 'never'),
+        changes='configure',
+    )
+    engine: str = _own(
+        'torch',
+        'What runs the encoders: torch; onnxruntime, on a CPU in fp32; tensorrt, on an NVIDIA GPU '
+        'in fp16 or fp32; or auto: ONNX Runtime for the encoders that it runs faster than torch '
+        'here. The first time, each encoder is exported, which takes up to a minute.',
+        choices=ENGINES,
         changes='configure',
     )
     threads: int = _one(

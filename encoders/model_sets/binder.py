@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,13 @@ from torch import Tensor
 from encoders.decode.options import ImageOptions
 from encoders.decode.temperature import Objection, Remark
 from encoders.model_sets.encoder import EncoderSet, no_encoder
+from encoders.model_sets.engines import (
+    dtype_for,
+    faster_engines,
+    open_engines,
+    reducers_of,
+    usable,
+)
 from encoders.model_sets.evidence import Evidence
 from encoders.model_sets.readouts import identity_of
 from encoders.model_sets.sources import Source, load_encoders
@@ -22,8 +30,9 @@ from encoders.model_sets.towers import towers_of
 from encoders.preprocess import PLAIN, objection, preprocess_picture, remarks, statistics_of
 from encoders.preprocess.columns import Columns
 from encoders.vision.compiled import ReadyCalls, is_compiled, usual
+from encoders.vision.engines import TowerEngine
 from encoders.vision.packed import Encodings, observe_together
-from encoders.vision.precision import check_device, dtype_of, name_of
+from encoders.vision.precision import check_device, name_of
 from encoders.vision.prepacked import prepack
 
 Vectors = NDArray[np.float32]
@@ -61,26 +70,31 @@ class Binder:
             and a sentence, not to two sensors, which were never compared in training.
         precision: Number format of the weights: `fp32`, `bf16` or `fp16`.
         is_compiled: Whether `prepare` compiles calls.
+        engines: Modality to the engine that runs its tower instead of PyTorch.
         held_bytes: Memory of all parameters, bytes.
         saved_bytes: Additional memory that one model per modality would take, bytes.
     """
 
     def __init__(
-        self, encoder_set: EncoderSet, *, precision: str = 'fp32', is_compiled: bool = False
+        self,
+        encoder_set: EncoderSet,
+        *,
+        precision: str = 'fp32',
+        is_compiled: bool = False,
+        engines: Mapping[str, TowerEngine] = MappingProxyType({}),
     ) -> None:
         self.model, self.calibration = encoder_set.name, encoder_set.calibration
-        self.precision, self.is_compiled = precision, is_compiled
+        self.precision, self.is_compiled, self.engines = precision, is_compiled, engines
         self.held_bytes, self.saved_bytes = encoder_set.held_bytes, encoder_set.saved_bytes
         self.weights_sha256 = encoder_set.weights_sha256
         self._encoders, self._text = encoder_set.encoders, encoder_set.text
         self._towers = towers_of(self._encoders)
+        # Towers that run in one pass.
+        self._packable = {n: t for n, t in self._towers.items() if n not in engines}
         self.readouts = dict(encoder_set.readouts)
         self.readout_ids = {name: identity_of(each) for name, each in self.readouts.items()}
         self.readout_calibration = encoder_set.readout_calibration
-        self._reducers = {
-            name: copy.deepcopy(readout.reducer).to(self._encoders[name].device)
-            for name, readout in self.readouts.items()
-        }
+        self._reducers = reducers_of(encoder_set)
         self._ready: ReadyCalls | None = None
         self.space = self._text.space
         self.modalities = tuple(self._encoders)
@@ -97,6 +111,8 @@ class Binder:
         device: str = 'cpu',
         dtype: torch.dtype | str = torch.float32,
         compilation: str = 'never',
+        engine: str = 'torch',
+        progress: Callable[[str], object] = lambda text: None,
     ) -> Binder:
         """Load a model set.
 
@@ -112,22 +128,37 @@ class Binder:
                 hardware supports it, which is slightly less exact, else float32.
             compilation: Whether `prepare` compiles calls: `always`, `never`, or `auto`, which
                 compiles on a GPU (see `encoders.vision.compiled`).
+            engine: What runs the towers: `torch`, `onnxruntime` on a CPU in float32, `tensorrt` on
+                an NVIDIA GPU in float32 or float16, or `auto`: ONNX Runtime on a CPU, for the
+                towers that it runs faster here. The first time, each tower is exported, which
+                takes seconds to a minute.
+            progress: Receives a description of each step.
 
         Raises:
+            EngineError: The engine does not run here, or gives other vectors than PyTorch.
+            ModuleNotFoundError: The extra of the engine is not installed.
             ModelSetError: The set is missing or damaged.
             SpaceError: The encoders have different language spaces.
             KeyError: The set has no encoder for one of `modalities`.
-            ValueError: `device`, `dtype` or `compilation` is invalid.
+            ValueError: `device`, `dtype`, `compilation` or `engine` is invalid.
         """
         check_device(device)
+        engine = usable(engine, device=device)
         compiles = is_compiled(compilation, device=device)
-        chosen = dtype_of(dtype, device=device) if isinstance(dtype, str) else dtype
-        encoder_set = load_encoders(
-            source, modalities=modalities, options=options, device=device, dtype=chosen
-        )
+        chosen = dtype_for(engine, dtype, device=device)
+        load = partial(load_encoders, source, modalities=modalities, options=options)
+        encoder_set = load(device=device, dtype=chosen)
+        engines: dict[str, TowerEngine] = {}
+        if engine != 'torch':
+            is_exact = engine != 'auto' or chosen == torch.float32
+            exact = encoder_set if is_exact else load(device=device, dtype=torch.float32)
+            known = 'onnxruntime' if engine == 'auto' else engine
+            engines = open_engines(known, exact.encoders, reducers_of(exact), progress=progress)
         if not compiles:  # compilers cannot handle rearranged weights
             prepack(towers_of(encoder_set.encoders).values())
-        return cls(encoder_set, precision=name_of(chosen), is_compiled=compiles)
+        if engine == 'auto':
+            engines = faster_engines(engines, encoder_set.encoders, reducers_of(encoder_set))
+        return cls(encoder_set, precision=name_of(chosen), is_compiled=compiles, engines=engines)
 
     def prepare(
         self,
@@ -143,8 +174,9 @@ class Binder:
             log: Receives a line, once, for calls that run uncompiled, with the reason.
             progress: Receives a description of each step.
         """
+        counts = {name: count for name, count in counts.items() if name not in self.engines}
         if self.is_compiled and any(counts.values()):
-            calls = ReadyCalls(self._towers, log=log, reducers=self._reducers)
+            calls = ReadyCalls(self._packable, log=log, reducers=self._reducers)
             calls.prepare(usual(counts), progress=progress)
             self._ready = calls
 
@@ -227,17 +259,22 @@ class Binder:
         for name in inputs:
             if name not in self._encoders:
                 raise no_encoder(name, self.model, self._encoders)
-        packed = {name: batch for name, batch in inputs.items() if name in self._towers}
+        packed = {name: inputs[name] for name in inputs if name in self._packable}
         found = Encodings({}, {})
         if packed and self._ready is not None:
             found = self._ready(packed)
         elif packed:
             reducers = {n: r for n, r in self._reducers.items() if n in tokens and n in packed}
             found = observe_together(self._towers, packed, reducers=reducers)
-        vectors = dict(found.vectors)
+        vectors, reduced = dict(found.vectors), dict(found.tokens)
         for name in inputs.keys() - packed.keys():
-            vectors[name] = self._encoders[name].encode(inputs[name])
-        reduced = {name: rows for name, rows in found.tokens.items() if name in tokens}
+            if name in self.engines:
+                wants = name in tokens and name in self._reducers
+                vectors[name], rows = self.engines[name](inputs[name], tokens=wants)
+                reduced |= {} if rows is None else {name: rows}
+            else:
+                vectors[name] = self._encoders[name].encode(inputs[name])
+        reduced = {name: rows for name, rows in reduced.items() if name in tokens}
         return Encodings({name: vectors[name] for name in inputs}, reduced)
 
     def grid(self, modality: str) -> tuple[int, int]:

@@ -14,8 +14,13 @@ SHIPPED = Path(__file__).resolve().parents[1] / 'models'
 
 def store() -> Path:
     """Where pulled and converted sets lie: `$LB_ROS_MODELS`, or a folder of the user's cache."""
+    return Path(os.environ.get('LB_ROS_MODELS') or cache_folder() / 'models')
+
+
+def cache_folder() -> Path:
+    """The folder of this package in the user's cache."""
     cache = os.environ.get('XDG_CACHE_HOME') or str(Path.home() / '.cache')
-    return Path(os.environ.get('LB_ROS_MODELS') or Path(cache) / 'lb_ros' / 'models')
+    return Path(cache) / 'lb_ros'
 
 
 def find_set(name_or_path: str | Path) -> Path:

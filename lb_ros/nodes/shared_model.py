@@ -141,6 +141,8 @@ class SharedModel:
                 device=parameters.device,
                 dtype=parameters.precision,
                 compilation=parameters.compilation,
+                engine=parameters.engine,
+                progress=progress,
             )
             warm_up(binder)
             encoded = self._modalities or ()  # empty if other processes encode

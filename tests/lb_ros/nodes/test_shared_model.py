@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from encoders.model_sets.golden import golden_input
+from lb_ros.nodes.encoder_node import LOAD_ERRORS
 from lb_ros.nodes.shared_model import SharedModel
 from lb_ros.parameter_table import Parameters
 from tests.lb_ros.sinks import QueueSink
@@ -26,3 +27,10 @@ def test_calls_are_made_ready_where_a_process_encodes(
     assert binder.embed(image=golden_input('image'))['image'].shape == (1, 384)
     for user in ('node', 'another'):
         model.release(user)
+
+
+def test_an_engine_that_is_not_here_fails_the_configuration(tiny_model_set: Path) -> None:
+    values = Parameters(model=str(tiny_model_set), engine='tensorrt')
+    model = SharedModel(lambda: values, QueueSink(), modalities=('image',), log=pytest.fail)
+    with pytest.raises(LOAD_ERRORS, match='engine tensorrt'):
+        model.acquire('node')
