@@ -105,9 +105,9 @@ FROM_PIP = {
     'rosbags': 'rosbags',
     'zstandard': 'zstandard',
 }
-# For released checkpoints, bench, export and training, which run on a workstation, and for
-# behaviour trees, whose users have it.
-NOT_ON_A_ROBOT = {'ftfy', 'onnxruntime', 'open_clip', 'py_trees'}
+# For released checkpoints, bench, export and training, which run on a workstation, for behaviour
+# trees and for other engines, whose users have them.
+NOT_ON_A_ROBOT = {'ftfy', 'onnxruntime', 'open_clip', 'py_trees', 'tensorrt'}
 OWN = {'encoders', 'lb_ros', 'train'}
 
 
