@@ -46,6 +46,7 @@ from train.training.batch import draw_batch
 from train.training.cached import matches
 from train.training.contrast import contrast_run, open_trained
 from train.training.contrast_recipe import ContrastRecipe, load_contrast_recipe
+from train.training.hub import LanguageHub
 from train.training.loop import training_step
 from train.training.loss import contrastive_loss
 from train.training.ranks import Ranks
@@ -200,16 +201,17 @@ def held_out_loss(
     tower = trained.towers[MODALITY]
     tower.module.eval()
     scale = 1.0 / (recipe.temperature or 0.07)
+    hub = LanguageHub(data, trained.text)
     losses = []
     for step in range(HELD_OUT_BATCHES):
         batch = draw_batch(
-            data, tower, trained.text, step=step, batch=recipe.batch, patch_dropout=0.0, seed=0,
+            data, tower, hub, step=step, batch=recipe.batch, patch_dropout=0.0, seed=0,
             ranks=ranks,
         )  # fmt: skip
         vectors = torch.nn.functional.normalize(tower.module(batch.inputs).float(), dim=-1)
         known = torch.ones(len(vectors), len(vectors), dtype=torch.bool)
         loss = contrastive_loss(
-            vectors, batch.texts, matches=matches(batch, ranks), known=known,
+            vectors, batch.targets, matches=matches(batch, ranks), known=known,
             scale=torch.tensor(scale),
         )  # fmt: skip
         losses.append(float(loss))

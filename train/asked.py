@@ -13,8 +13,8 @@ from torch import Tensor
 
 from train.language import Embed
 from train.phrasings import Phrasings
-from train.text_cache import embedded
 from train.transformations import FactTexts, fact_texts
+from train.vector_cache import embedded
 
 MIXED = 4  # sentences in a mixture
 MIXTURES, SINGLES = 0.3, 0.3  # shares of the draws; the others are statements and their denials

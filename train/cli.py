@@ -88,6 +88,7 @@ def _run_bind(args: argparse.Namespace) -> int:
     from train.bags.recorded import wording_of
     from train.training.bind import bind
     from train.training.checkpoint import CheckpointError, DivergedError, refuse_other_run
+    from train.training.hub import inputs_to_read
     from train.training.recipe import load_recipe
 
     try:
@@ -98,9 +99,10 @@ def _run_bind(args: argparse.Namespace) -> int:
             args.config,
             start=args.start,
             max_minutes=args.max_minutes,
+            hub=args.hub,
             phrasings=wording_of(bags),
         )
-        data = _load(bags, recipe.modalities, args)
+        data = _load(bags, inputs_to_read(recipe), args)
         val = _load(find_bags(args.val), recipe.modalities, args) if args.val else None
         provenance = {'bags': len(data.bags), 'moments': len(data), 'seed': recipe.seed}
         folder = bind(
@@ -111,6 +113,7 @@ def _run_bind(args: argparse.Namespace) -> int:
             resume=args.resume,
             overwrite=args.overwrite,
             tensorboard=args.tensorboard,
+            cache=args.cache,
             provenance=provenance,
         )
     except (OSError, ValueError) as error:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from train.asked import AskedVectors, asked_vectors
 from train.phrasings import Phrasings
-from train.text_cache import embedded
 from train.transformations import fact_texts
+from train.vector_cache import embedded
 
 PHRASINGS = Phrasings.load('trained')
 PREDICATES = ('open(top drawer)', 'in(black bowl, top drawer)', 'holding(something)', 'hot(stove)')

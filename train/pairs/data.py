@@ -47,35 +47,49 @@ class PairData:
     identity: dict[str, Any]
     text_sources: tuple[str, ...] = ()
     report: PairsReport = field(default_factory=PairsReport)
-    _usable: dict[str, NDArray[np.int64]] = field(default_factory=dict, repr=False)
+    _usable: dict[tuple[str, str], NDArray[np.int64]] = field(default_factory=dict, repr=False)
 
-    def usable(self, modality: str) -> NDArray[np.int64]:
-        """Numbers of the pairs that have this modality and a sentence."""
-        if modality not in self._usable:
-            found = [k for k in range(len(self.source)) if self._fits(k, modality)]
-            self._usable[modality] = np.array(found, np.int64)
-        return self._usable[modality]
+    def usable(self, modality: str, *, hub: str = 'language') -> NDArray[np.int64]:
+        """Numbers of the pairs that have this modality, and a sentence or an image to bind it to.
 
-    def _fits(self, index: int, modality: str) -> bool:
+        Args:
+            modality: The sensor.
+            hub: `language` for pairs with a sentence, `image` for pairs with an image.
+        """
+        if (modality, hub) not in self._usable:
+            found = [k for k in range(len(self.source)) if self._fits(k, modality, hub)]
+            self._usable[modality, hub] = np.array(found, np.int64)
+        return self._usable[modality, hub]
+
+    def _fits(self, index: int, modality: str, hub: str) -> bool:
         pair = self.source.outline(index)
-        return modality in pair.modalities and bool(self.sentences(pair))
+        bound = 'image' in pair.modalities if hub == 'image' else self.sentences(pair)
+        return modality in pair.modalities and bool(bound)
 
     def sentences(self, pair: Pair) -> list[str]:
         """Sentences of a pair that are used for training."""
         chosen = self.text_sources
         return [t.text for t in pair.texts if not chosen or t.source in chosen]
 
-    def order(self, modality: str, step: int, *, batch: int, seed: int) -> NDArray[np.int64]:
+    def order(
+        self, modality: str, step: int, *, batch: int, seed: int, hub: str = 'language'
+    ) -> NDArray[np.int64]:
         """The pairs of a step; each epoch is shuffled again, and its incomplete batch is dropped.
+
+        `modality` and `hub` select the pairs, see `usable`.
 
         Raises:
             ValueError: There are fewer pairs than the batch size.
         """
-        usable = self.usable(modality)
+        usable = self.usable(modality, hub=hub)
         steps = len(usable) // batch
         if not steps:
+            bound, remedy = 'a sentence', ''
+            if hub == 'image':
+                bound = 'an image of the same moment'
+                remedy = f'; cut pairs with --modalities image {modality}, or give --hub language'
             raise ValueError(
-                f'{len(usable)} pairs have {modality} and a sentence; a batch takes {batch}'
+                f'{len(usable)} pairs have {modality} and {bound}; a batch takes {batch}{remedy}'
             )
         epoch, place = divmod(step, steps)
         shuffled = self._shuffled(usable, np.random.default_rng((seed, epoch)))

@@ -6,7 +6,7 @@ import argparse
 
 from encoders.modalities import MODALITIES
 from train.arguments import add_list, file, model, number, place, there, whole
-from train.evaluation.arguments import add_reading_arguments
+from train.evaluation.arguments import DEFAULT_CACHE, add_reading_arguments
 
 BIND_EPILOG = (
     'example: lb-ros train bind --config config/recipes/lb-mini.yaml --data bags/ --out runs/mine'
@@ -33,6 +33,7 @@ def add_bind_arguments(parser: argparse.ArgumentParser) -> None:
         type=number(0, exclusive=True),
         help='instead of the one in the recipe',
     )
+    _add_hub_argument(parser)
     _add_run_arguments(parser)
     add_reading_arguments(parser)
 
@@ -48,8 +49,12 @@ def add_contrast_arguments(parser: argparse.ArgumentParser) -> None:
         '--val', type=there, nargs='*', default=[], help='pairs or bags for the report page'
     )
     parser.add_argument('--max-steps', type=whole(1), help='instead of the one in the recipe')
+    _add_hub_argument(parser)
     _add_run_arguments(parser)
     parser.add_argument('--threads', type=whole(1), help='threads that compute')
+    parser.add_argument(
+        '--cache', type=place, default=DEFAULT_CACHE, help='image vectors, for --hub image'
+    )
 
 
 def add_readout_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,6 +74,15 @@ def add_readout_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--max-steps', type=whole(1), help='instead of the one in the recipe')
     _add_run_arguments(parser)
     add_reading_arguments(parser)
+
+
+def _add_hub_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--hub',
+        choices=('language', 'image'),
+        help='bind to the frozen vectors of the sentences, or of the images of the same moments, '
+        'instead of what the recipe says',
+    )
 
 
 def _add_run_arguments(parser: argparse.ArgumentParser) -> None:

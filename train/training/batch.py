@@ -1,19 +1,17 @@
-"""Batches of language pairs of one modality."""
+"""Batches of pairs of one modality."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from encoders.model_sets.encoder import TextTower
 from encoders.vision.vit import draw_kept_patches
 from train.pairs.data import PairData
 from train.pairs.record import decode
+from train.training.hub import Hub
 from train.training.ranks import Ranks
 from train.training.tower import Tower
 
@@ -25,22 +23,23 @@ class PairBatch:
     Attributes:
         inputs: float32 `[B, ...]`, input of the tower.
         kept: int64 `[B, K]`, patches that are not dropped; None for all.
-        texts: float32 `[B, D]`, unit length, embedding of the sentence drawn for each sample.
-        sentences: `[B]`, the drawn sentences.
-        true_sentences: `[B]`, all sentences true of each sample, including the drawn one.
+        targets: float32 `[B, D]`, unit length, the vector of the hub for each sample: that of a
+            sentence or of an image.
+        labels: `[B]`, what the vectors stand for (see `train.training.hub.Bound`).
+        true_labels: `[B]`, all labels that are true of each sample, including its own.
     """
 
     inputs: Tensor
     kept: Tensor | None
-    texts: Tensor
-    sentences: Sequence[str]
-    true_sentences: Sequence[frozenset[str]]
+    targets: Tensor
+    labels: Sequence[str]
+    true_labels: Sequence[frozenset[str]]
 
 
 def draw_batch(
     data: PairData,
     tower: Tower,
-    text: TextTower,
+    hub: Hub,
     *,
     step: int,
     batch: int,
@@ -56,14 +55,11 @@ def draw_batch(
     if batch % ranks.count:
         raise ValueError(f'a batch of {batch} does not divide among {ranks.count} processes')
     share = batch // ranks.count
-    chosen = data.order(tower.modality, step, batch=batch, seed=seed)
+    chosen = data.order(tower.modality, step, batch=batch, seed=seed, hub=hub.name)
     mine = slice(ranks.rank * share, (ranks.rank + 1) * share)
-    pairs = [data.source.read(int(index)) for index in chosen[mine]]
-    known = [data.sentences(pair) for pair in pairs]
-    drawn = [
-        random.Random(f'{seed}:{step}:{pair.key}').choice(sentences)
-        for pair, sentences in zip(pairs, known, strict=True)
-    ]
+    numbers = [int(number) for number in chosen[mine]]
+    pairs = [data.source.read(number) for number in numbers]
+    bound = hub.bound(numbers, pairs, draw=f'{seed}:{step}')
     kept = None
     if patch_dropout > 0:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
@@ -72,9 +68,7 @@ def draw_batch(
     return PairBatch(
         inputs=torch.stack(inputs),
         kept=kept,
-        # One by one: the last digits of an embedding depend on the other sentences of its batch,
-        # which differ after a resumption.
-        texts=torch.from_numpy(np.concatenate([text.embed([s]) for s in drawn])).to(ranks.device),
-        sentences=drawn,
-        true_sentences=[frozenset(sentences) for sentences in known],
+        targets=bound.vectors.to(ranks.device),
+        labels=bound.labels,
+        true_labels=bound.true_labels,
     )

@@ -32,10 +32,13 @@ from train.bags.samples import Samples
 from train.evaluation.evaluate import embed_samples, group_medians, score_predicates
 from train.phrasings import Phrasings
 from train.training.checkpoint import code_version
+from train.training.hub import IMAGE, image_vectors
 from train.training.loop import Plan, new_run, train
 from train.training.objective import (
+    Batch,
     Targets,
     draw_batch,
+    image_loss,
     make_targets,
     modality_loss,
     without_facts,
@@ -46,6 +49,7 @@ from train.validated import plain
 
 # Keys that may change when a run resumes: how long it lasts and how often it validates.
 CHANGEABLE = ('max_steps', 'max_minutes', 'validate_every_minutes')
+ALONE = Ranks(0, 1, torch.device('cpu'))
 
 
 def bind(
@@ -57,23 +61,32 @@ def bind(
     resume: bool = False,
     overwrite: bool = False,
     tensorboard: bool = False,
+    cache: Path | None = None,
     provenance: Mapping[str, object] | None = None,
 ) -> Path:
     """Train a model set and write it to `out`; return its folder.
 
     Args:
         recipe: Model set and training configuration.
-        data: Training samples.
+        data: Training samples; see `train.training.hub.inputs_to_read`.
         out: Folder for checkpoint, log and the model set.
         val: Validation samples, on which AUROC is reported while training.
         resume: Resume from the checkpoint in `out`.
         overwrite: Replace a run that `out` holds.
         tensorboard: Write event files for TensorBoard into `out`.
+        cache: Folder of image vectors, for hub `image`; None keeps nothing.
         provenance: Facts about the data for the manifest.
 
-    Raises the errors of `train.training.loop.train`.
+    Raises:
+        ValueError: The data have nothing to which a sensor of the recipe can be bound.
+
+    Also raises the errors of `train.training.loop.train`.
     """
-    recipe, targets = _with_facts(recipe, data, make_targets(recipe, data))
+    targets = make_targets(recipe, data)
+    if recipe.hub == IMAGE:
+        targets = replace(targets, images=image_vectors(recipe, data, cache=cache))
+    else:
+        recipe, targets = _with_facts(recipe, data, targets)
     recipe = _with_statistics(recipe, data)
     torch.manual_seed(recipe.seed)
     tower = text_tower(recipe.text_tower)
@@ -95,8 +108,7 @@ def bind(
     run = new_run(binding, plan, _parameter_groups(model, weight_decay=recipe.weight_decay))
     out.mkdir(parents=True, exist_ok=True)
     _announce(recipe, model, data)
-    alone = Ranks(0, 1, torch.device('cpu'))
-    train(run, out, ranks=alone, resume=resume, overwrite=overwrite, tensorboard=tensorboard)
+    train(run, out, ranks=ALONE, resume=resume, overwrite=overwrite, tensorboard=tensorboard)
     described = {
         **(provenance or {}),
         'steps': run.step,
@@ -189,19 +201,26 @@ class Binding:
             batch = draw_batch(
                 self.recipe, self.data, self.targets, modality=name, generator=self.generator
             )
-            loss = modality_loss(
-                self.recipe,
-                _tower(self.model, name),
-                batch,
-                modality=name,
-                targets=self.targets,
-                generator=self.generator,
-            )
+            loss = self._loss(name, batch)
             losses[name] = loss.item()
             total = total + loss
         if torch.isfinite(total):
             total.backward()  # type: ignore[no-untyped-call]
         return losses
+
+    def _loss(self, modality: str, batch: Batch) -> torch.Tensor:
+        tower = _tower(self.model, modality)
+        images = self.targets.images
+        if images is not None:
+            return image_loss(self.recipe, tower, batch, images, generator=self.generator)
+        return modality_loss(
+            self.recipe,
+            tower,
+            batch,
+            modality=modality,
+            targets=self.targets,
+            generator=self.generator,
+        )
 
     @torch.no_grad()
     def updated(self, step: int) -> None:

@@ -49,7 +49,7 @@ def backpropagate(
     everything = gathered(own.detach(), ranks).requires_grad_()
     loss = contrastive_loss(
         everything,
-        gathered(batch.texts, ranks),
+        gathered(batch.targets, ranks),
         matches=matches(batch, ranks).to(everything.device),
         known=torch.ones(len(everything), len(everything), dtype=torch.bool, device=own.device),
         scale=tower.logit_scale.exp(),
@@ -70,10 +70,10 @@ def backpropagate(
 
 
 def matches(batch: PairBatch, ranks: Ranks) -> Tensor:
-    """Whether each drawn sentence is true of each sample, over all processes: bool `[N, N]`."""
-    true_of = gathered_objects(batch.true_sentences, ranks)
-    drawn = gathered_objects(batch.sentences, ranks)
-    return torch.tensor([[sentence in own for sentence in drawn] for own in true_of])
+    """Whether each label is true of each sample, over all processes: bool `[N, N]`."""
+    true_of = gathered_objects(batch.true_labels, ranks)
+    labels = gathered_objects(batch.labels, ranks)
+    return torch.tensor([[label in own for label in labels] for own in true_of])
 
 
 def _embed(

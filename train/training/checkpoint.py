@@ -17,6 +17,8 @@ from encoders.reading import why_unreadable
 
 CHECKPOINT, LOG = 'checkpoint.pt', 'log.jsonl'
 SOURCES = ('encoders', 'train')
+# Keys that checkpoints of earlier versions lack, with the value that those versions had.
+EARLIER = {'hub': 'language'}
 
 
 class CheckpointError(RuntimeError):
@@ -100,7 +102,7 @@ def load_checkpoint(
     for kind, wanted in (('recipe', recipe), ('data', data)):
         found = state.get(kind, {})
         for key in sorted(set(wanted) | set(found)):
-            before, now = _plain(found.get(key)), _plain(wanted.get(key))
+            before, now = _plain(found.get(key, EARLIER.get(key))), _plain(wanted.get(key))
             if before != now and not (kind == 'recipe' and key in changeable):
                 raise CheckpointError(
                     f'{path}: was trained with {kind} {key} = {_short(before)}, '

@@ -22,11 +22,13 @@ def run(args: argparse.Namespace) -> int:
 def _train(args: argparse.Namespace) -> None:
     from train.training.contrast import contrast
 
-    recipe = load_contrast_recipe(args.config, start=args.start, max_steps=args.max_steps)
+    recipe = load_contrast_recipe(
+        args.config, start=args.start, max_steps=args.max_steps, hub=args.hub
+    )
     if args.threads:
         torch.set_num_threads(args.threads)
     with join_ranks(recipe.device) as ranks:
-        data = open_pair_data(args.data, recipe.pairs, text_sources=recipe.text_sources)
+        data = open_pair_data(args.data, recipe.cut, text_sources=recipe.text_sources)
         if ranks.first:
             for line in data.report.problems:
                 print(line, file=sys.stderr)
@@ -38,6 +40,7 @@ def _train(args: argparse.Namespace) -> None:
             resume=args.resume,
             overwrite=args.overwrite,
             tensorboard=args.tensorboard,
+            cache=args.cache,
         )
         if ranks.first:
             print(f'model set written to {folder}')

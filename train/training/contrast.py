@@ -1,5 +1,6 @@
 """Bind sensors to language as LanguageBind does: symmetric InfoNCE against a frozen text tower.
 
+With hub `image` the same loss binds them to a frozen image encoder, as ImageBind does.
 Any model set can be the start; any of its modalities can be trained, together or one by one.
 `tuning` selects low-rank updates, the attention, or the projection. Gradients are those of the
 whole batch even if it exceeds memory or is split among processes (see `train.training.cached`).
@@ -16,12 +17,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from encoders.model_sets.encoder import TextTower
 from train.pairs.data import PairData
 from train.training.batch import draw_batch
 from train.training.cached import backpropagate
 from train.training.checkpoint import code_version
 from train.training.contrast_recipe import ContrastRecipe
+from train.training.hub import Hub, LanguageHub, image_hub
 from train.training.loop import Plan, Run, new_run, train
 from train.training.ranks import Ranks, wait_for_all
 from train.training.tower import (
@@ -54,6 +55,7 @@ def contrast(
     resume: bool = False,
     overwrite: bool = False,
     tensorboard: bool = False,
+    cache: Path | None = None,
 ) -> Path:
     """Train a model set and write it to `out`; return its folder.
 
@@ -65,15 +67,16 @@ def contrast(
         resume: Resume from the checkpoint in `out`.
         overwrite: Replace a run that `out` holds.
         tensorboard: Write event files for TensorBoard into `out`.
+        cache: Folder of image vectors, for hub `image`; None keeps nothing.
 
     Raises:
-        ValueError: There are too few pairs, or the set cannot be trained with this tuning.
+        ValueError: There are too few pairs, or the set cannot be trained with this tuning or hub.
 
     Also raises the errors of `train.training.loop.train`.
     """
     trained = open_trained(recipe)
     steps = total_steps(recipe, data)
-    run = contrast_run(recipe, trained, data, steps=steps, ranks=ranks)
+    run = contrast_run(recipe, trained, data, steps=steps, ranks=ranks, cache=cache)
     out.mkdir(parents=True, exist_ok=True)
     if ranks.first:
         print(announcement(recipe, trained.towers, data, steps=steps), flush=True)
@@ -109,9 +112,16 @@ def open_trained(recipe: ContrastRecipe) -> TrainedSet:
 
 
 def contrast_run(
-    recipe: ContrastRecipe, trained: TrainedSet, data: PairData, *, steps: int, ranks: Ranks
+    recipe: ContrastRecipe,
+    trained: TrainedSet,
+    data: PairData,
+    *,
+    steps: int,
+    ranks: Ranks,
+    cache: Path | None = None,
 ) -> Run:
     """Create a run before its first step and move its towers to their device."""
+    hub = open_hub(recipe, trained, data, ranks=ranks, cache=cache)
     for tower in trained.towers.values():
         tower.module.to(ranks.device)
         if recipe.gradient_checkpointing:
@@ -125,10 +135,28 @@ def contrast_run(
         data=data.identity,
         changeable=CHANGEABLE,
     )
-    objective = Contrast(recipe, trained.towers, trained.text, data, steps, ranks)
+    objective = Contrast(recipe, trained.towers, hub, data, steps, ranks)
     groups = parameter_groups(objective.learning(), weight_decay=recipe.weight_decay)
     scaler = torch.amp.GradScaler(ranks.device.type, enabled=recipe.precision == 'fp16')
     return new_run(objective, plan, groups, scaler=scaler)
+
+
+def open_hub(
+    recipe: ContrastRecipe,
+    trained: TrainedSet,
+    data: PairData,
+    *,
+    ranks: Ranks,
+    cache: Path | None = None,
+) -> Hub:
+    """Open what the recipe binds to: its text tower, or the image encoder of its start.
+
+    Raises:
+        ValueError: The start has no image encoder.
+    """
+    if recipe.hub == 'image':
+        return image_hub(data, recipe.start, recipe.modalities, ranks=ranks, cache=cache)
+    return LanguageHub(data, trained.text)
 
 
 @dataclass
@@ -137,7 +165,7 @@ class Contrast:
 
     recipe: ContrastRecipe
     towers: Mapping[str, Tower]
-    text: TextTower
+    hub: Hub
     data: PairData
     steps: int
     ranks: Ranks
@@ -165,7 +193,7 @@ class Contrast:
             batch = draw_batch(
                 self.data,
                 tower,
-                self.text,
+                self.hub,
                 step=step,
                 batch=recipe.batch,
                 patch_dropout=recipe.patch_dropout[name],
@@ -213,8 +241,9 @@ def total_steps(recipe: ContrastRecipe, data: PairData) -> int:
         ValueError: A modality has too few pairs for a batch.
     """
     for name in recipe.modalities:
-        data.order(name, 0, batch=recipe.batch, seed=recipe.seed)
-    fewest = min(len(data.usable(name)) // recipe.batch for name in recipe.modalities)
+        data.order(name, 0, batch=recipe.batch, seed=recipe.seed, hub=recipe.hub)
+    pairs = [len(data.usable(name, hub=recipe.hub)) for name in recipe.modalities]
+    fewest = min(pairs) // recipe.batch
     return recipe.max_steps or max(1, round(recipe.epochs * fewest))
 
 
@@ -235,10 +264,11 @@ def announcement(
         everything |= {id(p): p.numel() for p in tower.module.parameters()}
         parts = ', '.join(f'{part} {count:,}' for part, count in kinds.items())
         lines.append(f'  {name}: {sum(kinds.values()):,} values ({parts}); '
-                     f'{len(data.usable(name)):,} pairs')  # fmt: skip
+                     f'{len(data.usable(name, hub=recipe.hub)):,} pairs')  # fmt: skip
     head = (
         f'{recipe.name}: training {sum(learning.values()):,} of {sum(everything.values()):,} '
-        f'values ({recipe.tuning}) for {steps:,} steps of {recipe.batch} pairs a modality'
+        f'values ({recipe.tuning}) for {steps:,} steps of {recipe.batch} pairs a modality, '
+        f'bound to {recipe.hub}'
     )
     return '\n'.join([head, *lines])
 

@@ -19,7 +19,7 @@ from pydantic.dataclasses import dataclass
 
 from train.pairs.options import PairOptions
 from train.training.languagebind import Lora
-from train.training.recipe import read_recipe
+from train.training.recipe import HubName, read_recipe
 from train.validated import STRICT, ModalityName, Share, plain
 
 
@@ -50,6 +50,7 @@ class ContrastRecipe:
     pairs: PairOptions
     save_every_steps: PositiveInt
     seed: NonNegativeInt
+    hub: HubName = 'language'
 
     @field_validator('patch_dropout')
     @classmethod
@@ -78,6 +79,20 @@ class ContrastRecipe:
     @classmethod
     def _of_its_modalities(cls, options: PairOptions, info: ValidationInfo) -> PairOptions:
         return replace(options, modalities=info.data.get('modalities', options.modalities))
+
+    @field_validator('hub')
+    @classmethod
+    def _not_trained(cls, hub: HubName, info: ValidationInfo) -> HubName:
+        if hub in info.data.get('modalities', ()):
+            raise ValueError('must not be among the modalities: the image encoder stays frozen')
+        return hub
+
+    @property
+    def cut(self) -> PairOptions:
+        """How bags are cut: with images if those are the hub."""
+        if self.hub == 'language':
+            return self.pairs
+        return replace(self.pairs, modalities=(*self.modalities, self.hub))
 
     def described(self) -> dict[str, Any]:
         """The recipe as JSON-compatible values."""

@@ -45,14 +45,14 @@ def opposite_loss(
 def contrastive_loss(
     embeddings: Tensor, texts: Tensor, *, matches: Tensor, known: Tensor, scale: Tensor
 ) -> Tensor:
-    """Symmetric InfoNCE between samples and sentences, with several positives each.
+    """Symmetric InfoNCE between samples and sentences or images, with several positives each.
 
     A sentence that is true of several samples is a positive of all of them; pairs of unknown truth
     are left out, so that a true pair is never pushed apart.
 
     Args:
         embeddings: `[B, D]`, unit length.
-        texts: `[T, D]`, unit length.
+        texts: Vectors of sentences, or of images, `[T, D]`, unit length.
         matches: bool `[B, T]`, whether each sentence is true of each sample.
         known: bool `[B, T]`, where `matches` is known.
         scale: Logit scale (exponentiated), scalar.

@@ -44,6 +44,8 @@ class Targets:
         balance: Weights by modality of values that are false, true, and false of an absent thing,
             `[3, P]`.
         absent: Predicates that are never true in the scene of a bag, bool `[bags, P]`.
+        images: With hub `image`, the frozen vectors of the images of all samples, float32
+            `[N, D]`, 0 for samples without an image; else None.
     """
 
     facts: FactVectors
@@ -51,6 +53,7 @@ class Targets:
     subject: Tensor
     balance: Mapping[str, Tensor]
     absent: Tensor
+    images: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ class Batch:
     """Samples of one modality.
 
     Attributes:
+        rows: Number of each sample, int64 `[B]`.
+        sensed: Whether the sensor recorded each sample, bool `[B]`.
         inputs: float32 `[B, 3, H, W]`.
         regions: uint8 `[B, R, R]`.
         columns: Indices of the `Q` predicates with a known value in the batch, int64 `[Q]`.
@@ -65,6 +70,8 @@ class Batch:
         weights: float32 `[B, Q]`.
     """
 
+    rows: Tensor
+    sensed: Tensor
     inputs: Tensor
     regions: Tensor
     columns: Tensor
@@ -172,7 +179,8 @@ def draw_batch(
     truth = truth[:, columns]
     absent = targets.absent[torch.from_numpy(data.bag[rows])]
     weights = weights_of(truth, absent[:, columns], balance[:, columns])
-    return Batch(inputs, regions, columns, truth, weights)
+    numbers = torch.from_numpy(rows)
+    return Batch(numbers, sensed.squeeze(1), inputs, regions, columns, truth, weights)
 
 
 def modality_loss(
@@ -190,13 +198,7 @@ def modality_loss(
     positive, negative = targets.facts.of(batch.columns).mixed(
         generator, jitter=recipe.text_jitter
     )
-    kept = None
-    if recipe.patch_dropout > 0:
-        count, patches = len(batch.inputs), tower.config.patches
-        kept = draw_kept_patches(count, patches, recipe.patch_dropout, generator=generator)
-    with torch.autocast('cpu', torch.bfloat16, enabled=recipe.precision == 'bf16'):
-        tokens = tower.tokens(batch.inputs, kept=kept)
-    tokens = tokens.float()
+    tokens = _tokens(recipe, tower, batch, generator)
     scale = tower.logit_scale.clamp(max=LOGIT_SCALE_MAX).exp()
     embeddings = F.normalize(tower.pool(tokens), dim=-1)
     loss = opposite_loss(
@@ -215,6 +217,37 @@ def modality_loss(
         regions = Regions(tower.read(pooled), present)
         loss = loss + weight * _region_loss(regions, batch, contrasts, targets, scale, generator)
     return loss
+
+
+def image_loss(
+    recipe: Recipe, tower: VisionTower, batch: Batch, images: Tensor, *, generator: torch.Generator
+) -> Tensor:
+    """InfoNCE of a batch and the frozen vectors `[N, D]` of the images of all samples, scalar.
+
+    A sample that was drawn twice has both as positives. Samples that lack the sensor or the image
+    are left out.
+    """
+    embeddings = F.normalize(tower.pool(_tokens(recipe, tower, batch, generator)), dim=-1)
+    usable = batch.sensed & (images[batch.rows] != 0).any(dim=1)
+    rows = batch.rows[usable]
+    same = rows[:, None] == rows
+    scale = tower.logit_scale.clamp(max=LOGIT_SCALE_MAX).exp()
+    return contrastive_loss(
+        embeddings[usable], images[rows], matches=same, known=torch.ones_like(same), scale=scale
+    )
+
+
+def _tokens(
+    recipe: Recipe, tower: VisionTower, batch: Batch, generator: torch.Generator
+) -> Tensor:
+    """Tokens of a batch, float32 `[B, 1 + T, width]`, without the patches that are dropped."""
+    kept = None
+    if recipe.patch_dropout > 0:
+        count, patches = len(batch.inputs), tower.config.patches
+        kept = draw_kept_patches(count, patches, recipe.patch_dropout, generator=generator)
+    with torch.autocast('cpu', torch.bfloat16, enabled=recipe.precision == 'bf16'):
+        tokens: Tensor = tower.tokens(batch.inputs, kept=kept)
+    return tokens.float()
 
 
 def _region_loss(

@@ -32,6 +32,7 @@ MARKS = {
     'token_dropout': 'lb-ros train readout',
 }
 T = TypeVar('T')
+HubName = Literal['language', 'image']
 
 
 class RecipeError(ValueError):
@@ -142,6 +143,7 @@ class Recipe:
     seed: NonNegativeInt
     validate_every_minutes: NonNegativeFloat
     absent_share: Share | None = None
+    hub: HubName = 'language'
 
     @field_validator('start')
     @classmethod
@@ -165,6 +167,19 @@ class Recipe:
         if weights and info.data.get('patch_dropout'):
             raise ValueError('must be {} unless patch_dropout 0: a part may be dropped')
         return weights
+
+    @field_validator('hub')
+    @classmethod
+    def _of_the_start(cls, hub: HubName, info: ValidationInfo) -> HubName:
+        if hub != 'image':
+            return hub
+        if not info.data.get('start'):
+            raise ValueError('image needs a start, whose image encoder stays frozen')
+        if hub in info.data.get('modalities', ()):
+            raise ValueError('must not be among the modalities: the image encoder stays frozen')
+        if info.data.get('region_weight'):
+            raise ValueError('image needs region_weight {}: named parts are bound to language')
+        return hub
 
     def __post_init__(self) -> None:
         self.manifest(space='', provenance={})  # raises if a tower has an impossible shape

@@ -41,11 +41,11 @@ def test_the_oracle_step_by_the_recipes_own_code(micro_batch: int) -> None:
     batch = PairBatch(
         inputs=torch.from_numpy(small.repeat(7, -1).repeat(7, -2)),
         kept=torch.from_numpy(wanted['patch_keep_indices'].astype(np.int64)),
-        texts=torch.from_numpy(text.embed_tokens(torch.from_numpy(wanted['input_ids']))),
-        sentences=sentences,
-        true_sentences=[frozenset((s,)) for s in sentences],
+        targets=torch.from_numpy(text.embed_tokens(torch.from_numpy(wanted['input_ids']))),
+        labels=sentences,
+        true_labels=[frozenset((s,)) for s in sentences],
     )
-    np.testing.assert_allclose(batch.texts, wanted['text_embeds'], atol=1e-5)
+    np.testing.assert_allclose(batch.targets, wanted['text_embeds'], atol=1e-5)
     with torch.no_grad():
         found_embeds = tower.module(batch.inputs, kept=batch.kept)
     np.testing.assert_allclose(found_embeds, wanted['image_embeds'], atol=1e-5)
@@ -93,9 +93,9 @@ def drawn_batch(tower: Tower, size: int = 9) -> PairBatch:
     return PairBatch(
         inputs=torch.randn(size, 3, rows, columns, generator=draw),
         kept=torch.randn(size, tower.patches, generator=draw).topk(2).indices,
-        texts=torch.nn.functional.normalize(texts, dim=-1),
-        sentences=sentences,
-        true_sentences=[frozenset((s, 'sentence 0')) if k == 1 else frozenset((s,))
+        targets=torch.nn.functional.normalize(texts, dim=-1),
+        labels=sentences,
+        true_labels=[frozenset((s, 'sentence 0')) if k == 1 else frozenset((s,))
                         for k, s in enumerate(sentences)],
     )  # fmt: skip
 

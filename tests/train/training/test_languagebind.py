@@ -89,9 +89,9 @@ def test_a_trained_tower_is_saved_in_the_released_layout(tmp_path: Path) -> None
     batch = PairBatch(
         inputs=torch.cat([inputs, inputs.flip(-1)]),
         kept=None,
-        texts=torch.eye(32)[:2],
-        sentences=('one', 'two'),
-        true_sentences=(frozenset(('one',)), frozenset(('two',))),
+        targets=torch.eye(32)[:2],
+        labels=('one', 'two'),
+        true_labels=(frozenset(('one',)), frozenset(('two',))),
     )
     groups = parameter_groups(tower.named_learning(), weight_decay=0.2)
     updates = torch.optim.AdamW(groups, lr=1e-2, betas=(0.9, 0.98), eps=1e-6)
