@@ -30,7 +30,7 @@ from encoders import MODALITIES, SENSED, Binder
 from encoders.decode.audio_window import WINDOW_S
 from train.bags.find import find_bags
 from train.phrasings import Phrasings, relation_of
-from train.score.embed import Embeddings
+from train.score.parts import Embeddings
 from train.score.track import read_truth
 from train.search.arguments import REREAD
 from train.search.find import find_sentence

@@ -17,7 +17,7 @@ from encoders.predicates.history import DEFAULT_TOKENS_BYTES, Observation
 from lb_ros.dashboard.answers import Moment
 
 if TYPE_CHECKING:
-    from train.score.embed import Embeddings
+    from train.score.parts import Embeddings
 
 # Moments at which questions are answered from tokens: encoding them again takes seconds.
 MAX_MOMENTS = 100

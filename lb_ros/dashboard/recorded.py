@@ -17,7 +17,7 @@ from lb_ros.dashboard.teaching import BagTeacher, usable
 from lb_ros.dashboard.why import Explainer
 
 if TYPE_CHECKING:
-    from train.score.embed import Embeddings
+    from train.score.parts import Embeddings
     from train.score.track import Scored
 
 

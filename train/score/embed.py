@@ -7,20 +7,17 @@ import json
 import math
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from encoders import MODALITIES, SENSED, Binder, Predicate, PredicateBank
-from encoders.atomic import atomic_file
 from encoders.decode.view import view_of
 from encoders.model_sets.golden import golden_input
 from encoders.predicates.lessons import Lessons
@@ -28,6 +25,15 @@ from encoders.predicates.taught_reader import ROWS
 from encoders.preprocess import Config
 from encoders.regions import Region, modality_of
 from train.bags.reader import BagReport
+from train.score.parts import (
+    Embeddings,
+    Encoded,
+    Prepared,
+    Progress,
+    finished_parts,
+    load_parts,
+    save_part,
+)
 from train.score.windows import SensorTopics, Window, read_windows
 
 PART_WINDOWS = 64
@@ -38,86 +44,6 @@ FORMAT = 3
 PROBE_TOLERANCE = 1e-3
 # Reading tokens offline may take longer than between two frames of a robot.
 UNLIMITED = math.inf
-
-Progress = Callable[[int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Embeddings:
-    """Embeddings of one bag in recorded order, `N` in total.
-
-    Attributes:
-        vectors: float32 `[N, D]`, unit length.
-        modality: `[N]` names of modalities, or of parts of views (`depth@gripper`).
-        topic: `[N]` names.
-        stamp_ns, start_ns, log_ns: int64 `[N]`; see `Window`.
-        valid: float32 `[N]`, the valid share of the input.
-        invalid_reason: `[N]`, why predicates ignore it; empty if they use it.
-        token_odds: float32 `[N, P]`, log-odds that readouts read from the tokens of each window,
-            by predicate; NaN where a predicate is read from the vector. None without predicates or
-            readouts.
-        taught: float32 `[N, ROWS, P]`, what taught predicates read of each window
-            (`TaughtReader.rows`); None if none was taught.
-    """
-
-    vectors: NDArray[np.float32]
-    modality: NDArray[np.str_]
-    topic: NDArray[np.str_]
-    stamp_ns: NDArray[np.int64]
-    start_ns: NDArray[np.int64]
-    log_ns: NDArray[np.int64]
-    valid: NDArray[np.float32]
-    invalid_reason: NDArray[np.str_]
-    token_odds: NDArray[np.float32] | None = None
-    taught: NDArray[np.float32] | None = None
-
-    def __len__(self) -> int:
-        return len(self.vectors)
-
-    def evidence(self) -> Embeddings:
-        """The embeddings that predicates use."""
-        kept = self.invalid_reason == ''
-        columns: dict[str, Any] = {}
-        for name in self.__slots__:
-            column = getattr(self, name)
-            columns[name] = None if column is None else column[kept]
-        return Embeddings(**columns)
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """Windows with their network inputs.
-
-    Attributes:
-        looked_at: Number of windows, including unusable ones.
-        unusable: Topic and error of each unusable window.
-        invalid_reason: For each window, why predicates ignore it; empty if they use it.
-        notes: Topic and line for each window that was repaired, or that predicates ignore.
-    """
-
-    windows: list[Window]
-    inputs: list[Tensor]
-    valid: list[float]
-    looked_at: int
-    unusable: list[tuple[str, str]]
-    invalid_reason: list[str] = field(default_factory=list)
-    notes: list[tuple[str, str]] = field(default_factory=list)
-
-    def add(self, window: Window, inputs: Tensor, valid: float, invalid_reason: str) -> None:
-        """Append the input of a window or of a part of its view."""
-        self.windows.append(window)
-        self.inputs.append(inputs)
-        self.valid.append(valid)
-        self.invalid_reason.append(invalid_reason)
-
-
-@dataclass(frozen=True, slots=True)
-class _Encoded:
-    """Vectors float32 `[n, D]` of windows, and what was read from their tokens, `[n, P]`."""
-
-    vectors: NDArray[np.float32]
-    token_odds: NDArray[np.float32] | None = None
-    taught: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -207,22 +133,22 @@ def embed_bag(
     _prepare_store(store, binder, source, report, bank)
     # Only problems found while encoding; problems found while reading recur in every run.
     notes = BagReport(source.path)
-    parts, done = _finished(store, notes, progress)
+    parts, done = finished_parts(store, notes, progress)
     for encoded, prepared in _encoded(binder, source, done, report, bank):
         _tell(prepared, notes)
         name = f'part-{len(parts):06d}'
-        _save(store / f'{name}.npz', encoded, prepared, notes)
+        save_part(store / f'{name}.npz', encoded, prepared, notes)
         parts.append(store / f'{name}.npz')
         if prepared.windows:
             progress(prepared.windows[-1].log_ns)
     report.dropped += notes.dropped
     report.notes.extend(notes.notes)
-    return _load(parts)
+    return load_parts(parts)
 
 
 def _encoded(
     binder: Binder, source: BagSource, done: int, report: BagReport, bank: PredicateBank | None
-) -> Iterator[tuple[_Encoded, _Prepared]]:
+) -> Iterator[tuple[Encoded, Prepared]]:
     """Yield parts in order; each PyTorch thread decodes and encodes its own part.
 
     Threads that share the work of one part would wait for each other at every layer.
@@ -230,13 +156,13 @@ def _encoded(
     windows = islice(source.windows(report), done, None)
     workers = torch.get_num_threads()
 
-    def work(several: Sequence[Window]) -> tuple[_Encoded, _Prepared]:
+    def work(several: Sequence[Window]) -> tuple[Encoded, Prepared]:
         prepared = _prepare(binder, several)
         return _encode(binder, prepared, bank), prepared
 
     try:
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            at_work: deque[Future[tuple[_Encoded, _Prepared]]] = deque()
+            at_work: deque[Future[tuple[Encoded, Prepared]]] = deque()
             while True:
                 several = list(islice(windows, PART_WINDOWS))
                 if several:
@@ -249,8 +175,8 @@ def _encoded(
         torch.set_num_threads(workers)
 
 
-def _prepare(binder: Binder, windows: Sequence[Window]) -> _Prepared:
-    prepared = _Prepared([], [], [], len(windows), [])
+def _prepare(binder: Binder, windows: Sequence[Window]) -> Prepared:
+    prepared = Prepared([], [], [], len(windows), [])
     for window in windows:
         try:
             raw, repaired = window.decoded()
@@ -276,14 +202,14 @@ def _prepare(binder: Binder, windows: Sequence[Window]) -> _Prepared:
     return prepared
 
 
-def _tell(prepared: _Prepared, report: BagReport) -> None:
+def _tell(prepared: Prepared, report: BagReport) -> None:
     for topic, error in prepared.unusable:
         report.skipped(topic, error)
     for topic, line in prepared.notes:
         report.noted(topic, line)
 
 
-def _encode(binder: Binder, prepared: _Prepared, bank: PredicateBank | None) -> _Encoded:
+def _encode(binder: Binder, prepared: Prepared, bank: PredicateBank | None) -> Encoded:
     count = len(prepared.windows)
     vectors: dict[int, NDArray[np.float32]] = {}
     odds = taught = None
@@ -307,71 +233,8 @@ def _encode(binder: Binder, prepared: _Prepared, bank: PredicateBank | None) -> 
                 if taught is not None:
                     taught[index] = values[2:]
     if not vectors:
-        return _Encoded(np.zeros((0, 0), np.float32), odds, taught)
-    return _Encoded(np.stack([vectors[i] for i in range(count)]), odds, taught)
-
-
-def _save(path: Path, encoded: _Encoded, prepared: _Prepared, report: BagReport) -> None:
-    windows = prepared.windows
-    found = {'token_odds': encoded.token_odds, 'taught': encoded.taught}
-    read: dict[str, Any] = {name: table for name, table in found.items() if table is not None}
-    with atomic_file(path) as file:
-        np.savez(
-            file,
-            vectors=encoded.vectors,
-            modality=np.array([w.modality for w in windows], np.str_),
-            topic=np.array([w.topic for w in windows], np.str_),
-            stamp_ns=np.array([w.stamp_ns for w in windows], np.int64),
-            start_ns=np.array([w.start_ns for w in windows], np.int64),
-            log_ns=np.array([w.log_ns for w in windows], np.int64),
-            valid=np.array(prepared.valid, np.float32),
-            invalid_reason=np.array(prepared.invalid_reason, np.str_),
-            looked_at=np.array(prepared.looked_at),
-            problems=np.array(report.notes.stored(), np.str_).reshape(-1, 3),
-            **read,
-        )
-
-
-def _finished(store: Path, report: BagReport, progress: Progress) -> tuple[list[Path], int]:
-    """Return the leading parts and their number of windows; restore their problems."""
-    parts: list[Path] = []
-    done = 0
-    noted: list[list[str]] = []
-    for path in sorted(store.glob('part-??????.npz')):
-        try:
-            with np.load(path) as part:
-                looked_at, problems = int(part['looked_at']), part['problems'].tolist()
-                reached = part['log_ns'][-1:]
-        except (OSError, ValueError, KeyError, EOFError):
-            break
-        if path.name != f'part-{len(parts):06d}.npz':
-            break
-        parts.append(path)
-        done += looked_at
-        noted = problems  # each part contains the problems of all earlier ones
-        for log_ns in reached:
-            progress(int(log_ns))
-    report.notes.restore(noted)
-    return parts, done
-
-
-def _load(parts: Sequence[Path]) -> Embeddings:
-    columns: dict[str, list[NDArray[np.generic]]] = {
-        name: [] for name in Embeddings.__dataclass_fields__
-    }
-    for path in parts:
-        with np.load(path) as part:
-            if len(part['stamp_ns']):
-                for name, pieces in columns.items():
-                    if name in part:
-                        pieces.append(part[name])
-    if not columns['vectors']:
-        nothing = np.zeros(0, np.int64)
-        names = np.zeros(0, np.str_)
-        empty = np.zeros((0, 0), np.float32)
-        shares = empty[:, 0:0].ravel()
-        return Embeddings(empty, names, names, nothing, nothing, nothing, shares, names)
-    return Embeddings(**{name: np.concatenate(found) for name, found in columns.items() if found})
+        return Encoded(np.zeros((0, 0), np.float32), odds, taught)
+    return Encoded(np.stack([vectors[i] for i in range(count)]), odds, taught)
 
 
 def fingerprint(bag: Path) -> str:

@@ -18,8 +18,9 @@ from encoders.preprocess import Config, is_series
 from encoders.regions import is_region
 from train.bags.reader import BagReport, read_bag
 from train.score.channels import unit_of
-from train.score.embed import BagSource, Embeddings
+from train.score.embed import BagSource
 from train.score.lerobot_format import Feature, LerobotWriter, decoded
+from train.score.parts import Embeddings
 from train.score.sound import Loudness
 from train.score.table import Truth, value_at
 from train.score.track import Scored

@@ -16,9 +16,10 @@ from train.bags.reader import BagReport
 from train.phrasings import Phrasings
 from train.score.annotate import write_annotated
 from train.score.channel_lines import ChannelRecorder
-from train.score.embed import BagSource, Embeddings, embed_bag
+from train.score.embed import BagSource, embed_bag
 from train.score.lerobot_export import add_episode
 from train.score.lerobot_format import LerobotWriter
+from train.score.parts import Embeddings
 from train.score.picture import write_picture
 from train.score.rerun_export import write_rerun
 from train.score.table import write_scores

@@ -17,7 +17,8 @@ from train.bags.reader import BagReport, read_bag
 from train.bags.topics import TRUTH_TOPIC
 from train.bags.truth import facts_of
 from train.phrasings import Phrasings
-from train.score.embed import UNLIMITED, Embeddings
+from train.score.embed import UNLIMITED
+from train.score.parts import Embeddings
 
 HISTORY_S = 2.0  # only the newest evidence is queried
 

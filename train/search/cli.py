@@ -30,7 +30,8 @@ from train.score.cli import (
     reason_of,
     sources_of,
 )
-from train.score.embed import BagSource, Embeddings, embed_bag
+from train.score.embed import BagSource, embed_bag
+from train.score.parts import Embeddings
 from train.score.windows import SensorTopics
 from train.search.arguments import DEFAULT_MAX_RATE_HZ
 from train.search.find import find_sentence

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import Binder
-from train.score.embed import Embeddings
+from train.score.parts import Embeddings
 from train.search.arguments import APART_S
 from train.search.facts import FactReader
 from train.search.moment import Moment, Scale, apart, best_apart

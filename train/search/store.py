@@ -22,7 +22,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from encoders import SENSED, SpaceError
-from train.score.embed import Embeddings
+from train.score.parts import Embeddings
 
 FORMAT = 2
 MOMENTS, THUMBNAILS = 'moments', 'thumbnails'

@@ -15,7 +15,8 @@ from encoders.decode import DecodeError
 from encoders.predicates.lessons import Press
 from train.bags.folder import bag_span_ns
 from train.bags.reader import BagReport
-from train.score.embed import BagSource, Embeddings, embed_bag
+from train.score.embed import BagSource, embed_bag
+from train.score.parts import Embeddings
 from train.score.thumbnail import thumbnail
 from train.score.track import track
 from train.score.windows import Window

@@ -21,7 +21,8 @@ from lb_ros.engine.worker import EncodingWorker
 from tests.lb_ros.sinks import QueueSink
 from tests.readouts import copy_with_readouts
 from train.bags.reader import BagReport, read_bag
-from train.score.embed import BagSource, Embeddings, embed_bag
+from train.score.embed import BagSource, embed_bag
+from train.score.parts import Embeddings
 from train.score.windows import SensorTopics
 
 MOMENTS = [{'open(top drawer)': i % 4 > 1} for i in range(5)]

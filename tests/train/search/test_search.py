@@ -14,7 +14,8 @@ import pytest
 from encoders import Binder, SpaceError
 from lb_ros.cli import main
 from train.bags.reader import BagReport
-from train.score.embed import BagSource, Embeddings
+from train.score.embed import BagSource
+from train.score.parts import Embeddings
 from train.score.windows import SensorTopics
 from train.search import index as indexing
 from train.search.find import find_sentence
