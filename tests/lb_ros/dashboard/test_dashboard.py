@@ -223,7 +223,11 @@ def test_the_server_serves_the_page_and_takes_questions(url: str) -> None:
         'uPlot.min.css',
     ):
         assert get(f'{url}/static/{name}')[0] == 200
-    assert json.loads(get(f'{url}/api/session')[1]) == {'title': 'kitchen', 'live': True}
+    assert json.loads(get(f'{url}/api/session')[1]) == {
+        'title': 'kitchen',
+        'live': True,
+        'labels': None,
+    }
     news = json.loads(get(f'{url}/api/updates?since=0')[1])
     assert news['modalities'] == ['depth', 'audio']
     assert get(f'{url}/api/picture/depth?t=7.5')[1] == picture(7)
