@@ -536,3 +536,18 @@ def test_a_bag_shows_how_far_it_is(browser: Any, serve: Any) -> None:
         session.message, session.progress = '', None
         page.locator('progress').wait_for(state='hidden')
         assert page.locator('[role=status]').inner_text() == ''
+
+
+def test_a_page_whose_server_is_gone_says_so(browser: Any) -> None:
+    serving = shared.served(Site(shared.filled()))
+    page = browser.new_page(viewport={'width': DESK, 'height': 900})
+    problems: list[str] = []
+    page.on('pageerror', lambda error: problems.append(str(error)))
+    page.goto(next(serving))
+    page.locator('figure img').first.wait_for()
+    serving.close()
+    page.get_by_text('no answer from lb-ros dashboard').wait_for(timeout=LIMIT_MS)
+    # Pictures are asked for more often than news.
+    page.wait_for_timeout(1500)
+    page.close()
+    assert not problems

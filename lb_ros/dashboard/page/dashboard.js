@@ -306,8 +306,9 @@ async function showPictures() {
   part('.lb-time').textContent = at === null ? (state.live ? 'live' : '') : `${at.toFixed(1)} s`;
   await Promise.all([...state.figures.keys()].map(async (modality) => {
     const moment = at === null ? '' : `&t=${at.toFixed(3)}`;
-    const answer = await fetch(`/api/picture/${modality}?${session}${moment}`);
-    if (!answer.ok || at !== state.at) return;
+    // Whoever asks for news says that the server is gone.
+    const answer = await fetch(`/api/picture/${modality}?${session}${moment}`).catch(() => null);
+    if (!answer?.ok || at !== state.at) return;
     const time = Number(answer.headers.get('X-Time'));
     if (state.shown.get(modality) === time) return;
     state.shown.set(modality, time);
