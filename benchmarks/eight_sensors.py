@@ -35,7 +35,7 @@ from std_msgs.msg import Header
 
 from benchmarks.environment import write_result
 from benchmarks.latency import START_S, WARM_UP_S, Robot
-from encoders import MODALITIES, SERIES
+from encoders import MODALITIES, SENSED
 from encoders.model_sets.files import ModelSet, save_model_set
 from encoders.model_sets.join import join
 from encoders.model_sets.manifest import Manifest, ModalitySpec, read_manifest
@@ -47,7 +47,8 @@ from lb_ros.ros.stamps import to_stamp
 
 RATE_HZ = 30.0
 RATES_HZ = {'wrench': 500.0, 'joints': 500.0, 'imu': 200.0}
-SENSORS = ('image', 'depth', 'infrared', 'audio', 'touch', *SERIES)
+FELT = tuple(name for name in SENSED if MODALITIES[name].kind == 'series')
+SENSORS = ('image', 'depth', 'infrared', 'audio', 'touch', *FELT)
 TOPICS = {name: MODALITIES[name].topic for name in RATES_HZ}
 JOINTS = [*(f'panda_joint{number}' for number in range(1, 8)), 'panda_finger_joint1']
 MESSAGES: dict[str, Callable[[], Any]] = {
@@ -149,7 +150,7 @@ def watch(nodes: subprocess.Popen[str], seconds: float) -> dict[str, Any]:
     rclpy.init()
     pixels = np.random.default_rng(1).integers(0, 255, (240, 320, 3), np.uint8)
     gel = Image(encoding='rgb8', height=240, width=320, step=960, data=pixels.tobytes())
-    robot = Robot(rate_hz=RATE_HZ, more={'touch/image': gel}, felt=('touch', *SERIES))
+    robot = Robot(rate_hz=RATE_HZ, more={'touch/image': gel}, felt=('touch', *FELT))
     limit_s = time.monotonic() + START_S
     while set(robot.latencies_ms) != set(SENSORS):
         if time.monotonic() > limit_s:
