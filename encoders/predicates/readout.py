@@ -270,18 +270,7 @@ class TokenReader:
         The readout that counts most must turn the text into a direction that it knows, and no
         other sensor may know a fact that is more like it.
         """
-        others = calibration.parts
-        if self._binder.calibration is not None:
-            others += self._binder.calibration.parts
-        positive, negative = means
-        return united(
-            [
-                None
-                if is_foreign(part, others, positive=positive, negative=negative)
-                else self._fit_of_part(part, queries, means)
-                for part in calibration.parts
-            ]
-        )
+        return united([self._fit_of_part(part, queries, means) for part in calibration.parts])
 
     def _fit_of_part(
         self, calibration: Calibration, queries: Mapping[str, Queries], means: Floats
@@ -290,13 +279,18 @@ class TokenReader:
         fit = calibration.fit_like(like)
         if fit is None or calibration.positives is None:
             return fit
+        positive, negative = means
+        known = (self._binder.calibration, self._binder.readout_calibration)
+        parts = (part for each in known if each is not None for part in each.parts)
+        if is_foreign(calibration, parts, positive=positive, negative=negative):
+            return None
         counts = {name: fit.weight.get(name, 0.0) for name in queries}
         best = max(counts, key=counts.__getitem__)
         if counts[best] < MIN_WEIGHT:
             return fit
-        known = fact_queries(self._binder.readouts[best], calibration).directions.numpy()
+        facts = fact_queries(self._binder.readouts[best], calibration).directions.numpy()
         direction = queries[best].directions[0].numpy()
-        agreement = (like.share * np.sign(like.order)) @ known @ direction
+        agreement = (like.share * np.sign(like.order)) @ facts @ direction
         return fit if float(agreement) >= MIN_AGREEMENT else None
 
     def _stack(

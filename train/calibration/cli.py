@@ -74,9 +74,6 @@ def _calibrated(args: argparse.Namespace) -> str:
         vectors, odds, samples = _read(encoders, bags, phrasings, args, labels=labels)
     else:
         vectors, samples = embedded(encoders, bags, args, labels=labels)
-    # Nothing can be fitted for a sensor that no bag has.
-    vectors = {name: rows for name, rows in vectors.items() if rows.any()}
-    odds = {name: table for name, table in odds.items() if name in vectors}
     scores = scores_to_fit(vectors, samples, embed=embed, phrasings=phrasings)
     fitted = calibrate(scores, samples, space=space, embed=embed, phrasings=phrasings)
     read, read_fit = scores, fitted

@@ -17,7 +17,8 @@ from train.bags.labelled import LabelSet
 from train.bags.load import LoadReport, extracted_bags, joined_parts
 from train.bags.samples import Samples
 from train.bags.topics import TOPICS
-from train.evaluation.reading import joined_tables, no_vectors, observe_stored
+from train.evaluation.evaluate import heard
+from train.evaluation.reading import joined_tables, observe_inputs
 from train.language import Embed, FactVectors, fact_vectors
 from train.phrasings import Phrasings
 
@@ -64,31 +65,29 @@ def read_tokens(
             tables.append((samples, odds))
         parts.append((samples, problems))
     samples, report = joined_parts(parts, tuple(configs))
+    vectors = heard(samples.inputs)
     log_odds = {
         name: joined_tables(
             [(part, odds[name]) for part, odds in tables], samples.predicates, fill=0.0
         )
         for name in read
+        if name in vectors
     }
-    return samples.inputs, log_odds, samples, report
+    return vectors, log_odds, samples, report
 
 
 @torch.inference_mode()
 def _read(
     binder: Binder, samples: Samples, asked: FactVectors
 ) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    vectors: dict[str, Floats] = {}
-    odds: dict[str, Floats] = {}
-    for name, stored in samples.inputs.items():
-        if not stored.any():  # the bag lacks this sensor
-            vectors[name] = no_vectors(binder, len(stored))
-            if name in binder.readouts:
-                odds[name] = np.zeros(samples.truth.shape, np.float32)
-            continue
-        found = observe_stored(binder, name, stored)
-        vectors[name] = np.stack([each.vector for each in found])
-        if name in binder.readouts:
-            odds[name] = readout_log_odds(binder.readouts[name], found, asked)
+    vectors, observed = observe_inputs(binder, samples.inputs)
+    odds = {
+        name: readout_log_odds(binder.readouts[name], observed[name], asked)
+        if name in observed
+        else np.zeros(samples.truth.shape, np.float32)
+        for name in vectors
+        if name in binder.readouts
+    }
     return vectors, odds
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -113,7 +113,7 @@ def embed_bags(
     """Vectors and truth of all labelled samples of some bags.
 
     Args:
-        encoders: Encoders by modality; those without a topic in bags are left out.
+        encoders: Encoders by modality; those of sensors that no bag has are left out.
         bags: Bag folders or files.
         cache: See `load_samples`.
         workers: See `load_samples`.
@@ -126,10 +126,24 @@ def embed_bags(
         configs,
         cache=cache,
         workers=workers,
-        convert=lambda name, stored: embed_stored(used[name], stored),
+        convert=lambda name, stored: _embed_recorded(used[name], stored),
         labels=labels,
     )
+    samples = replace(samples, inputs=heard(samples.inputs))
     return samples.inputs, samples, report
+
+
+def _embed_recorded(encoder: Encoder, stored: NDArray[Any]) -> NDArray[np.float32]:
+    """As `embed_stored`; zeros where a bag lacks the sensor."""
+    if stored.any() or not len(stored):
+        return embed_stored(encoder, stored)
+    width = embed_stored(encoder, stored[:1]).shape[1]
+    return np.zeros((len(stored), width), np.float32)
+
+
+def heard(vectors: Vectors) -> dict[str, NDArray[np.float32]]:
+    """The vectors of sensors that some bag has; those of the others are zeros."""
+    return {name: rows for name, rows in vectors.items() if rows.any()}
 
 
 def contrast_scores(

@@ -24,6 +24,7 @@ from train.bags.load import LoadReport, extracted_bags, joined_parts
 from train.bags.samples import Samples, stored_tensor
 from train.bags.topics import TOPICS
 from train.bags.visible import hidden_facts
+from train.evaluation.evaluate import heard
 from train.phrasings import Phrasings
 
 BATCH = 64
@@ -179,8 +180,7 @@ def read_bags(
         [(part.samples, part.problems) for part in parts], tuple(configs)
     )
     kept = [part for part in parts if len(part.samples)]
-    inputs = {name: vectors for name, vectors in samples.inputs.items() if vectors.any()}
-    samples = replace(samples, inputs=inputs)
+    samples = replace(samples, inputs=heard(samples.inputs))
     if not kept:
         return ReadBags(samples, np.zeros(samples.truth.shape, bool), {}, report)
     hidden = joined_tables([(p.samples, p.hidden) for p in kept], samples.predicates, fill=False)
@@ -199,29 +199,45 @@ def observe_stored(binder: Binder, modality: str, stored: NDArray[Any]) -> list[
     return found
 
 
-def no_vectors(binder: Binder, count: int) -> NDArray[np.float32]:
-    """In place of vectors `[N, D]`, where a bag lacks a sensor: zeros."""
-    return np.zeros((count, binder.embed_text(['nothing']).shape[1]), np.float32)
+def observe_inputs(
+    binder: Binder, inputs: Mapping[str, NDArray[Any]]
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, list[Evidence]]]:
+    """What a bag's stored inputs `[N, ...]` contribute, by modality.
+
+    Returns:
+        Vectors float32 `[N, D]`, zeros of sensors that the bag lacks; the evidence of the others.
+    """
+    observed = {
+        name: observe_stored(binder, name, stored)
+        for name, stored in inputs.items()
+        if stored.any()
+    }
+    width = binder.embed_text(['nothing']).shape[1]
+    vectors = {
+        name: np.stack([each.vector for each in observed[name]])
+        if name in observed
+        else np.zeros((len(stored), width), np.float32)
+        for name, stored in inputs.items()
+    }
+    return vectors, observed
 
 
 def _read_bag(reader: Reader, samples: Samples, problems: list[str]) -> _ReadBag:
     hidden = hidden_facts(samples)
     if not len(samples):
         return _ReadBag(samples, hidden, {}, problems)
-    vectors: dict[str, NDArray[np.float32]] = {}
-    observed: dict[str, list[Evidence | None]] = {}
-    for modality, stored in samples.inputs.items():
-        if not stored.any():  # the bag lacks this sensor
-            vectors[modality] = no_vectors(reader.binder, len(stored))
-            observed[modality] = [None] * len(stored)
-            continue
-        evidence = observe_stored(reader.binder, modality, stored)
-        vectors[modality] = np.stack([each.vector for each in evidence])
-        # Without a message near a sample, its stored input is 0.
-        observed[modality] = [
-            one if input_.any() else None for one, input_ in zip(evidence, stored, strict=True)
+    vectors, observed = observe_inputs(reader.binder, samples.inputs)
+    # Without a message near a sample, its stored input is 0.
+    heard_of = {
+        modality: [
+            one if input_.any() else None
+            for one, input_ in zip(observed[modality], stored, strict=True)
         ]
-    readings = reader.read(samples.predicates, observed)
+        if modality in observed
+        else [None] * len(stored)
+        for modality, stored in samples.inputs.items()
+    }
+    readings = reader.read(samples.predicates, heard_of)
     return _ReadBag(replace(samples, inputs=vectors), hidden, readings, problems)
 
 

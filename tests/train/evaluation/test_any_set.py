@@ -18,8 +18,11 @@ from encoders.model_sets.convert import convert
 from encoders.model_sets.sources import load_encoders
 from encoders.text.clip import VOCABULARY, text_shapes
 from train.bags.find import find_bags
+from train.calibration.readouts import read_tokens
 from train.cli import main
 from train.evaluation.evaluate import embed_bags
+from train.evaluation.reading import read_bags
+from train.phrasings import Phrasings
 
 ORACLE = Path(__file__).resolve().parents[2] / 'data' / 'oracle'
 
@@ -88,6 +91,22 @@ def test_vectors_of_bags_are_those_of_the_binder(
     near, far = (vectors['depth'][rows].mean(axis=0) for rows in (open_, ~open_))
     spread = vectors['depth'][open_].std(axis=0).max()
     assert np.abs(near - far).max() > 3 * spread  # the network sees what was drawn
+
+
+def test_sensors_that_no_bag_has_are_left_out_with_and_without_readouts(
+    held_out_bags: Path,
+) -> None:
+    bags = find_bags([held_out_bags])[:1]
+    phrasings = Phrasings.load('trained')
+    encoders = load_encoders('lb-mini', modalities=['depth', 'wrench'])
+    vectors, samples, _ = embed_bags(encoders.encoders, bags)
+    assert set(vectors) == set(samples.inputs) == {'depth'}
+    binder, embed = Binder(encoders), encoders.text.embed
+    vectors, odds, _, _ = read_tokens(binder, bags, embed=embed, phrasings=phrasings)
+    assert set(vectors) == set(odds) == {'depth'}
+    read = read_bags(binder, bags, wordings={'trained': phrasings})
+    assert set(read.samples.inputs) == {'depth'}
+    assert all('wrench' not in each.scores for each in read.readings.values())
 
 
 def test_an_unknown_modality_is_named(
