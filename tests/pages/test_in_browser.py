@@ -486,16 +486,19 @@ def test_presses_teach_a_line_and_are_undone(browser: Any, taught: str, width: i
             box = group.get_by_text(word, exact=True).bounding_box()
             assert box['height'] >= least and box['width'] >= least
         lesson, canvas = page.locator('.lb-lesson'), page.locator('.lb-row canvas').first
+        told = page.locator('.lb-taught')
         for count, (share, word) in enumerate([(0.2, 'true'), (0.9, 'false')] * 2, start=1):
             box = canvas.bounding_box()
             page.mouse.click(box['x'] + box['width'] * share, box['y'] + 20)
+            assert abs(page.evaluate('lb.state.at / lb.timeline.to') - share) < 0.1
             group.get_by_text(word, exact=True).click()
-            lesson.filter(has_text=f'{(count + 1) // 2} true, {count // 2} false').wait_for()
+            presses = f'{(count + 1) // 2} true, {count // 2} false'
+            lesson.filter(has_text=presses).wait_for()
+            told.filter(has_text=presses).wait_for()  # it moves the canvas down
         lesson.filter(has_text='left out').wait_for()
         assert 'depth 100 %' in lesson.inner_text()
         shows_state(page, 5.0, 'TRUE')
         shows_state(page, 15.0, 'FALSE')
-        told = page.locator('.lb-taught')
         told.filter(has_text='taught (2 true, 2 false').wait_for()
         check_pictures_and_width(page, 2)
         page.keyboard.press('u')  # the focus is still on a button of this line
