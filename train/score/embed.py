@@ -25,6 +25,7 @@ from encoders.predicates.taught_reader import ROWS
 from encoders.preprocess import Config
 from encoders.regions import Region, modality_of
 from train.bags.reader import BagReport
+from train.score.facts import FactReader
 from train.score.parts import (
     Embeddings,
     Encoded,
@@ -101,6 +102,7 @@ def embed_bag(
     progress: Progress = lambda end_ns: None,
     predicates: Sequence[Predicate] = (),
     lessons: Lessons | None = None,
+    facts: FactReader | None = None,
 ) -> Embeddings:
     """Decode, preprocess and encode every window as the live nodes do.
 
@@ -117,6 +119,7 @@ def embed_bag(
         progress: Called with the recording time that was reached.
         predicates: Predicates to read from tokens, in the order of `token_odds`.
         lessons: What some of them were taught.
+        facts: Facts to read from tokens.
 
     Raises:
         FileNotFoundError: There is no such bag.
@@ -130,11 +133,11 @@ def embed_bag(
             lessons=lessons,
             regions=source.sensors,
         )
-    _prepare_store(store, binder, source, report, bank)
+    _prepare_store(store, binder, source, report, bank=bank, facts=facts)
     # Only problems found while encoding; problems found while reading recur in every run.
     notes = BagReport(source.path)
     parts, done = finished_parts(store, notes, progress)
-    for encoded, prepared in _encoded(binder, source, done, report, bank):
+    for encoded, prepared in _encoded(binder, source, done, report, bank=bank, facts=facts):
         _tell(prepared, notes)
         name = f'part-{len(parts):06d}'
         save_part(store / f'{name}.npz', encoded, prepared, notes)
@@ -147,7 +150,13 @@ def embed_bag(
 
 
 def _encoded(
-    binder: Binder, source: BagSource, done: int, report: BagReport, bank: PredicateBank | None
+    binder: Binder,
+    source: BagSource,
+    done: int,
+    report: BagReport,
+    *,
+    bank: PredicateBank | None,
+    facts: FactReader | None,
 ) -> Iterator[tuple[Encoded, Prepared]]:
     """Yield parts in order; each PyTorch thread decodes and encodes its own part.
 
@@ -158,7 +167,7 @@ def _encoded(
 
     def work(several: Sequence[Window]) -> tuple[Encoded, Prepared]:
         prepared = _prepare(binder, several)
-        return _encode(binder, prepared, bank), prepared
+        return _encode(binder, prepared, bank, facts), prepared
 
     try:
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
@@ -209,10 +218,14 @@ def _tell(prepared: Prepared, report: BagReport) -> None:
         report.noted(topic, line)
 
 
-def _encode(binder: Binder, prepared: Prepared, bank: PredicateBank | None) -> Encoded:
+def _encode(
+    binder: Binder, prepared: Prepared, bank: PredicateBank | None, facts: FactReader | None
+) -> Encoded:
     count = len(prepared.windows)
     vectors: dict[int, NDArray[np.float32]] = {}
-    odds = taught = None
+    odds = taught = known = None
+    if facts is not None:
+        known = np.zeros((count, len(facts.calibration.names)), np.float16)
     if bank is not None:
         odds = np.full((count, len(bank.predicates)), np.nan, np.float32)
         if bank.taught:
@@ -222,19 +235,24 @@ def _encode(binder: Binder, prepared: Prepared, bank: PredicateBank | None) -> E
         for begin in range(0, len(mine), BATCH):
             chosen = mine[begin : begin + BATCH]
             batch = torch.cat([prepared.inputs[i] for i in chosen])
-            if bank is None or odds is None:
+            if bank is None and facts is None:
                 vectors.update(zip(chosen, binder.encode({name: batch})[name], strict=True))
                 continue
             found = binder.encode_evidence({name: batch})[name]
             for index, evidence in zip(chosen, found, strict=True):
                 vectors[index] = evidence.vector
-                values, read = bank.read(prepared.windows[index].modality, evidence)
-                odds[index, read] = values[1, read]
-                if taught is not None:
-                    taught[index] = values[2:]
+                sensor = prepared.windows[index].modality
+                if bank is not None and odds is not None:
+                    values, read = bank.read(sensor, evidence)
+                    odds[index, read] = values[1, read]
+                    if taught is not None:
+                        taught[index] = values[2:]
+                if facts is not None and known is not None:
+                    believed = facts.log_odds(sensor, evidence)
+                    known[index] = 0 if believed is None else believed
     if not vectors:
-        return Encoded(np.zeros((0, 0), np.float32), odds, taught)
-    return Encoded(np.stack([vectors[i] for i in range(count)]), odds, taught)
+        return Encoded(np.zeros((0, 0), np.float32), odds, taught, known)
+    return Encoded(np.stack([vectors[i] for i in range(count)]), odds, taught, known)
 
 
 def fingerprint(bag: Path) -> str:
@@ -249,7 +267,9 @@ def _prepare_store(
     binder: Binder,
     source: BagSource,
     report: BagReport,
+    *,
     bank: PredicateBank | None,
+    facts: FactReader | None,
 ) -> None:
     identity = {
         'format': FORMAT,
@@ -265,6 +285,8 @@ def _prepare_store(
         identity['regions'] = [str(region) for region in source.regions]
     if bank is not None:
         identity |= {'readouts': dict(binder.readout_ids), 'predicates': _digest(bank)}
+    if facts is not None:
+        identity['facts'] = facts.identity
     probe = probe_vectors(binder, source.modalities)
     try:
         known = json.loads((store / IDENTITY).read_text())

@@ -34,6 +34,8 @@ class Embeddings:
             readouts.
         taught: float32 `[N, ROWS, P]`, what taught predicates read of each window
             (`TaughtReader.rows`); None if none was taught.
+        facts: float16 `[N, F]`, the log-odds of all calibrated facts (`FactReader.log_odds`), 0
+            where a sensor has no readout; None if they were not asked for.
     """
 
     vectors: NDArray[np.float32]
@@ -46,6 +48,7 @@ class Embeddings:
     invalid_reason: NDArray[np.str_]
     token_odds: NDArray[np.float32] | None = None
     taught: NDArray[np.float32] | None = None
+    facts: NDArray[np.float16] | None = None
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -89,18 +92,19 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Vectors float32 `[n, D]` of windows, and what was read from their tokens, `[n, P]`."""
+    """Vectors float32 `[n, D]` of windows, and what was read from their tokens."""
 
     vectors: NDArray[np.float32]
     token_odds: NDArray[np.float32] | None = None
     taught: NDArray[np.float32] | None = None
+    facts: NDArray[np.float16] | None = None
 
 
 def save_part(path: Path, encoded: Encoded, prepared: Prepared, report: BagReport) -> None:
     """Write a part with all problems so far, atomically."""
     windows = prepared.windows
-    found = {'token_odds': encoded.token_odds, 'taught': encoded.taught}
-    read: dict[str, Any] = {name: table for name, table in found.items() if table is not None}
+    names = ('token_odds', 'taught', 'facts')
+    read: dict[str, Any] = {n: table for n in names if (table := getattr(encoded, n)) is not None}
     with atomic_file(path) as file:
         np.savez(
             file,

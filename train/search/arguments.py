@@ -11,7 +11,7 @@ from train.score.arguments import add_reading_arguments
 
 DEFAULT_MAX_RATE_HZ = 4.0
 APART_S = 3.0
-REREAD = 100  # moments that a query encodes again
+REREAD = 50  # moments that a query encodes again
 
 
 def add_index_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +64,7 @@ def add_search_arguments(parser: argparse.ArgumentParser) -> None:
         'if the model set has readouts',
     )
     parser.add_argument(
-        '--fast', action='store_true', help='order by the stored vectors alone, as --reread 0'
+        '--fast', action='store_true', help='order by what the index stores, as --reread 0'
     )
     parser.add_argument('--model', type=model, help="model set; the index's own by default")
     parser.add_argument(

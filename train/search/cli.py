@@ -35,12 +35,12 @@ from train.score.parts import Embeddings
 from train.score.windows import SensorTopics
 from train.search.arguments import DEFAULT_MAX_RATE_HZ
 from train.search.find import find_sentence
-from train.search.index import IndexedBag, index_bag
+from train.search.index import IndexedBag, about_for, facts_of, index_bag
 from train.search.like import example_at, find_like
 from train.search.moment import Moment
 from train.search.page import play_command, replay_command, write_results_page, write_thumbnails
 from train.search.reread import Rereading
-from train.search.store import About, MomentStore
+from train.search.store import MomentStore
 
 
 def run_index(args: argparse.Namespace) -> int:
@@ -51,10 +51,10 @@ def run_index(args: argparse.Namespace) -> int:
     try:
         bags = find_bags(args.bags)
         binder = load_binder(args)
-        dimensions = binder.embed_text(['the dimensions of this space']).shape[1]
         is_new = not Path(args.out).exists()
-        store = MomentStore(args.out, About(binder.space, binder.model, dimensions))
+        store = MomentStore(args.out, about_for(binder))
         store.check_space(binder.space)
+        facts = facts_of(store, binder)
         done: list[IndexedBag] = []
         failed = 0
         with progress_bar() as bar:
@@ -65,7 +65,13 @@ def run_index(args: argparse.Namespace) -> int:
                 try:
                     done.append(
                         index_bag(
-                            binder, source, store, work=work, report=report, progress=progress
+                            binder,
+                            source,
+                            store,
+                            work=work,
+                            report=report,
+                            facts=facts,
+                            progress=progress,
                         )
                     )
                 except BagError as error:  # the other bags are still indexed

@@ -15,8 +15,9 @@ from encoders.decode import DecodeError
 from train.bags.folder import BagError, bag_span_ns, nothing_in
 from train.bags.reader import BagReport
 from train.score.embed import FORMAT, BagSource, embed_bag, fingerprint
+from train.score.facts import FactReader
 from train.score.thumbnail import thumbnail
-from train.search.store import MomentStore
+from train.search.store import About, MomentStore, NoIndexError
 
 THUMBNAIL_STEP_NS = 1_000_000_000
 WORK = 'unfinished'
@@ -31,6 +32,33 @@ class IndexedBag:
     known: bool
 
 
+def about_for(binder: Binder) -> About:
+    """Describes a new index of the vectors and facts of a model set."""
+    dimensions = binder.embed_text(['the dimensions of this space']).shape[1]
+    facts = FactReader.of(binder)
+    if facts is None:
+        return About(binder.space, binder.model, dimensions)
+    count = len(facts.calibration.names)
+    return About(binder.space, binder.model, dimensions, count, facts.identity)
+
+
+def facts_of(store: MomentStore, binder: Binder) -> FactReader | None:
+    """The facts that an index keeps; None if it keeps none.
+
+    Raises:
+        NoIndexError: Its facts are of other readouts than those of the model set.
+    """
+    if not store.about.facts:
+        return None
+    facts = FactReader.of(binder)
+    if facts is None or facts.identity != store.about.facts_id:
+        raise NoIndexError(
+            f'{store.uri} holds what other readouts, or another calibration of them, say about '
+            f'its windows; make it anew'
+        )
+    return facts
+
+
 def index_bag(
     binder: Binder,
     source: BagSource,
@@ -38,6 +66,7 @@ def index_bag(
     *,
     work: Path,
     report: BagReport,
+    facts: FactReader | None = None,
     progress: Callable[[int], None] = lambda log_ns: None,
 ) -> IndexedBag:
     """Add a bag, unless the same version is already stored.
@@ -48,6 +77,7 @@ def index_bag(
         store: The index.
         work: Folder from which an interrupted run can be resumed.
         report: Filled with what could not be used.
+        facts: The facts that the index keeps of every window; None if it keeps none.
         progress: Called with the recording time that was reached.
 
     Raises:
@@ -62,7 +92,9 @@ def index_bag(
         return IndexedBag(path, 0, known=True)
     unfinished = work / WORK / key
     try:
-        found = embed_bag(binder, source, store=unfinished, report=report, progress=progress)
+        found = embed_bag(
+            binder, source, store=unfinished, report=report, progress=progress, facts=facts
+        )
         if not len(found):
             raise nothing_in(source.path, 'nothing to index', report.problems)
     except BagError:

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders import Binder
+from train.score.facts import FactReader
 from train.score.parts import Embeddings
 from train.search.arguments import APART_S
-from train.search.facts import FactReader
 from train.search.moment import Moment, Scale, apart, best_apart
 from train.search.reread import USUAL, Rereading, gather, key_of
 from train.search.store import Entry, MomentStore

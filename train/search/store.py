@@ -26,6 +26,7 @@ from train.score.parts import Embeddings
 
 FORMAT = 2
 MOMENTS, THUMBNAILS = 'moments', 'thumbnails'
+FACTS = 'facts'  # a column of moments
 ABOUT = b'lb_ros'
 # Below this an exact search takes milliseconds and needs no approximate index.
 MIN_ROWS_TO_APPROXIMATE = 100_000
@@ -58,16 +59,20 @@ class About:
         space: Identity of the language space.
         model: Name of the model set that embedded them.
         dimensions: Dimensions of the vectors without code.
+        facts: Number of facts whose log-odds are stored with each window; 0 for none.
+        facts_id: Identity of these facts, see `FactReader.identity`.
     """
 
     space: str
     model: str
     dimensions: int
+    facts: int = 0
+    facts_id: str = ''
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One stored window and its cosine to the query."""
+    """One stored window, its cosine to the query, and the log-odds of the facts `[F]`."""
 
     bag: str
     modality: str
@@ -77,6 +82,7 @@ class Entry:
     time_s: float
     vector: NDArray[np.float32]
     cosine: float
+    facts: NDArray[np.float32] | None = None
 
 
 class MomentStore:
@@ -113,6 +119,8 @@ class MomentStore:
         ]  # fmt: skip
         thumbnails = [('bag', text), ('modality', text), ('stamp_ns', pa.int64()),
                       ('jpeg', pa.binary())]  # fmt: skip
+        if about.facts:
+            moments.append((FACTS, pa.list_(pa.float16(), about.facts)))
         metadata = {ABOUT: json.dumps(described)}
         # Create the moments last, because the index exists once they do.
         self._db.create_table(THUMBNAILS, schema=pa.schema(thumbnails), mode='overwrite')
@@ -162,26 +170,25 @@ class MomentStore:
         known = self._moments.count_rows(named) > 0
         if thumbnails:
             stamps, modalities, jpegs = zip(*thumbnails, strict=True)
-            columns = {'bag': [bag] * len(stamps), 'modality': modalities, 'stamp_ns': stamps,
-                       'jpeg': jpegs}  # fmt: skip
-            self._thumbnails.add(pa.table(columns, schema=self._thumbnails.schema))
+            shown = {'bag': [bag] * len(stamps), 'modality': modalities, 'stamp_ns': stamps,
+                     'jpeg': jpegs}  # fmt: skip
+            self._thumbnails.add(pa.table(shown, schema=self._thumbnails.schema))
         rows = len(embeddings)
         coded = _coded(embeddings.vectors, embeddings.modality) / CODED_LENGTH
-        flat = pa.array(coded.astype(np.float16).ravel())
-        table = pa.table(
-            {
-                'vector': pa.FixedSizeListArray.from_arrays(flat, coded.shape[1]),
-                'bag': [bag] * rows,
-                'bag_key': [key] * rows,
-                'modality': embeddings.modality,
-                'topic': embeddings.topic,
-                'stamp_ns': embeddings.stamp_ns,
-                'start_ns': embeddings.start_ns,
-                'time_s': (embeddings.log_ns - start_log_ns) * 1e-9,
-            },
-            schema=self._moments.schema,
-        )
-        self._moments.add(table)
+        columns = {
+            'vector': _lists(coded),
+            'bag': [bag] * rows,
+            'bag_key': [key] * rows,
+            'modality': embeddings.modality,
+            'topic': embeddings.topic,
+            'stamp_ns': embeddings.stamp_ns,
+            'start_ns': embeddings.start_ns,
+            'time_s': (embeddings.log_ns - start_log_ns) * 1e-9,
+        }
+        if self.about.facts:
+            facts = embeddings.facts
+            columns[FACTS] = _lists(np.zeros((rows, self.about.facts)) if facts is None else facts)
+        self._moments.add(pa.table(columns, schema=self._moments.schema))
         if known:
             self._moments.delete(f'{named} AND bag_key != {_quoted(key)}')
 
@@ -219,6 +226,18 @@ class MomentStore:
             search = search.nprobes(self._probes(modality)).refine_factor(REFINE_FACTOR)
         return self._entries(search.to_arrow(), query)
 
+    def likely(
+        self, weights: NDArray[np.float32], modality: str, *, limit: int
+    ) -> list[tuple[float, Entry]]:
+        """The windows of a modality with the largest weighted sum of facts, with this sum.
+
+        Every window is compared, because facts have no approximate index.
+        """
+        search = self._moments.search(weights, vector_column_name=FACTS).distance_type('dot')
+        search = search.where(_is(modality), prefilter=True).limit(limit).bypass_vector_index()
+        entries = self._entries(search.to_arrow(), None)
+        return [(float(e.facts @ weights), e) for e in entries if e.facts is not None]
+
     def _probes(self, modality: str) -> int:
         """Number of cells to visit: a share of the cells that hold the modality."""
         rows = len(self)
@@ -252,25 +271,29 @@ class MomentStore:
 
     def sample(self, modality: str, *, count: int = 2000) -> NDArray[np.float32]:
         """Vectors of a modality, spread over the index, `[<= count, D]`."""
+        return self._embeddings(self._sampled(modality, 'vector', count))
+
+    def sample_facts(self, modality: str, *, count: int = 2000) -> NDArray[np.float32]:
+        """Facts of a modality, spread over the index, `[<= count, F]`."""
+        return _rows(self._sampled(modality, FACTS, count)[FACTS])
+
+    def _sampled(self, modality: str, column: str, count: int) -> pa.Table:
         stride = max(1, len(self) // (4 * count))
         where = f'{_is(modality)} AND (stamp_ns / 1000000) % {stride} = 0'
-        found = self._moments.search().where(where).select(['vector']).limit(count).to_arrow()
-        return self._embeddings(found)
+        return self._moments.search().where(where).select([column]).limit(count).to_arrow()
 
     def _entries(self, table: pa.Table, query: NDArray[np.float32] | None) -> list[Entry]:
         vectors = self._embeddings(table)
         cosines = np.zeros(len(vectors)) if query is None else vectors @ query
-        rows = table.drop_columns(['vector']).to_pylist()
+        facts = _rows(table[FACTS]) if self.about.facts else [None] * len(vectors)
+        rows = table.select(list(PLACE)).to_pylist()
         return [
-            Entry(**{name: row[name] for name in PLACE}, vector=vector, cosine=float(cosine))
-            for row, vector, cosine in zip(rows, vectors, cosines, strict=True)
+            Entry(**row, vector=vector, cosine=float(cosine), facts=known)
+            for row, vector, cosine, known in zip(rows, vectors, cosines, facts, strict=True)
         ]
 
     def _embeddings(self, table: pa.Table) -> NDArray[np.float32]:
-        column = table['vector'].combine_chunks()
-        stored = np.asarray(column.flatten(), np.float32)
-        stored = stored.reshape(len(column), column.type.list_size)
-        return stored[:, : self.about.dimensions] * np.float32(CODED_LENGTH)
+        return _rows(table['vector'])[:, : self.about.dimensions] * np.float32(CODED_LENGTH)
 
     def thumbnail(self, bag: str, modality: str, stamp_ns: int) -> bytes | None:
         """The image nearest to a stamp; None if there is none within 2 s."""
@@ -303,6 +326,19 @@ def _code(modality: str) -> NDArray[np.float32]:
     row = (1 + SENSED.index(modality)) % CODE_SIZE if modality in SENSED else 0
     signs = [(-1) ** bin(row & column).count('1') for column in range(CODE_SIZE)]
     return CODE_VALUE * np.array(signs, np.float32)
+
+
+def _lists(rows: NDArray[np.floating[Any]]) -> pa.Array:
+    """Rows `[N, D]` as a column of lists."""
+    return pa.FixedSizeListArray.from_arrays(
+        pa.array(rows.astype(np.float16).ravel()), rows.shape[1]
+    )
+
+
+def _rows(column: pa.ChunkedArray) -> NDArray[np.float32]:
+    """A column of lists as rows, `[N, D]`."""
+    joined = column.combine_chunks()
+    return np.asarray(joined.flatten(), np.float32).reshape(len(joined), joined.type.list_size)
 
 
 def _is(modality: str) -> str:

@@ -15,8 +15,8 @@ from lb_ros.cli import main
 from tests.readouts import copy_with_readouts, some_calibration
 from train.bags.reader import BagReport, read_bag
 from train.score.embed import BagSource
+from train.score.facts import FactReader
 from train.score.windows import SensorTopics
-from train.search.facts import FactReader
 from train.search.find import find_sentence
 from train.search.index import index_bag
 from train.search.like import example_at, find_like
