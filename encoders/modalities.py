@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+DESCRIBED = 'signals'  # the modality whose channels are described, each with a topic of its own
+
 
 @dataclass(frozen=True, slots=True)
 class Modality:
@@ -28,7 +30,9 @@ class Modality:
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """Topics in logs: the raw topic and its compressed forms."""
+        """Topics in logs: the raw topic and its compressed forms; none of described channels."""
+        if self.name == DESCRIBED:
+            return ()
         if self.kind in ('sound', 'series'):
             return (self.topic,)
         forms = ('compressed', 'compressedDepth') if self.pixels == 'depth' else ('compressed',)
@@ -47,8 +51,8 @@ MODALITIES: dict[str, Modality] = {
         Modality('wrench', 'series', 'wrench', 'wrist/wrench', '', standard=False),
         Modality('joints', 'series', 'joints', 'joint_states', '', standard=False),
         Modality('imu', 'series', 'imu', 'imu/data', '', standard=False),
-        # Described channel by channel, each with a topic of its own.
-        Modality('signals', 'series', '', 'signals', '', standard=False),
+        # Its topic stands for those of the channels.
+        Modality(DESCRIBED, 'series', 'signals', 'signals', '', standard=False),
     )
 }
 

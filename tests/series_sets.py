@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from encoders.decode.channels import ChannelDescription, config_values
 from encoders.modalities import SERIES
 from encoders.model_sets.files import ModelSet, save_model_set
 from encoders.model_sets.manifest import Manifest, ModalitySpec
@@ -16,6 +17,7 @@ from encoders.preprocess import is_series, mini_config
 from encoders.preprocess.mini import depth
 from encoders.text.minilm import text_tower
 from encoders.vision.config import VisionConfig
+from encoders.vision.stem import DescribedStem
 from encoders.vision.vit import VisionTower, tie
 
 SQUARE = VisionConfig(
@@ -64,3 +66,27 @@ def write_series_set(
         torch.nn.init.normal_(tower.encoder.layers[0].self_attn.q_proj.lora_B)
     save_model_set(folder, ModelSet(Manifest(name, text.space, text.name, specs), towers))
     return folder
+
+
+def described_set(channels: Mapping[str, ChannelDescription], **values: Any) -> ModelSet:
+    """A set of described channels as training makes it, with random weights.
+
+    Args:
+        channels: Name to description.
+        values: They configure its preprocessing.
+    """
+    config = mini_config('signals', config_values(channels) | values)
+    assert is_series(config)
+    torch.manual_seed(0)
+    vision = VisionConfig(
+        width=32, layers=1, heads=2, mlp_width=32, patch_size=config.patch,
+        image_size=config.input_size, projection=384, channels=len(config.channels),
+        stem='described',
+    )  # fmt: skip
+    tower = VisionTower(vision).eval()
+    text = text_tower('minilm-l6-v2')
+    stem = tower.embeddings.patch_embedding
+    assert isinstance(stem, DescribedStem)
+    stem.describe(torch.from_numpy(text.embed(config.words)))
+    specs = {'signals': ModalitySpec(vision, config)}
+    return ModelSet(Manifest('felt', text.space, text.name, specs), {'signals': tower})

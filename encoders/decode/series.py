@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.decode.channels import TopicMessage, row_of
 from encoders.decode.errors import DecodeError
 
 Floats = NDArray[np.float64]
@@ -39,6 +40,7 @@ class SeriesOptions:
         names: Joint in `channels` to the joint's name on this robot, where they differ.
         sign: Factor of forces and torques: -1 for drivers that publish the reaction.
         frame_id: Frame that messages should name; empty: the one of the training data.
+        sources: Of described channels, topic and field of each, `TOPIC:FIELD`.
 
     Raises:
         ValueError: `sign` is not 1 or -1, or a channel is given twice.
@@ -48,6 +50,7 @@ class SeriesOptions:
     names: Mapping[str, str] = field(default_factory=lambda: NO_NAMES)
     sign: float = 1.0
     frame_id: str = ''
+    sources: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if abs(self.sign) != 1:
@@ -127,15 +130,17 @@ def decode_series(
     """The values of some channels in a message, float64 `[C]`; NaN where it has none.
 
     Args:
-        modality: `wrench` (`geometry_msgs/WrenchStamped`), `joints` (`sensor_msgs/JointState`) or
-            `imu` (`sensor_msgs/Imu`).
+        modality: `wrench` (`geometry_msgs/WrenchStamped`), `joints` (`sensor_msgs/JointState`),
+            `imu` (`sensor_msgs/Imu`) or `signals` (`TopicMessage`).
         message: The message.
         channels: Names of the channels.
-        options: Names of joints, and sign of forces.
+        options: Names of joints, sign of forces, and topics and fields of described channels.
 
     Raises:
         DecodeError: The message is not of the modality, or a channel is unknown.
     """
+    if isinstance(message, TopicMessage):
+        return row_of(message, options.sources)
     if modality == 'joints':
         return _joints(message, channels, options.names)
     try:

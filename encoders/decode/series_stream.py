@@ -244,8 +244,10 @@ class SeriesStream:
         kept = self._values if len(self._stamps) else np.zeros((0, len(self.channels)))
         joined = np.concatenate([self._stamps, np.array(stamps, np.int64)])
         values = np.concatenate([kept, np.stack(rows)])
-        back = int((np.diff(joined) < 0).sum())
-        if back:
+        goes_back = np.diff(joined) < 0
+        # Topics of described channels arrive with delays of their own.
+        back = int((goes_back & _share_channels(values)).sum())
+        if goes_back.any():
             order = np.argsort(joined, kind='stable')
             joined, values = joined[order], values[order]
         recent = joined >= joined[-1] - self._kept_ns - round(REORDER_S * 1e9)
@@ -307,10 +309,15 @@ def _odd(series: Series) -> tuple[str, str] | None:
     """What is odd about the stamps of a window: repeats, or a gap."""
     steps = np.diff(series.stamps_s)
     # Two publishers of one topic, such as an arm and its gripper, may share stamps.
-    measured = np.isfinite(series.values)
-    repeated = int(((steps <= 0) & (measured[1:] & measured[:-1]).any(axis=1)).sum())
+    repeated = int(((steps <= 0) & _share_channels(series.values)).sum())
     if repeated:
         return 'repeated', f'{repeated} of {len(series.stamps_s)} stamps are repeated'
     if len(steps) and steps.max() > MAX_GAP_S:
         return 'gap', f'{steps.max() * 1e3:.0f} ms are missing'
     return None
+
+
+def _share_channels(values: Floats) -> NDArray[np.bool_]:
+    """Whether each row of `[T, C]` and the one before it measure a common channel, `[T - 1]`."""
+    measured = np.isfinite(values)
+    return np.asarray((measured[1:] & measured[:-1]).any(axis=1))

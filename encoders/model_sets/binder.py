@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders.decode.channels import ChannelDescription
 from encoders.decode.options import ImageOptions
 from encoders.decode.temperature import Objection, Remark
 from encoders.model_sets.encoder import EncoderSet, no_encoder
@@ -108,6 +109,7 @@ class Binder:
         *,
         modalities: Sequence[str] | None = None,
         options: Mapping[str, Mapping[str, Any]] | None = None,
+        channels: Mapping[str, ChannelDescription] | None = None,
         device: str = 'cpu',
         dtype: torch.dtype | str = torch.float32,
         compilation: str = 'never',
@@ -123,6 +125,8 @@ class Binder:
             modalities: Load only these encoders; None loads all.
             options: By modality, preprocessing values that replace those of LanguageBind:
                 `{'depth': {'holes': 'filled'}}`.
+            channels: Described channels that the modality `signals` has instead of those of its
+                training (`encoders.model_sets.described`); None for those.
             device: A torch device.
             dtype: dtype of the weights; also `fp32`, `bf16`, `fp16`, or `auto`: bfloat16 if the
                 hardware supports it, which is slightly less exact, else float32.
@@ -140,13 +144,16 @@ class Binder:
             ModelSetError: The set is missing or damaged.
             SpaceError: The encoders have different language spaces.
             KeyError: The set has no encoder for one of `modalities`.
-            ValueError: `device`, `dtype`, `compilation` or `engine` is invalid.
+            ValueError: `device`, `dtype`, `compilation` or `engine` is invalid, or the set has no
+                described channels of `signals`.
         """
         check_device(device)
         engine = usable(engine, device=device)
         compiles = is_compiled(compilation, device=device)
         chosen = dtype_for(engine, dtype, device=device)
-        load = partial(load_encoders, source, modalities=modalities, options=options)
+        load = partial(
+            load_encoders, source, modalities=modalities, options=options, channels=channels
+        )
         encoder_set = load(device=device, dtype=chosen)
         engines: dict[str, TowerEngine] = {}
         if engine != 'torch':

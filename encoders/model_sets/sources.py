@@ -7,9 +7,11 @@ from pathlib import Path
 
 import torch
 
+from encoders.decode.channels import ChannelDescription
 from encoders.errors import ModelSetError
 from encoders.languagebind.configuration import CONFIG, read_config
-from encoders.modalities import MODALITIES
+from encoders.modalities import DESCRIBED, MODALITIES
+from encoders.model_sets.described import describe_encoder
 from encoders.model_sets.encoder import EncoderSet, no_encoder
 from encoders.model_sets.files import load_set
 from encoders.model_sets.openclip import PREFIX, load_open_clip
@@ -25,6 +27,7 @@ def load_encoders(
     *,
     modalities: Sequence[str] | None = None,
     options: Options | None = None,
+    channels: Mapping[str, ChannelDescription] | None = None,
     device: str | torch.device = 'cpu',
     dtype: torch.dtype = torch.float32,
 ) -> EncoderSet:
@@ -35,6 +38,8 @@ def load_encoders(
             checkpoint, `openclip:<arch>/<tag>`, or modality to the folder of a released one.
         modalities: Only these; None for all.
         options: By modality, preprocessing values that replace those of the set.
+        channels: Described channels that the modality `signals` has instead of those of its
+            training; None for those.
         device: Device of the weights.
         dtype: dtype of the weights.
 
@@ -42,7 +47,20 @@ def load_encoders(
         ModelSetError: The set is missing or damaged.
         SpaceError: Its encoders have different language spaces.
         KeyError: The set has no encoder for one of `modalities`.
+        ValueError: It has no described channels of `signals`.
     """
+    found = _load(source, modalities, options, device=device, dtype=dtype)
+    return found if channels is None else describe_encoder(found, DESCRIBED, channels)
+
+
+def _load(
+    source: Source,
+    modalities: Sequence[str] | None,
+    options: Options | None,
+    *,
+    device: str | torch.device,
+    dtype: torch.dtype,
+) -> EncoderSet:
     if isinstance(source, Mapping):
         folders = {name: source[name] for name in _chosen(source, modalities, 'languagebind')}
         return load_released(folders, options=options, device=device, dtype=dtype)
@@ -54,9 +72,7 @@ def load_encoders(
         kind = read_config(Path(source)).modality
         if kind is None:
             raise ModelSetError(f'{source}: its {CONFIG} does not say which modality it is for')
-        return load_encoders(
-            {kind: source}, modalities=modalities, options=options, device=device, dtype=dtype
-        )
+        return _load({kind: source}, modalities, options, device=device, dtype=dtype)
     folder = find_set(source)
     return load_set(folder, modalities=modalities, options=options, device=device, dtype=dtype)
 

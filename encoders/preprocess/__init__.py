@@ -199,7 +199,7 @@ def stream_for(
     """
     if config is None or not is_series(config):
         return stream_of(modality, series=series, **options)
-    series = replace(series, channels=config.channels)
+    series = replace(series, channels=config.channels, sources=config.sources)
     return stream_of(modality, series=series, series_s=config.window_s, **options)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.decode import DecodeError
-from encoders.decode.channels import field_of
+from encoders.decode.channels import TopicMessage
 from encoders.decode.series import Floats, SeriesOptions, decode_series
 from encoders.decode.series_stream import SeriesStream
 from encoders.preprocess import objection, remarks, stored_form, to_stored
@@ -23,7 +23,7 @@ class SeriesSensor:
 
     def __init__(self, modality: str, config: SeriesConfig) -> None:
         self._modality, self._config = modality, config
-        self._options = SeriesOptions(channels=config.channels)
+        self._options = SeriesOptions(channels=config.channels, sources=config.sources)
         self._topic = self._frame_id = ''
         self._rows: list[tuple[int, Floats]] = []
 
@@ -46,16 +46,10 @@ class SeriesSensor:
 
     def _row(self, message: BagMessage) -> Floats:
         """The channels of a message; NaN for those of other topics."""
-        if not self._config.sources:
-            channels = self._config.channels
-            return decode_series(self._modality, message.message, channels, self._options)
-        sources = (source.partition(':') for source in self._config.sources)
-        return np.array(
-            [
-                field_of(message.message, path) if topic == message.topic else np.nan
-                for topic, _, path in sources
-            ]
-        )
+        sent = message.message
+        if self._config.sources:
+            sent = TopicMessage(message.topic, sent)
+        return decode_series(self._modality, sent, self._config.channels, self._options)
 
     def inputs(self, stamps: NDArray[np.int64], report: BagReport) -> Array:
         """Stored inputs of the windows that end at each stamp; 0 where there is no evidence."""

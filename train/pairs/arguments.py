@@ -14,7 +14,7 @@ from train.validated import record
 
 # Fields of `PairOptions` by option group.
 GROUPS = {
-    'sensors': ('modalities', 'topics', 'types_folder', 'clock'),
+    'sensors': ('modalities', 'topics', 'channels', 'types_folder', 'clock'),
     'windows': ('windows_at', 'every_s', 'window_s', 'max_offset_s', 'clip_frames'),
     'sentences': (
         'truth_topic',
@@ -30,6 +30,7 @@ METAVARS = {
     'modalities': 'NAME[,NAME]',
     'topics': 'MODALITY=/TOPIC[,/TOPIC]',
     'types_folder': 'DIR',
+    'channels': 'FILE',
     'clock': '{header,log}',
     'windows_at': 'TOPIC',
     'phrasings': 'NAME',

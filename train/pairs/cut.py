@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from encoders.decode import DecodeError, decode_image
 from encoders.decode.audio_window import WINDOW_S
+from encoders.decode.channels import TopicMessage
 from encoders.decode.content import content_objection
 from encoders.decode.series import Series
 from encoders.decode.series_stream import SeriesStream
 from encoders.decode.streams import AudioStream, ClipStream, Cut
-from encoders.modalities import MODALITIES
+from encoders.modalities import DESCRIBED, MODALITIES
 from train.bags.reader import BagMessage, BagReport
 from train.pairs.options import WINDOWS_AT_TEXTS, PairOptions, PairsReport
 from train.pairs.plan import Window, segmented
@@ -68,12 +69,17 @@ class Streams:
     @classmethod
     def of(cls, options: PairOptions, *, length_s: float) -> Streams:
         """New streams for windows up to some length."""
+        longest_s = max(length_s, MIN_CLIP_S)
         felt = {
-            (name, rank): SeriesStream(name, length_s=max(length_s, MIN_CLIP_S))
+            (name, rank): SeriesStream(name, length_s=longest_s)
             for name in options.modalities
-            if MODALITIES[name].kind == 'series'
+            if MODALITIES[name].kind == 'series' and name != DESCRIBED
             for rank in range(len(options.sensor_topics(name)))
         }
+        if options.sensor_topics(DESCRIBED) and DESCRIBED in options.modalities:
+            # One stream of all its topics.
+            stream = SeriesStream(DESCRIBED, options.described(), length_s=longest_s)
+            felt[DESCRIBED, 0] = stream
         return cls(AudioStream(length_s=length_s + WINDOW_S), felt)
 
     def forget(self) -> None:
@@ -143,7 +149,10 @@ def _take(
                     report.message(f'topic {message.topic}: {repaired}')
                 continue
             rank = topics.index(message.topic)
-            if MODALITIES[name].kind == 'series':
+            if name == DESCRIBED:
+                sent = replace(message, message=TopicMessage(message.topic, message.message))
+                _take_series((name, 0), sent, segment, waiting, streams)
+            elif MODALITIES[name].kind == 'series':
                 _take_series((name, rank), message, segment, waiting, streams)
             else:
                 _take_picture(name, message, rank, segment, waiting, options, report)

@@ -6,6 +6,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,9 +21,12 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
-from encoders.modalities import MODALITIES
+from encoders.decode.channels import topics_of
+from encoders.decode.series import SeriesOptions
+from encoders.modalities import DESCRIBED, MODALITIES
 from train.bags.problems import Problems
 from train.bags.topics import TOPICS, TRUTH_TOPIC
+from train.channel_file import read_channels
 from train.validated import STRICT, ModalityName
 
 Topic = Annotated[str, AfterValidator(lambda topic: topic.lstrip('/'))]
@@ -48,6 +52,10 @@ class PairOptions:
     )
     types_folder: Path | None = Field(
         default=None, description='PACKAGE/msg/*.msg, for bags that embed no types'
+    )
+    channels: Path | None = Field(
+        default=None,
+        description='YAML file that describes the channels of signals, with topics and fields',
     )
     clock: Literal['header', 'log'] = Field(
         default='header', description='stamps of messages, or times of recording'
@@ -97,9 +105,19 @@ class PairOptions:
 
     def sensor_topics(self, modality: str) -> tuple[str, ...]:
         """The topics of a modality, best first."""
+        if modality == DESCRIBED:
+            return topics_of(self.described().sources)
         source = 'image' if MODALITIES[modality].kind == 'clip' else modality
         found = self.topics.get(modality) or self.topics.get(source) or TOPICS.get(source, ())
         return tuple(found)
+
+    def described(self) -> SeriesOptions:
+        """The channels of signals, with their topics and fields; none without a file.
+
+        Raises:
+            OSError, InvalidRecordError: The file is not usable.
+        """
+        return SeriesOptions() if self.channels is None else _described(self.channels)
 
     def text_topics(self) -> dict[str, str]:
         """Topic to the source of its sentences."""
@@ -109,6 +127,13 @@ class PairOptions:
             'note': self.note_topics,
         }
         return {topic: source for source, topics in by_source.items() for topic in topics}
+
+
+@lru_cache(maxsize=4)
+def _described(path: Path) -> SeriesOptions:
+    # Asked for at every message.
+    channels = read_channels(path, of_topics=True)
+    return SeriesOptions(tuple(channels), sources=tuple(one.source for one in channels.values()))
 
 
 @dataclasses.dataclass

@@ -15,6 +15,7 @@ from encoders import MODALITIES, Binder, Evidence
 from encoders.decode.audio_window import WINDOW_S
 from encoders.decode.series import Floats
 from encoders.decode.series_stream import SeriesStream
+from encoders.modalities import DESCRIBED
 from encoders.preprocess import Config, stream_for, window_s
 from train.bags.reader import BagMessage, BagReport, read_bag
 from train.bags.storage import Span
@@ -82,7 +83,8 @@ def _at(places: Iterable[Place], found: BagMessage | Window) -> list[Place]:
     return [
         place
         for place in places
-        if place.topic == found.topic and abs(found.log_ns - place.log_ns) <= TOLERANCE_NS
+        if abs(found.log_ns - place.log_ns) <= TOLERANCE_NS
+        and (place.topic == found.topic or place.modality == DESCRIBED)
     ]
 
 

@@ -65,6 +65,7 @@ def add_reading_arguments(parser: argparse._ActionsContainer) -> None:
     """Declare the options of all commands that embed bags."""
     parser.add_argument('--model', type=model, default='lb-mini', help='model set')
     add_topics_argument(parser)
+    add_channels_argument(parser)
     add_list(
         parser,
         '--modalities',
@@ -89,6 +90,17 @@ def add_reading_arguments(parser: argparse._ActionsContainer) -> None:
     )
     parser.add_argument(
         '--threads', type=whole(0), default=0, help='that encode; 0 for one per core'
+    )
+
+
+def add_channels_argument(parser: argparse._ActionsContainer) -> None:
+    """Declare the option for the channels of `signals`."""
+    parser.add_argument(
+        '--channels',
+        type=file,
+        metavar='FILE',
+        help='YAML file that describes the channels of signals, as the parameter signals_channels '
+        'of nodes; those of the training by default',
     )
 
 

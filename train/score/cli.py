@@ -32,6 +32,7 @@ from train.bags.clocks import DAY_NS
 from train.bags.find import find_bags
 from train.bags.folder import BagError, bag_span_ns
 from train.bags.reader import BagReport
+from train.channel_file import read_channels
 from train.cluster import ray_cluster
 from train.score.embed import BagSource
 from train.score.lerobot_format import LerobotWriter
@@ -78,11 +79,13 @@ def load_binder(args: argparse.Namespace) -> Binder:
     """Load the encoders that a command line requests.
 
     Raises:
-        ModelSetError, SpaceError, KeyError: See `Binder.load`.
+        ModelSetError, SpaceError, KeyError, ValueError: See `Binder.load`.
+        OSError, InvalidRecordError: The file of channels is not usable.
     """
     torch.set_num_threads(args.threads or default_threads())
-    wanted = args.modalities or None
-    return Binder.load(args.model, modalities=wanted, device=args.device, dtype=args.precision)
+    return _binder_of(
+        args.model, tuple(args.modalities), args.device, args.precision, args.channels
+    )
 
 
 def sources_of(args: argparse.Namespace, bags: Sequence[Path], binder: Binder) -> list[BagSource]:
@@ -285,7 +288,9 @@ def _scored_by_ray(
     args: argparse.Namespace, binder: Binder, jobs: Sequence[Job]
 ) -> Iterator[ScoredBag]:
     """Score bags on a cluster, where every process loads the model once."""
-    again = partial(_binder_of, args.model, binder.modalities, args.device, binder.precision)
+    again = partial(
+        _binder_of, args.model, binder.modalities, args.device, binder.precision, args.channels
+    )
     with ray_cluster(args.ray, gpus=float(args.device.startswith('cuda'))) as spread:
         scored = spread(partial(_score_there, again), jobs)
         yield from track(scored, 'scoring bags', total=len(jobs), console=Console(stderr=True))
@@ -296,8 +301,16 @@ def _score_there(binder: Callable[[], Binder], job: Job) -> ScoredBag:
 
 
 @lru_cache(maxsize=1)
-def _binder_of(model: str, modalities: tuple[str, ...], device: str, precision: str) -> Binder:
-    return Binder.load(model, modalities=modalities, device=device, dtype=precision)
+def _binder_of(
+    model: str, modalities: tuple[str, ...], device: str, precision: str, channels: Path | None
+) -> Binder:
+    return Binder.load(
+        model,
+        modalities=modalities or None,
+        channels=None if channels is None else read_channels(channels, of_topics=True),
+        device=device,
+        dtype=precision,
+    )
 
 
 def _tell(done: Sequence[ScoredBag], *, as_json: bool) -> None:

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from encoders import MODALITIES, SENSED, Binder, Predicate, PredicateBank
 from encoders.decode.view import view_of
+from encoders.modalities import DESCRIBED
 from encoders.model_sets.golden import golden_input
 from encoders.predicates.lessons import Lessons
 from encoders.predicates.taught_reader import ROWS
-from encoders.preprocess import Config
+from encoders.preprocess import Config, is_series
 from encoders.regions import Region, modality_of
 from train.bags.reader import BagReport
 from train.score.facts import FactReader
@@ -281,6 +282,9 @@ def _prepare_store(
         'modalities': list(source.modalities),
         'max_rate_hz': source.max_rate_hz,
     }
+    described = source.configs.get(DESCRIBED)
+    if DESCRIBED in source.modalities and described is not None and is_series(described):
+        identity['channels'] = list(described.sources)
     if source.regions:
         identity['regions'] = [str(region) for region in source.regions]
     if bank is not None:

@@ -31,6 +31,7 @@ STYLES: dict[str, dict[str, Any]] = {
     'wrench': {'color': '#7b6fd0', 'linestyle': (0, (3, 1)), 'linewidth': 0.8},
     'joints': {'color': '#999933', 'linestyle': (0, (8, 2)), 'linewidth': 0.8},
     'imu': {'color': '#0072b2', 'linestyle': (0, (1, 1)), 'linewidth': 0.8},
+    'signals': {'color': '#a6761d', 'linestyle': (0, (4, 2, 1, 2)), 'linewidth': 0.8},
     'fused': {'color': '#1b1b1b', 'linestyle': '-', 'linewidth': 1.4},
 }
 # Drawn over the style of its modality for a part of its view.

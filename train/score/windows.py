@@ -10,12 +10,14 @@ from typing import Any
 
 from encoders import MODALITIES, SENSED
 from encoders.decode import DecodeError
+from encoders.decode.channels import TopicMessage, topics_of
 from encoders.decode.followed import Followed
 from encoders.decode.series import Floats, Series
-from encoders.decode.series_stream import SeriesStream
+from encoders.decode.series_stream import REORDER_S, SeriesStream
 from encoders.decode.streams import Stream
 from encoders.decode.view import Place
-from encoders.preprocess import Config, stream_for
+from encoders.modalities import DESCRIBED
+from encoders.preprocess import Config, is_series, stream_for
 from encoders.regions import Region
 from train.bags.folder import topics_to_read
 from train.bags.reader import BagMessage, BagReport, read_bag
@@ -103,6 +105,8 @@ class SensorTopics:
                 raise ValueError(
                     f'topic {word!r}: expected MODALITY=/TOPIC, as in depth=/cam/depth'
                 )
+            if modality == DESCRIBED:
+                raise ValueError(f'topic {word!r}: the file of --channels names topics')
             if modality not in SENSED:
                 known = ', '.join(SENSED)
                 raise ValueError(f'topic {word!r}: unknown modality, expected one of {known}')
@@ -187,29 +191,50 @@ def read_windows(
     """
     report = report if report is not None else BagReport(bag)
     present = topics_to_read(bag, report.problem)
-    chosen = topics.choose(present, modalities, report)
+    chosen = topics.choose(present, [m for m in modalities if m != DESCRIBED], report)
     sensors: dict[str, _Sensor] = {}
     for topic, m in chosen.items():
         is_first = m not in {chosen[other] for other in sensors}
         parts = [Followed(r) for r in regions if r.modality == m and is_first]
         sensors[topic] = _Sensor(m, topic, max_rate_hz, stream_for(m, configs.get(m)), parts)
+    described = _described_topics(configs, present, report) if DESCRIBED in modalities else ()
+    if described:
+        topic, stream = MODALITIES[DESCRIBED].topic, stream_for(DESCRIBED, configs[DESCRIBED])
+        sensors[topic] = _Sensor(DESCRIBED, topic, max_rate_hz, stream, ())
     for topic, baseline in baselines.items():
         stream = sensors[topic].stream
         assert isinstance(stream, SeriesStream)
         stream.tare(baseline)
     index = 0
-    if not chosen:
+    if not sensors:
         return
     followed = _followed(sensors.values(), present, report)
-    for message in read_bag(bag, topics=[*chosen, *followed], report=report, between=between):
+    read = dict.fromkeys([*chosen, *followed, *described])
+    for message in read_bag(bag, topics=[*read], report=report, between=between):
         for each in followed.get(message.topic, ()):
             each.take(message.message, message.log_ns)
-        if message.topic not in sensors:
-            continue
-        window = sensors[message.topic].take(message, index, report, ends=ends)
-        if window is not None:
-            index += 1
-            yield window
+        takers = [message.topic] if message.topic in chosen else []
+        if message.topic in described:  # a topic may feed a sensor of its own and these channels
+            takers.append(MODALITIES[DESCRIBED].topic)
+        for taker in takers:
+            window = sensors[taker].take(message, index, report, ends=ends)
+            if window is not None:
+                index += 1
+                yield window
+
+
+def _described_topics(
+    configs: Mapping[str, Config], present: Mapping[str, str], report: BagReport
+) -> tuple[str, ...]:
+    """The topics of described channels that the bag has; missing ones are reported."""
+    config = configs.get(DESCRIBED)
+    named = topics_of(config.sources) if config is not None and is_series(config) else ()
+    missing = [topic for topic in named if topic not in present]
+    if missing:
+        report.problem(f'{report.path}: no topic {", ".join(missing)} of {DESCRIBED}')
+    if not named:
+        report.problem(f'{report.path}: {DESCRIBED} is not read: its channels name no topic')
+    return tuple(topic for topic in named if topic in present)
 
 
 def _followed(
@@ -251,9 +276,10 @@ class _Sensor:
         *,
         ends: Callable[[BagMessage], object],
     ) -> Window | None:
-        cut = self.stream.add(
-            message.message, stamp_ns=message.stamp_ns, stamped=message.is_stamped
-        )
+        sent = message.message
+        if self._modality == DESCRIBED:
+            sent = TopicMessage(message.topic, sent)
+        cut = self.stream.add(sent, stamp_ns=message.stamp_ns, stamped=message.is_stamped)
         window = Window(
             index,
             self._modality,
@@ -295,7 +321,10 @@ class _Sensor:
 
     def _is_due(self, stamp_ns: int) -> bool:
         """Whether to use a window: on average at the limit, for any spacing, as when live."""
-        if stamp_ns < self._last_ns:  # the clock was set back
+        late_s = (self._last_ns - stamp_ns) * 1e-9
+        if self._modality == DESCRIBED and 0 < late_s < REORDER_S:
+            return False  # of another topic, with a delay of its own
+        if late_s > 0:  # the clock was set back
             self._due_ns = stamp_ns
         if stamp_ns < self._due_ns:
             return False

@@ -19,10 +19,11 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
-from encoders.decode.channels import ChannelDescription, config_values
+from encoders.decode.channels import config_values
 from encoders.model_sets.manifest import Manifest, ModalitySpec
 from encoders.preprocess import MiniConfig, is_series, mini_configs
 from encoders.vision.config import VisionConfig
+from train.channel_file import read_channels
 from train.validated import STRICT, InvalidRecordError, Share, read_record
 
 # A key that occurs only in recipes of one command, and that command.
@@ -77,8 +78,7 @@ def _with_channels(options: Any) -> Any:
     if not isinstance(options, dict) or 'described' not in options:
         return options
     own = {key: value for key, value in options.items() if key != 'described'}
-    channels = read_record(Path(str(options['described'])), dict[str, ChannelDescription])
-    return {**config_values(channels), **own}
+    return {**config_values(read_channels(Path(str(options['described'])))), **own}
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

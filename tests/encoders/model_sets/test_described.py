@@ -6,19 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from encoders import Binder, Series
-from encoders.decode.channels import ChannelDescription, config_values
+from encoders.decode.channels import ChannelDescription
 from encoders.errors import ModelSetError
 from encoders.model_sets.described import with_channels
 from encoders.model_sets.files import ModelSet, load_model_set, save_model_set
-from encoders.model_sets.manifest import Manifest, ModalitySpec
-from encoders.preprocess import mini_config
 from encoders.text.minilm import text_tower
-from encoders.vision.config import VisionConfig
-from encoders.vision.stem import DescribedStem
-from encoders.vision.vit import VisionTower
+from tests.series_sets import described_set
 
 CHANNELS = {
     'torque': ChannelDescription('torque about the tool axis, newton metres', floor=0.01),
@@ -29,24 +24,7 @@ CHANNELS = {
 
 def made(channels: dict[str, ChannelDescription]) -> ModelSet:
     """A set as training makes it, without training."""
-    values = config_values(channels) | {
-        'window_s': 0.8,
-        'centre': (0.1, 40.0, 2.0),
-        'scale': (0.5, 20.0, 1.0),
-    }
-    config = mini_config('signals', values)
-    torch.manual_seed(0)
-    vision = VisionConfig(
-        width=32, layers=1, heads=2, mlp_width=32, patch_size=8, image_size=config.input_size,
-        projection=384, channels=len(channels), stem='described',
-    )  # fmt: skip
-    tower = VisionTower(vision).eval()
-    text = text_tower('minilm-l6-v2')
-    stem = tower.embeddings.patch_embedding
-    assert isinstance(stem, DescribedStem)
-    stem.describe(torch.from_numpy(text.embed(config.words)))
-    specs = {'signals': ModalitySpec(vision, config)}
-    return ModelSet(Manifest('felt', text.space, 'minilm-l6-v2', specs), {'signals': tower})
+    return described_set(channels, window_s=0.8, centre=(0.1, 40.0, 2.0), scale=(0.5, 20.0, 1.0))
 
 
 @pytest.fixture(scope='module')
@@ -122,3 +100,29 @@ def test_a_set_of_other_channels_than_its_vectors_is_refused(folder: Path, tmp_p
     path.write_text(json.dumps(values))
     with pytest.raises(ModelSetError, match='channel_vectors'):
         Binder.load(tmp_path / 'broken')
+
+
+def test_a_set_is_loaded_with_other_channels(folder: Path, tmp_path: Path) -> None:
+    fewer = {name: CHANNELS[name] for name in ('current', 'torque')}
+    loaded = Binder.load(folder, modalities=['signals'], channels=fewer)
+    assert loaded.preprocessing['signals'].channels == ('current', 'torque')  # type: ignore[union-attr]
+    found = series('torque', 'current')
+    np.testing.assert_allclose(
+        loaded.embed(signals=found)['signals'],
+        binder_of(folder, fewer, tmp_path).embed(signals=found)['signals'],
+        atol=1e-3,
+    )
+
+
+def test_a_set_without_described_channels_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match='lb-mini has no described channels of signals'):
+        Binder.load('lb-mini', modalities=['depth'], channels=CHANNELS)
+
+
+def test_taxels_of_one_sentence_keep_their_own_statistics(tmp_path: Path) -> None:
+    pad = ChannelDescription('pressure on a taxel', topic='pad', field='data[0:3]')
+    save_model_set(tmp_path / 'pad', made({'pad': pad}))
+    one = ChannelDescription('pressure on a taxel', topic='pad', field='data[1]')
+    loaded = Binder.load(tmp_path / 'pad', channels={'pad[1]': one})
+    config = loaded.preprocessing['signals']
+    assert config.scale == (20.0,) and not config.untrained  # type: ignore[union-attr]

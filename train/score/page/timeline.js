@@ -12,6 +12,7 @@ const LB_STYLE = {
   wrench: { colour: '#7b6fd0', dash: [3, 1], width: 1 },
   joints: { colour: '#999933', dash: [10, 2], width: 1 },
   imu: { colour: '#2f8fcb', dash: [1, 1], width: 1 },
+  signals: { colour: '#a6761d', dash: [4, 2, 1, 2], width: 1 },
   fused: { colour: null, dash: [], width: 2 },
 };
 // A series with a caveat is drawn under a key of its own: a sensor without a vote thin and pale,
