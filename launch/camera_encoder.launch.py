@@ -9,6 +9,7 @@ ros2 launch lb_ros video_encoder.launch.py model:=languagebind-large
 ros2 launch lb_ros wrench_encoder.launch.py model:=runs/contact/lb-contact
 ros2 launch lb_ros joints_encoder.launch.py model:=runs/contact/lb-contact
 ros2 launch lb_ros imu_encoder.launch.py model:=runs/contact/lb-contact
+ros2 launch lb_ros signals_encoder.launch.py signals_channels:=channels.yaml
 
 The arguments are those of bringup.launch.py.
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass
 
-from encoders.modalities import LIVE, MODALITIES, STANDARD, Modality
+from encoders.modalities import DESCRIBED, LIVE, MODALITIES, STANDARD, Modality
 from lb_ros.parameter_record import ENCODERS, PREDICATES, Record
 from lb_ros.parameter_table import MICROPHONE_RECORDS, RECORDS, explained, written
 
@@ -124,13 +124,16 @@ def _encoder(modality: Modality) -> Interface:
     elif modality.kind == 'series':
         forms = {modality.topic: _SERIES[modality.name]}
     node = f'{modality.sensor}_encoder'
+    example = f'{modality.sensor}_inputs:=front/{modality.topic.split("/")[-1]}'
+    if modality.name == DESCRIBED:
+        example = 'signals_channels:=channels.yaml'
     return Interface(
         f'Encodes {modality.name} from {modality.topic} into vectors of the language space.',
         forms,
         dict.fromkeys(_published(modality), _EMBEDDING),
         {f'{node}/load_model': 'lb_ros/srv/LoadModel'}
         | ({f'{node}/tare': 'std_srvs/srv/Trigger'} if modality.kind == 'series' else {}),
-        f'{node} --ros-args -p {modality.sensor}_inputs:=front/{modality.topic.split("/")[-1]}',
+        f'{node} --ros-args -p {example}',
     )
 
 
@@ -145,6 +148,7 @@ _SERIES = {
     'wrench': 'geometry_msgs/msg/WrenchStamped',
     'joints': 'sensor_msgs/msg/JointState',
     'imu': 'sensor_msgs/msg/Imu',
+    'signals': 'the topics that signals_channels names, of any type',
 }
 _LOAD_MODEL = {'load_model': 'lb_ros/srv/LoadModel'}
 _PREDICATES_PUBLISHED = {

@@ -60,8 +60,9 @@ def each(
     ending: str, default: Callable[[Modality], T], about: str, **more: Any
 ) -> Mapping[str, T]:
     """Return a field of one parameter `<sensor>_<ending>` per modality; its value is a mapping."""
+    modalities: tuple[str, ...] = more.get('modalities', LIVE)
     found: Mapping[str, T] = field(
-        default_factory=lambda: {name: default(MODALITIES[name]) for name in LIVE},
+        default_factory=lambda: {name: default(MODALITIES[name]) for name in modalities},
         metadata={'record': Record(about, ending=ending, processes=(ENCODERS,), **more)},
     )
     return found

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 
 import yaml
 
-from encoders.modalities import LIVE, MODALITIES, STANDARD
+from encoders.modalities import DESCRIBED, LIVE, MODALITIES, STANDARD
 from encoders.vision.choices import ENGINES
 from lb_ros.parameter_record import PREDICATES, Record
 from lb_ros.parameter_record import each as _each
@@ -21,6 +21,8 @@ from lb_ros.parameter_record import one as _one
 from lb_ros.parameter_record import own as _own
 
 TRANSPORTS = AUTO, RAW, COMPRESSED = 'auto', 'raw', 'compressed'
+# Modalities of which a sensor has one topic; the file of `signals_channels` names several.
+OF_ONE_TOPIC = tuple(name for name in LIVE if name != DESCRIBED)
 PICTURES = tuple(name for name in LIVE if MODALITIES[name].kind in ('image', 'clip'))
 
 
@@ -51,7 +53,7 @@ class Parameters:
     modalities: tuple[str, ...] = _one(
         STANDARD,
         'Encoders that `bringup` runs: of image, depth, infrared, audio, and touch, video, '
-        'wrench, joints and imu where the set has them.',
+        'wrench, joints, imu and signals where the set has them.',
         choices=LIVE,
         is_argument=True,
         processes=(),
@@ -62,6 +64,15 @@ class Parameters:
         'Topics of the sensors. Several of one kind share the trunk, and their answers are '
         'averaged.',
         is_argument=True,
+        modalities=OF_ONE_TOPIC,
+    )
+    signals_channels: str = _own(
+        '',
+        'YAML file that describes the channels of signals_encoder in words, with their topics and '
+        'fields; empty: the channels of the training.',
+        changes='configure',
+        is_argument=True,
+        modalities=(DESCRIBED,),
     )
     regions: str = _one(
         '',
@@ -377,12 +388,12 @@ def groups_of(kind: type) -> Iterator[tuple[str, tuple[Record, ...]]]:
         if not record.ending:
             yield each.name, (replace(record, name=each.name, default=default),)
             continue
-        names = {name: f'{MODALITIES[name].sensor}_{record.ending}' for name in LIVE}
+        names = {name: f'{MODALITIES[name].sensor}_{record.ending}' for name in default}
         yield (
             each.name,
             tuple(
                 replace(record, name=names[name], default=default[name], modalities=(name,))
-                for name in LIVE
+                for name in default
             ),
         )
 

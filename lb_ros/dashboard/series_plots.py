@@ -20,7 +20,8 @@ from lb_ros.ros.stamps import to_ns
 
 SPAN_S = 6.0
 PLOT_S = 0.5
-SERIES_SENSORS = tuple(name for name in SENSED if MODALITIES[name].kind == 'series')
+# Described channels are not drawn: their topics are those of a file of the robot.
+SERIES_SENSORS = tuple(name for name in SENSED if name in TYPES)
 
 
 class SeriesPlots:

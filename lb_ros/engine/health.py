@@ -40,6 +40,7 @@ FAULTS: dict[str, str] = {
     'rate': 'too few messages per second',
     'frame': 'a frame other than in training',
     'untared': 'values where nothing acts are not those of a tared sensor',
+    'untrained': 'channels for which the encoder was not trained',
     'drift': 'slow changes since the sensor was tared',
     'joints': 'joints that are missing by name',
     'order': 'its stream began again before it was decoded',
@@ -56,10 +57,10 @@ WINDOW = 100  # messages over which rates are computed
 REPAIRED = frozenset({'no_stamp', 'backwards', 'flat', 'saturated', 'frozen', 'clipping', 'gap',
                       'unit', 'qos', 'type', 'slow', 'temperature', 'mosaic', 'range',
                       'repaired', 'repeated', 'masked', 'rate', 'frame',
-                      'untared', 'drift', 'joints'})  # fmt: skip
+                      'untared', 'untrained', 'drift', 'joints'})  # fmt: skip
 # Faults that last until a sensor is set up differently: logged once per uninterrupted occurrence.
 STANDING = frozenset({'temperature', 'unit', 'mosaic', 'range', 'repaired', 'repeated', 'masked',
-                      'rate', 'frame', 'untared', 'drift', 'joints'})  # fmt: skip
+                      'rate', 'frame', 'untared', 'untrained', 'drift', 'joints'})  # fmt: skip
 
 
 class Level(IntEnum):

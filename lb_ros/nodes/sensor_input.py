@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,10 +11,12 @@ from rclpy.node import Node
 from rclpy.subscription import Subscription
 
 from encoders import MODALITIES
+from encoders.decode.channels import topics_of
 from encoders.decode.followed import Followed
 from encoders.decode.streams import Stream
 from encoders.decode.view import Place
-from encoders.preprocess import Config
+from encoders.modalities import DESCRIBED
+from encoders.preprocess import Config, is_series
 from encoders.regions import FOLLOWED
 from lb_ros.engine.arrival import Arrival
 from lb_ros.engine.health import Status
@@ -24,10 +25,11 @@ from lb_ros.engine.tare import tare, tared_ns
 from lb_ros.engine.worker import EncodingWorker
 from lb_ros.msg import AudioChunk
 from lb_ros.ros.input_parameters import InputParameters
+from lb_ros.ros.message_types import import_type, type_name
 from lb_ros.ros.picture_topics import PictureMessage, PictureTopics
 from lb_ros.ros.polled import Taken
 from lb_ros.ros.qos import CHUNKS, NEWEST, mismatch_line, publishers_line, subscribe
-from lb_ros.ros.series_topic import SeriesTopic
+from lb_ros.ros.series_topic import DescribedTopics, SeriesTopic
 from lb_ros.ros.stamps import to_ns
 from lb_ros.ros.timers import every
 
@@ -50,6 +52,7 @@ class SensorInput:
         node: Owner of the subscriptions and parameters.
         modality: Name of the modality.
         topic: Relative name; images are also read from its compressed forms, see `PictureTopics`.
+            For `signals`, the name of all their topics, which the model set or a file names.
         parameters: Decoding options and checks of the input.
         source: Distinguishes several sensors of one modality.
         look: Called with every message while the input is open.
@@ -82,9 +85,15 @@ class SensorInput:
         self._single: dict[str, Subscription] = {}
         self._info: Subscription | None = None
         self._pictures: PictureTopics | None = None
+        self._described: DescribedTopics | None = None
         self._kind = MODALITIES[modality].kind
         if self._kind == 'sound':
             self._subscribe(topic, AudioChunk)
+        elif modality == DESCRIBED:
+            self._described = DescribedTopics(
+                node, store=self.store_all, on_mismatch=self._mismatch, warn=self._warn
+            )
+            self._single = self._described.subscriptions
         elif self._kind == 'series':
             series = SeriesTopic(
                 node, modality, topic, store=self.store_all, on_mismatch=self._mismatch
@@ -107,7 +116,13 @@ class SensorInput:
 
         Raises:
             KeyError: The worker's model set has no encoder for the modality.
+            ValueError: Its described channels name no topic.
         """
+        if self._described is not None and not self._sources(worker):
+            raise ValueError(
+                f'the channels of {self._modality} in {worker.binder.model} name no topic: set '
+                f'the parameter signals_channels'
+            )
         self._sensor = worker.add_sensor(
             self._modality,
             source=self._source,
@@ -203,6 +218,8 @@ class SensorInput:
             for each in taken
         )
         arrivals = [arrival for arrival in checked if arrival is not None]
+        if self._described is not None:  # topics have delays; the newest stamp ends the window
+            arrivals.sort(key=lambda arrival: arrival.stamp_ns)
         if arrivals:
             worker.put(self._sensor, *arrivals)
 
@@ -268,6 +285,14 @@ class SensorInput:
         """Current subscriptions by topic."""
         return self._single if self._pictures is None else self._pictures.subscriptions
 
+    def _sources(self, worker: EncodingWorker) -> tuple[str, ...]:
+        """Topic and field of described channels."""
+        config = worker.binder.preprocessing.get(self._modality)
+        return config.sources if config is not None and is_series(config) else ()
+
+    def _warn(self, line: str) -> None:
+        self._node.get_logger().warning(f'{self._modality}: {line}')
+
     def _tell_form(self, form: str) -> None:
         topic = self._node.resolve_topic_name(self._topic)
         self._node.get_logger().info(f'{self._modality}: topic {topic}: reading its {form} form')
@@ -298,6 +323,8 @@ class SensorInput:
             self._pictures.look()
         elif self._kind == 'sound':
             self._follow_type()
+        elif self._described is not None and self._worker is not None:
+            self._described.follow(topics_of(self._sources(self._worker)))
         if self._worker is not None and self.is_open:
             self._tell_mismatches(self._worker)
             self._worker.health(self._sensor).watch_silence(self._why_silent)
@@ -305,6 +332,8 @@ class SensorInput:
     def _why_silent(self) -> str:
         if self._pictures is not None:
             return publishers_line(self._node, self._pictures.topics, self._pictures.kinds)
+        if self._described is not None:
+            return self._described.why_silent()
         kinds = [type_name(s.msg_type) for s in self._single.values()]
         topics = [self._node.resolve_topic_name(topic) for topic in self._single]
         return publishers_line(self._node, topics, kinds)
@@ -351,18 +380,3 @@ class SensorInput:
             return
         if self._worker is not None:
             self._worker.describe_sound(self._sensor, sound)
-
-
-def type_name(kind: type) -> str:
-    """Return `package/msg/Name` of a message class."""
-    package, _, _ = kind.__module__.partition('.')
-    return f'{package}/msg/{kind.__name__}'
-
-
-def import_type(name: str) -> type | None:
-    """Return the class of a message type, or None if its package is not installed."""
-    package, _, kind = name.split('/')
-    try:
-        return getattr(importlib.import_module(f'{package}.msg'), kind, None)
-    except ImportError:
-        return None

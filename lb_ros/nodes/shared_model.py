@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from encoders import LIVE, MODALITIES, Binder
+from encoders.decode.channels import ChannelDescription
+from encoders.modalities import DESCRIBED
 from encoders.model_sets.golden import golden_input
 from encoders.text.minilm import text_tower
 from lb_ros.engine.health import Log
@@ -138,6 +141,7 @@ class SharedModel:
             binder = Binder.load(
                 model,
                 modalities=self._modalities,
+                channels=self._channels(parameters),
                 device=parameters.device,
                 dtype=parameters.precision,
                 compilation=parameters.compilation,
@@ -152,6 +156,17 @@ class SharedModel:
                 self._on_fatal(EXIT_DEVICE, fatal_line(error))
             raise
         return binder
+
+    def _channels(self, parameters: Parameters) -> dict[str, ChannelDescription] | None:
+        """Return the channels that this process describes; None for those of the training."""
+        if not parameters.signals_channels or DESCRIBED not in (self._modalities or ()):
+            return None
+        from train.channel_file import read_channels
+
+        try:
+            return read_channels(Path(parameters.signals_channels), of_topics=True)
+        except (OSError, ValueError) as error:
+            raise ValueError(f'parameter signals_channels: {error}') from error
 
     def use(self, binder: Binder) -> None:
         """Encode with another model set from the next message on."""

@@ -19,7 +19,7 @@ from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValu
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from encoders import LIVE
+from encoders import MODALITIES
 from encoders.predicates.taught_file import own_taught_path, taught_path
 from encoders.regions import Region, parse_regions
 from encoders.shipped import shipped
@@ -109,7 +109,8 @@ def declare_parameters(node: Node, kind: type[Values], *, modality: str = '') ->
         if modality and modality not in records[0].modalities:
             continue
         found = [declare_parameter(node, record) for record in records]
-        values[name] = dict(zip(LIVE, found, strict=True)) if records[0].ending else found[0]
+        keys = [record.modalities[0] for record in records]
+        values[name] = dict(zip(keys, found, strict=True)) if records[0].ending else found[0]
     return kind(**values)
 
 
@@ -178,8 +179,8 @@ def _typed(changed: Sequence[Parameter]) -> list[Parameter]:
 
 
 def inputs_of(parameters: Parameters, modality: str) -> tuple[str, ...]:
-    """Return the topics of a modality's sensors."""
-    return tuple(dict.fromkeys(parameters.inputs[modality]))
+    """Return the topics of a modality's sensors; of described channels, the name of all."""
+    return tuple(dict.fromkeys(parameters.inputs.get(modality, (MODALITIES[modality].topic,))))
 
 
 def regions_of(parameters: Parameters, modality: str = '') -> tuple[Region, ...]:

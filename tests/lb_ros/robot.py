@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import rclpy
@@ -213,15 +213,20 @@ def good(robot: Robot, modality: str) -> Any:
     return picture(robot, make[0](), make[1])
 
 
+R = TypeVar('R', bound=Robot)
+
+
 @contextmanager
-def listening(topics: Mapping[str, str] = TOPICS) -> Iterator[Robot]:
+def listening(
+    topics: Mapping[str, str] = TOPICS, kind: Callable[[Mapping[str, str]], R] = Robot
+) -> Iterator[R]:
     """A robot in the domain of the environment, with a sensor on each topic by modality.
 
     One for all tests of a file: with one for each of nine tests, leaving and joining the domain
     every time, this process crashed in the middleware in one of eight runs.
     """
     rclpy.init()
-    robot = Robot(topics)
+    robot = kind(topics)
     try:
         yield robot
     finally:
