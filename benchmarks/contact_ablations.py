@@ -77,6 +77,11 @@ def variant(
     return Variant(config, recipe or {}, spreads, bias_n)
 
 
+WORDS = tuple(
+    f'{quantity} {axis} at the wrist of the robot, {unit}'
+    for quantity, unit in (('force along', 'newtons'), ('torque about', 'newton metres'))
+    for axis in ('the x axis', 'the y axis', 'the tool axis')
+)
 VARIANTS = {
     'as in the recipe': variant(),
     'without spreads': variant(spreads=False),
@@ -89,6 +94,7 @@ VARIANTS = {
     'window 4 s': variant(window_s=4.0, patch_ms=160.0),
     '50 Hz': variant(rate_hz=50.0),
     '25 Hz': variant(rate_hz=25.0),
+    'channels in words': variant(words=WORDS),
 }
 
 
@@ -106,7 +112,8 @@ def main() -> None:
     parser.add_argument('--name', default='contact_ablations')
     args = parser.parse_args()
     torch.set_num_threads(1)
-    base = load_recipe(RECIPE, max_steps=args.steps, max_minutes=1000.0)
+    changes = {'max_steps': args.steps, 'max_minutes': 1000.0, 'warmup_steps': args.steps // 6}
+    base = load_recipe(RECIPE, **changes)
     data, val = (
         read(thinned(find_bags(folders), args.most_bags), base, args.cache)
         for folders in (args.data, args.val)
