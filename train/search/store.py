@@ -322,10 +322,15 @@ def _coded(vectors: NDArray[np.float32], modalities: NDArray[np.str_]) -> NDArra
 
 @lru_cache(maxsize=64)
 def _code(modality: str) -> NDArray[np.float32]:
-    """Signs that are orthogonal to those of other sensors; a row of a Hadamard matrix."""
-    row = (1 + SENSED.index(modality)) % CODE_SIZE if modality in SENSED else 0
+    """Signs that are orthogonal or opposite to those of other sensors.
+
+    They are a row of a Hadamard matrix, or its negative after the first `CODE_SIZE` sensors.
+    """
+    place = SENSED.index(modality) if modality in SENSED else CODE_SIZE - 1
+    row = (1 + place) % CODE_SIZE
     signs = [(-1) ** bin(row & column).count('1') for column in range(CODE_SIZE)]
-    return CODE_VALUE * np.array(signs, np.float32)
+    value = CODE_VALUE if place < CODE_SIZE else -CODE_VALUE
+    return value * np.array(signs, np.float32)
 
 
 def _lists(rows: NDArray[np.floating[Any]]) -> pa.Array:

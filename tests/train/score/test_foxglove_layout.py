@@ -55,7 +55,7 @@ def test_layout_names_what_exists() -> None:
             asked.add((kind, found['name']))
     names = [p.name for p in load_predicates(shipped('config/predicates.yaml'))]
     assert asked == {(kind, name) for kind in KINDS.values() for name in names}
-    assert felt == {MODALITIES[name].topic for name in SERIES if MODALITIES[name].sensor}
+    assert felt == {topic for name in SERIES for topic in MODALITIES[name].topics}
     topics = {p['imageMode']['imageTopic'] for p in panels.values() if 'imageMode' in p}
     sensors = {f'/{MODALITIES[m].topic}' for m in ('image', 'depth', 'infrared')}
     assert {topic.removesuffix('/compressed') for topic in topics} == sensors
