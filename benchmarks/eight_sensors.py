@@ -47,7 +47,9 @@ from lb_ros.ros.stamps import to_stamp
 
 RATE_HZ = 30.0
 RATES_HZ = {'wrench': 500.0, 'joints': 500.0, 'imu': 200.0}
-FELT = tuple(name for name in SENSED if MODALITIES[name].kind == 'series')
+FELT = tuple(
+    name for name in SENSED if MODALITIES[name].kind == 'series' and MODALITIES[name].topics
+)
 SENSORS = ('image', 'depth', 'infrared', 'audio', 'touch', *FELT)
 TOPICS = {name: MODALITIES[name].topic for name in RATES_HZ}
 JOINTS = [*(f'panda_joint{number}' for number in range(1, 8)), 'panda_finger_joint1']
