@@ -32,6 +32,9 @@ def start(name: str, args: list[str] | None = None) -> NoReturn:
         end_with_reader()
     _help_or_check(name, words)
     check_distribution(name)
+    # NumPy's products are small here. Their threads would wait for each other, and for the
+    # encoders, wherever a core is occupied. Read when NumPy is imported.
+    os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
     try:
         from lb_ros.nodes.process import main
     except ImportError as error:

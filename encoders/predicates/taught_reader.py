@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from encoders.model_sets.evidence import Evidence
 from encoders.predicates.fusion import Ages, Scores, probability
 from encoders.predicates.lessons import Lesson, Press
 from encoders.predicates.parameters import MIN_WEIGHT, Bools, Column, Floats, Table
 from encoders.predicates.reasons import Reading
-from encoders.predicates.taught import Features, Head, fit
+from encoders.predicates.taught import Features, Head, fit, products
 
 # Rows of `TaughtReader.rows`: what a sensor adds to the head for tokens and to that for vectors,
 # and how near it is to the presses.
@@ -94,7 +95,9 @@ class Taught:
         if modality not in self.known:
             return 0.0
         unit = vector / max(float(np.linalg.norm(vector)), 1e-6)
-        nearest = 1.0 - float((self.known[modality] @ unit).max())
+        # PyTorch's product with one vector starts no threads, see `encoders.predicates.taught`.
+        cosines = torch.from_numpy(unit[None]) @ torch.from_numpy(self.known[modality]).T
+        nearest = 1.0 - float(cosines.max())
         times = nearest / self.spread[modality]
         return float(np.clip((FAR - times) / (FAR - NEAR), 0.0, 1.0))
 
@@ -108,20 +111,22 @@ class TaughtReader:
 
     def __init__(self, modalities: Sequence[str]) -> None:
         self._modalities = tuple(modalities)
-        self._fitted: dict[int, tuple[tuple[object, ...], Taught]] = {}
+        # By name: a predicate keeps its heads where others are removed.
+        self._fitted: dict[str, tuple[tuple[object, ...], Taught]] = {}
         self.by_place: dict[int, Taught] = {}
 
     def arrange(self, subjects: Sequence[Subject], table: Table) -> None:
         """Fit the heads of these predicates; those whose presses did not change are kept."""
         fitted = {}
         for subject in subjects:
+            name = subject.lesson.predicate.name
             identity = _identity(subject, table, self._modalities)
-            known = self._fitted.get(subject.place)
+            known = self._fitted.get(name)
             if known is None or known[0] != identity:
                 known = (identity, _taught(subject, table, self._modalities))
-            fitted[subject.place] = known
+            fitted[name] = (identity, replace(known[1], place=subject.place))
         self._fitted = fitted
-        self.by_place = {place: taught for place, (_, taught) in fitted.items()}
+        self.by_place = {taught.place: taught for _, taught in fitted.values()}
 
     def copy(self) -> TaughtReader:
         """An independent reader with the same heads."""
@@ -277,7 +282,7 @@ def _spread(known: Floats) -> float:
     """Mean distance of a press to the nearest other one."""
     if len(known) < 2:
         return MIN_SPREAD
-    apart = 1.0 - known @ known.T
+    apart = 1.0 - products(known)
     np.fill_diagonal(apart, np.inf)
     return max(float(apart.min(axis=1).mean()), MIN_SPREAD)
 
@@ -316,20 +321,22 @@ def _fit(
         weights[index] = _weight(read or column, place)
         if read is not None and not usable:
             weights[index] = read.weight[place]
-        for row, press in enumerate(presses):
-            if name not in press.vectors:
-                continue
-            vector = np.asarray(press.vectors[name], np.float32)
+        heard = [row for row, press in enumerate(presses) if name in press.vectors]
+        if not heard:
+            continue
+        vectors = np.array([presses[row].vectors[name] for row in heard], np.float32)
+        # Next to an answer to a good text, the vector adds what does not hold in other scenes.
+        if read is None or not usable:
+            blocks['vector'][heard, index] = vectors
+        if read is None:
+            cosines = subject.smoothed(vectors, name)
+            odds[heard, index] = column.slope[place] * cosines + column.offset[place]
+        for row in heard:
+            press = presses[row]
             if name in press.statistics:
                 values = np.asarray(press.statistics[name], np.float32)
                 blocks['statistics'][row, index] = np.pad(values, (0, max(known) - len(values)))
-            # Next to an answer to a good text, the vector adds what does not hold in other scenes.
-            if read is None or not usable:
-                blocks['vector'][row, index] = vector
-            if read is None:
-                cosine = subject.smoothed(vector[None], name)[0]
-                odds[row, index] = column.slope[place] * cosine + column.offset[place]
-            elif name in press.token_log_odds:
+            if read is not None and name in press.token_log_odds:
                 odds[row, index] = (
                     read.slope[place] * press.token_log_odds[name] + read.offset[place]
                 )

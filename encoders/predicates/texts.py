@@ -7,11 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from encoders.model_sets.anchors import ANCHORS, Anchors
 from encoders.model_sets.binder import Binder
 from encoders.model_sets.calibration import Calibration, Fit, united
 from encoders.model_sets.foreign import is_foreign
+from encoders.one_core import on_one_core
 from encoders.predicates.agreement import agrees
 from encoders.predicates.parameters import Column, Floats, asks, column_of
 from encoders.predicates.predicate import Predicate, PredicateError
@@ -70,14 +72,16 @@ def entry_for(binder: Binder, predicate: Predicate) -> Entry:
 
 
 def smoothed(binder: Binder, entry: Entry, vectors: Floats, modality: str) -> Floats:
-    """Cosines `[N]` of vectors `[N, D]` of a modality with a predicate's smoothed contrast."""
+    """Cosines `[N]` of vectors float32 `[N, D]` with the smoothed contrast of a predicate."""
     calibration, contrast = binder.calibration, entry.contrast
     if calibration is not None:
         number = calibration.part_of(modality_of(modality))
         anchors = entry.anchors[number]
         known = anchors.share[0] @ calibration.parts[number].facts.contrasts[anchors.nearest[0]]
         contrast = anchors.own[0] * contrast + known
-    return np.asarray(vectors @ contrast, np.float32)
+    rows, along = torch.from_numpy(vectors), torch.from_numpy(np.asarray(contrast, np.float32))
+    with on_one_core():
+        return np.asarray((rows @ along).numpy(), np.float32)
 
 
 def _is_foreign(part: Calibration, binder: Binder, predicate: Predicate) -> bool:

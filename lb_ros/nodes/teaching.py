@@ -50,7 +50,7 @@ class TeachingServices:
         scoring: Returns the current scoring; None if the node is not active.
         changed: Called after every change.
         path: Returns the file that keeps what was taught.
-        pool: Thread that fits and writes.
+        pool: Thread that reads and writes what is exported and imported.
         changes: Callback group of the changes of predicates, which run one at a time.
     """
 
@@ -66,23 +66,28 @@ class TeachingServices:
         changes: CallbackGroup,
     ) -> None:
         self._node, self._scoring, self._changed = node, scoring, changed
-        self._path, self._pool = path, pool
-        for kind, name, work in (
-            (TeachPredicate, 'teach', self._teach),
-            (UntaughtPredicate, 'untaught', self._untaught),
-            (ExportTaught, 'export', self._export),
-            (ImportTaught, 'import', self._import),
+        self._path = path
+        # A person waits for the answer to a press, which is short work: at a low priority it took
+        # seconds on a busy machine, and held the interpreter meanwhile.
+        presses = ThreadPoolExecutor(1, thread_name_prefix='press')
+        for kind, name, work, place in (
+            (TeachPredicate, 'teach', self._teach, presses),
+            (UntaughtPredicate, 'untaught', self._untaught, presses),
+            (ExportTaught, 'export', self._export, pool),
+            (ImportTaught, 'import', self._import, pool),
         ):
             node.create_service(
                 kind,
                 f'predicates/{name}',
-                watched(f'predicates/{name}', self._serving(work)),
+                watched(f'predicates/{name}', self._serving(work, place)),
                 callback_group=changes,
                 qos_profile=MANY,
             )
 
-    def _serving(self, work: Callable[[Scoring, Response, object], None]) -> Serve:
-        """A callback that does some work on the pool and turns errors into messages."""
+    def _serving(
+        self, work: Callable[[Scoring, Response, object], None], pool: ThreadPoolExecutor
+    ) -> Serve:
+        """A callback that does some work on a pool and turns errors into messages."""
 
         async def serve(request: object, response: Response) -> Response:
             await self._node.transitions.settled()
@@ -100,7 +105,7 @@ class TeachingServices:
                     return ' '.join(str(told).split()) or type(error).__name__
                 return ''
 
-            response.message = await elsewhere(self._node, self._pool, attempt)
+            response.message = await elsewhere(self._node, pool, attempt)
             response.success = not response.message
             return response
 

@@ -13,6 +13,7 @@ import pytest
 from lb_ros.cli import commands as cli
 
 LIMIT_S = 60.0
+BLAS_THREADS = 'OPENBLAS_NUM_THREADS'
 ROOT = Path(__file__).resolve().parents[2]
 # Stands in for the module with the heavy imports, so that the moment of the signal is known.
 NODES = """
@@ -61,6 +62,19 @@ def test_the_last_line_arrives_and_exit_does_not_wait() -> None:
         [sys.executable, '-c', ENDING], capture_output=True, text=True, timeout=LIMIT_S, cwd=ROOT
     )
     assert (done.returncode, done.stdout) == (1, 'counters of bringup\n')
+
+
+@pytest.mark.parametrize(('given', 'used'), [(None, '1'), ('4', '4')])
+def test_numpy_starts_no_threads_unless_asked_to(given: str | None, used: str) -> None:
+    code = ENDING.replace("'counters of', name", "__import__('os').environ[NAME]")
+    env = {name: value for name, value in os.environ.items() if name != BLAS_THREADS}
+    if given is not None:
+        env[BLAS_THREADS] = given
+    done = subprocess.run(
+        [sys.executable, '-c', f'NAME = {BLAS_THREADS!r}\n{code}'],
+        capture_output=True, text=True, timeout=LIMIT_S, cwd=ROOT, env=env,
+    )  # fmt: skip
+    assert done.stdout == f'{used}\n', done.stderr
 
 
 def test_a_closed_pipe_does_not_delay_the_end() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -204,3 +207,36 @@ def test_the_interval_narrows_with_the_presses() -> None:
     assert few is not None and many is not None
     assert few.low < many.low and few.accuracy < many.accuracy < 1.0
     assert estimate(np.array([1.0, -1.0]), np.array([True, False])) is None
+
+
+def test_a_fit_occupies_no_other_core() -> None:
+    # Threads of NumPy, SciPy or PyTorch would wait for each other where a core is occupied.
+    features, truth = world(200, seed=5)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        fit(features, truth, TEXT)
+        began_s, own_s = time.process_time(), time.thread_time()
+        for _ in range(5):
+            fit(features, truth, TEXT)
+        own_s = time.thread_time() - own_s
+        others_s = time.process_time() - began_s - own_s
+    finally:
+        torch.set_num_threads(before)
+    assert others_s < 0.2 * own_s, (others_s, own_s)
+
+
+def test_a_sensor_without_evidence_changes_nothing() -> None:
+    features, truth = world(40, seed=6, direction=2.0)
+    silent = np.full((len(truth), 1), np.nan, np.float32)
+    more = Features(
+        np.concatenate([features.log_odds, silent], axis=1),
+        {
+            name: np.concatenate([block, np.full_like(block[:, :1], np.nan)], axis=1)
+            for name, block in features.blocks.items()
+        },
+    )
+    head, wider = fit(features, truth, TEXT), fit(more, truth, np.append(TEXT, 0.0))
+    assert head is not None and wider is not None
+    assert wider.weights['vector'].shape == (SENSORS + 1, WIDTH)
+    assert not wider.weights['vector'][-1].any() and wider.share[-1] == 0
