@@ -168,7 +168,7 @@ class Scene:
         there = {m: several[row] for m, several in observed.items()}
         evidence = {m: each for m, each in there.items() if each is not None}
         answers = {
-            m: self._reader.answers(self.bank.predicates, m, each.tokens).astype(np.float16)
+            m: self._reader.answers(self.bank.predicates, m, [each.tokens])[0].astype(np.float16)
             for m, each in evidence.items()
             if each.tokens is not None
         }

@@ -5,17 +5,16 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
-from scipy.sparse import csr_array
 
-from encoders.model_sets.anchors import sparse_shares
 from encoders.model_sets.binder import Binder, Embedded
 from encoders.model_sets.evidence import Evidence
+from encoders.predicates.contrasts import Contrasts
 from encoders.predicates.file import load_predicates
 from encoders.predicates.fusion import NO_TOKENS, NONE_INVALID, Ages, Scores, fuse
 from encoders.predicates.lessons import Frame, Lesson, Lessons, valid
@@ -119,9 +118,21 @@ class PredicateBank:
 
     def copy(self) -> PredicateBank:
         """An independent bank with the same predicates."""
-        other = self.emptied()
-        other._entries, other._reader = dict(self._entries), self._reader.copy()
-        other._taught = self._taught.copy()
+        other = copy(self)  # arrays are replaced, never changed
+        other._entries = dict(self._entries)
+        other._reader, other._taught = self._reader.copy(), self._taught.copy()
+        return other
+
+    def only(self, name: str) -> PredicateBank:
+        """An independent bank with one of the predicates, which costs less to read.
+
+        Raises:
+            KeyError: No predicate has this name.
+        """
+        if name not in self._entries:
+            raise KeyError(f'no predicate {name!r}')
+        other = self.copy()
+        other._entries = {name: self._entries[name]}
         other._arrange()
         return other
 
@@ -194,7 +205,7 @@ class PredicateBank:
         for lesson in lessons:
             known = known.having(lesson)
         self._lessons = known
-        self._arrange()
+        self._arrange_taught()
 
     def frame(self, name: str, evidence: Mapping[str, Sequence[Evidence]]) -> Frame:
         """What a press of a predicate keeps of one moment.
@@ -221,12 +232,10 @@ class PredicateBank:
             known = [each.statistics for each in several if each.statistics is not None]
             if len(known) == len(several):
                 statistics[modality] = np.mean(known, axis=0)
-            read = [(each, *self.read(modality, each)) for each in several]
-            told = [(each, values) for each, values, written in read if written[place]]
-            if len(told) == len(several):
-                odds[modality] = float(np.mean([values[1, place] for _, values in told]))
-                found = [self._answers([predicate], modality, each)[0] for each, _ in told]
-                states[modality] = np.mean(found, axis=0)
+            tokens = [each.tokens for each in several if each.tokens is not None]
+            if len(tokens) == len(several) and self._reader.reads(modality, place):
+                read, answers = self._reader.ask(predicate, modality, tokens)
+                odds[modality], states[modality] = float(read.mean()), answers.mean(axis=0)
         return Frame(vectors, states, odds, statistics)
 
     def score(
@@ -258,21 +267,39 @@ class PredicateBank:
         for name, given in embeddings.items():
             if name not in self.table.columns:
                 continue
-            if isinstance(given, np.ndarray) and not self._taught.by_place:
-                rows[name] = self.similarities(given, modality=name)
-                continue
             if isinstance(given, np.ndarray):
-                read = [self.read(name, Evidence(row)) for row in np.atleast_2d(given)]
-                rows[name] = np.stack([values for values, _ in read])
+                vectors = [Evidence(row) for row in np.atleast_2d(given)]
+                rows[name], _ = self.read_all(name, vectors)
                 continue
             several = [given] if isinstance(given, Evidence) else list(given)
-            read = [self.read(name, evidence) for evidence in several]
-            rows[name] = np.stack([values for values, _ in read])
-            from_tokens[name] = np.stack([written for _, written in read])
+            rows[name], from_tokens[name] = self.read_all(name, several)
             reasons[name] = [evidence.invalid_reason for evidence in several]
         if invalid is None:
             invalid = embeddings.invalid if isinstance(embeddings, Embedded) else reasons
         return self.weigh(rows, ages_ms=ages_ms, invalid=invalid, from_tokens=from_tokens)
+
+    def score_all(self, moments: Sequence[Mapping[str, Sequence[Evidence]]]) -> list[Scores]:
+        """As `score`, of several moments, whose evidence of a modality is read in one pass."""
+        rows: list[dict[str, Floats]] = [{} for _ in moments]
+        from_tokens: list[dict[str, Bools]] = [{} for _ in moments]
+        for name in self.table.columns:
+            seen = [(n, list(moment[name])) for n, moment in enumerate(moments) if name in moment]
+            if not seen:
+                continue
+            evidence = [each for _, several in seen for each in several]
+            values, written = self.read_all(name, evidence)
+            start = 0
+            for number, several in seen:
+                these = slice(start, start := start + len(several))
+                rows[number][name], from_tokens[number][name] = values[these], written[these]
+        invalid = [
+            {name: [each.invalid_reason for each in several] for name, several in moment.items()}
+            for moment in moments
+        ]
+        return [
+            self.weigh(values, invalid=reasons, from_tokens=written)
+            for values, reasons, written in zip(rows, invalid, from_tokens, strict=True)
+        ]
 
     def read(self, modality: str, evidence: Evidence) -> tuple[Floats, Bools]:
         """Read all predicates from the evidence of one sensor.
@@ -285,34 +312,39 @@ class PredicateBank:
         Raises:
             ValueError: The tokens are not of the modality's readout.
         """
-        values = self.similarities(evidence.vector, modality=modality)[0]
-        cosines = values[1].copy()  # the tokens' log-odds replace some of them
-        written = self._read_tokens(modality, evidence, values[1])
-        if not self._taught.by_place or modality not in self.table.columns:
-            return values, written
-        predicates = [self.predicates[place] for place in self._taught.by_place]
-        more = self._taught.rows(
-            modality,
-            evidence,
-            cosines=cosines,
-            values=values[1],
-            written=written,
-            answers=self._answers(predicates, modality, evidence) if written.any() else None,
-            table=self.table,
-        )
-        return np.concatenate([values, more]), written
+        values, written = self.read_all(modality, [evidence])
+        return values[0], written[0]
 
-    def _answers(
-        self, predicates: Sequence[Predicate], modality: str, evidence: Evidence
-    ) -> Floats:
-        assert evidence.tokens is not None
-        return self._reader.answers(predicates, modality, evidence.tokens)
-
-    def _read_tokens(self, modality: str, evidence: Evidence, values: Floats) -> Bools:
-        """Write the log-odds of predicates that are read from tokens, as `TokenReader.read`."""
-        if evidence.tokens is None or modality not in self._reader.table.columns:
-            return np.zeros(len(values), bool)
-        return self._reader.read(modality, evidence.tokens, values)
+    def read_all(self, modality: str, several: Sequence[Evidence]) -> tuple[Floats, Bools]:
+        """As `read`, of `S` samples in one pass, `[S, rows, P]` and `[S, P]`."""
+        count = len(self.predicates)
+        texts = self.similarities(np.stack([each.vector for each in several]), modality=modality)
+        odds, written = texts[:, 1].copy(), np.zeros((len(several), count), bool)
+        with_tokens = [n for n, each in enumerate(several) if each.tokens is not None]
+        tokens = [each.tokens for each in several if each.tokens is not None]
+        if tokens and modality in self._reader.table.columns:
+            read = odds[with_tokens]
+            written[with_tokens] = self._reader.read(modality, tokens, read)
+            odds[with_tokens] = read
+        values = np.stack([texts[:, 0], odds], axis=1)
+        if self._taught.by_place and modality in self.table.columns:
+            asked = [self.predicates[place] for place in self._taught.by_place]
+            found = self._reader.answers(asked, modality, tokens) if written.any() else ()
+            answers = dict(zip(with_tokens, found, strict=bool(len(found))))
+            more = [
+                self._taught.rows(
+                    modality,
+                    evidence,
+                    cosines=texts[n, 1],
+                    values=odds[n],
+                    written=written[n],
+                    answers=answers.get(n),
+                    table=self.table,
+                )
+                for n, evidence in enumerate(several)
+            ]
+            values = np.concatenate([values, np.stack(more)], axis=1)
+        return values, written
 
     def why(self, name: str, modality: str, evidence: Evidence) -> Floats:
         """Where the readout of a modality looks to answer a predicate.
@@ -347,18 +379,7 @@ class PredicateBank:
         `encoders.model_sets.anchors.Anchors`), by the part of the calibration that is the
         modality's; the first part if it is empty.
         """
-        rows = np.atleast_2d(np.asarray(vectors, np.float32))
-        if not self._entries:
-            return np.zeros((len(rows), 2, 0), np.float32)
-        # PyTorch's product with one vector starts no threads. Products of NumPy, or with several
-        # vectors, do, and are much slower when another process occupies a core.
-        parts = [torch.from_numpy(row[None]) @ self._contrasts for row in rows]
-        said = np.concatenate([part.numpy() for part in parts])
-        if not self._smoothing:
-            return np.stack([said, said], axis=1)
-        own, shares, along = self._smoothing[self._part_of.get(modality_of(modality), 0)]
-        read = own * said + (shares @ (along @ rows.T)).T
-        return np.stack([said, read], axis=1)
+        return self._contrasts.cosines(np.atleast_2d(vectors), modality)
 
     def weigh(
         self,
@@ -379,18 +400,7 @@ class PredicateBank:
     def _arrange(self) -> None:
         """Stack the arrays for scoring."""
         entries = list(self._entries.values())
-        # `[D, P]`: the product of a vector with it sums long rows, which is faster.
-        columns = [e.contrast for e in entries] or [np.zeros(0, np.float32)]
-        self._contrasts = torch.from_numpy(np.stack(columns, axis=1))
-        calibration = self._binder.calibration
-        self._smoothing: list[tuple[Floats, csr_array, Floats]] = []
-        self._part_of: dict[str, int] = {}
-        for number, part in enumerate(calibration.parts if calibration and entries else ()):
-            anchors = [e.anchors[number] for e in entries]
-            used, shares = sparse_shares(anchors)
-            own = np.concatenate([one.own for one in anchors])
-            self._smoothing.append((own, shares, part.facts.contrasts[used]))
-            self._part_of |= dict.fromkeys(part.modalities, number)
+        self._contrasts = Contrasts(entries, self._binder.calibration)
         limits_ms, limit_of = np.unique(
             np.array([e.predicate.max_age_ms for e in entries], np.float64), return_inverse=True
         )
@@ -413,15 +423,14 @@ class PredicateBank:
         self._arrange_taught()
 
     def _arrange_taught(self) -> None:
+        """Fit what was taught; the other arrays stay."""
         subjects = []
         for place, (name, entry) in enumerate(self._entries.items()):
             lesson = None if self._lessons is None else self._lessons.by_name.get(name)
             if lesson is not None and lesson.fits(entry.predicate):
                 subjects.append(Subject(place, lesson, partial(smoothed, self._binder, entry)))
         self._taught.arrange(subjects, self.table)
-        if not subjects:
-            return
-        notes = list(self.table.notes)
+        notes = [entry.note for entry in self._entries.values()]
         for place, taught in self._taught.by_place.items():
             notes[place] = '; '.join(filter(None, (notes[place], note_of(taught))))
         self.table = replace(self.table, notes=tuple(notes))

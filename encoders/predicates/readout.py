@@ -153,49 +153,71 @@ class TokenReader:
             has_calibration=self._binder.readout_calibration is not None,
         )
 
-    def read(self, sensor: str, tokens: Tokens, values: Floats) -> Bools:
+    def read(self, sensor: str, several: Sequence[Tokens], values: Floats) -> Bools:
         """Write the log-odds of the predicates that are read from tokens.
 
         Args:
             sensor: A modality with a readout, or a part of its view.
-            tokens: Reduced tokens of one sample, float16 `[N, width]`.
-            values: Target `[P]`.
+            several: Reduced tokens of `S` samples, float16 `[N, width]` each.
+            values: Target `[S, P]`.
 
         Returns:
             Which were written, bool `[P]`.
 
         Raises:
-            TokensError: The tokens have another shape than the readout's.
+            TokensError: Tokens have another shape than the readout's.
         """
         asked = self._asked[sensor]
-        written = np.zeros(len(values), bool)
+        written = np.zeros(values.shape[1], bool)
         if not len(asked.places):
             return written
         readout = self._readouts[sensor]
-        check_tokens(readout, sensor, tokens)
-        reduced = _reduced(tokens)
+        reduced = _reduced(readout, sensor, several)
         with torch.inference_mode(), on_one_core():
-            odds = [readout.read(reduced, prepared)[0] for prepared in asked.prepared]
-        values[asked.places] = asked.signs * torch.cat(odds).numpy()[asked.rows]
+            parts = [readout.read(reduced, prepared) for prepared in asked.prepared]
+        odds = torch.cat(parts, dim=1).numpy()
+        values[:, asked.places] = asked.signs * odds[:, asked.rows]
         written[asked.places] = True
         return written
 
-    def answers(self, predicates: Sequence[Predicate], sensor: str, tokens: Tokens) -> Floats:
-        """What predicates get back from tokens, float32 `[P, D]`, before their directions.
+    def reads(self, sensor: str, place: int) -> bool:
+        """Whether the predicate at this place is read from the tokens of a sensor."""
+        return sensor in self._asked and place in self._asked[sensor].places
+
+    def ask(
+        self, predicate: Predicate, sensor: str, several: Sequence[Tokens]
+    ) -> tuple[Floats, Floats]:
+        """Ask `S` samples for one predicate, without the others.
+
+        Returns:
+            Log-odds before calibration, float32 `[S]`, and answers, float32 `[S, D]`.
 
         Raises:
-            TokensError: The tokens have another shape than the readout's.
+            TokensError: Tokens have another shape than the readout's.
         """
-        keys = [_canonical(p)[0] for p in predicates]
-        new = set(keys) - self._questions.keys()
-        known = self._questions | (self._complete(new) if new else {})
+        readout, queries = self._readouts[sensor], self._queries([predicate], sensor)
+        reduced = _reduced(readout, sensor, several)
+        with torch.inference_mode(), on_one_core():
+            answers, _ = readout.answer(reduced, queries)
+            odds = readout.compare(answers, queries)
+        sign = -1.0 if _canonical(predicate)[1] else 1.0
+        return np.asarray(sign * odds[:, 0].numpy(), np.float32), answers[:, 0].numpy()
+
+    def answers(
+        self, predicates: Sequence[Predicate], sensor: str, several: Sequence[Tokens]
+    ) -> Floats:
+        """What `P` predicates get back from `S` samples, float32 `[S, P, D]`.
+
+        Answers are the same for exchanged sides.
+
+        Raises:
+            TokensError: Tokens have another shape than the readout's.
+        """
         readout = self._readouts[sensor]
-        check_tokens(readout, sensor, tokens)
-        reduced = _reduced(tokens)
-        found = [known[sides].queries[modality_of(sensor)] for sides in keys]
-        queries = Queries(*map(torch.cat, zip(*found, strict=True)))
-        with torch.inference_mode():
-            return np.asarray(readout.answer(reduced, queries)[0][0].numpy(), np.float32)
+        reduced = _reduced(readout, sensor, several)
+        with torch.inference_mode(), on_one_core():
+            found = readout.answer(reduced, self._queries(predicates, sensor))[0]
+        return np.asarray(found.numpy(), np.float32)
 
     def why(self, predicates: Sequence[Predicate], sensor: str, evidence: Evidence) -> Floats:
         """Where the first block of a readout looks, `[P, rows, columns]` over the patches.
@@ -211,17 +233,21 @@ class TokenReader:
             raise ValueError(
                 f'the {sensor} evidence has no tokens; use Binder.observe, not Binder.embed'
             )
+        readout = self._readouts[sensor]
+        reduced = _reduced(readout, sensor, [evidence.tokens])
+        with torch.inference_mode():
+            _, attention = readout(reduced, self._queries(predicates, sensor))
+        looked = attention[0].mean(dim=0)[:, 1:].numpy()
+        grid = self._binder.grid(modality_of(sensor))
+        return np.asarray(looked.reshape(-1, *grid), np.float32)
+
+    def _queries(self, predicates: Sequence[Predicate], sensor: str) -> Queries:
+        """The questions of predicates, also of others than those that are read."""
         pairs = [_canonical(predicate)[0] for predicate in predicates]
         new = set(pairs) - self._questions.keys()
         known = self._questions | (self._complete(new) if new else {})
-        readout, modality = self._readouts[sensor], modality_of(sensor)
-        check_tokens(readout, sensor, evidence.tokens)
-        reduced = _reduced(evidence.tokens)
-        found = [known[pair].queries[modality] for pair in pairs]
-        with torch.inference_mode():
-            _, attention = readout(reduced, Queries(*map(torch.cat, zip(*found, strict=True))))
-        looked = attention[0].mean(dim=0)[:, 1:].numpy()
-        return np.asarray(looked.reshape(-1, *self._binder.grid(modality)), np.float32)
+        found = [known[pair].queries[modality_of(sensor)] for pair in pairs]
+        return Queries(*map(torch.cat, zip(*found, strict=True)))
 
     def _reads(self, sensor: str, predicate: Predicate) -> bool:
         """Whether a predicate asks this readout; its own calibration is for the vector."""
@@ -384,5 +410,8 @@ def check_tokens(readout: Readout, modality: str, tokens: Tokens) -> None:
         )
 
 
-def _reduced(tokens: Tokens) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(tokens)).float().unsqueeze(0)
+def _reduced(readout: Readout, sensor: str, several: Sequence[Tokens]) -> torch.Tensor:
+    """Tokens of `S` samples as a readout reads them, float32 `[S, N, width]`."""
+    for tokens in several:
+        check_tokens(readout, sensor, tokens)
+    return torch.from_numpy(np.stack(several)).float()

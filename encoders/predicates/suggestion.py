@@ -42,16 +42,14 @@ def suggest(scoring: Scoring, name: str, *, now_ns: int) -> Suggestion:
     missing = missing_side(*((0, 0) if taught is None else taught.lesson.counts))
     if missing:
         return Suggestion(missing)
-    place = bank.table.names.index(name)
-    found = []
-    for number in range(MOMENTS):
-        time_ns = now_ns - round(scoring.history_s * 1e9 * number / MOMENTS)
-        moment = scoring.at(time_ns, max_age_ms=MAX_AGE_MS)
-        if moment.evidence:
-            score = bank.score(moment.evidence)[place]
-            if score.can_tell:
-                found.append((time_ns, score.fused))
-    unsure = least_certain(found)
+    back_ns = [round(scoring.history_s * 1e9 * number / MOMENTS) for number in range(MOMENTS)]
+    moments = [scoring.at(now_ns - ns, max_age_ms=MAX_AGE_MS).evidence for ns in back_ns]
+    scores = [found[0] for found in bank.only(name).score_all(moments)]
+    unsure = least_certain(
+        (now_ns - ns, score.fused)
+        for ns, score in zip(back_ns, scores, strict=True)
+        if score.can_tell
+    )
     if unsure is None:
         return Suggestion('')
     time_ns, fused = unsure

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
 from encoders.atomic import write_atomically
@@ -59,7 +59,7 @@ def replace_lessons(path: Path, lessons: Lessons) -> Path | None:
     kept = None
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        old = load_lessons(path)
+        old = _owner(path)
         if old is not None and not old.is_of(lessons):
             kept = path.with_name(f'{path.name}.{(old.weights_sha256 or old.model)[:12]}')
     except ModelSetError:
@@ -68,6 +68,23 @@ def replace_lessons(path: Path, lessons: Lessons) -> Path | None:
         path.replace(kept)
     save_lessons(path, lessons)
     return kept
+
+
+def _owner(path: Path) -> Lessons | None:
+    """The model set of a file, without its lessons, which take long to read; None without a file.
+
+    Raises:
+        ModelSetError: The file is damaged: its header, or its length.
+    """
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework='np') as file:
+            described = json.loads(file.metadata()[KEY])
+            _check_format(described)
+            return _described(described, {})
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelSetError(f'{path}: {error}; {REMEDY}') from error
 
 
 def own_taught_path() -> Path:
@@ -158,20 +175,13 @@ def from_bytes(content: bytes, *, where: str) -> Lessons:
     """
     try:
         described = _metadata(content)
-        if described['format'] != FORMAT:
-            raise ValueError(f'format {described["format"]}, expected {FORMAT}')
+        _check_format(described)
         arrays = load(content)
         lessons = {
             str(entry['name']): _lesson(place, entry, arrays)
             for place, entry in enumerate(described['lessons'])
         }
-        return Lessons(
-            space=str(described['space']),
-            model=str(described['model']),
-            weights_sha256=str(described['weights_sha256']),
-            readouts={str(k): str(v) for k, v in described['readouts'].items()},
-            by_name=lessons,
-        )
+        return _described(described, lessons)
     except KeyError as error:
         raise ModelSetError(f'{where}: it has no {error.args[0]!r}; {REMEDY}') from error
     except (SafetensorError, PredicateError, TypeError, ValueError, AttributeError) as error:
@@ -193,6 +203,21 @@ def entry_of(predicate: Predicate) -> dict[str, Any]:
             for name, line in predicate.calibration.items()
         }
     return entry
+
+
+def _check_format(described: Mapping[str, Any]) -> None:
+    if described['format'] != FORMAT:
+        raise ValueError(f'format {described["format"]}, expected {FORMAT}')
+
+
+def _described(described: Mapping[str, Any], lessons: Mapping[str, Lesson]) -> Lessons:
+    return Lessons(
+        space=str(described['space']),
+        model=str(described['model']),
+        weights_sha256=str(described['weights_sha256']),
+        readouts={str(k): str(v) for k, v in described['readouts'].items()},
+        by_name=lessons,
+    )
 
 
 def _metadata(content: bytes) -> dict[str, Any]:

@@ -228,7 +228,12 @@ class Readout(nn.Module):
             float32 `[B, heads, P, N]`.
         """
         answers, attention = self.answer(reduced, queries)
-        return self.log_scale.exp() * (answers * queries.directions).sum(-1), attention
+        return self.compare(answers, queries), attention
+
+    def compare(self, answers: Tensor, queries: Queries) -> Tensor:
+        """Log-odds `[B, P]` of answers `[B, P, text_width]`: how much they say so."""
+        odds: Tensor = self.log_scale.exp() * (answers * queries.directions).sum(-1)
+        return odds
 
     def answer(self, reduced: Tensor, queries: Queries) -> tuple[Tensor, Tensor]:
         """What the text gets back, before it is compared with its direction.

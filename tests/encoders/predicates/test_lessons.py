@@ -18,6 +18,7 @@ from encoders.predicates.predicate import PredicateError
 from encoders.predicates.taught_file import (
     from_bytes,
     load_lessons,
+    replace_lessons,
     save_lessons,
     taught_path,
     to_bytes,
@@ -284,3 +285,55 @@ def test_the_description_names_the_set(binder: Binder) -> None:
     assert described['space'] == binder.space
     assert described['weights_sha256'] == binder.weights_sha256
     assert len(binder.weights_sha256) == 64
+
+
+def test_a_file_of_another_set_or_a_damaged_one_is_kept(binder: Binder, tmp_path: Path) -> None:
+    path, lessons = tmp_path / 'p.taught.safetensors', taught(binder).lessons
+    assert replace_lessons(path, lessons) is None
+    assert replace_lessons(path, lessons) is None
+    other = Lessons(lessons.space, 'another', 'f' * 64, {}, lessons.by_name)
+    kept = replace_lessons(path, other)
+    assert kept is not None and kept.name == f'{path.name}.{lessons.weights_sha256[:12]}'
+    assert len(load_back(kept.read_bytes())) == 1
+    for broken in (b'', b'nothing of the kind', to_bytes(other)[:-7]):
+        path.write_bytes(broken)
+        kept = replace_lessons(path, lessons)
+        assert kept is not None and kept.name == f'{path.name}.damaged'
+        assert kept.read_bytes() == broken
+        assert load_lessons(path) is not None
+
+
+def test_a_copy_is_independent(binder: Binder) -> None:
+    bank = taught(binder)
+    other = bank.copy()
+    other.teach(Lesson(LID))
+    other.add(Predicate.from_sentence('the stove is hot', name='stove'))
+    other.remove('open')
+    assert set(bank.taught) == {'lid'} and not other.taught
+    assert bank.table.names == ('lid', 'open') and other.table.names == ('lid', 'stove')
+    assert not any('taught' in note for note in other.table.notes)
+
+
+@pytest.mark.parametrize('which', ['binder', 'reading'])
+def test_one_predicate_alone_and_many_moments_score_the_same(
+    which: str, request: pytest.FixtureRequest
+) -> None:
+    bank = taught(request.getfixturevalue(which), predicates=(OPEN, LID), presses=10)
+    seen = [bank.binder.observe(depth=scene(is_on=n % 2 == 0, seed=n))['depth'] for n in range(4)]
+    moments = [{'depth': [each]} for each in seen if isinstance(each, Evidence)]
+    moments += [{'depth': [replace(moments[0]['depth'][0], tokens=None)]}, {}]
+    moments += [{'depth': moments[0]['depth'] + moments[1]['depth']}]
+    alone = bank.only('lid').score_all(moments)
+    for moment, found in zip(moments, alone, strict=True):
+        wanted = bank.score(moment)[1]
+        assert found[0].can_tell == wanted.can_tell
+        assert found[0].fused == pytest.approx(wanted.fused, abs=1e-4)
+    with pytest.raises(KeyError, match='no predicate'):
+        bank.only('nothing')
+
+
+def test_a_predicate_keeps_its_heads_where_another_is_removed(binder: Binder) -> None:
+    bank = taught(binder, predicates=(OPEN, LID), presses=8)
+    head = bank.taught['lid'].head
+    bank.remove('open')
+    assert bank.taught['lid'].head is head and bank.taught['lid'].place == 0
