@@ -30,6 +30,7 @@ def sensors() -> None:
     """Publish camera, depth, infrared and microphone at `RATE_HZ` until interrupted."""
     import numpy as np
     import rclpy
+    from rclpy.duration import Duration
     from rclpy.node import Node
     from rclpy.qos import qos_profile_sensor_data
     from rclpy.signals import SignalHandlerOptions
@@ -64,12 +65,15 @@ def sensors() -> None:
     sound = AudioChunk(sample_rate_hz=16_000, channels=1)
     sound.samples = rng.integers(-999, 999, 1600).astype(np.int16)
 
+    chunk = Duration(seconds=len(sound.samples) / sound.sample_rate_hz)
+
     def see() -> None:
-        stamp = node.get_clock().now().to_msg()
+        now = node.get_clock().now()
+        stamp = now.to_msg()
         for topic, message in images.items():
             message.header.stamp = stamp
             publishers[topic].publish(message)
-        sound.header.stamp = stamp
+        sound.header.stamp = (now - chunk).to_msg()  # of its first sample
         microphone.publish(sound)
 
     while not stopped:

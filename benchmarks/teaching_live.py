@@ -47,24 +47,29 @@ class Listener:
 
     Attributes:
         modalities: Modalities with evidence in the last evaluation.
-        latencies_ms: Latency of every evaluation of the present stretch: from the stamp of the
-            newest sensor message to the evaluation.
+        latencies_ms: Latency of every evaluation of the present stretch that has new evidence:
+            from the stamp of the newest sensor message to the evaluation.
     """
 
     def __init__(self, node: Any, name: str) -> None:
         from lb_ros.msg import PredicateScores
 
         self._name, self._news = name, threading.Condition()
-        self._reasons = ''
+        self._reasons, self._newest = '', None
         self.modalities: set[str] = set()
         self.latencies_ms: list[float] = []
         self._subscription = node.create_subscription(
-            PredicateScores, 'predicates/scores', self._take, 10
+            PredicateScores, 'predicates/scores', self.take, 10
         )
 
-    def _take(self, message: Any) -> None:
+    def take(self, message: Any) -> None:
+        """Hear one evaluation."""
         with self._news:
-            self.latencies_ms.append(float(message.latency_ms))
+            # Evaluations after a press, or of aged evidence, would count the same message again.
+            newest = message.header.stamp
+            if newest != self._newest:
+                self.latencies_ms.append(float(message.latency_ms))
+            self._newest = newest
             for score in scores_in(message):
                 if score.name == self._name:
                     self._reasons = '; '.join(score.reasons)
