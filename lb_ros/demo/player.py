@@ -136,7 +136,11 @@ def play(
     publishers = _publishers(node, bag, report)
     ticks = node.create_publisher(Clock, '/clock', 10) if clock else None
     limit_s = time.monotonic() + wait_s
-    problems = [f'{name} is not active' for name in after if not _is_active(node, name, limit_s)]
+    problems = [
+        f'{name} is not active after {wait_s:g} s'
+        for name in after
+        if not _is_active(node, name, limit_s)
+    ]
     missing = _wait_for_subscribers(publishers, limit_s, optional=(*UNHEARD, *optional))
     problems += [f'nobody listens to {topic}' for topic in missing]
     published: Counter[str] = Counter()

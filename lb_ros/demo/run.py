@@ -29,6 +29,8 @@ from lb_ros.stopping import END_WITH_READER, interrupt_on_stop
 
 GRACE_S = 1.5
 STOP_S = 15.0
+# Nodes that end by themselves end the demonstration, so this is only for busy machines.
+ACTIVE_S = 600.0
 WIDTH = 120
 SENTENCES = 12  # per side of a predicate: enough for an ensemble, quick to embed
 
@@ -190,7 +192,8 @@ def _start(
     parameters = ['-p', f'model:={model}', '-p', f'predicates:={predicates}']
     parameters += ['-p', f'modalities:=[{", ".join(modalities)}]']
     unused = [t for m in SENSED if m not in modalities for t in MODALITIES[m].topics]
-    player = ['-m', 'lb_ros.demo.bag_player', str(bag), '--after', 'bringup']
+    player = ['-m', 'lb_ros.demo.bag_player', str(bag)]
+    player += ['--after', 'bringup', '--wait', f'{ACTIVE_S:g}']
     commands = {
         'nodes': ['-m', 'lb_ros.start', 'bringup', END_WITH_READER, '--ros-args', *parameters],
         'player': [*player, '--optional', *unused] if unused else player,

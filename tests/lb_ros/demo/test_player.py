@@ -58,7 +58,7 @@ def test_a_bag_plays_after_its_wait_and_names_the_missing_node(ros_domain: int) 
         [*command, '--after', 'nobody'], capture_output=True, text=True, timeout=60, check=True
     )
     played = json.loads(done.stdout.splitlines()[-1])
-    assert 'nobody is not active' in played['problems']
+    assert 'nobody is not active after 0.5 s' in played['problems']
     assert played['published']['camera/image/compressed'] > 0
 
 
