@@ -251,7 +251,7 @@ def _question_route(site: Site) -> Route:
             return PlainTextResponse('expected {"sentence": "..."}', 400)
         sentence = str(body['sentence'])
         try:
-            act = session.ask if request.method == 'POST' else session.withdraw
+            act = session.ask if request.method == 'POST' else session.remove
             await run_in_threadpool(act, sentence)
         except QuestionError as error:
             return PlainTextResponse(str(error), 422)

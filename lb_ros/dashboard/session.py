@@ -255,6 +255,16 @@ class Session:
         with self._lock:
             return tuple(self._questions)
 
+    def remove(self, sentence: str) -> None:
+        """Remove a sentence as `withdraw`, unless it has labels, which would be out of sight.
+
+        Raises:
+            QuestionError: It has labels.
+        """
+        if self.labels is not None and self.labels.shown().get(sentence):
+            raise QuestionError(f'{sentence}: kept, it has labels; remove them first (x)')
+        self.withdraw(sentence)
+
     def withdraw(self, sentence: str) -> None:
         """Remove a sentence and its answers."""
         with self._lock:

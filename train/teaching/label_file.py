@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
+import os
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,8 +29,10 @@ Shown = tuple[float, float, str]
 class LabelFile:
     """The labels of one bag in a file, which may hold those of other bags. Thread-safe.
 
-    Every change reads the file again and replaces it as a whole. Where a new stretch overlaps
-    earlier ones of its predicate, it wins; with those of the same truth it becomes one.
+    Every change reads the file again and replaces it as a whole, while other processes that change
+    a file of this folder wait: two that label the same bag keep what both said. Where a new
+    stretch overlaps earlier ones of its predicate, it wins; with those of the same truth it
+    becomes one.
 
     Args:
         path: The file; made with the first label.
@@ -43,7 +48,8 @@ class LabelFile:
         self.path, self.bag = path, bag
         self._names = tuple(names)
         self._lock = threading.Lock()
-        self._undo: list[tuple[str, list[Label], str]] = []
+        # Of every change: its predicate, the labels before and after it, and what was done.
+        self._undo: list[tuple[str, list[Label], list[Label], str]] = []
         self._own: list[Label] = []
         _check_writable(path)
         self._own = self._read()[1]
@@ -79,7 +85,7 @@ class LabelFile:
                                   for time_s in (start_s, end_s))  # fmt: skip
         new = Label(self.bag, name, truth, begin_ns, end_ns)
         said = f'{word_of(truth)} {_span(new)}'
-        with self._lock:
+        with self._alone():
             others, own = self._read()
             kept = [each for each in own if each.predicate != name]
             parts = []
@@ -100,7 +106,7 @@ class LabelFile:
             OSError: The file cannot be written; nothing has changed.
         """
         time_ns = round(at_s * 1e3) * 1_000_000
-        with self._lock:
+        with self._alone():
             others, own = self._read()
             there = [
                 each
@@ -119,14 +125,20 @@ class LabelFile:
         """Take back the last change since the start; return what was done, in words.
 
         Raises:
-            ValueError: There is none, or the file is malformed.
+            ValueError: There is none, another program has changed the labels of this predicate
+                since, or the file is malformed.
             OSError: The file cannot be written; nothing has changed.
         """
-        with self._lock:
+        with self._alone():
             if not self._undo:
                 raise ValueError('nothing was labelled since the start; remove a label with x')
-            name, before, said = self._undo[-1]
+            name, before, after, said = self._undo[-1]
             others, own = self._read()
+            if _of(own, name) != after:
+                self._own = own
+                raise ValueError(
+                    f'{name}: another program has changed its labels since; remove one with x'
+                )
             kept = [each for each in own if each.predicate != name]
             self._write(others, [*kept, *before])
             self._undo.pop()
@@ -151,7 +163,23 @@ class LabelFile:
         said: str,
     ) -> None:
         self._write(others, after)
-        self._undo.append((name, [each for each in before if each.predicate == name], said))
+        self._undo.append((name, _of(before, name), _of(after, name), said))
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other thread, and no other process, changes a file of the folder meanwhile."""
+        with self._lock:
+            try:
+                folder = os.open(self.path.parent, os.O_RDONLY)
+            except OSError:  # writing names the reason
+                yield
+                return
+            try:
+                with suppress(OSError):  # a file system without locks
+                    fcntl.flock(folder, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(folder)
 
     def _write(self, others: Sequence[Label], own: Sequence[Label]) -> None:
         ordered = sorted(own, key=lambda each: (each.predicate, each.start_ns, each.end_ns))
@@ -171,6 +199,11 @@ def _check_writable(path: Path) -> None:
     except OSError as error:
         why = f'{path}: cannot be written: {error.strerror or error}'
         raise OSError(f'{why}; name another file with --labels') from error
+
+
+def _of(labels: Sequence[Label], name: str) -> list[Label]:
+    found = (each for each in labels if each.predicate == name)
+    return sorted(found, key=lambda each: (each.start_ns, each.end_ns))
 
 
 def _touch(one: Label, other: Label) -> bool:

@@ -35,9 +35,9 @@ predicates:
 """
 
 
-def send(url: str, method: str, body: Any) -> tuple[int, str]:
+def send(url: str, method: str, body: Any, *, to: str = 'label') -> tuple[int, str]:
     data = json.dumps(body).encode()
-    status, answer = get(f'{url}/api/label', data=data, headers=JSON, method=method)
+    status, answer = get(f'{url}/api/{to}', data=data, headers=JSON, method=method)
     return status, answer.decode()
 
 
@@ -69,6 +69,17 @@ def test_the_page_labels_removes_and_takes_back(labelled: Any) -> None:
     status, answer = send(url, 'DELETE', {})
     assert json.loads(answer)['said'] == 'undone: drawer: removed unclear 2.0 to 3.0 s'
     assert len(read_label_file(path)) == 2
+
+
+def test_an_asked_line_with_labels_stays_until_they_are_removed(labelled: Any) -> None:
+    url, _, path = labelled
+    stretch = {'name': 'the lid is on', 'truth': 'true', 'start': 1, 'end': 3}
+    assert send(url, 'POST', stretch)[0] == 200
+    status, says = send(url, 'DELETE', {'sentence': 'the lid is on'}, to='ask')
+    assert (status, says) == (422, 'the lid is on: kept, it has labels; remove them first (x)')
+    assert len(read_label_file(path)) == 1
+    assert send(url, 'DELETE', {'name': 'the lid is on', 't': 2})[0] == 200
+    assert send(url, 'DELETE', {'sentence': 'the lid is on'}, to='ask')[0] == 200
 
 
 @pytest.mark.parametrize(

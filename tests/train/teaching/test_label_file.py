@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -182,3 +184,30 @@ def test_a_table_shows_labels_and_what_is_wrong_with_them(
     path.write_text(HEAD + 'hall,lid,0,2,true\n')
     assert show_labels(bag, path, known) == 1
     assert "has no labels of 'kitchen'" in capsys.readouterr().err
+
+
+def label_often(path: Path, name: str, count: int) -> None:
+    labels = LabelFile(path, 'kitchen')
+    for number in range(count):
+        labels.add(name, True, 2 * number, 2 * number + 1)
+
+
+def test_two_processes_that_label_a_bag_keep_what_both_said(path: Path) -> None:
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context('spawn')) as pool:
+        for done in [pool.submit(label_often, path, name, 30) for name in ('lid', 'other')]:
+            done.result()
+    assert len(stretches(path)) == len(stretches(path, 'other')) == 30
+
+
+def test_what_another_program_changed_since_is_not_taken_back(path: Path) -> None:
+    mine, theirs = LabelFile(path, 'kitchen'), LabelFile(path, 'kitchen')
+    mine.add('lid', True, 0, 1)
+    mine.add('other', True, 0, 1)
+    theirs.add('other', False, 4, 5)
+    with pytest.raises(ValueError, match='other: another program has changed its labels since'):
+        mine.undo()
+    assert stretches(path, 'other') == [(0, 1, 'true'), (4, 5, 'false')]
+    assert mine.shown()['other'] == [(0.0, 1.0, 'true'), (4.0, 5.0, 'false')]
+    theirs.undo()
+    assert mine.undo().startswith('undone: other') and mine.undo().startswith('undone: lid')
+    assert stretches(path) == []
