@@ -1,7 +1,11 @@
 """What presses buy: taught predicates against their texts, within a scene, on left-out bags.
 
-For every scene (bags whose names differ only in the number at the end) and predicate, presses are
-drawn from half of the bags and tested on the others, as a robot scores them.
+For every scene (bags whose names differ only in the profile and the number at the end) and every
+predicate, presses are drawn from half of the bags and tested on the others, as a robot scores
+them.
+Twenty presses of relations need several bags of each scene:
+
+    python -m benchmarks.teaching --data bags/eval bags/eval_live bags/eval_new
 """
 
 from __future__ import annotations
@@ -108,7 +112,7 @@ def scenes(bags: Sequence[Path]) -> dict[str, list[Path]]:
     """Bags by scene."""
     found: dict[str, list[Path]] = {}
     for bag in bags:
-        found.setdefault(re.sub(r'_\d+$', '', name_of(bag)), []).append(bag)
+        found.setdefault(re.sub(r'(_train|_live)?_\d+$', '', name_of(bag)), []).append(bag)
     return found
 
 
