@@ -1,21 +1,25 @@
 """Search for moments: time, size and recall of a large index, and correctness of the answers.
 
     python -m benchmarks.search scale --rows 1000000
-    python -m benchmarks.search quality --index INDEX --bags BAGS [--reread 0 100]
+    python -m benchmarks.search quality --index INDEX --bags BAGS [--reread 0 50]
+    python -m benchmarks.search bags --index INDEX --bags BAGS [--count 1000]
 
 The vectors of `scale` are synthetic: unit vectors around as many centres as there would be
 scenes, with an offset for each sensor. `quality` searches an index of real windows for sentences
 whose truth is recorded in the bags. An answer is correct if the sentence is true at the nearest
 labelled sample, within a second, or, for audio, at a labelled sample during the window. Every
 sentence is asked once with each number of moments to encode again (`lb-ros search --reread`); 0
-orders by the stored vectors alone.
+orders by what the index stores. `bags` asks the same sentences of an index of many bags: the bags
+of a real index, each under several names, as hard links.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
+import shutil
 import tempfile
 import time
 from collections import defaultdict
@@ -60,16 +64,20 @@ def main() -> None:
     quality.add_argument('--bags', type=Path, nargs='+', required=True)
     quality.add_argument('--model', help="the index's own by default")
     quality.add_argument('--reread', type=int, nargs='+', default=[0, REREAD])
+    bags = kinds.add_parser('bags')
+    bags.add_argument('--index', required=True)
+    bags.add_argument('--bags', type=Path, nargs='+', required=True)
+    bags.add_argument('--count', type=int, default=1000)
+    bags.add_argument('--reread', type=int, nargs='+', default=[0, REREAD])
     args = parser.parse_args()
-    result = (
-        measure_scale(args.rows, args.queries) if args.kind == 'scale' else measure_quality(args)
-    )
+    result = MEASURES[args.kind](args)
     path = write_result(f'search_{args.kind}', result)
     print(f'{json.dumps(result, indent=2)}\nwritten to {path}')
 
 
-def measure_scale(rows: int, count: int) -> dict[str, Any]:
+def measure_scale(args: argparse.Namespace) -> dict[str, Any]:
     """Build an index of synthetic vectors and compare it with exact search."""
+    rows, count = args.rows, args.queries
     rng = np.random.default_rng(0)
     centres = rng.normal(size=(rows // SCENE_ROWS, DIMENSIONS)).astype(np.float32)
     biases = rng.normal(size=(len(SENSED), DIMENSIONS)).astype(np.float32)
@@ -184,6 +192,63 @@ def measure_quality(args: argparse.Namespace) -> dict[str, Any]:
     return results
 
 
+def measure_bags(args: argparse.Namespace) -> dict[str, Any]:
+    """Ask sentences of an index that holds each bag under several names."""
+    store = MomentStore(args.index)
+    binder = Binder.load(store.about.model, dtype='auto')
+    truths = {str(bag.resolve()): read_truth(bag) for bag in find_bags(args.bags)}
+    phrasings = Phrasings.load('trained')
+    sentences = [phrasings.sentences(n).positive[0] for n in choose_predicates(truths)]
+    known = sorted(store.bags().items())
+    with tempfile.TemporaryDirectory(dir=args.bags[0].resolve().parent) as folder:
+        many = MomentStore(f'{folder}/index', store.about)
+        for number in range(args.count):
+            bag, key = known[number % len(known)]
+            copied = Path(folder) / f'{number:06d}'
+            shutil.copytree(bag, copied, copy_function=os.link)
+            found = _embeddings(store.at(bag, 0.0, within_s=math.inf))
+            many.add_bag(str(copied), key, found, start_log_ns=0, thumbnails=[])
+        many.optimise()
+        size = sum(f.stat().st_size for f in Path(folder, 'index').rglob('*') if f.is_file())
+        times_ms = {
+            f'reread {count}': [_time_ms(many, binder, each, count) for each in sentences]
+            for count in args.reread
+        }
+        return {
+            'model': binder.model,
+            'bags': args.count,
+            'moments': len(many),
+            'facts': many.about.facts,
+            'bytes_per_moment': round(size / len(many)),
+            'sentences': len(sentences),
+            'query_ms': {name: _quantiles(values) for name, values in times_ms.items()},
+            'load_average': os.getloadavg(),
+        }
+
+
+def _time_ms(store: MomentStore, binder: Binder, sentence: str, count: int) -> float:
+    started_s = time.perf_counter()
+    find_sentence(store, binder, sentence, modalities=SENSED, top=FIRST, again=Rereading(count))
+    return (time.perf_counter() - started_s) * 1e3
+
+
+def _embeddings(entries: list[Entry]) -> Embeddings:
+    """The stored windows of a bag, as they were added."""
+    log_ns = np.array([round(e.time_s * 1e9) for e in entries], np.int64)
+    facts = [e.facts for e in entries if e.facts is not None]
+    return Embeddings(
+        vectors=np.stack([e.vector for e in entries]),
+        modality=np.array([e.modality for e in entries]),
+        topic=np.array([e.topic for e in entries]),
+        stamp_ns=np.array([e.stamp_ns for e in entries], np.int64),
+        start_ns=np.array([e.start_ns for e in entries], np.int64),
+        log_ns=log_ns,
+        valid=np.ones(len(entries), np.float32),
+        invalid_reason=np.full(len(entries), ''),
+        facts=np.stack(facts).astype(np.float16) if facts else None,
+    )
+
+
 def choose_predicates(truths: dict[str, dict[str, list[tuple[int, bool]]]]) -> list[str]:
     """Choose predicates that are true in few samples, alternating between relations.
 
@@ -270,6 +335,8 @@ def _is_true(truth: Any, name: str, stamp_ns: int, *, modality: str) -> bool:
     )
     return bool(value) and offset_ns <= MATCH_NS
 
+
+MEASURES = {'scale': measure_scale, 'quality': measure_quality, 'bags': measure_bags}
 
 if __name__ == '__main__':
     main()
