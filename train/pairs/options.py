@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import field, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -21,13 +21,13 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass
 
-from encoders.decode.channels import topics_of
-from encoders.decode.series import SeriesOptions
 from encoders.modalities import DESCRIBED, MODALITIES
 from train.bags.problems import Problems
 from train.bags.topics import TOPICS, TRUTH_TOPIC
-from train.channel_file import read_channels
 from train.validated import STRICT, ModalityName
+
+if TYPE_CHECKING:
+    from encoders.decode.series import SeriesOptions
 
 Topic = Annotated[str, AfterValidator(lambda topic: topic.lstrip('/'))]
 WINDOWS_AT_TEXTS = 'texts'
@@ -106,6 +106,8 @@ class PairOptions:
     def sensor_topics(self, modality: str) -> tuple[str, ...]:
         """The topics of a modality, best first."""
         if modality == DESCRIBED:
+            from encoders.decode.channels import topics_of
+
             return topics_of(self.described().sources)
         source = 'image' if MODALITIES[modality].kind == 'clip' else modality
         found = self.topics.get(modality) or self.topics.get(source) or TOPICS.get(source, ())
@@ -117,7 +119,7 @@ class PairOptions:
         Raises:
             OSError, InvalidRecordError: The file is not usable.
         """
-        return SeriesOptions() if self.channels is None else _described(self.channels)
+        return _described(self.channels)
 
     def text_topics(self) -> dict[str, str]:
         """Topic to the source of its sentences."""
@@ -130,8 +132,13 @@ class PairOptions:
 
 
 @lru_cache(maxsize=4)
-def _described(path: Path) -> SeriesOptions:
-    # Asked for at every message.
+def _described(path: Path | None) -> SeriesOptions:
+    # Asked for at every message. The imports are here because `--help` needs no decoders.
+    from encoders.decode.series import SeriesOptions
+    from train.channel_file import read_channels
+
+    if path is None:
+        return SeriesOptions()
     channels = read_channels(path, of_topics=True)
     return SeriesOptions(tuple(channels), sources=tuple(one.source for one in channels.values()))
 
