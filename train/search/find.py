@@ -119,12 +119,13 @@ class _Question:
     def judge(self, centre: Entry, evidence: Mapping[str, Entry]) -> Moment:
         """Score a moment by the vectors and facts of all sensors near it."""
         score, _ = self.read({m: Evidence(e.vector) for m, e in evidence.items()})
+        probability, is_calibrated = self.order.probability(score, evidence)
         return Moment.of(
             centre,
             score=self.order.stored(score.fused, evidence),
-            probability=score.fused,
+            probability=probability,
             cosines=score.similarity,
-            calibrated=score.calibrated,
+            calibrated=is_calibrated,
         )
 
     def read(self, evidence: Mapping[str, Evidence]) -> tuple[PredicateScore, float]:

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import MODALITIES, Binder, Predicate, PredicateBank
+from encoders import MODALITIES, Binder, Predicate, PredicateBank, PredicateScore
 from encoders.predicates.texts import text_vectors
 from encoders.predicates.wording import sides
 from train.score.facts import FactReader
@@ -43,6 +43,17 @@ class Order(Protocol):
 
     def reread(self, deviations: float, evidence: Mapping[str, Entry]) -> float:
         """The score of a moment whose log-odds were read from tokens."""
+        ...
+
+    def probability(
+        self, score: PredicateScore, evidence: Mapping[str, Entry]
+    ) -> tuple[float, bool]:
+        """The probability of a moment, and whether it was fitted to labelled data.
+
+        Args:
+            score: Of the sentence, from the vectors of the moment.
+            evidence: The window of each sensor.
+        """
         ...
 
 
@@ -92,16 +103,28 @@ class FactOrder:
 
     def stored(self, probability: float, evidence: Mapping[str, Entry]) -> float:
         """The sum over the sensors of a moment; the facts know more than its vectors."""
-        told = [
-            float(entry.facts @ self.weights) - self.usual[modality]
-            for modality, entry in evidence.items()
-            if modality in self.usual and entry.facts is not None
-        ]
+        told = [value - self.usual[modality] for modality, value in self._told(evidence)]
         return sum(told) / self.deviation
 
     def reread(self, deviations: float, evidence: Mapping[str, Entry]) -> float:
         """See `Order`."""
         return self.stored(0.5, evidence) + READ_SHARE * deviations
+
+    def probability(
+        self, score: PredicateScore, evidence: Mapping[str, Entry]
+    ) -> tuple[float, bool]:
+        """That of the facts, which are calibrated."""
+        told = self._told(evidence)
+        log_odds = sum(value for _, value in told)
+        return (1 + math.tanh(log_odds / 2)) / 2, bool(told)
+
+    def _told(self, evidence: Mapping[str, Entry]) -> list[tuple[str, float]]:
+        """The log-odds of the sentence from each sensor with facts."""
+        return [
+            (modality, float(entry.facts @ self.weights))
+            for modality, entry in evidence.items()
+            if modality in self.usual and entry.facts is not None
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +202,12 @@ class VectorOrder:
             self.said_scales[m](float(evidence[m].vector @ self.said)) for m in _seen(evidence)
         ]
         return deviations + float(np.mean(near))
+
+    def probability(
+        self, score: PredicateScore, evidence: Mapping[str, Entry]
+    ) -> tuple[float, bool]:
+        """That of the vectors."""
+        return score.fused, score.calibrated
 
 
 def _seen(modalities: Iterable[str]) -> list[str]:

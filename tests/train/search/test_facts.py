@@ -114,6 +114,10 @@ def test_facts_change_the_order_of_a_search(index: Path, binder: Binder) -> None
         told.append(sum(float(e.facts @ weights) for e in near if e.facts is not None))
     half = len(told) // 2
     assert np.mean(told[:half]) > np.mean(told[half:])
+    # The probability is that of the facts, which are calibrated.
+    assert all(m.calibrated for m in fast)
+    expected = 1 / (1 + np.exp(-np.array(told)))
+    np.testing.assert_allclose([m.probability for m in fast], expected, atol=2e-3)
     assert {m.read_from for m in fast} == {'vector'} and len(first()) == len(fast)
 
 
