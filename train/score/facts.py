@@ -86,14 +86,16 @@ class FactReader:
                 log_odds += read
         return np.tanh(log_odds / 2)
 
-    def like(self, predicate: Predicate) -> Vector | None:
+    def like(self, predicate: Predicate) -> tuple[Vector, float] | None:
         """How much each fact says about a predicate, float32 `[F]`, at most 1 in sum.
 
-        It is negative where the fact is true when the predicate is false. None if no fact is like
-        the predicate.
+        It is negative where the fact is true when the predicate is false.
+
+        Returns:
+            Also the similarity of the nearest fact; None if no fact is like the predicate.
         """
         pair = [self.binder.embed_text(list(side)).mean(axis=0) for side in sides(predicate)]
         facts = self.calibration.facts_like(*pair)
         if facts.nearest < MIN_SIMILARITY:
             return None
-        return np.asarray(facts.share * facts.order, np.float32)
+        return np.asarray(facts.share * facts.order, np.float32), facts.nearest

@@ -16,6 +16,7 @@ from tests.readouts import copy_with_readouts, some_calibration
 from train.bags.reader import read_bag
 from train.score.facts import FactReader
 from train.search.find import find_sentence
+from train.search.orders import NEARLY
 from train.search.reread import Rereading
 from train.search.store import MomentStore
 
@@ -92,8 +93,9 @@ def test_a_sentence_and_its_denial_weigh_facts_oppositely(facts: FactReader) -> 
     said = facts.like(Predicate.from_sentence('the top drawer is open'))
     denied = facts.like(Predicate.from_sentence('the top drawer is not open'))
     assert said is not None and denied is not None
-    np.testing.assert_allclose(said, -denied, atol=1e-5)
-    assert FACTS[int(np.abs(said).argmax())] == 'open(top drawer)' and said.max() > 0
+    np.testing.assert_allclose(said[0], -denied[0], atol=1e-5)
+    assert FACTS[int(np.abs(said[0]).argmax())] == 'open(top drawer)' and said[0].max() > 0
+    assert said[1] == pytest.approx(denied[1], abs=1e-5) and said[1] > NEARLY
     assert facts.like(Predicate.from_sentence('the stock market is up')) is None
 
 
@@ -107,7 +109,7 @@ def test_facts_change_the_order_of_a_search(index: Path, binder: Binder) -> None
         )
 
     fast = first(again=Rereading(0))
-    weights = FactReader.of(binder).like(Predicate.from_sentence(sentence))  # type: ignore[union-attr]
+    weights, _ = FactReader.of(binder).like(Predicate.from_sentence(sentence))  # type: ignore[union-attr,misc]
     told = []
     for moment in fast:
         near = store.at(moment.bag, moment.time_s, within_s=0.01)
