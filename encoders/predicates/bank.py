@@ -319,14 +319,14 @@ class PredicateBank:
         """As `read`, of `S` samples in one pass, `[S, rows, P]` and `[S, P]`."""
         count = len(self.predicates)
         texts = self.similarities(np.stack([each.vector for each in several]), modality=modality)
-        odds, written = texts[:, 1].copy(), np.zeros((len(several), count), bool)
+        values, written = texts.copy(), np.zeros((len(several), count), bool)
+        odds = values[:, 1]
         with_tokens = [n for n, each in enumerate(several) if each.tokens is not None]
         tokens = [each.tokens for each in several if each.tokens is not None]
         if tokens and modality in self._reader.table.columns:
             read = odds[with_tokens]
             written[with_tokens] = self._reader.read(modality, tokens, read)
             odds[with_tokens] = read
-        values = np.stack([texts[:, 0], odds], axis=1)
         if self._taught.by_place and modality in self.table.columns:
             asked = [self.predicates[place] for place in self._taught.by_place]
             found = self._reader.answers(asked, modality, tokens) if written.any() else ()
