@@ -1,9 +1,8 @@
 """One `bringup` with eight sensors on two cores: load of its callbacks, and time to the score.
 
 Camera, depth, infrared, touch and chunks of audio come at 30 Hz, wrench and joints at 500 Hz, and
-the inertial unit at 200 Hz. The main thread of the process runs the callbacks, and threads of
-their own take the messages of series; their processor time divided by the wall time is the share
-of a core that callbacks take. The latency
+the inertial unit at 200 Hz. The thread that runs all callbacks is the main thread of the process;
+its processor time divided by the wall time is the share of a core that callbacks take. The latency
 of a sensor is the time from the stamp of its newest evidence to the first evaluation that uses it.
 Encoders that the model set lacks are added with random weights, which take as long.
 
@@ -44,7 +43,6 @@ from encoders.model_sets.places import find_set
 from encoders.preprocess import is_series, mini_config
 from encoders.vision.vit import VisionTower, tie
 from lb_ros.dds_profile import use_dds_profile
-from lb_ros.ros.series_topic import THREAD
 from lb_ros.ros.stamps import to_stamp
 
 RATE_HZ = 30.0
@@ -168,11 +166,11 @@ def watch(nodes: subprocess.Popen[str], seconds: float) -> dict[str, Any]:
         if sent == round(WARM_UP_S * RATE_HZ):
             robot.forget()
             began_s = time.monotonic()
-            callbacks_s, all_s = callback_s(nodes.pid), process_s(nodes.pid)
+            callbacks_s, all_s = thread_s(nodes.pid), process_s(nodes.pid)
         robot.sense()
         sent += 1
     took_s = time.monotonic() - began_s
-    callbacks_s = callback_s(nodes.pid) - callbacks_s
+    callbacks_s = thread_s(nodes.pid) - callbacks_s
     all_s = process_s(nodes.pid) - all_s
     summary = robot.summary()
     robot.node.destroy_node()
@@ -187,14 +185,9 @@ def watch(nodes: subprocess.Popen[str], seconds: float) -> dict[str, Any]:
     }
 
 
-def callback_s(pid: int) -> float:
-    """Return the processor time of the threads of a process that take messages, seconds."""
-    threads = Path(f'/proc/{pid}/task').iterdir()
-    return sum(
-        _spent_s(thread / 'stat')
-        for thread in threads
-        if thread.name == str(pid) or (thread / 'comm').read_text().strip() == THREAD
-    )
+def thread_s(pid: int) -> float:
+    """Return the processor time of the main thread of a process, seconds."""
+    return _spent_s(Path(f'/proc/{pid}/task/{pid}/stat'))
 
 
 def process_s(pid: int) -> float:

@@ -2,7 +2,7 @@
 
 An encoder node of each series polls its topic, on which another participant publishes ten messages
 at a time: as many as arrive within a poll at 500 Hz. Counted is the time of the thread that takes,
-checks and stores them, as of the input of a node. Nothing is encoded.
+checks and stores them, as of the executor of a node. Nothing is encoded.
 
     python -m benchmarks.series_callbacks --model runs/contact/lb-contact
 """
@@ -91,7 +91,6 @@ def measure(modality: str, model: str) -> dict[str, float]:
     )
     entry.attach(shared.worker_for(node.get_name()))
     entry.is_open = True
-    entry.close()  # its thread would take the messages
     subscription = entry.subscriptions[TOPICS[modality]]
     until(lambda: publisher.get_subscription_count() > 0)
     spent_s, rng = [], np.random.default_rng(0)

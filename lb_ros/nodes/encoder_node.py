@@ -44,7 +44,6 @@ class EncoderNode(LifecycleNode):
         # Set before anything can fail: since Kilted, rclpy also destroys partly constructed nodes.
         self._overlays: list[Overlay] = []
         self._microphone: OwnMicrophone | None = None
-        self._sensor_inputs: tuple[SensorInput, ...] = ()
         super().__init__(f'{self.modality.sensor}_encoder', **node_options)
         self._settings: Settings | None = None
         self.transitions = Transitions(self, answer_within_s=self._answer_within_s)
@@ -55,6 +54,7 @@ class EncoderNode(LifecycleNode):
         self._is_open = False
         self._outputs = {modality: Outputs(self, modality)}
         self._input_parameters = declare_input_parameters(self, modality)
+        self._sensor_inputs: tuple[SensorInput, ...] = ()
         publish_diagnostics(self, self.statuses)
         every(self, LIVELINESS_S / 4, self._assert_liveliness)
 
@@ -200,9 +200,7 @@ class EncoderNode(LifecycleNode):
         return response
 
     def destroy_node(self) -> None:
-        """Destroy the node; also close the inputs, the overlays and the audio device."""
-        for entry in self._sensor_inputs:
-            entry.close()
+        """Destroy the node; also close the overlays and the audio device."""
         for overlay in self._overlays:
             overlay.close()
         if self._microphone is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -80,14 +79,13 @@ class SensorInput:
         self._stamps = StampCheck(max_future_ms=self._parameters.max_future_ms)
         self._worker: EncodingWorker | None = None
         self._sensor = ''
-        self._is_open, self._storing = False, threading.Lock()
+        self.is_open = False
         self._mismatches: dict[str, tuple[str, float]] = {}
         self._untyped: set[str] = set()
         self._single: dict[str, Subscription] = {}
         self._info: Subscription | None = None
         self._pictures: PictureTopics | None = None
         self._described: DescribedTopics | None = None
-        self._series: SeriesTopic | None = None
         self._kind = MODALITIES[modality].kind
         if self._kind == 'sound':
             self._subscribe(topic, AudioChunk)
@@ -97,10 +95,10 @@ class SensorInput:
             )
             self._single = self._described.subscriptions
         elif self._kind == 'series':
-            self._series = SeriesTopic(
+            series = SeriesTopic(
                 node, modality, topic, store=self.store_all, on_mismatch=self._mismatch
             )
-            self._single[topic] = self._series.subscription
+            self._single[topic] = series.subscription
         else:
             self._pictures = PictureTopics(
                 node,
@@ -142,21 +140,6 @@ class SensorInput:
     def detach(self) -> None:
         """Stop passing messages to the worker."""
         self._worker = None
-
-    def close(self) -> None:
-        """Stop taking messages; call it before the node is destroyed."""
-        if self._series is not None:
-            self._series.close()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether messages are used; none is stored any more when it has been set to False."""
-        return self._is_open
-
-    @is_open.setter
-    def is_open(self, is_open: bool) -> None:
-        with self._storing:
-            self._is_open = is_open
 
     def statuses(self) -> list[Status | None]:
         """Return the entries of `/diagnostics`: its own and those of parts; None while closed."""
@@ -220,26 +203,25 @@ class SensorInput:
             worker.put(self._sensor, replace(arrival, places=self._places(now_ns)))
 
     def store_all(self, taken: Sequence[Taken]) -> None:
-        """Accept the messages of a poll without blocking; may be called on another thread."""
+        """Accept the messages of a poll without blocking."""
+        worker = self._worker
+        if worker is None or not self.is_open:
+            return
         now_ns, now_s = self._node.get_clock().now().nanoseconds, time.monotonic()
-        with self._storing:
-            worker = self._worker
-            if worker is None or not self._is_open:
-                return
-            checked = (
-                self._checked(
-                    worker,
-                    each.message,
-                    now_ns=now_ns - each.waited_ns,
-                    arrived_s=now_s - each.waited_ns * 1e-9,
-                )
-                for each in taken
+        checked = (
+            self._checked(
+                worker,
+                each.message,
+                now_ns=now_ns - each.waited_ns,
+                arrived_s=now_s - each.waited_ns * 1e-9,
             )
-            arrivals = [arrival for arrival in checked if arrival is not None]
-            if self._described is not None:  # topics have delays; the newest stamp ends the window
-                arrivals.sort(key=lambda arrival: arrival.stamp_ns)
-            if arrivals:
-                worker.put(self._sensor, *arrivals)
+            for each in taken
+        )
+        arrivals = [arrival for arrival in checked if arrival is not None]
+        if self._described is not None:  # topics have delays; the newest stamp ends the window
+            arrivals.sort(key=lambda arrival: arrival.stamp_ns)
+        if arrivals:
+            worker.put(self._sensor, *arrivals)
 
     def _checked(
         self, worker: EncodingWorker, message: Any, *, now_ns: int, arrived_s: float

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from geometry_msgs.msg import WrenchStamped
-from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import Imu, JointState
@@ -21,25 +17,17 @@ from lb_ros.ros.qos import SERIES, publishers_line, subscribe
 from lb_ros.ros.timers import every
 
 POLL_S = 0.02
-CLOSE_S = 2.0
-ERROR_PERIOD_S = 5.0
-# Shown by `top -H`; at most 15 characters.
-THREAD = 'series input'
 TYPES = {'wrench': WrenchStamped, 'joints': JointState, 'imu': Imu}
 
 
 class SeriesTopic:
-    """Polls one topic of a series every `POLL_S` on a thread of its own.
-
-    A timer would wake the executor, which takes longer than to take the messages. Images stay with
-    the executor: taking a large one took several times longer on another thread.
+    """Polls one topic of a series every `POLL_S`.
 
     Args:
-        node: Owner of the subscription; call `close` before it is destroyed.
+        node: Owner of the subscription and the timer.
         modality: Modality of a series.
         topic: Relative name.
-        store: Receives the messages of a poll in order of arrival, at least one; called on the
-            thread.
+        store: Receives the messages of a poll in order of arrival; at least one.
         on_mismatch: Called with the topic and the QoS policy in which its publisher is
             incompatible.
     """
@@ -53,30 +41,14 @@ class SeriesTopic:
         store: Callable[[Sequence[Taken]], None],
         on_mismatch: Callable[[str, str], None],
     ) -> None:
-        self._store, self._log, self._context = store, node.get_logger(), node.context
-        self._closed = threading.Event()
+        self._store = store
         self.subscription = _polled(node, TYPES[modality], topic, on_mismatch)
-        self._thread = threading.Thread(target=self._run, name=THREAD, daemon=True)
-        self._thread.start()
+        every(node, POLL_S, self._poll)
 
-    def close(self) -> None:
-        """End the thread; wait for a call of `store`."""
-        self._closed.set()
-        self._thread.join(CLOSE_S)
-
-    def _run(self) -> None:
-        with suppress(OSError):  # only Linux has it
-            Path('/proc/thread-self/comm').write_text(THREAD)
-        while not self._closed.wait(POLL_S) and self._context.ok():
-            try:
-                taken = take_all(self.subscription)
-                if taken:
-                    self._store(taken)
-            except InvalidHandle:  # the node has been destroyed
-                return
-            except Exception as error:  # the next messages may be usable
-                line = f'{self.subscription.topic_name}: {type(error).__name__}: {error}'
-                self._log.error(line, throttle_duration_sec=ERROR_PERIOD_S)
+    def _poll(self) -> None:
+        taken = take_all(self.subscription)
+        if taken:
+            self._store(taken)
 
 
 class DescribedTopics:
