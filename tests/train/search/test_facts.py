@@ -123,6 +123,18 @@ def test_facts_change_the_order_of_a_search(index: Path, binder: Binder) -> None
     assert {m.read_from for m in fast} == {'vector'} and len(first()) == len(fast)
 
 
+def test_an_index_of_some_sensors_is_searched_by_facts(
+    folder: Path, bags: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, path = str(folder), str(tmp_path / 'depth')
+    words = ['index', *map(str, bags), '-o', path, '--model', model]
+    assert main([*words, '--modality', 'depth']) == 0
+    assert main(['search', path, 'the top drawer is open', '--model', model, '--fast']) == 0
+    shown = capsys.readouterr()
+    assert 'searched without' not in shown.err and 'not calibrated' not in shown.out
+    assert main(words) == 0  # the other sensors can be added
+
+
 def test_other_readouts_do_not_add_to_an_index(
     index: Path, folder: Path, bags: list[Path], tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
