@@ -212,8 +212,8 @@ def _print(moments: Sequence[Moment]) -> None:
         cosines = ', '.join(f'{m} {value:.2f}' for m, value in moment.cosines.items())
         name = Path(moment.bag).name
         caveats = ['not calibrated'] if moment.calibrated is False else []
-        if by_tokens and moment.read_from == 'vector':
-            caveats.append('ordered by its vector')
+        if by_tokens and moment.read_from != 'tokens':
+            caveats.append(f'ordered by its {moment.read_from}')
         place = f'{name} at {moment.time_s:.1f} s'
         print('  '.join((f'{rank:3d}. {moment.score:.2f}', place, f'({cosines})', *caveats)))
         print(f'     {replay_command(moment)}')

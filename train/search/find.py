@@ -86,7 +86,8 @@ def _judged_again(
 ) -> list[Moment]:
     """The candidates with scores from tokens, where their windows could be encoded again."""
     heard = [{m: e for m, e in near.items() if question.counts(m)} or near for near in gathered]
-    found = again.of(binder, (entry for near in heard for entry in near.values()))
+    entries = (entry for near in heard for entry in near.values())
+    found = again.of(binder, entries, otherwise=question.order.source)
     read = [
         question.read({m: found.get(key_of(e)) or Evidence(e.vector) for m, e in near.items()})
         for near in heard
@@ -103,7 +104,7 @@ def _judged_again(
                 probability=score.fused,
                 cosines=score.similarity,
                 calibrated=score.calibrated,
-                read_from='tokens' if from_tokens else 'vector',
+                read_from='tokens' if from_tokens else question.order.source,
             )
         )
     return moments
@@ -126,6 +127,7 @@ class _Question:
             probability=probability,
             cosines=score.similarity,
             calibrated=is_calibrated,
+            read_from=self.order.source,
         )
 
     def read(self, evidence: Mapping[str, Evidence]) -> tuple[PredicateScore, float]:

@@ -15,7 +15,7 @@ CANDIDATES = 10  # initial number per requested answer
 MAX_CANDIDATES = 20_000  # per sensor
 
 Placed = TypeVar('Placed', Entry, 'Moment')
-Source = Literal['tokens', 'vector']
+Source = Literal['tokens', 'facts', 'vector']
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,13 @@ class Moment:
         stamp_ns: Stamp of the sensor message that matches best.
         modality: Modality of that sensor.
         topic: Topic of that sensor.
-        score: Standard deviations above the mean of the index; where tokens were read, log-odds in
-            standard deviations. Only the order is meaningful.
+        score: Standard deviations above the mean of the index; where tokens were read, also of
+            their log-odds. Only the order is meaningful.
         probability: Probability of the sentence; None for an example.
         cosines: Cosine of every sensor that was evaluated.
         calibrated: Whether the probability was fitted to labelled data; None for an example.
-        read_from: Whether its order comes from the tokens, encoded again from the bag, or from the
-            stored vectors.
+        read_from: Whether its order comes from the tokens, encoded again from the bag, from the
+            stored facts, or from the stored vectors.
     """
 
     bag: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from encoders import MODALITIES, Binder, Predicate, PredicateBank, PredicateScor
 from encoders.predicates.texts import text_vectors
 from encoders.predicates.wording import sides
 from train.score.facts import FactReader
-from train.search.moment import Scale
+from train.search.moment import Scale, Source
 from train.search.store import Entry, MomentStore
 
 SAMPLED = 300  # moments for the distribution of scores
@@ -29,7 +29,13 @@ Vector = NDArray[np.float32]
 
 
 class Order(Protocol):
-    """Scores of moments for one sentence, in standard deviations over the index."""
+    """Scores of moments for one sentence, in standard deviations over the index.
+
+    Attributes:
+        source: What it orders by without tokens.
+    """
+
+    source: ClassVar[Source]
 
     def propose(self, store: MomentStore, count: int) -> list[tuple[float, Entry]]:
         """The windows of each sensor with the largest approximate scores, and these scores."""
@@ -74,6 +80,7 @@ class FactOrder:
         is_known: Whether one of the facts is nearly the sentence.
     """
 
+    source: ClassVar[Source] = 'facts'
     weights: Vector
     usual: dict[str, float]
     deviation: float
@@ -109,29 +116,31 @@ class FactOrder:
         ]
 
     def stored(self, probability: float, evidence: Mapping[str, Entry]) -> float:
-        """The sum over the sensors of a moment; the facts know more than its vectors."""
-        told = [value - self.usual[modality] for modality, value in self._told(evidence)]
-        return sum(told) / self.deviation
+        """See `Order`; the facts know more than the vectors."""
+        return self._deviations(evidence)
 
     def reread(self, deviations: float, evidence: Mapping[str, Entry]) -> float:
         """See `Order`."""
-        return self.stored(0.5, evidence) + READ_SHARE * deviations
+        return self._deviations(evidence) + READ_SHARE * deviations
 
     def probability(
         self, score: PredicateScore, evidence: Mapping[str, Entry]
     ) -> tuple[float, bool]:
         """That of the facts, which are calibrated; it is the sentence's if one is nearly it."""
-        told = self._told(evidence)
-        log_odds = sum(value for _, value in told)
-        return (1 + math.tanh(log_odds / 2)) / 2, bool(told) and self.is_known
+        found = self._log_odds(evidence)
+        return (1 + math.tanh(sum(found.values()) / 2)) / 2, bool(found) and self.is_known
 
-    def _told(self, evidence: Mapping[str, Entry]) -> list[tuple[str, float]]:
+    def _deviations(self, evidence: Mapping[str, Entry]) -> float:
+        found = self._log_odds(evidence)
+        return sum(found[name] - self.usual[name] for name in found) / self.deviation
+
+    def _log_odds(self, evidence: Mapping[str, Entry]) -> dict[str, float]:
         """The log-odds of the sentence from each sensor with facts."""
-        return [
-            (modality, float(entry.facts @ self.weights))
+        return {
+            modality: float(entry.facts @ self.weights)
             for modality, entry in evidence.items()
             if modality in self.usual and entry.facts is not None
-        ]
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +155,7 @@ class VectorOrder:
     with `along`, minus `usual`, so the entries with the largest products are the candidates.
     """
 
+    source: ClassVar[Source] = 'vector'
     said: Vector
     said_scales: dict[str, Scale]
     odds: Scale

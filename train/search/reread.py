@@ -17,7 +17,7 @@ from train.bags.folder import BagError, bag_span_ns
 from train.score.again import Place, evidence_again, windows_again
 from train.score.windows import Window
 from train.search.arguments import REREAD
-from train.search.moment import Moment
+from train.search.moment import Moment, Source
 from train.search.store import Entry, MomentStore
 
 EVIDENCE_NS = 1_000_000_000  # the largest age of live evidence
@@ -43,7 +43,7 @@ class Rereading:
     """How a search encodes its best moments again.
 
     Attributes:
-        count: Number of moments; 0 orders by vectors alone.
+        count: Number of moments; 0 orders by what the index stores.
         problem: Called with one line for every bag that could not be read again.
         progress: Called with the share of the windows that was done, 0..1.
     """
@@ -52,11 +52,14 @@ class Rereading:
     problem: Callable[[str], object] = lambda line: None
     progress: Callable[[float], object] = lambda share: None
 
-    def of(self, binder: Binder, entries: Iterable[Entry]) -> dict[Key, Evidence]:
-        """The result of `reread`; bags that are gone are reported."""
+    def of(
+        self, binder: Binder, entries: Iterable[Entry], *, otherwise: Source = 'vector'
+    ) -> dict[Key, Evidence]:
+        """The result of `reread`; bags that are gone are reported, and what orders them then."""
         found = reread(binder, entries, progress=self.progress)
+        stored = {'facts': 'facts', 'vector': 'vectors'}[otherwise]
         for bag, reason in found.gone.items():
-            self.problem(f'{reason}; the moments of {bag} are ordered by their vectors')
+            self.problem(f'{reason}; the moments of {bag} are ordered by their {stored}')
         return found.evidence
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders import Binder, Predicate, decode_image
+from encoders import Binder, Predicate
 from encoders.model_sets.readouts import CALIBRATION
 from lb_ros.cli import main
 from tests.readouts import copy_with_readouts, some_calibration
-from train.bags.reader import read_bag
+from tests.train.search.recorded import depth_at
 from train.score.facts import FactReader
 from train.search.find import find_sentence
 from train.search.orders import NEARLY
@@ -68,12 +68,7 @@ def test_an_index_keeps_what_the_readouts_say(
     assert (store.about.facts, store.about.facts_id) == (len(FACTS), facts.identity)
     entries = store.at(str(bags[0].resolve()), 2.0, within_s=1.2)
     depth = next(e for e in entries if e.modality == 'depth')
-    message = next(
-        m.message
-        for m in read_bag(bags[0], topics=['depth/image'])
-        if m.stamp_ns == depth.stamp_ns
-    )
-    seen = binder.observe(depth=decode_image(message, modality='depth').array)['depth']
+    seen = binder.observe(depth=depth_at(bags[0], depth.stamp_ns))['depth']
     np.testing.assert_allclose(depth.facts, facts.log_odds('depth', seen), atol=0.05)
     assert np.abs(depth.facts).max() > 0
     # A sensor without a readout says nothing.
@@ -120,7 +115,7 @@ def test_facts_change_the_order_of_a_search(index: Path, binder: Binder) -> None
     assert all(m.calibrated for m in fast)
     expected = 1 / (1 + np.exp(-np.array(told)))
     np.testing.assert_allclose([m.probability for m in fast], expected, atol=2e-3)
-    assert {m.read_from for m in fast} == {'vector'} and len(first()) == len(fast)
+    assert {m.read_from for m in fast} == {'facts'} and len(first()) == len(fast)
 
 
 def test_an_index_of_some_sensors_is_searched_by_facts(
@@ -133,6 +128,20 @@ def test_an_index_of_some_sensors_is_searched_by_facts(
     shown = capsys.readouterr()
     assert 'searched without' not in shown.err and 'not calibrated' not in shown.out
     assert main(words) == 0  # the other sensors can be added
+
+
+def test_a_gone_bag_is_ordered_by_its_facts(
+    folder: Path, bags: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone, path = tmp_path / 'gone', str(tmp_path / 'index')
+    shutil.copytree(bags[0], gone)
+    model = str(folder)
+    assert main(['index', str(gone), str(bags[1]), '-o', path, '--model', model]) == 0
+    shutil.rmtree(gone)
+    words = ['search', path, 'the top drawer is open', '--model', model, '--modality', 'depth']
+    assert main(words) == 0
+    shown = capsys.readouterr()
+    assert 'ordered by their facts' in shown.err and 'ordered by its facts' in shown.out
 
 
 def test_other_readouts_do_not_add_to_an_index(

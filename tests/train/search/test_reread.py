@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders import Binder, Evidence, Predicate, PredicateBank, decode_image
+from encoders import Binder, Evidence, Predicate, PredicateBank
 from encoders.model_sets.readouts import CALIBRATION
 from lb_ros.cli import main
 from tests.readouts import copy_with_readouts, some_calibration
-from train.bags.reader import BagReport, read_bag
+from tests.train.search.recorded import depth_at
+from train.bags.reader import BagReport
 from train.score.embed import BagSource
 from train.score.facts import FactReader
 from train.score.windows import SensorTopics
@@ -70,12 +71,7 @@ def test_the_windows_of_the_index_are_found_again(
         assert evidence.tokens is not None
         np.testing.assert_allclose(evidence.vector, entry.vector, atol=5e-3)
     depth = next(e for e in read if e.modality == 'depth')
-    message = next(
-        m.message
-        for m in read_bag(bags[0], topics=['depth/image'])
-        if m.stamp_ns == depth.stamp_ns
-    )
-    expected = binder.observe(depth=decode_image(message, modality='depth').array)['depth']
+    expected = binder.observe(depth=depth_at(bags[0], depth.stamp_ns))['depth']
     found_tokens = found.evidence[key_of(depth)].tokens
     np.testing.assert_allclose(found_tokens, expected.tokens, atol=2e-2)
 
@@ -91,12 +87,7 @@ def test_answers_are_ordered_by_tokens_unless_fast(store: MomentStore, binder: B
     assert {m.read_from for m in fast} == {'vector'}
     bank = PredicateBank([Predicate.from_sentence(SENTENCE)], binder)
     for moment in slow:
-        message = next(
-            m.message
-            for m in read_bag(Path(moment.bag), topics=['depth/image'])
-            if m.stamp_ns == moment.stamp_ns
-        )
-        array = decode_image(message, modality='depth').array
+        array = depth_at(Path(moment.bag), moment.stamp_ns)
         (expected,) = bank.score(binder.observe(depth=array))
         assert moment.probability == pytest.approx(expected.fused, abs=1e-3)
     assert [m.score for m in slow] == sorted((m.score for m in slow), reverse=True)
