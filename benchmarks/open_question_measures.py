@@ -68,10 +68,10 @@ def asked_of(sensor: str, vectors: Mapping[str, NDArray[np.float32]], samples: S
         if relation_of(name) in RELATIONS[sensor] and counts[k] >= MIN_COUNT
     ]
     names = tuple(samples.predicates[k] for k in columns)
-    told = replace(samples, predicates=names, truth=truth[:, columns], inputs={})
+    asked = replace(samples, predicates=names, truth=truth[:, columns], inputs={})
     embed = text_tower('minilm-l6-v2').embed
     facts = fact_vectors(names, Phrasings.load(WORDING), embed)
-    return Asked(told, contrast_scores(vectors, facts))
+    return Asked(asked, contrast_scores(vectors, facts))
 
 
 def by_text(asked: Asked) -> dict[str, Any]:

@@ -486,7 +486,7 @@ def test_presses_teach_a_line_and_are_undone(browser: Any, taught: str, width: i
             box = group.get_by_text(word, exact=True).bounding_box()
             assert box['height'] >= least and box['width'] >= least
         lesson, canvas = page.locator('.lb-lesson'), page.locator('.lb-row canvas').first
-        told = page.locator('.lb-taught')
+        summary = page.locator('.lb-taught')
         for count, (share, word) in enumerate([(0.2, 'true'), (0.9, 'false')] * 2, start=1):
             box = canvas.bounding_box()
             page.mouse.click(box['x'] + box['width'] * share, box['y'] + 20)
@@ -494,17 +494,17 @@ def test_presses_teach_a_line_and_are_undone(browser: Any, taught: str, width: i
             group.get_by_text(word, exact=True).click()
             presses = f'{(count + 1) // 2} true, {count // 2} false'
             lesson.filter(has_text=presses).wait_for()
-            told.filter(has_text=presses).wait_for()  # it moves the canvas down
+            summary.filter(has_text=presses).wait_for()  # it moves the canvas down
         lesson.filter(has_text='left out').wait_for()
         assert 'depth 100 %' in lesson.inner_text()
         shows_state(page, 5.0, 'TRUE')
         shows_state(page, 15.0, 'FALSE')
-        told.filter(has_text='taught (2 true, 2 false').wait_for()
+        summary.filter(has_text='taught (2 true, 2 false').wait_for()
         check_pictures_and_width(page, 2)
         page.keyboard.press('u')  # the focus is still on a button of this line
         lesson.filter(has_text='2 true, 1 false').wait_for()
         page.reload()
-        told.filter(has_text='taught (2 true, 1 false)').wait_for()
+        summary.filter(has_text='taught (2 true, 1 false)').wait_for()
 
 
 def test_a_key_teaches_the_chosen_line_only(browser: Any, taught: str) -> None:
