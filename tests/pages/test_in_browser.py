@@ -343,7 +343,7 @@ def test_a_question_is_shown_at_once_and_answered_when_there_is_a_model(
         pending.wait_for()
         session.use(binder)
         pending.wait_for(state='detached')
-        assert page.evaluate("lb.timeline.rows.get('the stove is hot').data[0].length") == 20
+        page.wait_for_function("lb.timeline.rows.get('the stove is hot').data[0].length === 20")
 
 
 def test_a_refused_question_is_gone_and_explained(browser: Any, url: str) -> None:
