@@ -75,6 +75,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--model', default='lb-mini')
     parser.add_argument('--seconds', type=float, default=60.0)
+    parser.add_argument(
+        '--set', nargs='*', default=[], metavar='NAME:=VALUE', help='parameters of bringup'
+    )
     parser.add_argument('--send', action='store_true', help='publish the series only')
     args = parser.parse_args()
     if args.send:
@@ -91,10 +94,17 @@ def main() -> None:
             f'model:={model}',
             f'predicates:={predicates}',
             f'modalities:=[{", ".join(SENSORS)}]',
+            *args.set,
         )
         measured = measure(parameters, args.seconds)
     name = read_manifest(find_set(args.model)).manifest.name
-    result = {'model': name, 'random_encoders': random, 'targets': TARGETS, **measured}
+    result = {
+        'model': name,
+        'parameters': args.set,
+        'random_encoders': random,
+        'targets': TARGETS,
+        **measured,
+    }
     path = write_result('eight_sensors', result)
     print(f'{json.dumps(result, indent=2)}\nwritten to {path}')
 

@@ -117,7 +117,10 @@ class Parameters:
         changes='configure',
     )
     threads: int = _one(
-        0, 'CPU threads of the encoders; 0 for one per core.', limits=(0, 256), changes='configure'
+        0,
+        'CPU threads of the encoders; 0 for one per core, but one, which is left to the messages.',
+        limits=(0, 256),
+        changes='configure',
     )
     max_rate_hz: float = _own(
         15.0,
@@ -197,7 +200,7 @@ class Parameters:
     )
     max_batch: int = _own(
         0,
-        'Samples that are encoded in one call; 0: the newest of every sensor that is due.',
+        'Sensors that are encoded in one call; 0: one on a CPU, all that are due on a GPU.',
         limits=(0, 64),
     )
     worker_timeout_s: float = _own(

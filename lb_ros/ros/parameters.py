@@ -211,13 +211,25 @@ def check_regions(parameters: Parameters) -> None:
 
 
 def thread_count(parameters: Parameters) -> int:
-    """Return the number of CPU threads for the encoders."""
-    return parameters.threads or len(os.sched_getaffinity(0))
+    """Return the number of CPU threads for the encoders.
+
+    By default one core is left to the messages: a thread that waits for a core holds up all others
+    at every layer.
+    """
+    return parameters.threads or max(1, len(os.sched_getaffinity(0)) - 1)
 
 
 def batch_limit(parameters: Parameters) -> int:
-    """Return the largest number of samples in one call; by default one of every sensor."""
-    return parameters.max_batch or sum(sample_counts(parameters, parameters.modalities).values())
+    """Return the largest number of sensors in one call.
+
+    By default all on a GPU, where a call of several takes hardly longer than one of one. On a CPU
+    it takes as long as all of them, and each would wait for the others: one at a time.
+    """
+    if parameters.max_batch:
+        return parameters.max_batch
+    if parameters.device.startswith('cpu'):
+        return 1
+    return sum(sample_counts(parameters, parameters.modalities).values())
 
 
 def sample_counts(parameters: Parameters, modalities: Iterable[str]) -> dict[str, int]:

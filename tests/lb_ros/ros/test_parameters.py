@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,10 @@ from lb_ros.nodes.predicates_node import PredicatesNode
 from lb_ros.parameter_table import Parameters
 from lb_ros.ros.parameters import (
     Settings,
+    batch_limit,
     declare_parameters,
     limits_of,
+    thread_count,
     unknown_parameters,
 )
 
@@ -51,6 +55,19 @@ def node(ros_domain: int) -> Iterator[NewNode]:
 
 def test_the_defaults_are_those_of_the_record(node: NewNode) -> None:
     assert declare_parameters(node(), Parameters) == Parameters()
+
+
+def test_on_a_cpu_sensors_are_encoded_one_at_a_time_and_a_core_is_left_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for cores, threads in ((1, 1), (2, 1), (8, 7)):
+        monkeypatch.setattr(os, 'sched_getaffinity', lambda pid, n=cores: set(range(n)))
+        assert thread_count(Parameters()) == threads
+    assert thread_count(Parameters(threads=8)) == 8
+    assert batch_limit(Parameters()) == 1
+    on_gpu = Parameters(device='cuda:0', modalities=['image', 'depth'])
+    assert batch_limit(on_gpu) == 2
+    assert batch_limit(Parameters(max_batch=3)) == batch_limit(replace(on_gpu, max_batch=3)) == 3
 
 
 def test_an_unknown_parameter_is_named_with_the_nearest_one(node: NewNode) -> None:
