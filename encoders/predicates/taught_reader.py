@@ -355,11 +355,12 @@ def _part(head: Head, index: int, log_odds: float, blocks: Mapping[str, Floats])
     """What one sensor adds to the log-odds of a head; NaN if it lacks something that counts."""
     found = head.slope[index] * log_odds + head.shift[index]
     for name, weights in head.weights.items():
-        if name in blocks:
-            values = np.asarray(blocks[name], np.float32)
-            found += float(weights[index, : len(values)] @ values)
-        elif weights[index].any():
+        if not weights[index].any():  # also of a sensor that no press has, of any width
+            continue
+        if name not in blocks:
             return math.nan
+        values = np.asarray(blocks[name], np.float32)
+        found += float(weights[index, : len(values)] @ values)
     return float(found)
 
 

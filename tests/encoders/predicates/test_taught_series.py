@@ -74,6 +74,17 @@ def test_evidence_without_statistics_is_read_from_the_text(bank: PredicateBank) 
     assert bank.score({'wrench': evidence})[0].fused == text.fused
 
 
+def test_a_sensor_that_no_press_has_may_have_more_channels(bank: PredicateBank) -> None:
+    channels = bank.binder.preprocessing['joints'].channels
+    values = np.random.default_rng(0).normal(size=(len(TIMES_S), len(channels)))
+    moved = bank.binder.observe(joints=Series(values, TIMES_S, channels))['joints']
+    wrench = felt(bank.binder, is_tight=True, seed=50)
+    assert isinstance(moved, Evidence)
+    assert moved.statistics is not None and wrench.statistics is not None
+    assert len(moved.statistics) > len(wrench.statistics)
+    assert bank.score({'wrench': wrench, 'joints': moved})[0].fused > 0.5
+
+
 def test_a_file_keeps_them(bank: PredicateBank) -> None:
     again = from_bytes(to_bytes(bank.lessons), where='here').by_name['tight']
     for one, other in zip(bank.lessons.by_name['tight'].presses, again.presses, strict=True):
