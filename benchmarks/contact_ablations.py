@@ -2,7 +2,8 @@
 
 Bags are read once, at the longest window and the highest rate; the variants are cut from that, so
 that all see the same moments. A finished variant is kept in `--work`, so that a second call
-continues. Mean AUROC over the predicates of `benchmarks.contact`, where they change.
+continues. Trainings start from the trunk of the cameras: the shipped wrench encoder knows all
+facts. Mean AUROC over the predicates of `benchmarks.contact`, where they change.
 
 python -m benchmarks.contact_ablations --data bags/contact --val bags/val --work runs/ablations
 """
@@ -26,8 +27,11 @@ from numpy.typing import NDArray
 
 from benchmarks.contact import PREDICATES, places_of
 from benchmarks.environment import write_result
+from encoders.model_sets.files import ModelSet, load_model_set, save_model_set
+from encoders.model_sets.places import MANIFEST, find_set
 from encoders.model_sets.sources import load_encoders
 from encoders.predicates.metrics import auroc
+from encoders.preprocess import is_series
 from encoders.preprocess.mini import series
 from encoders.preprocess.mini.series import SeriesConfig
 from encoders.shipped import shipped
@@ -57,12 +61,14 @@ class Variant:
         config: Changes of the preprocessing.
         recipe: Changes of the recipe.
         spreads: Whether patches hold the spread of values and differences.
+        summary: Whether the summary of the window holds their mean and maximum.
         bias_n: Standard deviation of a bias of an untared sensor, N; 0.02 m times it for torque.
     """
 
     config: Mapping[str, Any]
     recipe: Mapping[str, Any]
     spreads: bool = True
+    summary: bool = True
     bias_n: float = 0.0
 
 
@@ -70,11 +76,12 @@ def variant(
     *,
     recipe: Mapping[str, Any] | None = None,
     spreads: bool = True,
+    summary: bool = True,
     bias_n: float = 0.0,
     **config: Any,
 ) -> Variant:
     """A variant; keywords are changes of the preprocessing."""
-    return Variant(config, recipe or {}, spreads, bias_n)
+    return Variant(config, recipe or {}, spreads, summary, bias_n)
 
 
 WORDS = tuple(
@@ -84,7 +91,8 @@ WORDS = tuple(
 )
 VARIANTS = {
     'as in the recipe': variant(),
-    'without spreads': variant(spreads=False),
+    'without spreads': variant(spreads=False, summary=False),
+    'spreads of patches only': variant(summary=False),
     'no facts about absent things': variant(recipe={'absent_share': 0.0}),
     'absent things weigh like others': variant(recipe={'absent_share': None}),
     'changes only (tared, since start)': variant(forms=('tared', 'change')),
@@ -114,11 +122,12 @@ def main() -> None:
     torch.set_num_threads(1)
     changes = {'max_steps': args.steps, 'max_minutes': 1000.0, 'warmup_steps': args.steps // 6}
     base = load_recipe(RECIPE, **changes)
+    args.work.mkdir(parents=True, exist_ok=True)
+    base = replace(base, start=str(start_without_series(base, args.work)))
     data, val = (
         read(thinned(find_bags(folders), args.most_bags), base, args.cache)
         for folders in (args.data, args.val)
     )
-    args.work.mkdir(parents=True, exist_ok=True)
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in args.variants}
     for seed in args.seeds:
         for name in args.variants:
@@ -137,6 +146,19 @@ def main() -> None:
             'variants': {name: summary(found) for name, found in rows.items()},
         }
         print(f'written to {write_result(args.name, result)}', flush=True)
+
+
+def start_without_series(recipe: Recipe, work: Path) -> Path:
+    """The start of a recipe without its encoders of series, in a folder of `work`."""
+    folder = work / 'start'
+    if not (folder / MANIFEST).exists():
+        assert recipe.start is not None
+        found = load_model_set(find_set(recipe.start))
+        specs = found.manifest.modalities
+        kept = {name: spec for name, spec in specs.items() if not is_series(spec.preprocess)}
+        towers = {name: found.towers[name] for name in kept}
+        save_model_set(folder, ModelSet(replace(found.manifest, modalities=kept), towers))
+    return folder
 
 
 def thinned(bags: list[Path], most: int) -> list[Path]:
@@ -168,6 +190,7 @@ def run(
         modalities={SENSOR: config},
         batch={SENSOR: base.batch[SENSOR]},
         relations={SENSOR: base.relations[SENSOR]},
+        vit=replace(base.vit, spreads=one.summary),
         seed=seed,
         **one.recipe,
     )
@@ -213,11 +236,13 @@ def patched(*, spreads: bool) -> Iterator[None]:
         yield
 
 
-def areas(vectors: Floats, samples: Samples, recipe: Recipe) -> dict[str, float]:
-    """AUROC by predicate in trained wording, and against absent things; with the means."""
+def areas(
+    vectors: Floats, samples: Samples, recipe: Recipe, *, wording: str = 'trained'
+) -> dict[str, float]:
+    """AUROC by predicate in one wording, and against absent things; with the means."""
     embed = text_tower(recipe.text_tower).embed
     names = [PREDICATES[short] for short in MEASURED]
-    asked = fact_vectors(names, Phrasings.load('trained'), embed)
+    asked = fact_vectors(names, Phrasings.load(wording), embed)
     scores = contrast_scores({SENSOR: vectors}, asked)[SENSOR]
     sensed = samples.inputs[SENSOR].reshape(len(samples), -1).any(axis=1)
     own: dict[str, float] = {}

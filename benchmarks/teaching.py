@@ -132,7 +132,7 @@ def drawn(
     for place, predicate in enumerate(scene.bank.predicates):
         asked = Asked(scene, place, PredicateBank([predicate], binder))
         for _ in range(draws):
-            yield from _draw(asked, presses, rng)
+            yield from draws_of(asked, presses, rng)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -248,7 +248,7 @@ def _observed(binder: Binder, modality: str, stored: NDArray[Any]) -> list[Evide
     return [each if ok else None for each, ok in zip(found, there, strict=True)]
 
 
-def _draw(asked: Asked, presses: Sequence[int], rng: np.random.Generator) -> Iterator[Draw]:
+def draws_of(asked: Asked, presses: Sequence[int], rng: np.random.Generator) -> Iterator[Draw]:
     """The draws of a predicate with one choice of bags."""
     samples, name = asked.scene.samples, asked.predicate.name
     truth = samples.truth[:, samples.predicates.index(name)]
@@ -280,7 +280,7 @@ def _draw(asked: Asked, presses: Sequence[int], rng: np.random.Generator) -> Ite
         yield Draw(
             group=group_of(name),
             presses=count,
-            auroc=(auroc(labels, text) or 0.5, auroc(labels, odds) or 0.5),
+            auroc=(area(labels, text), area(labels, odds)),
             accuracy=(_accuracy(text, labels), _accuracy(odds, labels)),
             state=(_state(text, labels), _state(odds, labels)),
             predictions=(_predictions(text, labels), _predictions(odds, labels)),
@@ -292,6 +292,13 @@ def _draw(asked: Asked, presses: Sequence[int], rng: np.random.Generator) -> Ite
 
 def _some(rng: np.random.Generator, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
     return rng.choice(rows, min(count, len(rows)), replace=False)
+
+
+def area(labels: NDArray[np.bool_], odds: NDArray[np.float32]) -> float:
+    """AUROC of samples of both sides."""
+    found = auroc(labels, odds)
+    assert found is not None, 'samples of both sides are tested'
+    return found
 
 
 def _accuracy(odds: NDArray[np.float32], labels: NDArray[np.bool_]) -> float:
