@@ -109,6 +109,7 @@ def asked_vectors(
     space: str,
     cache: Path | None = None,
     sentences: int = 30,
+    with_denials: bool = True,
 ) -> AskedVectors:
     """Embed the training text of facts.
 
@@ -119,6 +120,7 @@ def asked_vectors(
         space: Language space of `embed`.
         cache: Folder of the cache of vectors; None keeps nothing.
         sentences: Approximate number of sentences per fact.
+        with_denials: See `train.transformations.fact_texts`.
 
     Raises:
         ValueError: There are no predicates, or too few sentences per fact.
@@ -126,7 +128,10 @@ def asked_vectors(
     """
     if not predicates:
         raise ValueError('needs at least one predicate')
-    facts = [fact_texts(name, phrasings, sentences=sentences) for name in predicates]
+    facts = [
+        fact_texts(name, phrasings, sentences=sentences, with_denials=with_denials)
+        for name in predicates
+    ]
     texts = list(dict.fromkeys(text for fact in facts for text in fact.texts))
     vectors = embedded(texts, embed, space=space, folder=cache)
     row = {text: index for index, text in enumerate(texts)}

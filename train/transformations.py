@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from encoders.predicates.questions import to_question
 from encoders.predicates.verbs import BE, DETERMINERS, finite_verb, is_plural
 from encoders.predicates.wording import NOT_TRUE, Sides, claim, denials, is_denied, sides_of
-from train.phrasings import Phrasings
+from train.phrasings import Phrasings, Sentences
 
 # Words of phrasings that are never denied by rule, so that config/phrasings/check.yaml can measure
 # whether a readout carries denials over to words that it never saw denied.
@@ -77,7 +77,9 @@ class FactTexts:
         return tuple(dict.fromkeys((*told, *paired)))
 
 
-def fact_texts(predicate: str, phrasings: Phrasings, *, sentences: int = 30) -> FactTexts:
+def fact_texts(
+    predicate: str, phrasings: Phrasings, *, sentences: int = 30, with_denials: bool = True
+) -> FactTexts:
     """Choose training text of a fact, the same in every run.
 
     Different facts of a relation get different phrasings, so that all phrasings occur.
@@ -86,6 +88,8 @@ def fact_texts(predicate: str, phrasings: Phrasings, *, sentences: int = 30) -> 
         predicate: `relation(argument, ...)`.
         phrasings: Source of the sentences.
         sentences: Approximate number of sentences; at least 8.
+        with_denials: False leaves out every denied sentence, also of the phrasings; a side of
+            which all phrasings are denied keeps them.
 
     Raises:
         ValueError: `sentences` is too small.
@@ -95,6 +99,8 @@ def fact_texts(predicate: str, phrasings: Phrasings, *, sentences: int = 30) -> 
         raise ValueError(f'sentences must be at least 8, not {sentences}')
     drawn = random.Random(predicate)
     own, told = phrasings.sentences(predicate), phrasings.sentences(predicate, synonyms=2)
+    if not with_denials:
+        own, told = _without_denials(own), _without_denials(told)
     names = phrasings.arguments(predicate)
     share = sentences * 4 // 15
     positive = _some(own.positive, told.positive, share, drawn)
@@ -114,6 +120,9 @@ def fact_texts(predicate: str, phrasings: Phrasings, *, sentences: int = 30) -> 
     more_negative = [against[text] for text in stated]
     for side, more in ((positive, more_positive), (negative, more_negative)):
         more += _other_forms(side, drawn, count=max(1, sentences // 15))
+    if not with_denials:
+        more_positive, more_negative = _affirmative(more_positive), _affirmative(more_negative)
+        pairs = [pair for pair in map(_affirmative_pair, pairs) if all(pair.sides)]
     return FactTexts(
         tuple(positive),
         tuple(negative),
@@ -121,6 +130,21 @@ def fact_texts(predicate: str, phrasings: Phrasings, *, sentences: int = 30) -> 
         tuple(dict.fromkeys(more_negative)),
         tuple(dict.fromkeys(pairs)),
     )
+
+
+def _affirmative(texts: Sequence[str]) -> list[str]:
+    return [text for text in texts if not is_denied(text)]
+
+
+def _affirmative_pair(pair: Pair) -> Pair:
+    """A statement against its antonym; a side without an affirmative sentence is empty."""
+    return Pair(tuple(_affirmative(pair.positive)), tuple(_affirmative(pair.negative)))
+
+
+def _without_denials(sentences: Sentences) -> Sentences:
+    """The sentences that are not denied; a side without any stays as it is."""
+    positive, negative = _affirmative(sentences.positive), _affirmative(sentences.negative)
+    return Sentences(tuple(positive) or sentences.positive, tuple(negative) or sentences.negative)
 
 
 def _some(own: Sequence[str], told: Sequence[str], count: int, drawn: random.Random) -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from encoders.predicates.wording import is_denied
 from train.asked import AskedVectors, asked_vectors
 from train.phrasings import Phrasings
 from train.transformations import fact_texts
@@ -81,6 +82,18 @@ def test_a_statement_is_often_asked_against_its_own_denial(asked: AskedVectors) 
     for pair in texts.pairs:
         hits |= is_asked(positive, pair.positive) & is_asked(negative, pair.negative)
     assert 0.35 < hits.float().mean() < 0.5
+
+
+def test_without_denials_none_is_embedded() -> None:
+    told: list[str] = []
+
+    def noted(texts: Sequence[str]) -> NDArray[np.float32]:
+        told.extend(texts)
+        return embed(texts)
+
+    asked = asked_vectors(PREDICATES, PHRASINGS, noted, space='test', with_denials=False)
+    assert len(asked.vectors) == len(told) + 2 * len(PREDICATES)
+    assert not any(map(is_denied, told))
 
 
 def test_single_sentences_are_about_half(asked: AskedVectors) -> None:

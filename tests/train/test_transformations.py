@@ -85,6 +85,29 @@ def test_held_out_words_are_never_denied_by_rule(predicate: str) -> None:
             assert terse_form or not re.search(rf'\b(?:{"|".join(HELD_OUT)})\b', text), text
 
 
+@pytest.mark.parametrize('predicate', PREDICATES)
+def test_text_without_denials_holds_none(predicate: str) -> None:
+    told = PHRASINGS.sentences(predicate, synonyms=2)
+    texts = fact_texts(predicate, PHRASINGS, sentences=400, with_denials=False)
+    positive, negative = sides(texts)
+    assert positive
+    assert negative
+    for side, phrasings in ((positive, told.positive), (negative, told.negative)):
+        if not all(map(is_denied, phrasings)):
+            assert not any(map(is_denied, side))
+    for pair in texts.pairs:
+        assert pair.positive
+        assert pair.negative
+        assert not any(map(is_denied, (*pair.positive, *pair.negative)))
+
+
+def test_text_without_denials_keeps_antonyms_and_questions() -> None:
+    texts = fact_texts('open(top drawer)', PHRASINGS, sentences=400, with_denials=False)
+    asked = {(pair.positive, pair.negative) for pair in texts.pairs}
+    assert (('the top drawer is open',), ('the top drawer is closed',)) in asked
+    assert any(text.endswith('?') for text in texts.more_positive)
+
+
 def test_all_phrasings_of_a_relation_occur_over_many_facts() -> None:
     things = [thing for thing in PHRASINGS.objects if thing != 'plate']
     found: set[str] = set()
