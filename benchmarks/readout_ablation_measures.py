@@ -44,15 +44,15 @@ def ways_of(sentences: Sentences) -> dict[str, Sides]:
 
     `sides`: all sentences, as the robot asks them (denials count as their statements);
     `exchanged`: the same the other way round; `sentence`: the first one alone, against its
-    derived opposite; `denied`: the denials of all negative sentences against the denials of all
-    positive ones, as they are written.
+    derived opposite; `denials`: the denials of all negative sentences against these sentences, as
+    they are written, whereas the robot counts a denial as its statement on the other side.
     """
     positive, negative = sides(Predicate('all', sentences.positive, sentences.negative))
     return {
         'sides': (positive, negative),
         'exchanged': (negative, positive),
         'sentence': sides(Predicate.from_sentence(positive[0])),
-        'denied': (tuple(map(deny, negative)), tuple(map(deny, positive))),
+        'denials': (tuple(map(deny, negative)), negative),
     }
 
 
