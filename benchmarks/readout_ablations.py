@@ -15,6 +15,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -24,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.environment import write_result
-from benchmarks.readout_ablation_measures import held_out, measured
+from benchmarks.readout_ablation_measures import HeldOut, held_out, measured
 from encoders.model_sets.encoder import EncoderSet
 from encoders.model_sets.manifest import read_manifest
 from encoders.model_sets.places import find_set
@@ -45,6 +46,7 @@ from train.vector_cache import embedded
 
 RECIPE = shipped('config/recipes/lb-mini-readout.yaml')
 SENSORS = ('image', 'depth')
+Runs = dict[int, Any]  # what was measured, by seed
 ALONE = Ranks(0, 1, torch.device('cpu'))
 
 
@@ -135,6 +137,30 @@ class Bench:
 
 def main() -> None:
     """Train what is missing, and write the result file."""
+    args = arguments()
+    torch.set_num_threads(1)
+    start = find_set(args.model)
+    encoders = load_encoders(start, modalities=SENSORS, device='cpu')
+    bench = Bench(start, encoders, find_bags(args.data), args.cache)
+    val = held_out(bench.load(find_bags(args.val)), bench.embed)
+    args.work.mkdir(parents=True, exist_ok=True)
+    rows = {POOLED: {0: measured(val, val.pooled(bench.towers))}, **runs(args, bench, val)}
+    result = {
+        'sensors': list(SENSORS),
+        'encoders': args.model,
+        'bags': {'training': len(bench.bags), 'held out': len(val.data.samples.bags)},
+        'moments': {'held out': len(val.data.samples)},
+        'steps': args.steps,
+        'seeds': {name: list(found) for name, found in rows.items() if name != POOLED},
+        'predicates': val.counts(),
+        'variants': {name: summary(list(found.values())) for name, found in rows.items()},
+        'differences': differences(rows),
+    }
+    print(f'written to {write_result(args.name, result)}')
+
+
+def arguments() -> argparse.Namespace:
+    """The options of the command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--model', default='lb-mini', help='whose encoders are used')
     parser.add_argument('--data', type=Path, nargs='+', required=True)
@@ -143,50 +169,34 @@ def main() -> None:
     parser.add_argument('--steps', type=int, default=1000)
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     parser.add_argument('--variants', nargs='+', choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument('--finished', action='store_true', help='only read finished runs')
     parser.add_argument('--cache', type=Path, default=Path('runs/cache'))
     parser.add_argument('--name', default='readout_ablations')
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    start = find_set(args.model)
-    encoders = load_encoders(start, modalities=SENSORS, device='cpu')
-    bench = Bench(start, encoders, find_bags(args.data), args.cache)
-    val = held_out(bench.load(find_bags(args.val)), bench.embed)
+    return parser.parse_args()
+
+
+def runs(args: argparse.Namespace, bench: Bench, val: HeldOut) -> dict[str, Runs]:
+    """What every variant reads, seed by seed; what is missing is trained."""
     recipe = replace(
         load_readout_recipe(RECIPE, max_steps=args.steps, modalities=SENSORS),
         continued=False,
         device='cpu',
         save_every_steps=args.steps,
     )
-    args.work.mkdir(parents=True, exist_ok=True)
     loaded = cache(lambda every: bench.load(bench.bags[::every]))
-    rows: dict[str, list[Any]] = {POOLED: [measured(val, val.pooled(bench.towers))]}
-    for seed in args.seeds:
-        for name in args.variants:
-            path = args.work / f'{name}-{seed}.json'.replace(' ', '_')
-            if not path.exists():
-                variant = VARIANTS[name]
-                readouts = trained(
-                    variant,
-                    replace(recipe, seed=seed, **variant.recipe),
-                    bench,
-                    loaded(variant.every),
-                    args.work / 'run',
-                )
-                path.write_text(json.dumps(measured(val, val.read(readouts))))
-            rows.setdefault(name, []).append(json.loads(path.read_text()))
-            print(f'{name}, seed {seed}: {rows[name][-1]["sides"]}', flush=True)
-        result = {
-            'sensors': list(SENSORS),
-            'encoders': args.model,
-            'bags': {'training': len(bench.bags), 'held out': len(val.data.samples.bags)},
-            'moments': {'training': len(loaded(1).samples), 'held out': len(val.data.samples)},
-            'steps': args.steps,
-            'seeds': args.seeds[: len(rows[args.variants[0]])],
-            'predicates': val.counts(),
-            'variants': {name: summary(found) for name, found in rows.items()},
-            'differences': differences(rows),
-        }
-        print(f'written to {write_result(args.name, result)}', flush=True)
+    rows: dict[str, Runs] = {}
+    for seed, name in product(args.seeds, args.variants):
+        path = args.work / f'{name}-{seed}.json'.replace(' ', '_')
+        if not path.exists() and args.finished:
+            continue
+        if not path.exists():
+            variant = VARIANTS[name]
+            own, data = replace(recipe, seed=seed, **variant.recipe), loaded(variant.every)
+            readouts = trained(variant, own, bench, data, args.work / 'run')
+            path.write_text(json.dumps(measured(val, val.read(readouts))))
+        rows.setdefault(name, {})[seed] = json.loads(path.read_text())
+        print(f'{name}, seed {seed}: {rows[name][seed]["sides"]}', flush=True)
+    return rows
 
 
 def trained(
@@ -225,24 +235,28 @@ def one_sided(readouts: nn.ModuleDict) -> nn.ModuleDict:
     return nn.ModuleDict(found)
 
 
-def summary(rows: list[Any]) -> Any:
-    """Mean and values over seeds of everything measured, and their standard deviation."""
+def summary(rows: Sequence[Any]) -> Any:
+    """Mean over seeds of everything measured, the values, and their standard deviation.
+
+    What was measured in some runs only is summarised over these.
+    """
     if isinstance(rows[0], dict):
-        return {key: summary([row[key] for row in rows]) for key in rows[0]}
-    found: dict[str, Any] = {'mean': round(mean(rows), 3), 'seeds': [round(v, 3) for v in rows]}
+        keys = dict.fromkeys(key for row in rows for key in row)
+        return {key: summary([row[key] for row in rows if key in row]) for key in keys}
+    found: dict[str, Any] = {'mean': round(mean(rows), 3), 'values': [round(v, 3) for v in rows]}
     if len(rows) > 1:
         found['deviation'] = round(stdev(rows), 3)
     return found
 
 
-def differences(rows: Mapping[str, list[Any]]) -> dict[str, Any]:
+def differences(rows: Mapping[str, Runs]) -> dict[str, Any]:
     """The same of every variant less the recipe's of the same seed."""
-    base = rows.get(BASE, [])
+    base = rows.get(BASE, {})
     found = {}
-    for name, own in rows.items():
-        if base and name != BASE:
-            several = own * len(base) if name == POOLED else own
-            pairs = zip(several, base, strict=True)
+    for name, runs in rows.items():
+        own = dict.fromkeys(base, runs[0]) if name == POOLED else runs
+        pairs = [(row, base[seed]) for seed, row in own.items() if seed in base]
+        if name != BASE and pairs:
             found[name] = summary([less(row, other) for row, other in pairs])
     return found
 
@@ -250,7 +264,7 @@ def differences(rows: Mapping[str, list[Any]]) -> dict[str, Any]:
 def less(row: Any, other: Any) -> Any:
     """All values of a row, reduced by those of another."""
     if isinstance(row, dict):
-        return {key: less(row[key], other[key]) for key in row}
+        return {key: less(row[key], other[key]) for key in row if key in other}
     return row - other
 
 

@@ -108,11 +108,14 @@ def test_perfect_scores_are_measured_as_such(val: HeldOut) -> None:
 
 def test_variants_are_compared_seed_by_seed() -> None:
     rows = {
-        POOLED: [{'a': 0.5}],
-        BASE: [{'a': 0.8}, {'a': 0.9}],
-        'other': [{'a': 0.7}, {'a': 0.6}],
+        POOLED: {0: {'a': 0.5}},
+        BASE: {0: {'a': 0.8}, 1: {'a': 0.9}},
+        'other': {1: {'a': 0.6, 'b': 0.3}, 2: {'a': 0.7}},
     }
     found = differences(rows)
-    assert found['other']['a'] == {'mean': -0.2, 'seeds': [-0.1, -0.3], 'deviation': 0.141}
-    assert found[POOLED]['a']['seeds'] == [-0.3, -0.4]
-    assert summary(rows[BASE])['a']['mean'] == 0.85
+    assert found['other'] == {'a': {'mean': -0.3, 'values': [-0.3]}}
+    assert found[POOLED]['a']['values'] == [-0.3, -0.4]
+    assert summary(list(rows[BASE].values()))['a'] == {
+        'mean': 0.85, 'values': [0.8, 0.9], 'deviation': 0.071,
+    }  # fmt: skip
+    assert summary(list(rows['other'].values()))['b']['mean'] == 0.3
