@@ -58,7 +58,7 @@ DEPTHS = {'measured': 'one', 'generated': 'generated', 'half of each': 'mixed'}
 TEXTS = {'one wording': 'one', 'all wordings': 'all'}
 TIMED_STEPS = 5
 NOT_RUN = {
-    'hubs': 'wrench on contact bags',
+    'hubs': 'wrench: see contact_hub.json',
     'texts': 'captions by machine: no pretrained captioner was at hand',
     'all': 'the size of LanguageBind, and real sensors',
 }

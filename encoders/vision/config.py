@@ -33,6 +33,7 @@ class VisionConfig:
             share, `convolutions`, a convolution stem of each encoder, or for patches of numeric
             channels `series` or `described` (see `encoders.vision.stem`).
         stem_blocks: Residual blocks after each halving of a convolution stem.
+        spreads: The summary of a window of series holds the spreads of its patches.
         lora_rank, lora_alpha: Low-rank updates of the attention projections; rank 0 for none.
         patch_dropout: Share of patches masked in training.
     """
@@ -52,6 +53,7 @@ class VisionConfig:
     per_frame: bool = False
     stem: str = 'patch'
     stem_blocks: int = 0
+    spreads: bool = False
     lora_rank: int = 0
     lora_alpha: float = LORA_ALPHA
     patch_dropout: float = 0.0
@@ -62,6 +64,8 @@ class VisionConfig:
             raise ValueError(f'num_frames must be at least 1, not {self.frames}')
         if self.stem not in STEMS:
             raise ValueError(f'stem must be one of {STEMS}, not {self.stem!r}')
+        if self.spreads and self.stem != 'series':
+            raise ValueError(f"spreads need the stem 'series', not {self.stem!r}")
         if self.stem in SERIES_STEMS:
             self._check_series()
             return

@@ -15,6 +15,9 @@ QUARTERS = 4
 # Mean, maximum, minimum and spread of a channel, and its means in four parts of the window.
 WINDOW_STATISTICS = 4 + QUARTERS
 SMALLEST_SPREAD = 1e-3
+# The last values of a patch, and their mean and maximum over the window.
+SPREADS = 2
+SPREAD_STATISTICS = 2 * SPREADS
 
 
 class Embeddings(nn.Module):
@@ -84,7 +87,10 @@ class SeriesStem(nn.Module):
     """Series `[B, C, patches, V]` to one token `[B, width, patches, 1]` per patch.
 
     All channels of a patch become one token. A summary of the whole window is added to the class
-    token: without it, a small transformer must first learn to average.
+    token: without it, a small transformer must first learn to average. With `config.spreads` it
+    also holds how much each channel varies within patches, on average and at most, from which
+    roughness is read. That part is 0 before training, so that an encoder without it can be
+    trained further.
 
     Inputs are those of `encoders.preprocess.mini.series.normalise`.
     """
@@ -95,6 +101,10 @@ class SeriesStem(nn.Module):
         values = config.channels * config.image_size[1]
         self.patches = _two_layers(values, config.width)
         self.whole = _two_layers(config.channels * config.forms * WINDOW_STATISTICS, config.width)
+        self.spreads: nn.Linear | None = None
+        if config.spreads:
+            self.spreads = nn.Linear(config.channels * SPREAD_STATISTICS, config.width, bias=False)
+            nn.init.zeros_(self.spreads.weight)
 
     def forward(self, planes: Tensor) -> Tensor:
         """`[B, C, patches, V]` to `[B, width, patches, 1]`."""
@@ -105,7 +115,12 @@ class SeriesStem(nn.Module):
         """`[B, C, patches, V]` to one vector per window, `[B, width]`."""
         found = window_statistics(planes, forms=self.forms, steps=self.steps)
         summarised: Tensor = self.whole(found.flatten(1))
-        return summarised
+        if self.spreads is None:
+            return summarised
+        varied = planes[..., -SPREADS:]  # of values and of differences
+        both = torch.cat([varied.mean(2), varied.amax(2)], dim=-1)
+        added: Tensor = self.spreads(both.flatten(1))
+        return summarised + added
 
 
 class DescribedStem(nn.Module):

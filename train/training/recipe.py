@@ -97,6 +97,7 @@ class VitConfig:
     projection: int
     stem: str = 'patch'
     stem_blocks: int = 0
+    spreads: bool = False
 
     def tower(self, config: MiniConfig, *, lora_rank: int, lora_alpha: float) -> VisionConfig:
         """Shape of the tower for inputs of a modality; series have their own stem and patches.
@@ -110,6 +111,7 @@ class VitConfig:
             stem = 'described' if config.words else 'series'
             own = {'stem': stem, 'stem_blocks': 0, 'patch_size': config.patch}
             shape |= own | {'channels': len(config.channels)}
+        shape['spreads'] = self.spreads and shape['stem'] == 'series'
         return VisionConfig(**shape, mlp_width=mlp_width, image_size=config.input_size)
 
 

@@ -24,6 +24,31 @@ def test_attention_on_cpus_gives_what_the_fused_kernel_gives() -> None:
     torch.testing.assert_close(attend(*heads), expected, atol=1e-6, rtol=1e-5)
 
 
+def test_spreads_of_patches_change_the_vector_once_they_have_weights() -> None:
+    shape = (5, 4 * (3 + 1) + 2)  # patches of 4 steps in 3 forms, a mask and two spreads
+    config = replace(CONFIG, stem='series', channels=6, patch_size=4, image_size=shape)
+    plain = VisionTower(config).eval()
+    tower = VisionTower(replace(config, spreads=True)).eval()
+    missing = tower.load_state_dict(plain.state_dict(), strict=False).missing_keys
+    assert missing == ['embeddings.patch_embedding.spreads.weight']
+    windows = torch.randn(2, 6, *shape)
+    with torch.no_grad():
+        before = plain(windows)
+        assert torch.equal(tower(windows), before)  # 0 before training
+        tower.get_parameter(missing[0]).normal_()
+        assert not torch.allclose(tower(windows), before, atol=1e-2)
+        # The same spreads at another time of the window say the same.
+        moved = windows.clone()
+        moved[..., -2:] = windows[..., -2:].roll(1, dims=2)
+        found = [tower.embeddings.patch_embedding.summary(each) for each in (windows, moved)]
+        torch.testing.assert_close(*found)
+
+
+def test_only_a_series_has_spreads() -> None:
+    with pytest.raises(ValueError, match="spreads need the stem 'series', not 'convolutions'"):
+        replace(CONFIG, spreads=True)
+
+
 @pytest.mark.parametrize('blocks', [0, 2])
 @pytest.mark.parametrize('stem', ['convolutions', 'patch'])
 def test_every_patch_has_its_token(stem: str, blocks: int) -> None:
