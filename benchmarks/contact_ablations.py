@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -148,6 +148,16 @@ def main() -> None:
         print(f'written to {write_result(args.name, result)}', flush=True)
 
 
+def of_sensors(recipe: Recipe, sensors: Sequence[str]) -> Recipe:
+    """The recipe with some of its sensors."""
+    return replace(
+        recipe,
+        modalities={name: recipe.modalities[name] for name in sensors},
+        batch={name: recipe.batch[name] for name in sensors},
+        relations={name: recipe.relations[name] for name in sensors},
+    )
+
+
 def start_without_series(recipe: Recipe, work: Path) -> Path:
     """The start of a recipe without its encoders of series, in a folder of `work`."""
     folder = work / 'start'
@@ -186,10 +196,8 @@ def run(
     assert isinstance(config, SeriesConfig)
     config = replace(config, **one.config)
     recipe = replace(
-        base,
+        of_sensors(base, [SENSOR]),
         modalities={SENSOR: config},
-        batch={SENSOR: base.batch[SENSOR]},
-        relations={SENSOR: base.relations[SENSOR]},
         vit=replace(base.vit, spreads=one.summary),
         seed=seed,
         **one.recipe,

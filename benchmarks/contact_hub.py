@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.contact_ablations import RECIPE, SENSOR, areas, start_without_series
+from benchmarks.contact_ablations import RECIPE, SENSOR, areas, of_sensors, start_without_series
 from benchmarks.environment import write_result
 from benchmarks.open_question_measures import across, candidates
 from encoders.model_sets.places import find_set
@@ -54,7 +54,9 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     args.work.mkdir(parents=True, exist_ok=True)
-    recipe = recipe_of(args.work, steps=args.steps)
+    base = load_recipe(RECIPE, max_steps=args.steps, max_minutes=1000.0)
+    start = str(start_without_series(base, args.work))
+    recipe = replace(of_sensors(base, [SENSOR]), start=start)
     images = load_encoders(find_set('lb-mini'), modalities=(IMAGE,)).encoders[IMAGE].config
     own = {SENSOR: recipe.modalities[SENSOR]}
     refuse_evaluation_bags(find_bags(args.data))
@@ -69,8 +71,8 @@ def main() -> None:
             folder = bind(one, data, args.work / f'{hub}_{seed}', overwrite=True, cache=args.work)
             encoder = load_encoders(folder).encoders[SENSOR]
             vectors.append([embed_stored(encoder, each.inputs[SENSOR]) for each in (felt, seen)])
-        found[hub] = by_text([own for own, _ in vectors], felt, recipe)
-        found[hub] |= by_images([own for _, own in vectors], seen)
+        of_felt, of_seen = zip(*vectors, strict=True)
+        found[hub] = by_text(of_felt, felt, recipe) | by_images(of_seen, seen)
         print(hub, json.dumps(found[hub]), flush=True)
     result = {
         'sensor': SENSOR,
@@ -83,18 +85,6 @@ def main() -> None:
     print(f'written to {write_result("contact_hub", result)}')
 
 
-def recipe_of(work: Path, *, steps: int) -> Recipe:
-    """The recipe of the wrench, from a set without it, which is written into `work`."""
-    base = load_recipe(RECIPE, max_steps=steps, max_minutes=1000.0)
-    return replace(
-        base,
-        start=str(start_without_series(base, work)),
-        modalities={SENSOR: base.modalities[SENSOR]},
-        batch={SENSOR: base.batch[SENSOR]},
-        relations={SENSOR: base.relations[SENSOR]},
-    )
-
-
 def samples_of(folders: Sequence[Path], configs: dict[str, Config], cache: Path) -> Samples:
     """Labelled samples of bags."""
     samples, report = load_samples(find_bags(folders), configs, cache=cache)
@@ -104,7 +94,7 @@ def samples_of(folders: Sequence[Path], configs: dict[str, Config], cache: Path)
 
 
 def by_text(vectors: Sequence[Vectors], samples: Samples, recipe: Recipe) -> dict[str, Any]:
-    """AUROC by predicate and wording, means over seeds; the range of the seeds of the mean."""
+    """AUROC by predicate and wording, means over seeds; and the mean of each seed."""
     found: dict[str, Any] = {}
     for wording in WORDINGS:
         rows = [areas(each, samples, recipe, wording=wording) for each in vectors]

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from benchmarks.contact import PREDICATES
-from benchmarks.contact_ablations import RECIPE, SENSOR, start_without_series
+from benchmarks.contact_ablations import RECIPE, SENSOR, of_sensors, start_without_series
 from benchmarks.environment import write_result
 from encoders.model_sets.sources import load_encoders
 from encoders.predicates.metrics import auroc
@@ -49,13 +49,8 @@ def main() -> None:
     torch.set_num_threads(1)
     args.work.mkdir(parents=True, exist_ok=True)
     base = load_recipe(RECIPE, max_steps=args.steps, max_minutes=1000.0, warmup_steps=20)
-    recipe = replace(
-        base,
-        start=str(start_without_series(base, args.work)),
-        modalities={SENSOR: base.modalities[SENSOR]},
-        batch={SENSOR: base.batch[SENSOR]},
-        relations={SENSOR: base.relations[SENSOR]},
-    )
+    start = str(start_without_series(base, args.work))
+    recipe = replace(of_sensors(base, [SENSOR]), start=start)
     bags = find_bags(args.data)
     refuse_evaluation_bags(bags)
     by_texture: dict[str, list[Path]] = {}
@@ -107,9 +102,8 @@ def rough_area(recipe: Recipe, data: Samples, tested: Samples, out: Path) -> flo
     vectors = {SENSOR: embed_stored(encoder, tested.inputs[SENSOR])}
     scores = contrast_scores(vectors, asked)[SENSOR][:, 0]
     column = tested.predicates.index(ROUGH)
-    known = (tested.truth[:, column] >= 0) & tested.inputs[SENSOR].reshape(len(tested), -1).any(
-        axis=1
-    )
+    sensed = tested.inputs[SENSOR].reshape(len(tested), -1).any(axis=1)
+    known = (tested.truth[:, column] >= 0) & sensed
     area = auroc(tested.truth[known, column] == 1, scores[known])
     assert area is not None
     return round(area, 3)

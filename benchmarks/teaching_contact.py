@@ -38,7 +38,7 @@ import numpy as np
 import torch
 
 from benchmarks.contact import PREDICATES, places_of
-from benchmarks.contact_ablations import RECIPE, start_without_series, thinned
+from benchmarks.contact_ablations import RECIPE, of_sensors, start_without_series, thinned
 from benchmarks.environment import write_result
 from benchmarks.teaching import ALL, Asked, Draw, Scene, draws_of, table_of
 from encoders import Binder, PredicateBank
@@ -147,16 +147,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument('--cache', type=Path, default=Path('runs/cache'))
     parser.add_argument('--name', default='teaching_contact', help='of the result file')
     return parser.parse_args()
-
-
-def of_sensors(recipe: Recipe, sensors: Sequence[str]) -> Recipe:
-    """The recipe with some of its sensors."""
-    return replace(
-        recipe,
-        modalities={name: recipe.modalities[name] for name in sensors},
-        batch={name: recipe.batch[name] for name in sensors},
-        relations={name: recipe.relations[name] for name in sensors},
-    )
 
 
 def _read(bags: Sequence[Path], recipe: Recipe, cache: Path) -> Samples:
