@@ -39,7 +39,7 @@ UNLIMITED = Limits()
 
 
 class EncodingWorker:
-    """One thread that encodes the newest message of every sensor; due messages form one batch.
+    """One thread that encodes the newest message of every sensor, `max_batch` at a time.
 
     Args:
         binder: The encoders.
@@ -47,7 +47,7 @@ class EncodingWorker:
             slot until a newer one replaces them; call `look` when `sink.wants` has changed.
         log: Receives warnings, at most one per sensor and kind of fault every few seconds.
         limits: Limits of rate and age, and priorities.
-        max_batch: Largest number of samples in one call.
+        max_batch: Largest number of sensors in one call.
         on_fatal: Called with an exit status and a line when the device has failed permanently;
             ends the process.
 

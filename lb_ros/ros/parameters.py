@@ -223,7 +223,7 @@ def batch_limit(parameters: Parameters) -> int:
     """Return the largest number of sensors in one call.
 
     By default all on a GPU, where a call of several takes hardly longer than one of one. On a CPU
-    it takes as long as all of them, and each would wait for the others: one at a time.
+    it takes nearly as long as all of them, and each would wait for the others: one at a time.
     """
     if parameters.max_batch:
         return parameters.max_batch
