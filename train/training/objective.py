@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders.text.minilm import text_tower
+from encoders.vision.precision import dtype_of
 from encoders.vision.vit import LOGIT_SCALE_MAX, VisionTower, draw_kept_patches
 from train.bags.samples import UNKNOWN, Samples, absent_things, stored_tensor
 from train.language import FactVectors, fact_vectors, name_vectors
@@ -245,7 +246,8 @@ def _tokens(
     if recipe.patch_dropout > 0:
         count, patches = len(batch.inputs), tower.config.patches
         kept = draw_kept_patches(count, patches, recipe.patch_dropout, generator=generator)
-    with torch.autocast('cpu', torch.bfloat16, enabled=recipe.precision == 'bf16'):
+    fast = dtype_of(recipe.precision) == torch.bfloat16
+    with torch.autocast('cpu', torch.bfloat16, enabled=fast):
         tokens: Tensor = tower.tokens(batch.inputs, kept=kept)
     return tokens.float()
 

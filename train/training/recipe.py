@@ -140,7 +140,7 @@ class Recipe:
     text_jitter: NonNegativeFloat
     contrastive_weight: NonNegativeFloat
     region_weight: dict[str, NonNegativeFloat]
-    precision: Literal['fp32', 'bf16']
+    precision: Literal['auto', 'fp32', 'bf16']
     relations: dict[str, dict[str, NonNegativeFloat]]
     seed: NonNegativeInt
     validate_every_minutes: NonNegativeFloat

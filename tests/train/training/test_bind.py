@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from tests.train.runs import break_off, run, wait_for_checkpoint
 from train.bags.find import find_bags
 from train.bags.load import load_samples
 from train.evaluation.evaluate import embed_samples
+from train.training.bind import bind
 from train.training.checkpoint import CHECKPOINT, LOG
 from train.training.recipe import load_recipe
 
@@ -252,6 +254,32 @@ def test_lora_changes_only_what_a_modality_adds(
     updates = [name for name in after if name.endswith('.lora_B')]
     assert len(updates) == 4 * 2 * 4
     assert all(after[name].any() for name in updates)
+
+
+@pytest.mark.parametrize(('is_fast', 'same'), [(False, 'fp32'), (True, 'bf16')])
+def test_auto_takes_bfloat16_only_where_the_processor_is_fast_at_it(
+    *,
+    train_bags: Path,
+    recipe_file: Path,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_fast: bool,
+    same: str,
+) -> None:
+    monkeypatch.setattr('encoders.vision.precision.cpu_has_bf16', lambda: is_fast)
+    recipe = load_recipe(recipe_file, max_steps=2)
+    samples, _ = load_samples(find_bags([train_bags]), recipe.modalities, cache=cache)
+    by_precision = {
+        precision: load_file(
+            bind(replace(recipe, precision=precision), samples, tmp_path / precision) / WEIGHTS
+        )
+        for precision in ('auto', 'fp32', 'bf16')
+    }
+    other = {'fp32': 'bf16', 'bf16': 'fp32'}[same]
+    name = 'depth/visual_projection.weight'
+    np.testing.assert_array_equal(by_precision['auto'][name], by_precision[same][name])
+    assert (by_precision['auto'][name] != by_precision[other][name]).any()
 
 
 def test_a_loss_that_is_no_number_stops_training(

@@ -22,6 +22,11 @@ def test_recipes_of_the_repository_load_and_say_how_to_run_them(path: Path) -> N
     assert set(manifest.modalities) == set(recipe.batch)
 
 
+@pytest.mark.parametrize('name', ['lb-mini', 'lb-mini-infrared', 'lb-mini-contact'])
+def test_recipes_of_lb_mini_run_in_the_format_that_the_processor_is_fast_at(name: str) -> None:
+    assert load_recipe(RECIPES / f'{name}.yaml').precision == 'auto'
+
+
 @pytest.mark.parametrize('path', READOUT, ids=lambda path: path.name)
 def test_recipes_of_readouts_load_and_say_how_to_run_them(path: Path) -> None:
     recipe = load_readout_recipe(path)
