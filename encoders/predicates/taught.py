@@ -3,13 +3,12 @@
 A handful of presses ("now it is true") decides in this order: which sensors count, where the
 threshold of this scene is, and only then the direction in the vectors themselves. So the head is a
 logistic model with a Gaussian prior: its mean is the text score, and its spreads are chosen from a
-ladder by the presses themselves, each left out in turn. With few presses the text stands.
+ladder by the presses themselves, each left out in turn. With few presses the text stands. Sensors
+share what the prior leaves to their vectors and statistics by how well each alone foretells the
+left-out presses, because those that do not feel the predicate would otherwise drown the one that
+does.
 
 All frames of a press are averaged before they come here: they are one sample of every estimate.
-
-Products and factors are PyTorch's, on one core. Those of NumPy and SciPy start threads, which wait
-for each other where another process occupies a core: a fit then takes seconds instead of
-milliseconds.
 """
 
 from __future__ import annotations
@@ -17,14 +16,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from encoders.one_core import on_one_core
-from encoders.predicates.left_out import MAX_STEPS, TOLERANCE, Estimate, calibrated, estimate
+from encoders.predicates.left_out import Estimate, calibrated, estimate
+from encoders.predicates.posterior import left_out_loss, modes
+from encoders.predicates.prior import Parts, parts_of, products
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -34,7 +34,9 @@ Arrays = Mapping[str, NDArray[np.float32]]
 CAUTION = 2.5
 # Added to the sum of squares of the gains.
 DOUBT = 0.02
-MIN_SCALE = 0.05  # of the log-odds of a sensor, so that noise is not magnified
+# Of the prior with which each block alone foretells the left-out presses, for its share.
+ALONE_BIAS, ALONE_BLOCK = 1.0, 2.0
+ALONE_STEPS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,167 +166,104 @@ def fit(
     counted = np.where(truth, len(truth) / (2 * sides[0]), len(truth) / (2 * sides[1]))
     odds = np.nan_to_num(features.log_odds).astype(np.float64)
     nothing = np.zeros(odds.shape[1])
-    ladders: list[tuple[Floats, Ladder]] = []
-    if text_weights is not None:
-        ladders.append((text_weights, AROUND_TEXT))
+    ladders = [] if text_weights is None else [(text_weights, AROUND_TEXT)]
     if text_weights is None or not is_calibrated:
         ladders.append((nothing, FROM_NOTHING))
+    steps = [
+        (own, spreads)
+        for own, ladder in ladders
+        for spreads, least in ladder
+        if least <= min(sides)
+    ]
     with torch.inference_mode(), on_one_core():
-        parts = _parts(features, truth)
-        tried = [
-            _Tried(spreads, own, _solve(parts.kernel(spreads), odds @ own, truth, counted))
-            for own, ladder in ladders
-            for spreads, least in ladder
-            if least <= min(sides)
-        ]
-    best = _chosen(tried, truth, counted)
-    solved = best.solved
-    left_out = np.where(_alone(truth), np.nan, solved.left_out)
-    slope, offset = calibrated(solved.left_out, truth, counted, ~_alone(truth))
-    return _linear(parts, best, slope, offset, truth, left_out)
-
-
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """Centred and scaled features of presses.
-
-    Attributes:
-        odds: float `[N, M]`, 0 where missing.
-        odds_mean, odds_scale: float `[M]`.
-        heard: By name of a block, the `K` sensors that any press has, bool `[M]`.
-        blocks: By name, float `[N, K, D]`, 0 where missing.
-        means: By name, float `[K, D]`.
-        scales: By name, float `[K]`.
-        grams: Inner products of the odds and of the blocks, `[N, N]` each.
-        count: Number of blocks of sensors that any press has, at least 1.
-    """
-
-    odds: Floats
-    odds_mean: Floats
-    odds_scale: Floats
-    heard: Mapping[str, Bools]
-    blocks: Mapping[str, Floats]
-    means: Mapping[str, Floats]
-    scales: Mapping[str, Floats]
-    grams: tuple[Floats, Floats]
-    count: int
-
-    def kernel(self, spreads: Spreads) -> Floats:
-        """Prior covariance of the log-odds of the presses, `[N, N]`."""
-        odds, blocks = self.grams
-        return spreads.bias**2 + spreads.weights**2 * odds + spreads.blocks**2 * blocks
-
-
-def _parts(features: Features, truth: Bools) -> _Parts:
-    there = ~np.isnan(features.log_odds)
-    odds = np.where(there, features.log_odds, 0.0).astype(np.float64)
-    odds_mean = _middle(odds, there, truth)
-    odds = np.where(there, odds - odds_mean, 0.0)
-    odds_scale = np.maximum(_size(odds**2, there), MIN_SCALE)
-    odds /= odds_scale
-    blocks, means, scales = {}, {}, {}
-    heard: dict[str, Bools] = {}
-    for name, values in features.blocks.items():
-        heard[name] = np.asarray(~np.isnan(values[:, :, 0]).all(axis=0), bool)
-        used = values[:, heard[name]].astype(np.float64)
-        known = ~np.isnan(used[:, :, 0])
-        filled = np.where(known[:, :, None], used, 0.0)
-        means[name] = _middle(filled, known, truth)
-        centred = np.where(known[:, :, None], filled - means[name], 0.0)
-        scales[name] = np.maximum(_size((centred**2).sum(-1), known), 1e-6)
-        blocks[name] = centred / scales[name][:, None]
-    flat = [x.reshape(len(truth), -1) for x in blocks.values()]
-    gram = sum(map(products, flat), np.zeros((len(truth), len(truth))))
-    sensors = max(1, odds.shape[1])
-    count = max(1, int(sum(each.sum() for each in heard.values())))
-    grams = (products(odds) / sensors, gram / count)
-    return _Parts(odds, odds_mean, odds_scale, heard, blocks, means, scales, grams, count)
-
-
-def products(rows: NDArray[np.floating[Any]]) -> Floats:
-    """Inner products of rows, `[N, D]` to `[N, N]`."""
-    held = torch.from_numpy(rows)
-    with on_one_core():
-        return np.asarray((held @ held.T).numpy(), np.float64)
-
-
-def _middle(values: Floats, known: Bools, truth: Bools) -> Floats:
-    """The mean of both sides' means over known rows, `[N, M, ...]` to `[M, ...]`."""
-    shape = (*known.shape, *[1] * (values.ndim - 2))
-    found = []
-    for side in (truth, ~truth):
-        used = (known & side[:, None]).reshape(shape)
-        found.append((values * used).sum(0) / np.maximum(used.sum(0), 1))
-    seen = [(known & side[:, None]).any(0).reshape(shape[1:]) for side in (truth, ~truth)]
-    # A sensor that only one side has is centred on that side: it must not tell sides apart.
-    both = seen[0] & seen[1]
-    middle = np.where(both, (found[0] + found[1]) / 2, np.where(seen[0], found[0], found[1]))
-    return np.asarray(middle, np.float64)
-
-
-def _size(squares: Floats, known: Bools) -> Floats:
-    """Root mean of squares over known rows, `[N, M]` to `[M]`."""
-    return np.asarray(np.sqrt((squares * known).sum(0) / np.maximum(known.sum(0), 1)))
-
-
-@dataclass(frozen=True, slots=True)
-class _Solved:
-    """Posterior mode.
-
-    Attributes:
-        dual: float `[N]`: the log-odds are `mean + kernel @ dual`.
-        left_out: Log-odds of each press without it, `[N]`.
-    """
-
-    dual: Floats
-    left_out: Floats
+        parts = parts_of(features.log_odds, features.blocks, truth)
+        shares, grams = _shared(parts, odds @ steps[0][0], truth, counted)
+        tried = _tried(parts, grams, steps, odds, truth, counted)
+        best = _chosen(tried, truth, counted)
+        kernel = _kernels(parts, best.spreads, grams[:1])
+        dual = modes(kernel, (odds @ best.own)[None], truth, counted).dual[0]
+    left_out = np.where(_alone(truth), np.nan, best.left_out)
+    slope, offset = calibrated(best.left_out, truth, counted, ~_alone(truth))
+    return _linear(parts, shares, best, dual, slope, offset, left_out, truth)
 
 
 @dataclass(frozen=True, slots=True)
 class _Tried:
-    """A step of a ladder: the weights of the text that it starts from, `[M]`, and its mode."""
+    """A step of a ladder.
+
+    Attributes:
+        spreads: Of its prior.
+        own: Weights of the text that it starts from, float `[M]`.
+        left_out: Log-odds of each press without it, `[N]`.
+    """
 
     spreads: Spreads
     own: Floats
-    solved: _Solved
+    left_out: Floats
 
 
-def _solve(kernel: Floats, mean: Floats, truth: Bools, counted: Floats) -> _Solved:
-    """Newton's method in the log-odds (Rasmussen and Williams 2006, algorithm 3.1).
+def _shared(parts: Parts, mean: Floats, truth: Bools, counted: Floats) -> tuple[Floats, Floats]:
+    """Shares of `K` blocks, and the inner products of all that have them.
 
-    Leaving out a press is one Newton step from the mode: its share of the gradient, divided by
-    what the others leave open.
+    A share grows with the likelihood of the left-out presses under its block alone (pseudo-BMA
+    weights, Yao et al. 2018, Using stacking to average Bayesian predictive distributions).
+
+    Returns:
+        Shares `[K]`, and inner products `[1 + G, N, N]`: of all presses, and with the relevance
+        without each group of presses in turn.
     """
-    prior, start, weight = map(torch.from_numpy, (kernel, mean, counted))
-    target = torch.from_numpy(truth).double()
+    shape = (parts.ways, len(truth), len(truth))
+    if not parts.blocks:
+        return np.zeros(0), np.zeros(shape)
+    grams = [block.grams() for block in parts.blocks]
+    shares = np.full(len(grams), 1 / len(grams))
+    if len(grams) > 1 and not _alone(truth).any():
+        loss = np.array([_loss_alone(parts, each, mean, truth, counted) for each in grams])
+        shares = np.exp(loss.min() - loss)
+        shares /= shares.sum()
+    total = np.zeros(shape)
+    for share, gram in zip(shares, grams, strict=True):
+        total += share * gram
+    return shares, total
 
-    def at(odds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Gradient, curvature `[N]` and the factor of `1 + root(curve) K root(curve)`."""
-        chance = odds.sigmoid()
-        curve = (weight * chance * (1 - chance)).clamp_min(1e-6)
-        root = curve.sqrt()
-        scaled = torch.eye(len(mean), dtype=prior.dtype) + root[:, None] * prior * root
-        return weight * (target - chance), curve, torch.linalg.cholesky(scaled)
 
-    odds, dual = start, torch.zeros_like(start)
-    for _ in range(MAX_STEPS):
-        gradient, curve, factor = at(odds)
-        root = curve.sqrt()
-        # (K + 1 / curve) dual = odds - mean + gradient / curve
-        wanted = curve * (odds - start) + gradient
-        inner = torch.cholesky_solve((root * (prior @ wanted))[:, None], factor)[:, 0]
-        dual = wanted - root * inner
-        moved = start + prior @ dual - odds
-        largest = float(moved.abs().max())
-        # A step of more than a few log-odds overshoots where the curve is flat.
-        odds = odds + moved * min(1.0, 4.0 / max(largest, 1e-12))
-        if largest < TOLERANCE:
-            break
-    gradient, curve, factor = at(odds)
-    half = torch.linalg.solve_triangular(factor, curve.sqrt()[:, None] * prior, upper=False)
-    open_ = prior.diagonal() - (half**2).sum(0)
-    left_out = odds - open_ * gradient / (1 - open_ * curve).clamp_min(1e-6)
-    return _Solved(dual.numpy(), left_out.numpy())
+def _loss_alone(parts: Parts, grams: Floats, mean: Floats, truth: Bools, counted: Floats) -> float:
+    """Left-out loss of all presses with a prior of one block."""
+    without = grams[1:] if len(grams) > 1 else grams
+    kernels = ALONE_BIAS**2 + ALONE_BLOCK**2 * without
+    means = np.tile(mean, (len(without), 1))
+    found = modes(kernels, means, truth, counted, most_steps=ALONE_STEPS)
+    group = np.maximum(parts.groups - 1, 0) if len(grams) > 1 else 0
+    left_out = found.left_out[group, np.arange(len(truth))]
+    return float(left_out_loss(left_out, truth, counted).sum())
+
+
+def _tried(
+    parts: Parts,
+    grams: Floats,
+    steps: list[tuple[Floats, Spreads]],
+    odds: Floats,
+    truth: Bools,
+    counted: Floats,
+) -> list[_Tried]:
+    """All steps. Left-out presses do not count in shares and relevance either."""
+    without = grams[1:] if parts.groups.any() else grams
+    group = np.maximum(parts.groups - 1, 0)
+    kernels = [_kernels(parts, spreads, without) for _, spreads in steps]
+    means = np.repeat(np.stack([odds @ own for own, _ in steps]), len(without), axis=0)
+    found = modes(np.concatenate(kernels), means, truth, counted)
+    left_out = found.left_out.reshape(len(steps), len(without), len(truth))
+    return [
+        _Tried(spreads, own, left_out[step, group, np.arange(len(truth))])
+        for step, (own, spreads) in enumerate(steps)
+    ]
+
+
+def _kernels(parts: Parts, spreads: Spreads, grams: Floats) -> Floats:
+    """Prior covariance of the log-odds of the presses, of the shape of `grams`."""
+    own = products(parts.odds) / max(1, parts.odds.shape[1])
+    found = spreads.bias**2 + spreads.weights**2 * own + spreads.blocks**2 * grams
+    return np.asarray(found, np.float64)
 
 
 def _chosen(tried: list[_Tried], truth: Bools, counted: Floats) -> _Tried:
@@ -333,20 +272,15 @@ def _chosen(tried: list[_Tried], truth: Bools, counted: Floats) -> _Tried:
     best = tried[0]
     if not usable.any():  # one press a side: the smallest step
         return best
-    loss = _loss(best.solved, truth, counted)[usable]
+    loss = left_out_loss(best.left_out, truth, counted)[usable]
     for candidate in tried[1:]:
-        other = _loss(candidate.solved, truth, counted)[usable]
+        other = left_out_loss(candidate.left_out, truth, counted)[usable]
         gain = loss - other
         # With few presses their own scatter is not known either.
         error = np.sqrt((gain.var() * len(gain) + DOUBT) / len(gain) ** 2)
         if gain.mean() > CAUTION * error:
             best, loss = candidate, other
     return best
-
-
-def _loss(solved: _Solved, truth: Bools, counted: Floats) -> Floats:
-    signed = np.where(truth, solved.left_out, -solved.left_out)
-    return np.asarray(counted * np.logaddexp(0.0, -signed))
 
 
 def _alone(truth: Bools) -> Bools:
@@ -356,32 +290,35 @@ def _alone(truth: Bools) -> Bools:
 
 
 def _linear(
-    parts: _Parts,
+    parts: Parts,
+    shares: Floats,
     tried: _Tried,
+    dual: Floats,
     slope: float,
     offset: float,
-    truth: Bools,
     left_out: Floats,
+    truth: Bools,
 ) -> Head:
     """The weights of the features as they come, with the calibration folded in."""
-    sensors = max(1, parts.odds.shape[1])
-    spreads, own, solved = tried.spreads, tried.own, tried.solved
-    moved = spreads.weights**2 / sensors * (parts.odds.T @ solved.dual) / parts.odds_scale
+    sensors = parts.odds.shape[1]
+    spreads, own = tried.spreads, tried.own
+    moved = spreads.weights**2 / max(1, sensors) * (parts.odds.T @ dual) / parts.odds_scale
     total = parts.odds * (parts.odds_scale * (own + moved))
     shift = -moved * parts.odds_mean
-    weights: dict[str, NDArray[np.float32]] = {}
-    for name, block in parts.blocks.items():
-        along = np.einsum('nmd,n->md', block, solved.dual) * spreads.blocks**2 / parts.count
-        heard = parts.heard[name]
-        total[:, heard] += np.einsum('nmd,md->nm', block, along)
-        along /= parts.scales[name][:, None]
-        shift[heard] -= (along * parts.means[name]).sum(-1)
-        weights[name] = np.zeros((len(heard), block.shape[-1]), np.float32)
-        weights[name][heard] = slope * along
+    weights = {
+        block.name: np.zeros((sensors, len(block.mean)), np.float32) for block in parts.blocks
+    }
+    for block, share in zip(parts.blocks, shares, strict=True):
+        size = spreads.blocks**2 * share * block.relevance[0] ** 2
+        along = size * (block.values.T @ dual)
+        total[:, block.sensor] += block.values @ along
+        along /= block.scale
+        shift[block.sensor] -= along @ block.mean
+        weights[block.name][block.sensor] = slope * along
     sizes = np.sqrt((total**2).mean(0))
     calibrated_out = slope * left_out + offset
     return Head(
-        bias=slope * spreads.bias**2 * float(solved.dual.sum()) + offset,
+        bias=slope * spreads.bias**2 * float(dual.sum()) + offset,
         slope=slope * (own + moved),
         shift=slope * shift,
         weights=weights,

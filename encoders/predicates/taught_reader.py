@@ -17,8 +17,9 @@ from encoders.model_sets.evidence import Evidence
 from encoders.predicates.fusion import Ages, Scores, probability
 from encoders.predicates.lessons import Lesson, Press
 from encoders.predicates.parameters import MIN_WEIGHT, Bools, Column, Floats, Table
+from encoders.predicates.prior import products
 from encoders.predicates.reasons import Reading
-from encoders.predicates.taught import Features, Head, fit, products
+from encoders.predicates.taught import Features, Head, fit
 
 # Rows of `TaughtReader.rows`: what a sensor adds to the head for tokens and to that for vectors,
 # and how near it is to the presses.
