@@ -22,7 +22,8 @@ from encoders.predicates.parameters import Bools, Floats, Table
 from encoders.predicates.predicate import Predicate, PredicateError, check_regions
 from encoders.predicates.readout import DEFAULT_BUDGET_MS, TokenReader
 from encoders.predicates.taught_file import taught_path, usable_lessons
-from encoders.predicates.taught_reader import Subject, Taught, TaughtReader, note_of
+from encoders.predicates.taught_heads import Subject, Taught, note_of
+from encoders.predicates.taught_reader import TaughtReader
 from encoders.predicates.texts import Entry, embed_ahead, entry_for, smoothed, vector_column
 from encoders.predicates.wording import sides
 from encoders.regions import modality_of
