@@ -120,7 +120,11 @@ def main() -> None:
     parser.add_argument('--name', default='contact_ablations')
     args = parser.parse_args()
     torch.set_num_threads(1)
-    changes = {'max_steps': args.steps, 'max_minutes': 1000.0, 'warmup_steps': args.steps // 6}
+    changes = {
+        'max_steps': args.steps,
+        'max_minutes': 1000.0,
+        'warmup_steps': max(1, args.steps // 6),
+    }
     base = load_recipe(RECIPE, **changes)
     args.work.mkdir(parents=True, exist_ok=True)
     base = replace(base, start=str(start_without_series(base, args.work)))
@@ -131,7 +135,7 @@ def main() -> None:
     rows: dict[str, list[dict[str, float]]] = {name: [] for name in args.variants}
     for seed in args.seeds:
         for name in args.variants:
-            path = args.work / f'{name}-{seed}.json'.replace(' ', '_')
+            path = args.work / f'{name}-{args.steps}-{seed}.json'.replace(' ', '_')
             if not path.exists():
                 found = run(VARIANTS[name], base, data, val, args.work / 'run', seed=seed)
                 path.write_text(json.dumps(found))
