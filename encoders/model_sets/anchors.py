@@ -6,12 +6,11 @@ fact at some distance from them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 # Share by which a contrast is moved towards the prototypes: nothing below a similarity to the
 # nearest of ANCHOR_FROM, all of ANCHOR_SHARE from ANCHOR_FULL on. ANCHOR_SCALE is the temperature
@@ -20,6 +19,8 @@ ANCHOR_SHARE = 0.8
 ANCHOR_FROM, ANCHOR_FULL = 0.5, 0.65
 ANCHOR_SCALE = 0.02
 ANCHORS = 16
+# Up to so many texts NumPy is as fast as SciPy's sparse matrices, whose import takes 8 MB.
+FEW_TEXTS = 256
 
 Floats = NDArray[np.float32]
 
@@ -86,11 +87,21 @@ def anchored(said: Floats, contrasts: Floats, facts: Facts) -> Floats:
     return np.asarray(anchors.own[:, None] * contrasts + known, np.float32)
 
 
-def sparse_shares(anchors: Sequence[Anchors]) -> tuple[NDArray[np.int64], csr_array]:
-    """The used rows of `Facts`, `[U]`, and their weights, `[P, U]`."""
+def sparse_shares(
+    anchors: Sequence[Anchors],
+) -> tuple[NDArray[np.int64], Callable[[Floats], Floats]]:
+    """The used rows of `Facts`, `[U]`, and a function that weights values of these rows.
+
+    The function maps values `[S, U]` to the weighted sums of each text, `[S, P]`.
+    """
     share = np.concatenate([one.share for one in anchors])
     nearest = np.concatenate([one.nearest for one in anchors])
-    used, columns = np.unique(nearest, return_inverse=True)
+    used, places = np.unique(nearest, return_inverse=True)
+    places = places.reshape(nearest.shape)
+    if len(share) <= FEW_TEXTS:
+        return used, lambda values: np.einsum('pk,spk->sp', share, values[:, places])
+    from scipy.sparse import csr_array
+
     starts = np.arange(len(share) + 1) * share.shape[1]
-    shape = (len(share), len(used))
-    return used, csr_array((share.ravel(), columns.ravel(), starts), shape=shape)
+    matrix = csr_array((share.ravel(), places.ravel(), starts), shape=(len(share), len(used)))
+    return used, lambda values: np.asarray((matrix @ values.T).T)

@@ -31,15 +31,15 @@ class Contrasts:
             return
         # `[D, P]`: the product of a vector with it sums long rows, which is faster.
         self._texts = torch.from_numpy(np.stack([e.contrast for e in entries], axis=1))
-        # By part of the calibration: own weights, shares of facts, and contrasts of these facts.
+        # By part of the calibration: own weights, weighting of facts, contrasts of these facts.
         self._smoothing = []
         self._part_of: dict[str, int] = {}
         for number, part in enumerate(calibration.parts if calibration else ()):
             anchors = [e.anchors[number] for e in entries]
-            used, shares = sparse_shares(anchors)
+            used, weighted = sparse_shares(anchors)
             own = np.concatenate([one.own for one in anchors])
             along = np.ascontiguousarray(part.facts.contrasts[used].T, np.float32)
-            self._smoothing.append((own, shares, torch.from_numpy(along)))
+            self._smoothing.append((own, weighted, torch.from_numpy(along)))
             self._part_of |= dict.fromkeys(part.modalities, number)
 
     def cosines(self, vectors: Floats, modality: str) -> Floats:
@@ -50,7 +50,7 @@ class Contrasts:
         said = np.concatenate([(row @ self._texts).numpy() for row in rows])
         if not self._smoothing:
             return np.stack([said, said], axis=1)
-        own, shares, along = self._smoothing[self._part_of.get(modality_of(modality), 0)]
+        own, weighted, along = self._smoothing[self._part_of.get(modality_of(modality), 0)]
         facts = np.concatenate([(row @ along).numpy() for row in rows])
-        read = own * said + (shares @ facts.T).T
+        read = own * said + weighted(facts)
         return np.stack([said, read], axis=1)

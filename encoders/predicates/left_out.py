@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv, expit
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -44,7 +43,7 @@ def calibrated(odds: Floats, truth: Bools, counted: Floats, usable: Bools) -> tu
     target, x, weight = truth[usable].astype(float), odds[usable], counted[usable]
     slope, offset = 1.0, 0.0
     for _ in range(MAX_STEPS):
-        chance = expit(slope * x + offset)
+        chance = (1 + np.tanh((slope * x + offset) / 2)) / 2
         error = weight * (chance - target)
         curve = weight * chance * (1 - chance)
         gradient = [(error * x).sum() + (slope - 1) * SLOPE_PRIOR,
@@ -80,6 +79,8 @@ def estimate(left_out: Floats, truth: Bools) -> Estimate | None:
     mean = sum(a / (a + b) for a, b in sides) / 2
     variance = sum(a * b / ((a + b) ** 2 * (a + b + 1)) for a, b in sides) / 4
     size = mean * (1 - mean) / variance - 1
+    from scipy.special import betaincinv  # takes memory that only teaching needs
+
     tails = [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2]
     low, high = betaincinv(mean * size, (1 - mean) * size, tails)
     return Estimate(sum(shares) / 2, float(low), 1.0 if is_faultless else float(high))

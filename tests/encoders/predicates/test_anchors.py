@@ -77,15 +77,19 @@ def test_the_opposite_of_a_fact_has_the_opposite_contrast() -> None:
     assert opposite @ facts.contrasts[0] < -0.5
 
 
-def test_sparse_weights_equal_those_of_each_text() -> None:
+@pytest.mark.parametrize('few', [0, 5])
+def test_sparse_weights_equal_those_of_each_text(
+    few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('encoders.model_sets.anchors.FEW_TEXTS', few)
     said, contrasts, facts = units(5, 5), units(6, 5), some_facts(0, 12)
     anchors = [
         anchors_of(one[None], contrast[None], facts)
         for one, contrast in zip(said, contrasts, strict=True)
     ]
     own = np.concatenate([one.own for one in anchors])
-    used, shares = sparse_shares(anchors)
-    found = own[:, None] * contrasts + shares @ facts.contrasts[used]
+    used, weighted = sparse_shares(anchors)
+    found = own[:, None] * contrasts + weighted(facts.contrasts[used].T).T
     np.testing.assert_allclose(found, anchored(said, contrasts, facts), atol=1e-5)
 
 
