@@ -75,6 +75,10 @@ class TextTower(Protocol):
         """Number of tokens that are truncated at the end of a sentence."""
         ...
 
+    def unload(self) -> None:
+        """Unload weights that are mapped from a file, until the next new sentence."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class EncoderSet:

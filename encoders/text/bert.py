@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from encoders.memory import unload_mapped
 from encoders.transformer import unfilled
 
 WEIGHTS = 'model.safetensors'
@@ -103,4 +104,6 @@ def load_bert(folder: Path, *, limit: int) -> tuple[Bert, BertTokenizer]:
     """Load the encoder of a folder, and its tokenizer."""
     tensors = load_file(folder / WEIGHTS)
     bert = Bert(json.loads((folder / 'config.json').read_text()), tensors)
+    # Joined projections are copies, so that the pages they were read from are needed no more.
+    unload_mapped(folder / WEIGHTS)
     return bert, BertTokenizer(folder / 'tokenizer.json', limit=limit)

@@ -119,6 +119,9 @@ class ClipText:
             forget_first(self._known, KEPT)
         return np.stack(found) if found else np.zeros((0, self.size), np.float32)
 
+    def unload(self) -> None:
+        """Does nothing: the weights are copies, not mapped from a file."""
+
     def unread(self, text: str) -> int:
         """Number of tokens that are truncated at the end of a sentence."""
         room = self.context - ENDS

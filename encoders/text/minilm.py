@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from encoders.memory import unload_mapped
 from encoders.text.bert import WEIGHTS, load_bert
 
 MINILM = 'minilm-l6-v2'
@@ -42,7 +43,8 @@ class MiniLM:
     def __init__(self) -> None:
         folder = _minilm_folder()
         self._model, self._tokenizer = load_bert(folder, limit=MAX_TOKENS)
-        self.space = f'{MINILM}:{_hash_weights(folder / WEIGHTS)}'
+        self._weights = folder / WEIGHTS
+        self.space = f'{MINILM}:{_hash_weights(self._weights)}'
         self.nbytes = sum(p.nbytes for p in self._model.parameters())
         self._known: dict[str, NDArray[np.float32]] = {}
         self._lock = threading.Lock()
@@ -72,6 +74,10 @@ class MiniLM:
             return 0
         with self._lock:
             return self._tokenizer.unread(text)
+
+    def unload(self) -> None:
+        """Unload the weights, which are mapped from their file, until the next new sentence."""
+        unload_mapped(self._weights)
 
     @torch.inference_mode()
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:

@@ -179,6 +179,8 @@ async def _autostart(started: Started) -> None:
         for node in started.nodes:
             node.transitions.starting = False
         leader.transitions.wake()
+    if started.model is not None:
+        started.model.save_memory()
     leader.get_logger().info(f'{leader.get_name()} is ready')
 
 

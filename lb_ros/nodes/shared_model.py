@@ -12,6 +12,7 @@ import torch
 
 from encoders import LIVE, MODALITIES, Binder
 from encoders.decode.channels import ChannelDescription
+from encoders.memory import trim_heap
 from encoders.modalities import DESCRIBED
 from encoders.model_sets.golden import golden_input
 from encoders.text.minilm import text_tower
@@ -174,6 +175,14 @@ class SharedModel:
             self._binder = binder
             if self.worker is not None:
                 self.worker.use(binder)
+        self.save_memory()
+
+    def save_memory(self) -> None:
+        """Return the memory that only loading needed, and the text tower's weights until asked."""
+        with self._lock:
+            if self._binder is not None:
+                self._binder.unload_text()
+        trim_heap()
 
     def close(self) -> None:
         """Stop the worker at the end of the process."""
