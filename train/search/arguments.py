@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from datetime import datetime
 from pathlib import Path
 
 from encoders.modalities import SENSED
@@ -11,6 +12,7 @@ from train.score.arguments import add_reading_arguments
 
 DEFAULT_MAX_RATE_HZ = 4.0
 APART_S = 3.0
+FOREVER_NS = 2**63 - 1  # stamps are int64
 REREAD = 50  # moments that a query encodes again
 
 
@@ -51,6 +53,9 @@ def add_search_arguments(parser: argparse.ArgumentParser) -> None:
         known=SENSED,
         about=f'look in these; some of {", ".join(SENSED)}; all by default',
     )
+    when = 'a time of their stamps, as 2026-11-30T14:05 (local, or with a zone) or in Unix seconds'
+    parser.add_argument('--after', type=instant, metavar='TIME', help=f'only windows from {when}')
+    parser.add_argument('--before', type=instant, metavar='TIME', help='only windows up to it')
     parser.add_argument('--top', type=whole(1), default=20, help='answers at most')
     parser.add_argument(
         '--apart', type=number(0), default=APART_S, help='seconds between answers of one bag'
@@ -77,3 +82,23 @@ def _index(text: str) -> str:
     if not exists(text) or not Path(text).is_dir():
         raise argparse.ArgumentTypeError(f'{text}: no index; make one with: lb-ros index')
     return text
+
+
+def instant(text: str) -> int:
+    """Argument type for a time as nanoseconds since 1970: ISO 8601 or Unix seconds.
+
+    Raises:
+        argparse.ArgumentTypeError: The text is neither.
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        try:
+            seconds = datetime.fromisoformat(text).timestamp()
+        except (ValueError, OverflowError, OSError):
+            raise argparse.ArgumentTypeError(
+                f'{text!r}: expected a time as 2026-11-30T14:05 or in Unix seconds'
+            ) from None
+    if not 0 <= seconds < 9.2e9:
+        raise argparse.ArgumentTypeError(f'{text!r}: no time between 1970 and 2262')
+    return round(seconds * 1e9)

@@ -33,7 +33,7 @@ from train.score.cli import (
 from train.score.embed import BagSource, embed_bag
 from train.score.parts import Embeddings
 from train.score.windows import SensorTopics
-from train.search.arguments import DEFAULT_MAX_RATE_HZ
+from train.search.arguments import DEFAULT_MAX_RATE_HZ, FOREVER_NS
 from train.search.find import find_sentence
 from train.search.index import IndexedBag, about_for, facts_of, index_bag
 from train.search.like import example_at, find_like
@@ -103,6 +103,10 @@ def run_search(args: argparse.Namespace) -> int:
         if (args.sentence is None) == (args.like is None):
             raise ValueError('give either a sentence or --like BAG@12.5s')
         store = MomentStore(args.index)
+        if (args.after, args.before) != (None, None):
+            store = store.during(
+                args.after or 0, FOREVER_NS if args.before is None else args.before
+            )
         moments = _find(args, store, args.modalities or SENSED, args.like_from)
         default = Path(args.index) / 'shown'
         folder = args.thumbnails or default

@@ -1,19 +1,16 @@
 """Moments in LanceDB: vectors with bag, topic and time, all in one language space.
 
-Stored vectors and queries are embeddings plus `CODE_SIZE` dimensions that identify the sensor.
-This keeps the order of cosines within a sensor, but each cell of the approximate index holds only
-one sensor, so that a search visits only cells of its sensor. Without the code, a sentence, whose
-vector is far from those of all sensors, would be searched in cells of the wrong sensor.
+Stored vectors and queries carry a code of their sensor (`train.search.sensor_codes`).
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +18,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from encoders import SENSED, SpaceError
+from encoders import SpaceError
 from train.score.parts import Embeddings
+from train.search.sensor_codes import CODE_SIZE, CODED_LENGTH, coded
 
 FORMAT = 2
 MOMENTS, THUMBNAILS = 'moments', 'thumbnails'
@@ -32,15 +30,19 @@ ABOUT = b'lb_ros'
 MIN_ROWS_TO_APPROXIMATE = 100_000
 PLACE = ('bag', 'modality', 'topic', 'stamp_ns', 'start_ns', 'time_s')
 METRIC = 'cosine'
-CODE_SIZE, CODE_VALUE = 8, 0.4
-# Length of a coded vector relative to its embedding; other sensors are never close.
-CODED_LENGTH = math.sqrt(1 + CODE_SIZE * CODE_VALUE**2)
 # Cells need not be exact, because a search visits more cells than those with the answers.
-KMEANS_ITERATIONS, KMEANS_SAMPLE_RATE = 8, 32
-# For approximate search. Sentences need a larger share of the cells than examples. Quantisation to
-# one byte per dimension is not exact, so that some candidates are compared again.
-PROBED_SHARE = 0.16
-REFINE_FACTOR = 5
+KMEANS_ITERATIONS, KMEANS_SAMPLE_RATE = 8, 128
+# Up to so many cells LanceDB's k-means makes as many as it is asked for; of 1000 it made 135.
+MAX_CELLS = 256
+# Share of the cells of a sensor that an approximate search visits: sentences and vectors without
+# clusters need most of them. Quantisation to one byte per dimension is not exact, so that twice as
+# many candidates as answers are compared again.
+PROBED_SHARE = 0.75
+REFINE_FACTOR = 2
+# Cells of a sensor are not exactly in proportion to its windows.
+ALL_CELLS = 1.5
+# Earlier versions made `sqrt(rows)` cells; `optimise` replaces such an index.
+VECTOR_INDEX = 'vector_cells'
 # An open index sees additions and merges of other processes within this time.
 REFRESH = timedelta(seconds=1)
 # Other processes may still read or write versions younger than this.
@@ -96,7 +98,8 @@ class MomentStore:
     def __init__(self, uri: str, about: About | None = None) -> None:
         self.uri = uri
         self._db = _lancedb().connect(uri, read_consistency_interval=REFRESH)
-        self._shares: dict[tuple[int, str], float] = {}
+        self._cells: dict[tuple[int, str], float] = {}
+        self._during: tuple[int, int] | None = None
         names = set(self._db.list_tables().tables)
         if MOMENTS not in names:
             if about is None:
@@ -138,6 +141,12 @@ class MomentStore:
                 f'{self.about.model}), but this model is of {space!r}; use the model of the index'
             )
 
+    def during(self, start_ns: int, end_ns: int) -> MomentStore:
+        """The same index, whose searches find only windows with stamps in a span of time."""
+        found = copy.copy(self)
+        found._during = (start_ns, end_ns)
+        return found
+
     def __len__(self) -> int:
         return int(self._moments.count_rows())
 
@@ -174,9 +183,9 @@ class MomentStore:
                      'jpeg': jpegs}  # fmt: skip
             self._thumbnails.add(pa.table(shown, schema=self._thumbnails.schema))
         rows = len(embeddings)
-        coded = _coded(embeddings.vectors, embeddings.modality) / CODED_LENGTH
+        vectors = coded(embeddings.vectors, embeddings.modality) / CODED_LENGTH
         columns = {
-            'vector': _lists(coded),
+            'vector': _lists(vectors),
             'bag': [bag] * rows,
             'bag_key': [key] * rows,
             'modality': embeddings.modality,
@@ -200,26 +209,34 @@ class MomentStore:
         self._thumbnails.optimize(cleanup_older_than=KEPT_VERSIONS)
         self._moments.optimize()
         rows = len(self)
-        indexed = {name for index in self._moments.list_indices() for name in index.columns}
+        indices = self._moments.list_indices()
+        indexed = {name for index in indices for name in index.columns}
         if 'modality' not in indexed and rows:
             self._moments.create_index('modality', config=_lancedb().index.Bitmap())
-        if rows >= MIN_ROWS_TO_APPROXIMATE and 'vector' not in indexed:
+        if 'stamp_ns' not in indexed and rows:
+            self._moments.create_index('stamp_ns', config=_lancedb().index.BTree())
+        known = {index.name for index in indices}
+        if rows >= MIN_ROWS_TO_APPROXIMATE and VECTOR_INDEX not in known:
             config = _lancedb().index.IvfSq(
                 distance_type=METRIC,
-                num_partitions=partitions(rows),
+                num_partitions=cells(rows),
                 max_iterations=KMEANS_ITERATIONS,
                 sample_rate=KMEANS_SAMPLE_RATE,
             )
-            self._moments.create_index('vector', config=config)
+            self._moments.create_index('vector', config=config, name=VECTOR_INDEX)
+            for index in indices:
+                if 'vector' in index.columns:
+                    self._moments.drop_index(index.name)
         self._moments.optimize(cleanup_older_than=KEPT_VERSIONS)
 
     def nearest(
         self, query: NDArray[np.float32], modality: str, *, limit: int, exact: bool = False
     ) -> list[Entry]:
         """The windows of a modality with the largest dot products with a query `[D]`."""
-        coded = _coded(query[None].astype(np.float32), np.array([modality]))[0]
-        search = self._moments.search(coded, vector_column_name='vector')
-        search = search.distance_type(METRIC).where(_is(modality), prefilter=True).limit(limit)
+        vector = coded(query[None].astype(np.float32), np.array([modality]))[0]
+        search = self._moments.search(vector, vector_column_name='vector')
+        search = search.distance_type(METRIC).where(self._matches(modality), prefilter=True)
+        search = search.limit(limit).select([*self._read, '_distance'])
         if exact:
             search = search.bypass_vector_index()
         else:
@@ -234,19 +251,37 @@ class MomentStore:
         Every window is compared, because facts have no approximate index.
         """
         search = self._moments.search(weights, vector_column_name=FACTS).distance_type('dot')
-        search = search.where(_is(modality), prefilter=True).limit(limit).bypass_vector_index()
+        search = search.where(self._matches(modality), prefilter=True).limit(limit)
+        search = search.select([*self._read, '_distance']).bypass_vector_index()
         entries = self._entries(search.to_arrow(), None)
         return [(float(e.facts @ weights), e) for e in entries if e.facts is not None]
 
+    @property
+    def _read(self) -> tuple[str, ...]:
+        """The columns of an entry; each column takes time to read."""
+        return ('vector', *PLACE, *([FACTS] if self.about.facts else []))
+
+    def _matches(self, modality: str) -> str:
+        if self._during is None:
+            return _is(modality)
+        start_ns, end_ns = self._during
+        return f'{_is(modality)} AND stamp_ns >= {start_ns} AND stamp_ns <= {end_ns}'
+
     def _probes(self, modality: str) -> int:
-        """Number of cells to visit: a share of the cells that hold the modality."""
+        """Number of cells to visit: a share of the cells that hold the modality.
+
+        In a span of time, all of them: only vectors of the span are compared, and few of the
+        nearest cells may hold one.
+        """
         rows = len(self)
-        if (rows, modality) not in self._shares:
-            count = self._moments.count_rows(_is(modality))
-            self._shares = {k: v for k, v in self._shares.items() if k[0] == rows}
-            self._shares[rows, modality] = count / max(rows, 1)
-        share = self._shares[rows, modality]
-        return max(1, math.ceil(PROBED_SHARE * share * partitions(rows)))
+        if (rows, modality) not in self._cells:
+            known = {index.name for index in self._moments.list_indices()}
+            count = cells(rows) if VECTOR_INDEX in known else round(math.sqrt(rows))
+            share = self._moments.count_rows(_is(modality)) / max(rows, 1)
+            self._cells = {k: v for k, v in self._cells.items() if k[0] == rows}
+            self._cells[rows, modality] = share * count
+        share = PROBED_SHARE if self._during is None else ALL_CELLS
+        return max(1, math.ceil(share * self._cells[rows, modality]))
 
     def around(
         self, moments: Sequence[tuple[str, int]], *, within_ns: int, modalities: Sequence[str]
@@ -307,30 +342,9 @@ class MomentStore:
         return bytes(min(rows, key=lambda row: abs(row['stamp_ns'] - stamp_ns))['jpeg'])
 
 
-def partitions(rows: int) -> int:
-    """Number of cells of the approximate index: the square root of the number of rows."""
-    return max(1, round(math.sqrt(rows)))
-
-
-def _coded(vectors: NDArray[np.float32], modalities: NDArray[np.str_]) -> NDArray[np.float32]:
-    """Append the codes of the sensors to vectors `[N, D]`: `[N, D + CODE_SIZE]`."""
-    codes = np.stack([_code(str(name)) for name in modalities]) if len(modalities) else None
-    if codes is None:
-        codes = np.zeros((0, CODE_SIZE), np.float32)
-    return np.concatenate([vectors, codes], axis=1, dtype=np.float32)
-
-
-@lru_cache(maxsize=64)
-def _code(modality: str) -> NDArray[np.float32]:
-    """Signs that are orthogonal or opposite to those of other sensors.
-
-    They are a row of a Hadamard matrix, or its negative after the first `CODE_SIZE` sensors.
-    """
-    place = SENSED.index(modality) if modality in SENSED else CODE_SIZE - 1
-    row = (1 + place) % CODE_SIZE
-    signs = [(-1) ** bin(row & column).count('1') for column in range(CODE_SIZE)]
-    value = CODE_VALUE if place < CODE_SIZE else -CODE_VALUE
-    return value * np.array(signs, np.float32)
+def cells(rows: int) -> int:
+    """Number of cells of the approximate index."""
+    return min(max(1, round(math.sqrt(rows))), MAX_CELLS)
 
 
 def _lists(rows: NDArray[np.floating[Any]]) -> pa.Array:

@@ -78,7 +78,7 @@ def test_what_is_no_evidence_is_not_stored_and_is_reported(
 
 def test_sensors_of_one_index_have_codes_of_their_own() -> None:
     from encoders import SENSED
-    from train.search.store import _code
+    from train.search.sensor_codes import _code
 
     codes = np.stack([_code(name) for name in SENSED])
     products = codes @ codes.T
