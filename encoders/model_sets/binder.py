@@ -27,7 +27,7 @@ from encoders.model_sets.engines import (
 from encoders.model_sets.evidence import Evidence
 from encoders.model_sets.readouts import identity_of
 from encoders.model_sets.sources import Source, load_encoders
-from encoders.model_sets.towers import towers_of
+from encoders.model_sets.towers import free_towers, towers_of
 from encoders.preprocess import PLAIN, objection, preprocess_picture, remarks, statistics_of
 from encoders.preprocess.columns import Columns
 from encoders.vision.compiled import ReadyCalls, is_compiled, usual
@@ -385,6 +385,10 @@ class Binder:
     def unread(self, text: str) -> int:
         """Number of tokens that `embed_text` truncates at the end of a sentence."""
         return self._text.unread(text)
+
+    def free_encoders(self) -> None:
+        """Free the weights of all towers: from now on, only texts are embedded."""
+        free_towers(self._towers.values())
 
     def unload_text(self) -> None:
         """Unload the text tower's mapped weights; the next new sentence takes 5 ms more."""

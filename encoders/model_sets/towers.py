@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,3 +63,10 @@ def build_tower(
 def towers_of(encoders: Mapping[str, object]) -> dict[str, VisionTower]:
     """The towers among some encoders, by modality."""
     return {n: e.tower for n, e in encoders.items() if isinstance(e, TowerEncoder)}
+
+
+def free_towers(towers: Iterable[VisionTower]) -> None:
+    """Free the weights of towers, which cannot run afterwards; their `config` stays."""
+    for tower in towers:
+        for module in tower.modules():
+            module._parameters.clear()

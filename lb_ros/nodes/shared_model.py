@@ -34,7 +34,8 @@ class SharedModel:
     Args:
         parameters: Returns the current parameters; called at every load.
         sink: Receives the embeddings of the worker.
-        modalities: Encoders to load; None for all of the set.
+        modalities: Encoders to load; None for a process that encodes nothing, but knows all of the
+            set.
         log: Receives warnings about sensor messages.
         on_fatal: Called with an exit status and a line when the device has failed permanently.
 
@@ -149,9 +150,13 @@ class SharedModel:
                 engine=parameters.engine,
                 progress=progress,
             )
-            warm_up(binder)
-            encoded = self._modalities or ()  # empty if other processes encode
-            binder.prepare(sample_counts(parameters, encoded), log=self._log, progress=progress)
+            if self._modalities is None:  # other processes encode
+                binder.free_encoders()
+            else:
+                warm_up(binder)
+                counts = sample_counts(parameters, self._modalities)
+                binder.prepare(counts, log=self._log, progress=progress)
+            binder.embed_text(['warm up'])
         except Exception as error:
             if is_fatal(error):
                 self._on_fatal(EXIT_DEVICE, fatal_line(error))
@@ -197,14 +202,13 @@ class SharedModel:
 
 
 def warm_up(binder: Binder) -> None:
-    """Run every part on dummy input, so that the first real sample is not slow."""
+    """Run every encoder on dummy input, so that the first real sample is not slow."""
     samples = {name: _sample(name, binder) for name in binder.modalities if name in LIVE}
     for name, sample in samples.items():
         for _ in range(WARM_UP_RUNS):
             binder.observe(**{name: sample})
     if len(samples) > 1:
         binder.observe(**samples)
-    binder.embed_text(['warm up'])
 
 
 def _sample(modality: str, binder: Binder) -> object:

@@ -96,3 +96,22 @@ def test_loading_a_set_imports_no_sparse_matrices() -> None:
         'assert "scipy" not in sys.modules'
     )
     subprocess.run([sys.executable, '-c', program], check=True, timeout=120)
+
+
+def test_a_set_without_its_encoders_embeds_and_scores_as_before() -> None:
+    from encoders import Binder, Evidence, Predicate, PredicateBank
+
+    whole, freed = Binder.load('lb-mini'), Binder.load('lb-mini')
+    freed.free_encoders()
+    assert not any(list(tower.parameters()) for tower in freed._towers.values())
+    observed = whole.observe(depth=np.full((64, 64), 1000, np.uint16))['depth']
+    evidence = observed if isinstance(observed, Evidence) else observed[0]
+    scores = [
+        PredicateBank([Predicate.from_sentence('the drawer is open')], binder).score(
+            {'depth': evidence}
+        )[0]
+        for binder in (whole, freed)
+    ]
+    assert scores[0] == scores[1]
+    assert freed.grid('depth') == whole.grid('depth')
+    assert freed.modalities == whole.modalities
