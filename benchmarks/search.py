@@ -5,12 +5,13 @@
     python -m benchmarks.search bags --index INDEX --bags BAGS [--count 1000]
 
 The vectors of `scale` are synthetic: unit vectors around as many centres as there would be
-scenes, with an offset for each sensor. `quality` searches an index of real windows for sentences
-whose truth is recorded in the bags. An answer is correct if the sentence is true at the nearest
-labelled sample, within a second, or, for audio, at a labelled sample during the window. Every
-sentence is asked once with each number of moments to encode again (`lb-ros search --reread`); 0
-orders by what the index stores. `bags` asks the same sentences of an index of many bags: the bags
-of a real index, each under several names, as hard links.
+scenes, with an offset for each sensor and another for sentences, or without any of these
+(`--vectors gaussian`). Recall is relative to exact products in NumPy. `quality` searches an index
+of real windows for sentences whose truth is recorded in the bags. An answer is correct if the
+sentence is true at the nearest labelled sample, within a second, or, for audio, at a labelled
+sample during the window. Every sentence is asked once with each number of moments to encode again
+(`lb-ros search --reread`); 0 orders by what the index stores. `bags` asks the same sentences of an
+index of many bags: the bags of a real index, each under several names, as hard links.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ from train.search.store import About, Entry, MomentStore
 DIMENSIONS = 384
 BAG_ROWS = 10_000
 SCENE_ROWS = 200
+STEP_NS = 25_000_000
 TOP = 20
+SPANS = (0.01, 0.1, 0.5)  # shares of the time of the recordings
 QUERIES = 100
 SENTENCES = 30
 FIRST = 5
@@ -59,6 +62,8 @@ def main() -> None:
     scale = kinds.add_parser('scale')
     scale.add_argument('--rows', type=int, default=1_000_000)
     scale.add_argument('--queries', type=int, default=QUERIES)
+    scale.add_argument('--vectors', choices=('clustered', 'gaussian'), default='clustered')
+    scale.add_argument('--name', default='search_scale', help='of the result file')
     quality = kinds.add_parser('quality')
     quality.add_argument('--index', required=True)
     quality.add_argument('--bags', type=Path, nargs='+', required=True)
@@ -71,41 +76,40 @@ def main() -> None:
     bags.add_argument('--reread', type=int, nargs='+', default=[0, REREAD])
     args = parser.parse_args()
     result = MEASURES[args.kind](args)
-    path = write_result(f'search_{args.kind}', result)
+    path = write_result(getattr(args, 'name', f'search_{args.kind}'), result)
     print(f'{json.dumps(result, indent=2)}\nwritten to {path}')
 
 
 def measure_scale(args: argparse.Namespace) -> dict[str, Any]:
     """Build an index of synthetic vectors and compare it with exact search."""
     rows, count = args.rows, args.queries
-    rng = np.random.default_rng(0)
-    centres = rng.normal(size=(rows // SCENE_ROWS, DIMENSIONS)).astype(np.float32)
-    biases = rng.normal(size=(len(SENSED), DIMENSIONS)).astype(np.float32)
+    made = _Synthetic(rows, clustered=args.vectors == 'clustered')
     with tempfile.TemporaryDirectory() as folder:
         store = MomentStore(folder, About('synthetic', 'synthetic', DIMENSIONS))
         began_s = time.perf_counter()
         for bag in range(rows // BAG_ROWS):
-            _add(store, bag, rng, centres, biases)
+            made.add(store, bag)
         wrote_s, wrote_cpu_s = time.perf_counter(), time.process_time()
         store.optimise()
         built_s, built_cpu_s = time.perf_counter(), time.process_time()
         size = sum(f.stat().st_size for f in Path(folder).rglob('*') if f.is_file())
-        queries = [_vectors(rng, 1, centres, biases[:1])[0] for _ in range(count)]
         # The first queries read the cells of the index from disk.
-        cold_ms, _, _ = _ask_all(store, queries)
-        warm_ms, cpu_ms, found = _ask_all(store, queries)
-        exact = [store.nearest(query, SENSED[0], limit=TOP, exact=True) for query in queries]
-        shares = [len(near & _places(far)) / TOP for near, far in zip(found, exact, strict=True)]
+        cold_ms, _, _ = _ask_all(store, made.examples(count))
+        searches = {
+            'examples': made.asked(store, made.examples(count), share=1.0),
+            'sentences': made.asked(store, made.sentences(count), share=1.0),
+        } | {
+            f'during {share:g} of the time': made.asked(store, made.examples(count), share=share)
+            for share in SPANS
+        }
         return {
-            'vectors': 'synthetic',
+            'vectors': args.vectors,
             'rows': len(store),
             'dimensions': DIMENSIONS,
             'queries': count,
             'filter': f"modality = '{SENSED[0]}'",
             'first_search_ms': _quantiles(cold_ms),
-            'search_ms': _quantiles(warm_ms),
-            'search_cpu_ms': round(float(np.mean(cpu_ms)), 2),
-            'recall_at_20': round(float(np.mean(shares)), 4),
+            'searches': searches,
             'size_over_raw_float32_vectors': round(size / (rows * DIMENSIONS * 4), 4),
             'write_s': round(wrote_s - began_s, 1),
             'index_s': round(built_s - wrote_s, 1),
@@ -114,48 +118,94 @@ def measure_scale(args: argparse.Namespace) -> dict[str, Any]:
         }
 
 
-def _ask_all(
-    store: MomentStore, queries: list[Any]
-) -> tuple[list[float], list[float], list[set[tuple[str, int]]]]:
-    """Wall-clock and CPU milliseconds, and the results, by query."""
+class _Synthetic:
+    """Synthetic windows of all sensors, recorded one bag after another, and queries for them.
+
+    Args:
+        rows: Number of windows.
+        clustered: Whether vectors are in scenes and in a cone for each sensor, as real embeddings
+            are. If not, they are Gaussian: nothing is nearer than chance makes it.
+    """
+
+    def __init__(self, rows: int, *, clustered: bool) -> None:
+        self._rng = np.random.default_rng(0)
+        scale = 1.0 if clustered else 0.0
+        scenes, sensors = max(rows // SCENE_ROWS, 1), len(SENSED)
+        self._centres = scale * self._normal(scenes)
+        self._biases = scale * self._normal(sensors)
+        self._gap = scale * self._normal(1)
+        self._end_ns = rows // BAG_ROWS * BAG_ROWS * STEP_NS
+        # What exact search is about: the windows of the first sensor.
+        self._vectors: list[Any] = []
+        self._stamps: list[Any] = []
+
+    def _normal(self, rows: int) -> Any:
+        return self._rng.normal(size=(rows, DIMENSIONS)).astype(np.float32)
+
+    def add(self, store: MomentStore, bag: int) -> None:
+        """Store one bag, with a scene for each 200 windows."""
+        modality = np.arange(BAG_ROWS) % len(SENSED)
+        scene = self._rng.integers(0, len(self._centres), -(-BAG_ROWS // SCENE_ROWS))
+        centres = self._centres[scene.repeat(SCENE_ROWS)[:BAG_ROWS]]
+        vectors = _unit(centres + self._biases[modality] + 0.5 * self._normal(BAG_ROWS))
+        stamps = (bag * BAG_ROWS + np.arange(BAG_ROWS)) * STEP_NS
+        names = np.array(SENSED)[modality]
+        valid, reasons = np.ones(BAG_ROWS, np.float32), np.full(BAG_ROWS, '')
+        found = Embeddings(vectors, names, names, stamps, stamps, stamps, valid, reasons)
+        store.add_bag(f'/bags/{bag:06d}', 'key', found, start_log_ns=0, thumbnails=[])
+        self._vectors.append(vectors[modality == 0])
+        self._stamps.append(stamps[modality == 0])
+
+    def examples(self, count: int) -> Any:
+        """Further windows of the first sensor, `[count, D]`."""
+        centres = self._centres[self._rng.integers(0, len(self._centres), count)]
+        return _unit(centres + self._biases[0] + 0.5 * self._normal(count))
+
+    def sentences(self, count: int) -> Any:
+        """Vectors for the scenes in the cone of the texts, `[count, D]`."""
+        centres = self._centres[self._rng.integers(0, len(self._centres), count)]
+        return _unit(centres + self._gap + 0.5 * self._normal(count))
+
+    def asked(self, store: MomentStore, queries: Any, *, share: float) -> dict[str, Any]:
+        """Times of the searches for queries in a share of the time, and recall of the answers."""
+        vectors, stamps = np.concatenate(self._vectors), np.concatenate(self._stamps)
+        begin_ns = int((1 - share) / 2 * self._end_ns)
+        end_ns = int((1 + share) / 2 * self._end_ns)
+        is_inside = (stamps >= begin_ns) & (stamps <= end_ns)
+        inside, inside_ns = vectors[is_inside], stamps[is_inside]
+        searched = store if share == 1.0 else store.during(begin_ns, end_ns)
+        times_ms, cpu_ms, found = _ask_all(searched, queries)
+        recalls = []
+        for query, near in zip(queries, found, strict=True):
+            best = np.argsort(inside @ query)[-TOP:]
+            recalls.append(len({int(t) for t in inside_ns[best]} & near) / TOP)
+        return {
+            'searched_windows': len(inside),
+            'ms': _quantiles(times_ms),
+            'cpu_ms': round(float(np.mean(cpu_ms)), 2),
+            'recall_at_20': round(float(np.mean(recalls)), 4),
+            'smallest_recall': round(float(np.min(recalls)), 4),
+        }
+
+
+def _unit(vectors: Any) -> Any:
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def _ask_all(store: MomentStore, queries: Any) -> tuple[list[float], list[float], list[set[int]]]:
+    """Wall-clock and CPU milliseconds, and the stamps of the results, by query."""
     times_ms, cpu_ms, found = [], [], []
     for query in queries:
         started_s, started_cpu_s = time.perf_counter(), time.process_time()
         near = store.nearest(query, SENSED[0], limit=TOP)
         times_ms.append((time.perf_counter() - started_s) * 1e3)
         cpu_ms.append((time.process_time() - started_cpu_s) * 1e3)
-        found.append(_places(near))
+        found.append({entry.stamp_ns for entry in near})
     return times_ms, cpu_ms, found
-
-
-def _places(entries: list[Entry]) -> set[tuple[str, int]]:
-    return {(entry.bag, entry.stamp_ns) for entry in entries}
 
 
 def _quantiles(values: list[float]) -> dict[str, float]:
     return {f'p{p}': round(float(np.percentile(values, p)), 2) for p in (50, 95)}
-
-
-def _vectors(rng: Any, rows: int, centres: Any, biases: Any) -> Any:
-    chosen = centres[rng.integers(0, len(centres), rows)]
-    own = biases[rng.integers(0, len(biases), rows)]
-    found = chosen + own + 0.5 * rng.normal(size=(rows, DIMENSIONS)).astype(np.float32)
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
-
-
-def _add(store: MomentStore, bag: int, rng: Any, centres: Any, biases: Any) -> None:
-    modality = np.arange(BAG_ROWS) % len(SENSED)
-    scene = rng.integers(0, len(centres), -(-BAG_ROWS // SCENE_ROWS)).repeat(SCENE_ROWS)[:BAG_ROWS]
-    noise = 0.5 * rng.normal(size=(BAG_ROWS, DIMENSIONS)).astype(np.float32)
-    vectors = centres[scene] + biases[modality] + noise
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    stamps = np.arange(BAG_ROWS) * 25_000_000
-    names = np.array(SENSED)[modality]
-    valid = np.ones(BAG_ROWS, np.float32)
-    found = Embeddings(
-        vectors, names, names, stamps, stamps, stamps, valid, np.full(len(names), '')
-    )
-    store.add_bag(f'/bags/{bag:06d}', 'key', found, start_log_ns=0, thumbnails=[])
 
 
 def measure_quality(args: argparse.Namespace) -> dict[str, Any]:
