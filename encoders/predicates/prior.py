@@ -66,7 +66,7 @@ class Parts:
         odds: Text log-odds, float `[N, M]`, 0 where missing.
         odds_mean, odds_scale: float `[M]`.
         blocks: Further features of the sensors that any press has.
-        groups: Group of each press, int `[N]`, from 1; 0 where it is in none.
+        groups: Group of each press, int `[N]`, from 1; all 0 without statistics.
     """
 
     odds: Floats
@@ -94,7 +94,7 @@ def parts_of(log_odds: NDArray[Any], blocks: Mapping[str, NDArray[Any]], truth: 
     odds_mean = _middle(odds, there, truth)
     odds = np.where(there, odds - odds_mean, 0.0)
     odds_scale = np.maximum(_size(odds**2, there), MIN_SCALE)
-    groups = groups_of(truth)
+    groups = groups_of(truth) if STATISTICS in blocks else np.zeros(len(truth), np.int64)
     found = [
         _block(name, sensor, values[:, sensor].astype(np.float64), truth, groups)
         for name, values in blocks.items()

@@ -246,7 +246,7 @@ def _tried(
     truth: Bools,
     counted: Floats,
 ) -> list[_Tried]:
-    """All steps. Left-out presses do not count in shares and relevance either."""
+    """All steps. Left-out presses do not count in the relevance either."""
     without = grams[1:] if parts.groups.any() else grams
     group = np.maximum(parts.groups - 1, 0)
     kernels = [_kernels(parts, spreads, without) for _, spreads in steps]
