@@ -42,7 +42,7 @@ class ContrastRecipe:
     learning_rate: PositiveFloat
     warmup_steps: NonNegativeInt
     weight_decay: NonNegativeFloat
-    precision: Literal['fp32', 'bf16', 'fp16']
+    precision: Literal['auto', 'fp32', 'bf16', 'fp16']
     gradient_checkpointing: bool
     compile: bool
     device: str

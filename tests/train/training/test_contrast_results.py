@@ -141,7 +141,7 @@ def test_every_recipe_is_valid_and_says_its_command(path: Path) -> None:
         ({'speed': 1}, "unknown key 'speed'"),
         ({'patch_dropout': {'depth': 0.5}}, 'patch_dropout must name every modality'),
         ({'modalities': ['smell']}, "unknown modality 'smell'"),
-        ({'precision': 'int4'}, 'precision must be one of fp32, bf16, fp16'),
+        ({'precision': 'int4'}, 'precision must be one of auto, fp32, bf16, fp16'),
         ({'temperature': 0.001}, 'temperature must be in'),
         ({'pairs': {'window': 1}}, 'window'),
     ],
