@@ -235,7 +235,7 @@ def test_a_device_that_is_lost_while_it_warms_up_ends_the_process(
     model = SharedModel(
         lambda: Parameters(model=str(tiny_model_set), threads=1),
         QueueSink(),
-        modalities=None,
+        modalities=['depth'],
         log=print,
         on_fatal=lambda status, line: ended.append((status, line)),
     )

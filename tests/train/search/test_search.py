@@ -251,12 +251,15 @@ def test_an_index_of_an_earlier_version_is_searched_and_then_replaced(
     store = stored(tmp_path / 'i', unit(rng.normal(size=(1500, DIMENSIONS))))
     config = storing._lancedb().index.IvfSq(distance_type='cosine', num_partitions=39)
     store._moments.create_index('vector', config=config)
-    query = unit(rng.normal(size=DIMENSIONS))
-    wanted = {e.stamp_ns for e in store.nearest(query, 'depth', limit=5, exact=True)}
+    queries = unit(rng.normal(size=(20, DIMENSIONS)))
     for _ in range(2):
         reopened = MomentStore(str(tmp_path / 'i'))
-        found = {e.stamp_ns for e in reopened.nearest(query, 'depth', limit=5)}
-        assert len(found & wanted) >= 4
+        shares = []  # of the nearest; cells begin at random
+        for query in queries:
+            wanted = {e.stamp_ns for e in store.nearest(query, 'depth', limit=5, exact=True)}
+            found = {e.stamp_ns for e in reopened.nearest(query, 'depth', limit=5)}
+            shares.append(len(found & wanted) / 5)
+        assert np.mean(shares) > 0.75
         monkeypatch.setattr(storing, 'MIN_ROWS_TO_APPROXIMATE', 1000)
         reopened.optimise()
     indices = MomentStore(str(tmp_path / 'i'))._moments.list_indices()
