@@ -3,7 +3,7 @@
 A handful of presses ("now it is true") decides in this order: which sensors count, where the
 threshold of this scene is, and only then the direction in the vectors themselves. So the head is a
 logistic model with a Gaussian prior: its mean is the text score, and its spreads are chosen from a
-ladder by the presses themselves, each left out in turn. With few presses the text stands. Sensors
+ladder by the presses themselves, each left out in turn. With few presses the text stands. Series
 share what the prior leaves to their vectors and statistics by how well each alone foretells the
 left-out presses, because those that do not feel the predicate would otherwise drown the one that
 does.
@@ -217,7 +217,9 @@ def _shared(parts: Parts, mean: Floats, truth: Bools, counted: Floats) -> tuple[
         return np.zeros(0), np.zeros(shape)
     grams = [block.grams() for block in parts.blocks]
     shares = np.full(len(grams), 1 / len(grams))
-    if len(grams) > 1 and not _alone(truth).any():
+    # Sensors without statistics are few, and share alike: choosing among them makes more draws
+    # worse than better.
+    if parts.groups.any():
         loss = np.array([_loss_alone(parts, each, mean, truth, counted) for each in grams])
         shares = np.exp(loss.min() - loss)
         shares /= shares.sum()
