@@ -7,24 +7,24 @@ milliseconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from encoders.predicates.left_out import MAX_STEPS
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-MAX_STEPS = 25
 TOLERANCE = 0.02  # of the last step in log-odds: the next, which is left out, would be its square
 # Values of a batch of kernels: small ones take as long together as one of them, large ones longer.
 BATCH_VALUES = 16_384
 MAX_MOVE = 4.0  # of log-odds in a step: a longer one overshoots where the curve is flat
 
 
-@dataclass(frozen=True, slots=True)
-class Modes:
+class Modes(NamedTuple):
     """Posterior modes of `B` models of `N` presses.
 
     Attributes:
@@ -63,7 +63,7 @@ def modes(
                 kernels[at : at + size], means[at : at + size], begun, truth, counted, most_steps
             )
         )
-    return Modes(*(np.concatenate(each) for each in zip(*map(_arrays, found), strict=True)))
+    return Modes(*map(np.concatenate, zip(*found, strict=True)))
 
 
 def _modes(
@@ -102,10 +102,6 @@ def _modes(
     open_ = prior.diagonal(dim1=1, dim2=2) - (half**2).sum(1)
     left_out = odds - open_ * gradient / (1 - open_ * curve).clamp_min(1e-6)
     return Modes(*(each.double().numpy() for each in (dual, odds, left_out)))
-
-
-def _arrays(found: Modes) -> tuple[Floats, Floats, Floats]:
-    return found.dual, found.odds, found.left_out
 
 
 def left_out_loss(left_out: Floats, truth: Bools, counted: Floats) -> Floats:

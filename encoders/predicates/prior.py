@@ -1,8 +1,8 @@
 """What the prior of a taught predicate weighs: the features of its presses, block by block.
 
 A vector of an encoder is compared as a whole. Statistics of a window are hundreds of numbers, of
-which a few matter for a predicate ("screwed tight" is in the spread of the torque about it).
-So each counts by how clearly it differs between both sides of the presses. The t-statistic is
+which a few matter for a predicate: a screw that is tight shows in the spread of one torque. So
+each counts by how clearly it differs between both sides of the presses. The t-statistic is
 moderated as in Smyth 2004 (Linear models and empirical Bayes methods), because ten presses do not
 show the spread of hundreds of numbers.
 """
@@ -27,8 +27,8 @@ MIN_SCALE = 0.05  # of the log-odds of a sensor and of a statistic, so that nois
 TINY = 1e-6
 PRIOR_COUNT = 5.0  # presses that the spread over all of them counts as, in the spread of a side
 MIN_RELEVANCE = 1e-3  # of t squared
-# Left-out presses do not count in the relevance either, in groups, because of hundreds of numbers
-# some tell any presses apart. Many presses have fewer groups, for the time that each takes.
+# Left-out presses have no part in the relevance either: among hundreds of numbers, some separate
+# any presses by chance. Presses are left out in groups, many presses in fewer to bound the time.
 MAX_GROUPS, MIN_GROUPS, GROUPED = 6, 2, 200
 
 
@@ -65,6 +65,7 @@ class Parts:
     Attributes:
         odds: Text log-odds, float `[N, M]`, 0 where missing.
         odds_mean, odds_scale: float `[M]`.
+        odds_gram: Inner products of `odds`, mean over sensors, `[N, N]`.
         blocks: Further features of the sensors that any press has.
         groups: Group of each press, int `[N]`, from 1; all 0 without statistics.
     """
@@ -72,6 +73,7 @@ class Parts:
     odds: Floats
     odds_mean: Floats
     odds_scale: Floats
+    odds_gram: Floats
     blocks: tuple[Block, ...]
     groups: NDArray[np.int64]
 
@@ -94,13 +96,15 @@ def parts_of(log_odds: NDArray[Any], blocks: Mapping[str, NDArray[Any]], truth: 
     odds_mean = _middle(odds, there, truth)
     odds = np.where(there, odds - odds_mean, 0.0)
     odds_scale = np.maximum(_size(odds**2, there), MIN_SCALE)
+    odds /= odds_scale
+    gram = products(odds) / max(1, odds.shape[1])
     groups = groups_of(truth) if STATISTICS in blocks else np.zeros(len(truth), np.int64)
     found = [
         _block(name, sensor, values[:, sensor].astype(np.float64), truth, groups)
         for name, values in blocks.items()
         for sensor in np.flatnonzero(~np.isnan(values[:, :, 0]).all(axis=0)).tolist()
     ]
-    return Parts(odds / odds_scale, odds_mean, odds_scale, tuple(found), groups)
+    return Parts(odds, odds_mean, odds_scale, gram, tuple(found), groups)
 
 
 def groups_of(truth: Bools) -> NDArray[np.int64]:
@@ -118,18 +122,19 @@ def groups_of(truth: Bools) -> NDArray[np.int64]:
 def _block(
     name: str, sensor: int, values: Floats, truth: Bools, groups: NDArray[np.int64]
 ) -> Block:
-    known = ~np.isnan(values[:, 0])
-    filled = np.where(known[:, None], values, 0.0)
+    known = ~np.isnan(values[:, :1])
+    filled = np.where(known, values, 0.0)
     mean = _middle(filled, known, truth)
-    centred = np.where(known[:, None], filled - mean, 0.0)
+    centred = np.where(known, filled - mean, 0.0)
     scale = np.ones(len(mean))
     if name == STATISTICS:
         scale = np.maximum(_size(centred**2, known), MIN_SCALE)
     scaled = centred / scale
     relevance = np.ones((1, len(mean)))
     if name == STATISTICS:
-        kept = [known & (groups != group) for group in range(1, 1 + groups.max(initial=0))]
-        relevance = np.stack([relevance_of(scaled, truth, rows) for rows in (known, *kept)])
+        heard = known[:, 0]
+        kept = [heard & (groups != group) for group in range(1, 1 + groups.max(initial=0))]
+        relevance = np.stack([relevance_of(scaled, truth, rows) for rows in (heard, *kept)])
     square = _size(scaled**2, known) ** 2
     relevance /= np.maximum(np.sqrt((relevance**2 * square).sum(1, keepdims=True)), TINY)
     return Block(name, sensor, scaled, mean, scale, relevance)
@@ -162,12 +167,11 @@ def products(rows: NDArray[np.floating[Any]]) -> Floats:
 
 
 def _middle(values: Floats, known: Bools, truth: Bools) -> Floats:
-    """The mean of both sides' means over known rows, `[N, D]` to `[D]`; `known` is `[N]` or alike.
+    """The mean of both sides' means, `[N, D]` to `[D]`, where `known`, `[N, D]` or `[N, 1]`.
 
-    What only one side has is centred on that side: it must not tell sides apart.
+    A sensor that only one side has is centred on that side, so that it separates no sides.
     """
-    shown = known if known.ndim > 1 else known[:, None]
-    sides = [shown & side[:, None] for side in (truth, ~truth)]
+    sides = [known & side[:, None] for side in (truth, ~truth)]
     means = [(values * used).sum(0) / np.maximum(used.sum(0), 1) for used in sides]
     seen = [used.any(0) for used in sides]
     one = np.where(seen[0], means[0], means[1])
@@ -175,6 +179,5 @@ def _middle(values: Floats, known: Bools, truth: Bools) -> Floats:
 
 
 def _size(squares: Floats, known: Bools) -> Floats:
-    """Root mean of squares over known rows, `[N, D]` to `[D]`; `known` as in `_middle`."""
-    shown = known if known.ndim > 1 else known[:, None]
-    return np.asarray(np.sqrt((squares * shown).sum(0) / np.maximum(shown.sum(0), 1)))
+    """Root mean of squares, `[N, D]` to `[D]`, where `known`, `[N, D]` or `[N, 1]`."""
+    return np.asarray(np.sqrt((squares * known).sum(0) / np.maximum(known.sum(0), 1)))

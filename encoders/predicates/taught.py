@@ -4,7 +4,7 @@ A handful of presses ("now it is true") decides in this order: which sensors cou
 threshold of this scene is, and only then the direction in the vectors themselves. So the head is a
 logistic model with a Gaussian prior: its mean is the text score, and its spreads are chosen from a
 ladder by the presses themselves, each left out in turn. With few presses the text stands. Series
-share what the prior leaves to their vectors and statistics by how well each alone foretells the
+share what the prior leaves to their vectors and statistics by how well each alone predicts the
 left-out presses, because those that do not feel the predicate would otherwise drown the one that
 does.
 
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from encoders.one_core import on_one_core
 from encoders.predicates.left_out import Estimate, calibrated, estimate
 from encoders.predicates.posterior import left_out_loss, modes
-from encoders.predicates.prior import Parts, parts_of, products
+from encoders.predicates.prior import Parts, parts_of
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -34,7 +34,7 @@ Arrays = Mapping[str, NDArray[np.float32]]
 CAUTION = 2.5
 # Added to the sum of squares of the gains.
 DOUBT = 0.02
-# Of the prior with which each block alone foretells the left-out presses, for its share.
+# Of the prior with which each block alone predicts the left-out presses, for its share.
 ALONE_BIAS, ALONE_BLOCK = 1.0, 2.0
 ALONE_STEPS = 3
 
@@ -46,7 +46,7 @@ class Spreads:
     Attributes:
         bias: Of the threshold.
         weights: Of the weight of each sensor's own log-odds.
-        blocks: Of what each sensor's vector and answer add.
+        blocks: Of what vectors, answers and statistics add, which sensors share.
     """
 
     bias: float
@@ -212,18 +212,14 @@ def _shared(parts: Parts, mean: Floats, truth: Bools, counted: Floats) -> tuple[
         Shares `[K]`, and inner products `[1 + G, N, N]`: of all presses, and with the relevance
         without each group of presses in turn.
     """
-    shape = (parts.ways, len(truth), len(truth))
-    if not parts.blocks:
-        return np.zeros(0), np.zeros(shape)
     grams = [block.grams() for block in parts.blocks]
-    shares = np.full(len(grams), 1 / len(grams))
-    # Sensors without statistics are few, and share alike: choosing among them makes more draws
-    # worse than better.
-    if parts.groups.any():
+    shares = np.full(len(grams), 1 / max(1, len(grams)))
+    # Sensors without statistics are few, and share alike: choosing among them gains no accuracy.
+    if len(grams) > 1 and parts.groups.any():
         loss = np.array([_loss_alone(parts, each, mean, truth, counted) for each in grams])
         shares = np.exp(loss.min() - loss)
         shares /= shares.sum()
-    total = np.zeros(shape)
+    total = np.zeros((parts.ways, len(truth), len(truth)))
     for share, gram in zip(shares, grams, strict=True):
         total += share * gram
     return shares, total
@@ -231,13 +227,23 @@ def _shared(parts: Parts, mean: Floats, truth: Bools, counted: Floats) -> tuple[
 
 def _loss_alone(parts: Parts, grams: Floats, mean: Floats, truth: Bools, counted: Floats) -> float:
     """Left-out loss of all presses with a prior of one block."""
-    without = grams[1:] if len(grams) > 1 else grams
+    without = _without(grams)
     kernels = ALONE_BIAS**2 + ALONE_BLOCK**2 * without
     means = np.tile(mean, (len(without), 1))
     found = modes(kernels, means, truth, counted, most_steps=ALONE_STEPS)
-    group = np.maximum(parts.groups - 1, 0) if len(grams) > 1 else 0
-    left_out = found.left_out[group, np.arange(len(truth))]
+    left_out = _by_group(parts, found.left_out)
     return float(left_out_loss(left_out, truth, counted).sum())
+
+
+def _without(grams: Floats) -> Floats:
+    """Those without each group of presses; those of all presses where there are no others."""
+    return grams[1:] if len(grams) > 1 else grams
+
+
+def _by_group(parts: Parts, left_out: Floats) -> Floats:
+    """Of each press, the value without its group, `[G, N]` or `[1, N]` to `[N]`."""
+    group = np.minimum(np.maximum(parts.groups - 1, 0), len(left_out) - 1)
+    return np.asarray(left_out[group, np.arange(len(group))])
 
 
 def _tried(
@@ -249,22 +255,20 @@ def _tried(
     counted: Floats,
 ) -> list[_Tried]:
     """All steps. Left-out presses do not count in the relevance either."""
-    without = grams[1:] if parts.groups.any() else grams
-    group = np.maximum(parts.groups - 1, 0)
+    without = _without(grams)
     kernels = [_kernels(parts, spreads, without) for _, spreads in steps]
     means = np.repeat(np.stack([odds @ own for own, _ in steps]), len(without), axis=0)
     found = modes(np.concatenate(kernels), means, truth, counted)
     left_out = found.left_out.reshape(len(steps), len(without), len(truth))
     return [
-        _Tried(spreads, own, left_out[step, group, np.arange(len(truth))])
-        for step, (own, spreads) in enumerate(steps)
+        _Tried(spreads, own, _by_group(parts, each))
+        for (own, spreads), each in zip(steps, left_out, strict=True)
     ]
 
 
 def _kernels(parts: Parts, spreads: Spreads, grams: Floats) -> Floats:
     """Prior covariance of the log-odds of the presses, of the shape of `grams`."""
-    own = products(parts.odds) / max(1, parts.odds.shape[1])
-    found = spreads.bias**2 + spreads.weights**2 * own + spreads.blocks**2 * grams
+    found = spreads.bias**2 + spreads.weights**2 * parts.odds_gram + spreads.blocks**2 * grams
     return np.asarray(found, np.float64)
 
 

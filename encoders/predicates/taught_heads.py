@@ -20,8 +20,6 @@ from encoders.predicates.taught import Features, Head, fit
 NEAR, FAR = 3.0, 6.0
 MIN_SPREAD = 1e-3  # for presses that are all alike
 
-# By modality: the mean row of its sensors, and their freshness.
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subject:
@@ -84,7 +82,7 @@ class Taught:
         if modality not in self.known:
             return 0.0
         unit = vector / max(float(np.linalg.norm(vector)), 1e-6)
-        # PyTorch's product with one vector starts no threads, see `encoders.predicates.taught`.
+        # PyTorch's product with one vector starts no threads, see `encoders.predicates.posterior`.
         cosines = torch.from_numpy(unit[None]) @ torch.from_numpy(self.known[modality]).T
         nearest = 1.0 - float(cosines.max())
         times = nearest / self.spread[modality]

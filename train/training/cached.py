@@ -11,12 +11,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from encoders.vision.precision import dtype_of
 from train.training.batch import PairBatch
 from train.training.loss import contrastive_loss
 from train.training.ranks import Ranks, add_gradients, gathered, gathered_objects
 from train.training.tower import Tower
-
-AUTOCAST = {'bf16': torch.bfloat16, 'fp16': torch.float16}
 
 
 def backpropagate(
@@ -36,7 +35,7 @@ def backpropagate(
         batch: This process's part; all processes have the same number of samples.
         micro_batch: Number of samples embedded with a graph at once.
         ranks: All processes.
-        precision: Precision of the tower: `fp32`, `bf16` or `fp16`.
+        precision: Precision of the tower, as of `dtype_of`.
         scaler: Scaler of the loss, for fp16.
         seed: Seed of dropout inside the tower; different for every step.
     """
@@ -83,7 +82,7 @@ def _embed(
     torch.manual_seed(hash((seed, ranks.rank, piece.start)) % 2**63)
     inputs = batch.inputs[piece].to(ranks.device)
     kept = None if batch.kept is None else batch.kept[piece].to(ranks.device)
-    dtype = AUTOCAST.get(precision)
-    with torch.autocast(ranks.device.type, dtype, enabled=dtype is not None):
+    dtype = dtype_of(precision, device=ranks.device)
+    with torch.autocast(ranks.device.type, dtype, enabled=dtype != torch.float32):
         vectors: Tensor = tower.module(inputs, kept=kept)
     return nn.functional.normalize(vectors.float(), dim=-1)

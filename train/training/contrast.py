@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from encoders.vision.precision import dtype_of, name_of
 from train.pairs.data import PairData
 from train.training.batch import draw_batch
 from train.training.cached import backpropagate
@@ -206,7 +205,7 @@ class Contrast:
                 batch,
                 micro_batch=recipe.micro_batch,
                 ranks=self.ranks,
-                precision=name_of(dtype_of(recipe.precision, device=self.ranks.device)),
+                precision=recipe.precision,
                 scaler=scaler if scaler.is_enabled() else None,
                 seed=recipe.seed * 1_000_003 + step,
             )

@@ -54,7 +54,7 @@ def test_the_series_that_feels_the_predicate_counts_most() -> None:
 
 @pytest.mark.parametrize('presses', [6, 10, 20, 40, 80])
 def test_statistics_that_differ_by_chance_claim_no_accuracy(presses: int) -> None:
-    """Of hundreds, some always tell the presses apart; they do not foretell a left-out one."""
+    """Some of hundreds separate the presses by chance, but do not predict a left-out press."""
     claimed = []
     for seed in range(20):
         head = taught(presses, seed=seed, apart=0.0)
