@@ -1,8 +1,9 @@
-"""Time to build and to serialise the message of all scores, in its two forms, in turn.
+"""Time to build, to serialise and to read the messages of all scores and states, in two forms.
 
 `entries` is a message per predicate, `arrays` the flat arrays that are sent above
 `MESSAGES_MAX` predicates. Every run builds the message of scores from which nothing has been
-derived yet. Reading is the consumers' function for either form, without creating entries.
+derived yet. Reading is the consumers' function for either form: scores without creating entries,
+states as one record each.
 
     python -m benchmarks.score_messages
 """
@@ -21,10 +22,11 @@ from benchmarks.environment import write_result
 from encoders import Predicate, PredicateBank
 from encoders.predicates.score_arrays import MESSAGES_MAX, scores_in
 from encoders.predicates.scoring import Evaluation, Scoring
+from encoders.predicates.state_arrays import states_in
 from lb_ros.bench.measure import measure
 from lb_ros.bench.suites import SENSORS, RandomSentences, unit_rows
-from lb_ros.msg import PredicateScores
-from lb_ros.ros.messages import scores_message
+from lb_ros.msg import PredicateScores, PredicateStates
+from lb_ros.ros.messages import scores_message, states_message
 
 COUNTS = (10, MESSAGES_MAX, 1000, 10_000)
 SIZE = 384
@@ -53,6 +55,10 @@ def times_of(count: int, repeats: int) -> dict[str, dict[str, float]]:
         cases[f'{form}, build'] = partial(build, evaluation, messages_max=limit)
         cases[f'{form}, serialise'] = partial(serialize_message, message)
         cases[f'{form}, read'] = partial(scores_in, message)
+        states = build_states(evaluation, messages_max=limit)
+        cases[f'{form}, states built'] = partial(build_states, evaluation, messages_max=limit)
+        cases[f'{form}, states serialised'] = partial(serialize_message, states)
+        cases[f'{form}, states read'] = partial(states_in, states)
     return {
         one.case: {'median_ms': one.median_ms, 'p95_ms': one.p95_ms, 'cpu_ms': one.cpu_ms}
         for one in measure('score messages', cases, repeats=repeats)
@@ -72,6 +78,14 @@ def build(evaluation: Evaluation, *, messages_max: int) -> PredicateScores:
     """Build the message of scores from which nothing has been derived yet."""
     fresh = replace(evaluation, scores=replace(evaluation.scores, _probabilities={}))
     return scores_message(fresh, now_ns=NOW_NS, score_ms=0.0, messages_max=messages_max)
+
+
+def build_states(evaluation: Evaluation, *, messages_max: int) -> PredicateStates:
+    """Build the message of states, whose reasons have not been derived yet."""
+    states = evaluation.states
+    assert states.scores is not None
+    fresh = replace(states, scores=replace(states.scores))
+    return states_message(fresh, now_ns=NOW_NS, messages_max=messages_max)
 
 
 if __name__ == '__main__':

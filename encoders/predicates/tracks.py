@@ -13,6 +13,7 @@ from encoders.predicates.predicate import Predicate
 from encoders.predicates.tracker import State, TrackedState, reason_of
 
 UNKNOWN, FALSE, TRUE = int(State.UNKNOWN), int(State.FALSE), int(State.TRUE)
+STATES = tuple(State)  # by value: a look-up is faster than a call of the enumeration
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,21 +126,45 @@ class Tracks(Mapping[str, TrackedState]):
         place, scores = self.index[name], self.scores
         told = scores is not None and bool(scores.can_tell[place])
         return TrackedState(
-            state=State(int(self.states[place])),
+            state=STATES[self.states[place]],
             probability=float(scores.fused[place]) if scores is not None and told else 0.5,
             since_ms=float(self.since_ms[place]),
             reason=self._reason(place),
         )
 
+    @property
+    def probabilities(self) -> NDArray[np.float32]:
+        """Probability of each predicate at the last evaluation; 0.5 without evidence, `[P]`."""
+        if self.scores is None:
+            return np.full(len(self), 0.5, np.float32)
+        return np.where(self.scores.can_tell, self.scores.fused, np.float32(0.5))
+
+    @property
+    def reasons(self) -> list[str]:
+        """The reason for each state."""
+        if self.scores is None:
+            return [self._reason(place) for place in range(len(self))]
+        columns = (
+            self.states.tolist(),
+            self.scores.decides().tolist(),
+            self.scores.fused.tolist(),
+            self.scores.all_reasons,
+        )
+        return [_told(STATES[state], *rest) for state, *rest in zip(*columns, strict=True)]
+
     def _reason(self, place: int) -> str:
         """The reason for the state, from the evidence of its probability."""
-        state = State(int(self.states[place]))
-        if self.scores is None:
+        state, scores = STATES[self.states[place]], self.scores
+        if scores is None:
             return 'no evidence yet' if state is State.UNKNOWN else 'not evaluated again yet'
-        note = '; '.join(self.scores.reasons(place))
-        if not self.scores.decides(place):
-            return note or 'no modality has evidence'
-        return reason_of(state, float(self.scores.fused[place]), note)
+        decides, fused = bool(scores.decides(place)), float(scores.fused[place])
+        return _told(state, decides, fused, scores.reasons(place))
+
+
+def _told(state: State, decides: bool, fused: float, limits: Sequence[str]) -> str:
+    """The reason for a state, from the limits of its score."""
+    note = '; '.join(limits)
+    return reason_of(state, fused, note) if decides else note or 'no modality has evidence'
 
 
 def _invalid_differs(before: Scores | None, now: Scores) -> NDArray[np.bool_]:

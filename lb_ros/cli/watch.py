@@ -25,6 +25,7 @@ from rich.text import Text
 
 from encoders import PredicateScore, State
 from encoders.predicates.score_arrays import ScoreArrays, no_scores, scores_in
+from encoders.predicates.state_arrays import states_in
 from lb_ros.dds_profile import use_dds_profile
 from lb_ros.msg import PredicateScores, PredicateStates
 from lb_ros.ros.qos import LATCHED
@@ -97,7 +98,7 @@ class Seen:
 
     def take_states(self, message: PredicateStates) -> None:
         """Store the latched states."""
-        self.states = {s.name: (State(s.state), s.reason) for s in message.states}
+        self.states = {name: (s.state, s.reason) for name, s in states_in(message).items()}
 
     def state_of(self, name: str) -> tuple[State, str]:
         """Return state and reason; UNKNOWN if none has been received yet."""

@@ -7,9 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from encoders import State
-from lb_ros.msg import PredicateState
-from lb_ros.ros.stamps import to_ns
+from encoders import State, TrackedState
 from lb_ros.srv import QueryText
 
 
@@ -81,14 +79,14 @@ class PredicateStatus:
         return max(0.0, time.time() - self.published_s)
 
 
-def status_from_message(message: PredicateState, *, published_s: float) -> PredicateStatus:
-    """Convert a message that was published at this wall time."""
+def status_of(name: str, tracked: TrackedState, *, published_s: float) -> PredicateStatus:
+    """The status of a state that was published at this wall time."""
     return PredicateStatus(
-        name=message.name,
-        state=State(message.state),
-        probability=message.probability,
-        since_s=to_ns(message.since) / 1e9,
-        reason=message.reason,
+        name=name,
+        state=tracked.state,
+        probability=tracked.probability,
+        since_s=tracked.since_ms * 1e-3,
+        reason=tracked.reason,
         published_s=published_s,
     )
 

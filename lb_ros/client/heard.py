@@ -12,7 +12,8 @@ from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
 from rclpy.node import Node
 
-from lb_ros.client.answers import GoneError, NotAnsweredError, PredicateStatus, status_from_message
+from encoders.predicates.state_arrays import states_in
+from lb_ros.client.answers import GoneError, NotAnsweredError, PredicateStatus, status_of
 from lb_ros.msg import PredicateStates
 from lb_ros.ros.namespaces import nobody_line
 from lb_ros.ros.qos import LATCHED, STATES
@@ -77,8 +78,8 @@ class Heard:
 
     def _store(self, message: PredicateStates, info: Any) -> None:
         sent_s = info['source_timestamp'] * 1e-9
-        states = {s.name: status_from_message(s, published_s=sent_s) for s in message.states}
-        self._publish(states)
+        states = states_in(message).items()
+        self._publish({n: status_of(n, tracked, published_s=sent_s) for n, tracked in states})
 
     def _publish(self, states: States) -> None:
         with self._news:

@@ -13,11 +13,12 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 
-from encoders import MODALITIES, SENSED, Binder, Predicate, State
+from encoders import MODALITIES, SENSED, Binder, Predicate
 from encoders.decode import DecodeError, decode_image
 from encoders.decode.streams import AudioStream
 from encoders.predicates.fusion import caveats, taught_reason
 from encoders.predicates.score_arrays import scores_in
+from encoders.predicates.state_arrays import states_in
 from lb_ros.dashboard.answers import FUSED
 from lb_ros.dashboard.series_plots import SeriesPlots
 from lb_ros.dashboard.session import Gauge, Session
@@ -144,7 +145,7 @@ class DashboardNode(Node):
         self._session.set_gauge(Gauge('latency', text, int(message.latency_ms > 500)))
 
     def _states(self, message: PredicateStates) -> None:
-        states = {state.name: State(state.state).name for state in message.states}
+        states = {name: each.state.name for name, each in states_in(message).items()}
         self._session.add_states(to_ns(message.header.stamp), states)
 
     def _truth(self, message: PredicateTruth) -> None:

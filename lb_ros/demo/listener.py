@@ -5,8 +5,8 @@ from __future__ import annotations
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
-from encoders import State
 from encoders.predicates.score_arrays import scores_in
+from encoders.predicates.state_arrays import states_in
 from lb_ros.demo.recording import FUSED, Answer, Recording
 from lb_ros.msg import PredicateScores, PredicateStates, PredicateTruth
 from lb_ros.ros.qos import LATCHED
@@ -38,10 +38,10 @@ class Listener(Node):
 
     def _states(self, message: PredicateStates) -> None:
         at_s = to_ns(message.header.stamp) * 1e-9
-        for state in message.states:
-            known = self._recording.states[state.name]
-            if not known or known[-1][1] != state.state:
-                known.append((at_s, State(state.state)))
+        for name, tracked in states_in(message).items():
+            known = self._recording.states[name]
+            if not known or known[-1][1] != tracked.state:
+                known.append((at_s, tracked.state))
 
     def _truth(self, message: PredicateTruth) -> None:
         at_s = to_ns(message.header.stamp) * 1e-9

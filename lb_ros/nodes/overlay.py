@@ -19,6 +19,7 @@ from sensor_msgs.msg import CompressedImage
 from encoders import State
 from encoders.decode import DecodeError, ImageOptions, decode_image
 from encoders.predicates.score_arrays import scores_in
+from encoders.predicates.state_arrays import states_in
 from lb_ros.engine.background import background_pool
 from lb_ros.msg import PredicateScores, PredicateStates
 from lb_ros.nodes.attention_client import AttentionClient, Heat
@@ -120,7 +121,7 @@ class Overlay:
         self._scores = dict(zip(scores.names, scores.fused.tolist(), strict=True))
 
     def _state(self, message: PredicateStates) -> None:
-        self._states = {state.name: State(state.state) for state in message.states}
+        self._states = {name: each.state for name, each in states_in(message).items()}
 
     def _draw(self, message: PictureMessage, heat: Heat | None) -> None:
         from train.score.heat_map import draw_heat

@@ -229,9 +229,9 @@ class PredicatesNode(LifecycleNode):
         self._publish_unknown('deactivated')
 
     def _publish_unknown(self, reason: str) -> None:
-        scoring, stamp = self._scoring, self.get_clock().now().to_msg()
+        scoring, now_ns = self._scoring, self.get_clock().now().nanoseconds
         names = [p.name for p in (scoring.bank.predicates if scoring else ())]
-        self._states.publish(unknown_states(names, reason, stamp=stamp))
+        self._states.publish(unknown_states(names, reason, now_ns=now_ns))
 
     def changed(self, values: Parameters) -> None:
         """Apply changed parameters."""
@@ -353,7 +353,7 @@ class PredicatesNode(LifecycleNode):
         known = names is self._announced or names == self._announced
         if evaluation.changed or not known:
             self._announced = names
-            self._states.publish(states_message(evaluation, now_ns=now_ns))
+            self._states.publish(states_message(evaluation.states, now_ns=now_ns))
 
     def _time(self, request: GetTime.Request, response: GetTime.Response) -> GetTime.Response:
         response.now = self.get_clock().now().to_msg()

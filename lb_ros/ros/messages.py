@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 
-from encoders import Predicate, PredicateError, TrackedState
+from encoders import Predicate, PredicateError, State, TrackedState
 from encoders.predicates.file import predicate_from_entry
 from encoders.predicates.score_arrays import MESSAGES_MAX, array_fields, score_arrays
 from encoders.predicates.scoring import Evaluation
+from encoders.predicates.state_arrays import state_fields, unknown_fields
+from encoders.predicates.tracks import Tracks
 from lb_ros.msg import (
     ModalityCalibration,
     ModalityWeight,
@@ -45,8 +46,7 @@ def scores_message(
     message.header.stamp = to_stamp(evaluation.newest_ns)
     message.latency_ms = (now_ns - evaluation.newest_ns) * 1e-6
     if len(evaluation.scores) > messages_max:
-        for name, values in array_fields(evaluation).items():
-            setattr(message, name, _as_field(values))
+        _set_fields(message, array_fields(evaluation))
         return message
     message.scores = [
         PredicateScoreMsg(
@@ -64,13 +64,18 @@ def scores_message(
     return message
 
 
+def _set_fields(message: Any, fields: Mapping[str, Sequence[str] | NDArray[Any]]) -> None:
+    for name, values in fields.items():
+        setattr(message, name, _as_field(values))
+
+
 def _as_field(values: Sequence[str] | NDArray[Any]) -> Any:
     """Return values as a field of a message, which holds numbers in an `array.array`."""
     if not isinstance(values, np.ndarray):
         return list(values)
     if values.dtype == bool:
         return values.tolist()
-    code = {'float32': 'f', 'uint32': 'I'}[values.dtype.name]
+    code = {'float32': 'f', 'uint32': 'I', 'uint8': 'B', 'int64': 'q'}[values.dtype.name]
     return array(code, values.tobytes())
 
 
@@ -85,24 +90,34 @@ def state_message(name: str, tracked: TrackedState) -> PredicateState:
     )
 
 
-def states_message(evaluation: Evaluation, *, now_ns: int) -> PredicateStates:
-    """Return the message of all states of one evaluation."""
-    message = PredicateStates(
-        states=[state_message(name, tracked) for name, tracked in evaluation.states.items()]
-    )
+def states_message(
+    states: Tracks, *, now_ns: int, messages_max: int = MESSAGES_MAX
+) -> PredicateStates:
+    """Return the message of all states of one evaluation.
+
+    Args:
+        states: States of all predicates.
+        now_ns: Time of the evaluation.
+        messages_max: Up to so many predicates have one message each; more are sent as arrays.
+    """
+    message = PredicateStates()
     message.header.stamp = to_stamp(now_ns)
+    if len(states) > messages_max:
+        _set_fields(message, state_fields(states))
+    else:
+        message.states = [state_message(name, tracked) for name, tracked in states.items()]
     return message
 
 
-def unknown_states(names: Sequence[str], reason: str, *, stamp: Time) -> PredicateStates:
-    """Return a message in which all states are UNKNOWN for one reason."""
-    message = PredicateStates(
-        states=[
-            PredicateState(name=name, probability=0.5, since=stamp, reason=reason)
-            for name in names
-        ]
-    )
-    message.header.stamp = stamp
+def unknown_states(names: Sequence[str], reason: str, *, now_ns: int) -> PredicateStates:
+    """Return a message in which all states are UNKNOWN for one reason since now."""
+    message = PredicateStates()
+    message.header.stamp = to_stamp(now_ns)
+    if len(names) > MESSAGES_MAX:
+        _set_fields(message, unknown_fields(names, reason, now_ns=now_ns))
+        return message
+    unknown = TrackedState(State.UNKNOWN, 0.5, now_ns * 1e-6, reason)
+    message.states = [state_message(name, unknown) for name in names]
     return message
 
 

@@ -1,5 +1,6 @@
 #include "lb_ros_bt/predicate_client.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <map>
 #include <utility>
@@ -105,6 +106,15 @@ void PredicateClient::store(const lb_ros::msg::PredicateStates & message)
     const auto since_ns = each.since.sec * std::int64_t{1'000'000'000} + each.since.nanosec;
     states[each.name] =
       Status{static_cast<State>(each.state), each.probability, since_ns, each.reason};
+  }
+  // Of many predicates the message holds arrays instead.
+  const auto count = std::min({
+      message.names.size(), message.values.size(), message.probabilities.size(),
+      message.since_ns.size(), message.reasons.size()});
+  for (std::size_t i = 0; i < count; ++i) {
+    states[message.names[i]] =
+      Status{static_cast<State>(message.values[i]), message.probabilities[i], message.since_ns[i],
+      message.reasons[i]};
   }
   Lock lock(mutex_);
   states_.store(std::move(states));

@@ -14,10 +14,10 @@ from mcap.writer import CompressionType, Writer
 from rosbags.interfaces import Nodetype
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from encoders import State
 from encoders.atomic import atomic_file
 from encoders.predicates.score_arrays import MESSAGES_MAX, array_fields
 from encoders.predicates.scoring import Evaluation
+from encoders.predicates.state_arrays import state_fields
 from train.bags.folder import bag_files, bag_topics
 from train.bags.reader import OWN_MESSAGES
 from train.bags.storage import RawMessage, read_raw
@@ -163,20 +163,25 @@ def _entries(store: Any, evaluation: Evaluation) -> list[Any]:
 
 def states_message(store: Any, moment: Scored) -> Any:
     """The `PredicateStates` message that the live node would publish at this moment."""
-    states = [
-        new_message(
-            store,
-            'lb_ros/msg/PredicateState',
-            name=name,
-            state=int(State(tracked.state)),
-            probability=tracked.probability,
-            since=_time(store, round(tracked.since_ms * 1e6)),
-            reason=tracked.reason,
-        )
-        for name, tracked in moment.evaluation.states.items()
-    ]
+    states = moment.evaluation.states
+    values: dict[str, Any] = {}
+    if len(states) > MESSAGES_MAX:
+        values = state_fields(states)
+    else:
+        values['states'] = [
+            new_message(
+                store,
+                'lb_ros/msg/PredicateState',
+                name=name,
+                state=int(tracked.state),
+                probability=tracked.probability,
+                since=_time(store, round(tracked.since_ms * 1e6)),
+                reason=tracked.reason,
+            )
+            for name, tracked in states.items()
+        ]
     header = _header(store, moment.time_ns)
-    return new_message(store, 'lb_ros/msg/PredicateStates', header=header, states=states)
+    return new_message(store, 'lb_ros/msg/PredicateStates', header=header, **values)
 
 
 def _header(store: Any, stamp_ns: int) -> Any:

@@ -1,8 +1,9 @@
-"""Recorded scores are read in both forms, also from bags that were recorded before the arrays."""
+"""Recorded scores and states are read in both forms, also from bags of before the arrays."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,14 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from encoders import Predicate, PredicateBank
 from encoders.predicates.score_arrays import MESSAGES_MAX, scores_in
 from encoders.predicates.scoring import Evaluation, Scoring
+from encoders.predicates.state_arrays import states_in
 from tests.encoders.predicates.test_scores_of_many import Sentences, units
 from train.bags.reader import BagReport, read_bag
-from train.score.annotate import new_message, own_types, scores_message
+from train.score.annotate import new_message, own_types, scores_message, states_message
 from train.score.track import Scored
 
 TOPIC, KIND = 'predicates/scores', 'lb_ros/msg/PredicateScores'
+STATES_TOPIC, STATES_KIND = 'predicates/state', 'lb_ros/msg/PredicateStates'
 START_NS = 1_700_000_000_000_000_000
 # The definitions of the last version without arrays.
 BEFORE = """
@@ -53,14 +56,16 @@ def evaluation_of(count: int) -> Evaluation:
     return scoring.evaluate(START_NS + 40_000_000)
 
 
-def write_bag(path: Path, store: Any, message: Any) -> Path:
+def write_bag(
+    path: Path, store: Any, message: Any, *, topic: str = TOPIC, kind: str = KIND
+) -> Path:
     with path.open('wb') as stream:
         writer = Writer(stream)
         writer.start(profile='ros2', library='test')
-        definition = store.generate_msgdef(KIND, ros_version=2)[0]
-        schema = writer.register_schema(KIND, 'ros2msg', definition.encode())
-        channel = writer.register_channel(f'/{TOPIC}', 'cdr', schema)
-        raw = bytes(store.serialize_cdr(message, KIND))
+        definition = store.generate_msgdef(kind, ros_version=2)[0]
+        schema = writer.register_schema(kind, 'ros2msg', definition.encode())
+        channel = writer.register_channel(f'/{topic}', 'cdr', schema)
+        raw = bytes(store.serialize_cdr(message, kind))
         writer.add_message(channel, START_NS, raw, START_NS)
         writer.finish()
     return path
@@ -91,6 +96,30 @@ def test_scores_of_a_bag_are_those_of_the_evaluation(count: int, tmp_path: Path)
     assert dict(zip(scores_in(message.message).modalities, [40, 40], strict=True)) == (
         pytest.approx(evaluation.ages_ms)
     )
+
+
+@pytest.mark.parametrize('count', [MESSAGES_MAX, MESSAGES_MAX + 1])
+def test_states_of_a_bag_are_those_of_the_evaluation(count: int, tmp_path: Path) -> None:
+    evaluation, store = evaluation_of(count), own_types()
+    moment = Scored(START_NS + 40_000_000, START_NS, ('image',), evaluation)
+    message = states_message(store, moment)
+    bag = write_bag(tmp_path / 'new.mcap', store, message, topic=STATES_TOPIC, kind=STATES_KIND)
+    (read,) = read_bag(bag, topics=[STATES_TOPIC])
+    assert bool(read.message.states) == (count == MESSAGES_MAX)
+    found = states_in(read.message)
+    assert [(n, s.state, s.reason) for n, s in found.items()] == [
+        (n, s.state, s.reason) for n, s in evaluation.states.items()
+    ]
+    assert {s.since_ms for s in found.values()} == {0.0}
+
+
+def test_states_whose_arrays_differ_in_length_are_refused() -> None:
+    message = SimpleNamespace(
+        states=[], names=['a', 'b'], values=b'\x01\x02', probabilities=[0.1, 0.9],
+        since_ns=[0, 0], reasons=['only one'],
+    )  # fmt: skip
+    with pytest.raises(ValueError, match='PredicateStates of 2 names'):
+        states_in(message)
 
 
 def test_a_bag_from_before_the_arrays_is_read(tmp_path: Path) -> None:
