@@ -68,6 +68,7 @@ class ImageCaptioner:
                 images=[[image] for image in images],
                 return_tensors='pt',
                 padding=True,
+                padding_side='left',  # what follows the prompt is generated
             )
         else:
             given = processor(images=list(images), return_tensors='pt')

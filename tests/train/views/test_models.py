@@ -11,12 +11,15 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.train.views.models import (
+    SOUND_WORDS,
     WORDS,
     Darker,
     write_blip,
     write_depth_anything,
     write_glpn,
+    write_llava_next,
     write_onnx,
+    write_whisper,
 )
 from train.views.captions import ImageCaptioner
 from train.views.generators import DepthGenerator, OnnxGenerator
@@ -58,6 +61,36 @@ def test_captions_do_not_depend_on_the_batch(blip: Path) -> None:
     windows = [{'image': noise(20, 30, seed=k)} for k in range(5)]
     found = [captioner_of(f'hf:{blip}', ViewOptions(batch=batch))(windows) for batch in (1, 2, 5)]
     assert found[0] == found[1] == found[2]
+
+
+def test_a_chat_model_answers_as_if_alone(tmp_path: Path) -> None:
+    """Images of other shapes have other numbers of tokens, so that prompts are padded."""
+    folder = write_llava_next(tmp_path / 'chat')
+    shapes = [(20, 30), (60, 20), (28, 28), (10, 60)]
+    windows = [{'image': noise(*shape, seed=k)} for k, shape in enumerate(shapes)]
+    found = [
+        captioner_of(f'hf:{folder}', ViewOptions(batch=batch))(windows) for batch in (1, 2, 4)
+    ]
+    assert found[0] == found[1] == found[2]
+    assert len({caption for captions in found[0] for caption in captions}) > 1
+
+
+def test_captions_of_audio(tmp_path: Path) -> None:
+    folder = write_whisper(tmp_path / 'whisper')
+    random = np.random.default_rng(0)
+    sounds = [
+        (random.normal(size=count).astype(np.float32) * 0.3, rate)
+        for count, rate in ((16_000, 16_000), (8_000, 16_000), (20_000, 44_100))
+    ]
+    windows = [{'audio': sounds[0]}, {}, *({'audio': sound} for sound in sounds[1:])]
+    found = [
+        captioner_of(f'hf-audio:{folder}', ViewOptions(batch=batch))(windows) for batch in (1, 3)
+    ]
+    assert found[0] == found[1]
+    assert found[0][1] == []
+    said = [caption for captions in found[0] for caption in captions]
+    assert len(said) == 3
+    assert {word for caption in said for word in caption.split()} <= set(SOUND_WORDS)
 
 
 def test_kept_captions_need_no_model(
