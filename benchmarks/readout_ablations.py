@@ -38,8 +38,9 @@ from train.bags.find import find_bags, refuse_evaluation_bags
 from train.phrasings import Phrasings
 from train.training.loop import Plan, new_run, train
 from train.training.ranks import Ranks
-from train.training.readout import new_asking, readout_of
+from train.training.readout import new_asking
 from train.training.readout_recipe import ReadoutRecipe, load_readout_recipe
+from train.training.readout_set import readout_of
 from train.training.readout_tokens import TokenData, load_tokens, trainable_encoders
 from train.training.tower import parameter_groups
 from train.vector_cache import embedded

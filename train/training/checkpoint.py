@@ -18,7 +18,12 @@ from encoders.reading import why_unreadable
 CHECKPOINT, LOG = 'checkpoint.pt', 'log.jsonl'
 SOURCES = ('encoders', 'train')
 # Keys that checkpoints of earlier versions lack, with the value that those versions had.
-EARLIER = {'hub': 'language'}
+EARLIER: dict[str, Any] = {
+    'hub': 'language',
+    'unfreeze_blocks': 0,
+    'blocks_learning_rate': 1e-4,
+    'keep_weight': 1.0,
+}
 
 
 class CheckpointError(RuntimeError):

@@ -122,7 +122,14 @@ def new_run(
     *,
     scaler: torch.amp.GradScaler | None = None,
 ) -> Run:
-    """Create a training before its first step; `groups` are the parameter groups of AdamW."""
+    """Create a training before its first step.
+
+    Args:
+        objective: What it minimises.
+        plan: Its length.
+        groups: Parameter groups of AdamW; `rate_factor`, if present, multiplies the learning rate.
+        scaler: Scales the loss in fp16; None does not.
+    """
     optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98), eps=1e-6)
     return Run(objective, plan, optimizer, scaler or torch.amp.GradScaler(enabled=False))
 
@@ -221,7 +228,8 @@ def training_step(run: Run) -> dict[str, float]:
         DivergedError: A loss or gradient is not finite; nothing was updated.
     """
     for group in run.optimizer.param_groups:
-        group['lr'] = run.objective.learning_rate(run.step, run.done)
+        rate = run.objective.learning_rate(run.step, run.done)
+        group['lr'] = rate * group.get('rate_factor', 1.0)
     run.optimizer.zero_grad(set_to_none=True)
     losses = run.objective.backward(run.step, run.scaler)
     total = math.fsum(losses.values()) if all(map(math.isfinite, losses.values())) else math.nan

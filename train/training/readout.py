@@ -2,7 +2,8 @@
 
 Tokens are computed once (`readout_tokens`). A step asks every modality about a batch of samples,
 some facts each, in a random wording (`readout_batch`). The loss is logistic; where a bag names the
-parts of its images, two heads of the attention learn to look at the arguments of the fact.
+parts of its images, two heads of the attention learn to look at the arguments of the fact. The
+last blocks of the encoders may learn as well (`last_blocks`).
 """
 
 from __future__ import annotations
@@ -10,41 +11,35 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from encoders.model_sets.manifest import read_manifest, write_manifest
-from encoders.model_sets.readouts import (
-    CALIBRATION,
-    FILE,
-    config_for,
-    describe_readouts,
-    load_readouts,
-    save_readouts,
-)
+from encoders.model_sets.files import read_tensors
+from encoders.model_sets.manifest import read_manifest
+from encoders.model_sets.readouts import config_for, describe_readouts, load_readouts
 from encoders.vision.precision import dtype_of
-from encoders.vision.readout import Queries, Readout
+from encoders.vision.readout import Readout
 from encoders.vision.vit import LOGIT_SCALE_MAX
 from train.asked import AskedVectors
 from train.training.checkpoint import code_version
+from train.training.last_blocks import LastBlocks, distance, last_blocks
 from train.training.loop import Plan, new_run, train
 from train.training.ranks import Ranks, add_gradients, summed, wait_for_all
-from train.training.readout_batch import Questions, Sense, draw_questions, sense
+from train.training.readout_batch import Sense, draw_questions, sense
+from train.training.readout_loss import question_loss
 from train.training.readout_recipe import ReadoutRecipe
+from train.training.readout_set import readout_of, write_with_readouts
 from train.training.readout_tokens import TokenData
 from train.training.tower import parameter_groups
 from train.validated import plain
 
 # Keys that may change when a run resumes, for example on another machine.
 CHANGEABLE = ('max_steps', 'save_every_steps', 'device', 'precision')
-MIN_MASS = 1e-4
 
 
 def train_readouts(
@@ -63,7 +58,7 @@ def train_readouts(
 
     Args:
         recipe: Training configuration.
-        start: Folder of the model set, whose weights stay as they are.
+        start: Folder of the model set, which stays as it is.
         data: Tokens and truth of the training samples.
         wordings: Training text of the predicates of `data`.
         out: Folder for checkpoint, log and the model set.
@@ -93,8 +88,7 @@ def train_readouts(
         data=identity(data, start, continued=recipe.continued),
         changeable=CHANGEABLE,
     )
-    groups = parameter_groups(asking.learning(), weight_decay=recipe.weight_decay)
-    run = new_run(asking, plan, groups)
+    run = new_run(asking, plan, asking.groups())
     out.mkdir(parents=True, exist_ok=True)
     if ranks.first:
         print(announcement(asking), flush=True)
@@ -112,7 +106,14 @@ def train_readouts(
             'moments': len(data.samples),
             'code': code_version(),
         }
-        write_with_readouts(start, folder, asking.average, recipe.name, provenance)
+        write_with_readouts(
+            start,
+            folder,
+            asking.average,
+            recipe.name,
+            provenance,
+            blocks=asking.average_blocks,
+        )
     wait_for_all(ranks)
     return folder
 
@@ -123,9 +124,15 @@ def new_asking(
     """The objective before its first step.
 
     Raises:
-        ValueError: Nothing about the samples of a modality can be learned, or the start has no
-            readout that can be continued.
+        ValueError: Nothing about the samples of a modality can be learned, the start has no
+            readout that can be continued, or the tokens were computed for another number of
+            blocks that learn.
     """
+    if data.unfreeze_blocks != recipe.unfreeze_blocks:
+        raise ValueError(
+            f'unfreeze_blocks: {recipe.unfreeze_blocks}, but the tokens were loaded for '
+            f'{data.unfreeze_blocks}; load them with the same number'
+        )
     specs = read_manifest(start).manifest.modalities
     shape = {'width': recipe.width, 'heads': recipe.heads, 'layers': recipe.layers}
     shape['text_hidden'] = recipe.text_hidden
@@ -151,9 +158,30 @@ def new_asking(
                 f'{name}: no predicate is both true and false in the bags where it was recorded; '
                 f'leave it out, or record more bags'
             )
-    model = nn.ModuleDict(readouts)
-    average = copy.deepcopy(model).requires_grad_(False)
-    return Asking(recipe, data, senses, wordings, model, average, ranks)
+    model, blocks = nn.ModuleDict(readouts), _last_blocks(recipe, start).to(ranks.device)
+    return Asking(
+        recipe=recipe,
+        data=data,
+        senses=senses,
+        wordings=wordings,
+        model=model,
+        average=copy.deepcopy(model).requires_grad_(False),
+        ranks=ranks,
+        blocks=blocks,
+        average_blocks=copy.deepcopy(blocks).requires_grad_(False),
+    )
+
+
+def _last_blocks(recipe: ReadoutRecipe, start: Path) -> nn.ModuleDict:
+    """The blocks that learn, by modality; empty if none does."""
+    if not recipe.unfreeze_blocks:
+        return nn.ModuleDict()
+    manifest, tensors, _ = read_tensors(start)
+    found: dict[str, nn.Module] = {}
+    for name in recipe.modalities:
+        vision = manifest.modalities[name].vision
+        found[name] = LastBlocks(vision, tensors[name], count=recipe.unfreeze_blocks)
+    return nn.ModuleDict(found)
 
 
 def _copy_readout(begun: Readout | None, readout: Readout, modality: str) -> None:
@@ -175,6 +203,8 @@ class Asking:
         wordings: Training text of their predicates.
         model: Readouts in training, by modality.
         average: Their exponential moving average, which becomes the result.
+        blocks: Last blocks of the encoders that learn along, by modality; empty if none does.
+        average_blocks: Their moving average.
     """
 
     recipe: ReadoutRecipe
@@ -184,6 +214,8 @@ class Asking:
     model: nn.ModuleDict
     average: nn.ModuleDict
     ranks: Ranks
+    blocks: nn.ModuleDict
+    average_blocks: nn.ModuleDict
 
     @property
     def samples_per_step(self) -> int:
@@ -192,7 +224,20 @@ class Asking:
 
     def learning(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Trainable parameters, by name."""
-        return self.model.named_parameters()
+        yield from self.model.named_parameters()
+        yield from self.blocks.named_parameters(prefix='blocks')
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Parameter groups of AdamW; the blocks have a learning rate of their own."""
+        recipe = self.recipe
+        found = parameter_groups(self.model.named_parameters(), weight_decay=recipe.weight_decay)
+        if self.blocks:
+            factor = recipe.blocks_learning_rate / recipe.learning_rate
+            own = parameter_groups(
+                self.blocks.named_parameters(), weight_decay=recipe.weight_decay
+            )
+            found += [group | {'rate_factor': factor} for group in own]
+        return found
 
     def learning_rate(self, step: int, done: float) -> float:
         """Half a cosine to 0, multiplied by a linear warm-up."""
@@ -208,7 +253,7 @@ class Asking:
             if torch.isfinite(loss):
                 loss.backward()  # type: ignore[no-untyped-call]
             losses[name] = float(summed(loss.detach(), self.ranks))
-        add_gradients(self.model.parameters(), self.ranks)
+        add_gradients((parameter for _, parameter in self.learning()), self.ranks)
         return losses
 
     def _loss(self, sensed: Sense, generator: torch.Generator) -> Tensor:
@@ -229,16 +274,33 @@ class Asking:
         kept = torch.rand(shape, generator=generator) >= recipe.token_dropout
         share = recipe.batch // self.ranks.count
         mine = slice(self.ranks.rank * share, (self.ranks.rank + 1) * share)
-        tokens = self.data.tokens(name, questions.rows[mine], questions.copies[mine]) * kept[mine]
-        return question_loss(
+        bf16 = dtype_of(recipe.precision, device=self.ranks.device) == torch.bfloat16
+        own = (questions.rows[mine], questions.copies[mine])
+        tokens, moved = self._tokens(name, *own, bf16=bf16)
+        loss = question_loss(
             readout,
             questions,
-            tokens.to(self.ranks.device),
+            tokens * kept[mine].to(tokens.device),
             mine=mine,
             rival_weight=recipe.rival_weight,
             attention_weight=recipe.attention_weight.get(name, 0.0),
-            bf16=dtype_of(recipe.precision, device=self.ranks.device) == torch.bfloat16,
+            bf16=bf16,
         )
+        return loss if moved is None else loss + recipe.keep_weight * moved / recipe.batch
+
+    def _tokens(
+        self, modality: str, rows: Tensor, copies: Tensor, *, bf16: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Tokens of the last block; if blocks learn, also how far the vectors moved, scalar."""
+        device = self.ranks.device
+        stored = self.data.tokens(modality, rows, copies).to(device)
+        if modality not in self.blocks:
+            return stored, None
+        blocks = last_blocks(self.blocks, modality)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            tokens = blocks(stored.float())
+        frozen = self.data.vectors(modality, rows, copies).to(device)
+        return tokens, distance(blocks.vectors(tokens), frozen)
 
     @torch.no_grad()
     def updated(self, step: int) -> None:
@@ -246,8 +308,8 @@ class Asking:
         for name in self.senses:
             readout_of(self.model, name).log_scale.clamp_(max=LOGIT_SCALE_MAX)
         keep = min(self.recipe.ema, (1 + step) / (10 + step))
-        slow: list[Tensor] = list(self.average.parameters())
-        fast: list[Tensor] = list(self.model.parameters())
+        slow: list[Tensor] = [*self.average.parameters(), *self.average_blocks.parameters()]
+        fast: list[Tensor] = [*self.model.parameters(), *self.blocks.parameters()]
         torch._foreach_lerp_(slow, fast, 1 - keep)
 
     def temperatures(self) -> dict[str, float]:
@@ -259,101 +321,20 @@ class Asking:
         """Readouts are evaluated after the training, with `lb-ros eval`."""
 
     def state(self) -> dict[str, Any]:
-        """Readouts and their average."""
-        return {'model': self.model.state_dict(), 'average': self.average.state_dict()}
+        """Readouts, blocks that learn along, and their averages."""
+        state = {'model': self.model.state_dict(), 'average': self.average.state_dict()}
+        if self.blocks:
+            state['blocks'] = self.blocks.state_dict()
+            state['average_blocks'] = self.average_blocks.state_dict()
+        return state
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restore a result of `state`."""
         self.model.load_state_dict(state['model'])
         self.average.load_state_dict(state['average'])
-
-
-def question_loss(
-    readout: Readout,
-    questions: Questions,
-    tokens: Tensor,
-    *,
-    mine: slice,
-    rival_weight: float,
-    attention_weight: float,
-    bf16: bool,
-) -> Tensor:
-    """The part of the loss of a batch that belongs to some of its samples, scalar.
-
-    Args:
-        readout: The readout in training.
-        questions: The whole batch.
-        tokens: Tokens of the samples `mine`, float `[b, N, token_width]`.
-        mine: Which samples of the batch they are.
-        rival_weight: Weight of the part that ranks true facts before their rivals.
-        attention_weight: Weight of the attention's part.
-        bf16: Whether matrix products are computed in bfloat16.
-    """
-    device = tokens.device
-    own = questions.asked[mine]
-    used, asked = own.unique(return_inverse=True)  # type: ignore[no-untyped-call]
-    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-        queries = readout.ask(
-            questions.positive[used].to(device), questions.negative[used].to(device)
-        )
-        asked = asked.to(device)
-        each = Queries(queries.states[asked], queries.directions[asked])
-        log_odds, attention = readout(readout.reduce(tokens), each)
-    log_odds, truth = log_odds.float(), questions.truth[mine].to(device)
-    weights, facts = questions.weights[mine].to(device), truth.shape[1] - questions.listed.shape[1]
-    losses = F.binary_cross_entropy_with_logits(
-        log_odds[:, :facts], truth[:, :facts], reduction='none'
-    )
-    loss: Tensor = (losses * weights).sum() / (len(questions.truth) * facts)
-    if questions.listed.any():
-        loss = loss + rival_weight * rival_loss(
-            log_odds[:, facts:], questions.listed[mine].to(device)
-        ) / questions.listed.any(1).sum().to(device)
-    if questions.targets is None or not attention_weight:
-        return loss
-    visible = questions.targets.any(-1)
-    targets, shown = questions.targets[mine].to(device), visible[mine].to(device)
-    mass = (attention[:, :2, :, 1:].float() * targets).sum(-1)
-    missed = (-(mass + MIN_MASS).log() * shown).sum() / visible.sum().clamp(min=1).to(device)
-    total: Tensor = loss + attention_weight * missed
-    return total
-
-
-def rival_loss(log_odds: Tensor, listed: Tensor) -> Tensor:
-    """Sum of the cross-entropies with which the first fact of each list is the true one, scalar.
-
-    Args:
-        log_odds: float `[B, L]`.
-        listed: Facts that are in the list, bool `[B, L]`; all false for no list.
-    """
-    lists = log_odds[listed[:, 0]].masked_fill(~listed[listed[:, 0]], -torch.inf)
-    return F.cross_entropy(
-        lists, torch.zeros_like(lists[:, 0], dtype=torch.int64), reduction='sum'
-    )
-
-
-def readout_of(readouts: nn.ModuleDict, modality: str) -> Readout:
-    """A readout among those of all modalities."""
-    readout = readouts[modality]
-    assert isinstance(readout, Readout)
-    return readout
-
-
-def write_with_readouts(
-    start: Path,
-    folder: Path,
-    readouts: nn.ModuleDict,
-    name: str,
-    provenance: Mapping[str, Any],
-) -> None:
-    """Copy a model set and add readouts; readouts of other modalities are kept."""
-    ignored = shutil.ignore_patterns(CALIBRATION)
-    shutil.copytree(start, folder, ignore=ignored, dirs_exist_ok=True)
-    stored = read_manifest(folder)
-    write_manifest(replace(stored, manifest=replace(stored.manifest, name=name)))
-    trained = {modality: readout_of(readouts, modality).cpu() for modality in readouts}
-    kept = load_readouts(start) if (start / FILE).exists() else {}
-    save_readouts(folder, {**kept, **trained}, provenance=provenance)
+        if self.blocks:
+            self.blocks.load_state_dict(state['blocks'])
+            self.average_blocks.load_state_dict(state['average_blocks'])
 
 
 def identity(data: TokenData, start: Path, *, continued: bool = False) -> dict[str, Any]:
@@ -373,7 +354,7 @@ def identity(data: TokenData, start: Path, *, continued: bool = False) -> dict[s
 def announcement(asking: Asking) -> str:
     """Text shown before the first step: what is trained, and on what."""
     samples, recipe = asking.data.samples, asking.recipe
-    trained = sum(parameter.numel() for parameter in asking.model.parameters())
+    trained = sum(parameter.numel() for _, parameter in asking.learning())
     head = (
         f'{recipe.name}: training {trained:,} values for {recipe.max_steps:,} steps on '
         f'{len(samples):,} moments of {len(samples.bags)} bags, '
@@ -382,5 +363,8 @@ def announcement(asking: Asking) -> str:
     lines = []
     for name, sensed in asking.senses.items():
         regions = sum(bool(targets.any()) for targets in sensed.targets)
-        lines.append(f'  {name}: {len(sensed.rows):,} moments; regions in {regions} bags')
+        line = f'  {name}: {len(sensed.rows):,} moments; regions in {regions} bags'
+        if recipe.unfreeze_blocks:
+            line += f'; blocks that learn along: {recipe.unfreeze_blocks}'
+        lines.append(line)
     return '\n'.join([head, *lines])

@@ -59,10 +59,11 @@ def _loaded(
     """The tokens of the bags, and the training text of their predicates."""
     encoders = load_encoders(start, modalities=recipe.modalities, device=ranks.device)
     data, report = load_tokens(
-        trainable_encoders(encoders, recipe.modalities),
+        trainable_encoders(encoders, recipe.modalities, unfreeze_blocks=recipe.unfreeze_blocks),
         bags,
         weights_sha256=read_manifest(start).sha256,
         augmentations=recipe.augmentations,
+        unfreeze_blocks=recipe.unfreeze_blocks,
         cache=args.cache,
         workers=args.workers,
         first=ranks.rank * len(bags) // ranks.count,

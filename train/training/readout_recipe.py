@@ -56,6 +56,9 @@ class ReadoutRecipe:
     device: str
     save_every_steps: PositiveInt
     seed: NonNegativeInt
+    unfreeze_blocks: NonNegativeInt = 0
+    blocks_learning_rate: PositiveFloat = 1e-4
+    keep_weight: NonNegativeFloat = 1.0
 
     @field_validator('modalities')
     @classmethod
@@ -69,6 +72,17 @@ class ReadoutRecipe:
         if width % heads:
             raise ValueError(f'must divide the width ({width})')
         return heads
+
+    @field_validator('keep_weight')
+    @classmethod
+    def _keeps_vectors(cls, weight: float, info: ValidationInfo) -> float:
+        count = info.data.get('unfreeze_blocks', 0)
+        if count and not weight:
+            raise ValueError(
+                f'must be more than 0 with unfreeze_blocks {count}, not {weight}: without it the '
+                f'vectors leave the language space; set it to 1.0, or unfreeze_blocks to 0'
+            )
+        return weight
 
 
 def load_readout_recipe(path: Path, **changes: Any) -> ReadoutRecipe:

@@ -1,6 +1,8 @@
 """Tokens of a frozen trunk for all samples of some bags, computed once and kept in files.
 
 A file per bag and modality holds the tokens of the samples as recorded, and of augmented copies.
+If the last blocks of the encoders are to learn, it holds the states that enter them instead, and
+the vectors of the frozen encoder.
 Files are mapped into memory, so that processes share them and data larger than the memory fit.
 """
 
@@ -29,6 +31,7 @@ from train.bags.topics import TOPICS
 from train.bags.visible import hidden_facts
 from train.progress import counted
 from train.training.augment import augmented_inputs
+from train.training.last_blocks import check_block_count, entering, leaving
 
 BATCH = 32
 # Modalities that have the view of the fixed camera, whose regions tell what is out of view.
@@ -44,15 +47,17 @@ class BagTokens:
 
     Attributes:
         tokens: float16 `[C, n, N, width]`; the first copy is not augmented. 0 where the sensor was
-            not recorded.
+            not recorded. Of the last block, or the states that enter the blocks that learn.
         regions: uint8 `[C, n, R, R]`: labels of the parts as in `Samples.regions`, moved like the
             inputs of the copy.
         region_names: Names of the parts.
+        vectors: Unit vectors of the frozen encoder, float16 `[C, n, D]`; None if no block learns.
     """
 
     tokens: Tensor
     regions: Tensor
     region_names: tuple[str, ...]
+    vectors: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +69,13 @@ class TokenData:
             was recorded. Without regions, which each bag has with its own names.
         bags: By modality, the tokens of each bag.
         in_view: As `samples.truth`, but unknown where a thing of the fact is out of view.
+        unfreeze_blocks: Number of last blocks that the tokens have not passed yet.
     """
 
     samples: Samples
     bags: Mapping[str, Sequence[BagTokens]]
     in_view: NDArray[np.int8]
+    unfreeze_blocks: int = 0
 
     @property
     def copies(self) -> int:
@@ -91,12 +98,21 @@ class TokenData:
         picked = zip(self.places(rows), copies.tolist(), strict=True)
         return torch.stack([found[b].tokens[c, k] for (b, k), c in picked])
 
+    def vectors(self, modality: str, rows: Tensor, copies: Tensor) -> Tensor:
+        """Vectors float16 `[B, D]` of the frozen encoder; arguments as `tokens`."""
+        found = [bag.vectors for bag in self.bags[modality] if bag.vectors is not None]
+        picked = zip(self.places(rows), copies.tolist(), strict=True)
+        return torch.stack([found[b][c, k] for (b, k), c in picked])
 
-def trainable_encoders(encoders: EncoderSet, modalities: Sequence[str]) -> dict[str, TowerEncoder]:
+
+def trainable_encoders(
+    encoders: EncoderSet, modalities: Sequence[str], *, unfreeze_blocks: int = 0
+) -> dict[str, TowerEncoder]:
     """The encoders of modalities that are read from bags.
 
     Raises:
-        ValueError: A modality is not read from bags, or its encoder has no tokens.
+        ValueError: A modality is not read from bags, or its encoder has no tokens, or fewer blocks
+            than are to learn.
     """
     chosen = {}
     for name in modalities:
@@ -105,6 +121,7 @@ def trainable_encoders(encoders: EncoderSet, modalities: Sequence[str]) -> dict[
             raise ValueError(f'{encoders.name}: has no encoder of {name}; leave it out')
         if name not in TOPICS or not isinstance(encoder, TowerEncoder):
             raise ValueError(f'{name}: no readout can be trained from bags; leave it out')
+        check_block_count(name, encoder.tower.config, count=unfreeze_blocks)
         chosen[name] = encoder
     return chosen
 
@@ -115,6 +132,7 @@ def load_tokens(
     *,
     weights_sha256: str,
     augmentations: int = 0,
+    unfreeze_blocks: int = 0,
     cache: Path | None = None,
     workers: int = 1,
     first: int = 0,
@@ -126,6 +144,8 @@ def load_tokens(
         bags: Bag folders or files.
         weights_sha256: Identity of the encoders' weights, part of the names of cached files.
         augmentations: Number of augmented copies of each sample.
+        unfreeze_blocks: Number of last blocks that are to learn; the states that enter them are
+            kept instead of tokens.
         cache: Folder for extracted inputs and tokens; None keeps tokens in memory.
         workers: Processes that read bags, see `load_samples`.
         first: Index of the bag to begin with, by which processes with one cache share the work.
@@ -144,9 +164,17 @@ def load_tokens(
             continue
         own = {}
         for name, encoder in encoders.items():
-            key = _key(bag, name, encoder.config, weights_sha256, augmentations)
+            key = _key(
+                fingerprint(bag, {name: encoder.config}),
+                encoder.config,
+                weights_sha256=weights_sha256,
+                augmentations=augmentations,
+                unfreeze_blocks=unfreeze_blocks,
+            )
             path = cache / FOLDER / f'{bag.name}-{name}-{key}.safetensors' if cache else None
-            own[name] = _bag_tokens(samples, name, encoder, path, augmentations, key)
+            own[name] = _bag_tokens(
+                samples, name, encoder, path, augmentations, key, unfreeze_blocks=unfreeze_blocks
+            )
         plain = _without_inputs(samples)
         seen = np.where(hidden_facts(samples), UNKNOWN, samples.truth).astype(np.int8)
         made[bag] = plain, replace(plain, truth=seen), own
@@ -155,6 +183,7 @@ def load_tokens(
         samples=joined([samples for samples, _, _ in kept], tuple(encoders)),
         bags={name: tuple(own[name] for _, _, own in kept) for name in encoders},
         in_view=joined([seen for _, seen, _ in kept], tuple(encoders)).truth,
+        unfreeze_blocks=unfreeze_blocks,
     )
     lines = tuple(line for bag in bags for line in problems[bag])
     return data, LoadReport(len(kept), len(data.samples), lines)
@@ -170,14 +199,18 @@ def _recorded(stored: Array) -> NDArray[np.bool_]:
     return np.asarray(stored.reshape(len(stored), -1).any(1))
 
 
-def _key(bag: Path, modality: str, config: Config, weights_sha256: str, augmentations: int) -> str:
+def _key(
+    bag: str, config: Config, *, weights_sha256: str, augmentations: int, unfreeze_blocks: int
+) -> str:
     described = {
         'rules': RULES,
-        'bag': fingerprint(bag, {modality: config}),
+        'bag': bag,
         'config': config_to_dict(config),
         'weights': weights_sha256,
         'augmentations': augmentations,
     }
+    if unfreeze_blocks:  # without, files of earlier versions are found
+        described['unfreeze_blocks'] = unfreeze_blocks
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -188,6 +221,8 @@ def _bag_tokens(
     path: Path | None,
     augmentations: int,
     key: str,
+    *,
+    unfreeze_blocks: int = 0,
 ) -> BagTokens:
     """The tokens of a bag from its file; without one they are computed and written."""
     names = samples.region_names
@@ -195,31 +230,41 @@ def _bag_tokens(
         return _loaded(path, names)
     generator = torch.Generator().manual_seed(int(key, 16))
     copies = [
-        _encoded(samples, modality, encoder, generator if number else None)
+        _encoded(
+            samples,
+            modality,
+            encoder,
+            generator if number else None,
+            unfreeze_blocks=unfreeze_blocks,
+        )
         for number in range(1 + augmentations)
     ]
-    tokens = torch.stack([tokens for tokens, _ in copies])
-    regions = torch.stack([regions for _, regions in copies])
+    tensors = {name: torch.stack([copy[name] for copy in copies]) for name in copies[0]}
     if path is None:
-        return BagTokens(tokens, regions, names)
+        return BagTokens(**tensors, region_names=names)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, save({'tokens': tokens, 'regions': regions}))
+    write_atomically(path, save(tensors))
     return _loaded(path, names)
 
 
 def _loaded(path: Path, names: tuple[str, ...]) -> BagTokens:
     """Map a file into memory; it is not kept open, because a process may open only 1,024."""
-    found = load_file(path)
-    return BagTokens(found['tokens'], found['regions'], names)
+    return BagTokens(**load_file(path), region_names=names)
 
 
 @torch.inference_mode()
 def _encoded(
-    samples: Samples, modality: str, encoder: TowerEncoder, generator: torch.Generator | None
-) -> tuple[Tensor, Tensor]:
-    """Tokens float16 `[n, N, width]` and regions; augmented if there is a generator."""
+    samples: Samples,
+    modality: str,
+    encoder: TowerEncoder,
+    generator: torch.Generator | None,
+    *,
+    unfreeze_blocks: int,
+) -> dict[str, Tensor]:
+    """Tensors of `BagTokens` of one copy; augmented if there is a generator."""
     stored, recorded = samples.inputs[modality], _recorded(samples.inputs[modality])
-    tokens, regions = [], []
+    tower, count = encoder.tower, unfreeze_blocks
+    tokens, regions, vectors = [], [], []
     for start in range(0, len(stored), BATCH):
         part = stored_tensor(stored[start : start + BATCH])
         labels = torch.from_numpy(samples.regions[start : start + BATCH])
@@ -227,9 +272,11 @@ def _encoded(
             inputs = from_stored(part, encoder.config)
         else:
             inputs, labels = augmented_inputs(part, encoder.config, generator, regions=labels)
-        found = encoder.tower.tokens(inputs.to(encoder.tower.logit_scale))
-        tokens.append(mean_over_frames(found, encoder.tower.config.frames).half().cpu())
+        states = entering(tower, inputs.to(tower.logit_scale), count=count)
+        tokens.append(mean_over_frames(states, tower.config.frames).half().cpu())
         regions.append(labels)
-    together = torch.cat(tokens)
-    together[torch.from_numpy(~recorded)] = 0
-    return together, torch.cat(regions)
+        if count:
+            vectors.append(leaving(tower, states, count=count).half().cpu())
+    found = {'tokens': torch.cat(tokens), 'regions': torch.cat(regions)}
+    found['tokens'][torch.from_numpy(~recorded)] = 0
+    return found | ({'vectors': torch.cat(vectors)} if count else {})

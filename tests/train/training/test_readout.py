@@ -145,18 +145,31 @@ def test_a_training_can_continue_the_readouts_of_its_start(
     assert 'no readout of this shape' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('unfreeze_blocks', [0, 1])
 def test_a_run_that_broke_off_goes_on_with_the_losses_of_one_that_did_not(
-    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str],
+    readout_values: dict[str, Any],
+    unfreeze_blocks: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     broken, whole = tmp_path / 'broken', tmp_path / 'whole'
-    break_off(monkeypatch, *arguments, '--out', broken, after=3)
+    recipe = recipe_file(tmp_path / 'r.yaml', readout_values, unfreeze_blocks=unfreeze_blocks)
+    command = [*arguments, '--config', str(recipe)]
+    break_off(monkeypatch, *command, '--out', broken, after=3)
     assert not (broken / 'asked').exists()
-    assert run(monkeypatch, *arguments, '--out', broken, '--resume') == 0
-    assert run(monkeypatch, *arguments, '--out', whole) == 0
+    assert run(monkeypatch, *command, '--out', broken, '--resume') == 0
+    assert run(monkeypatch, *command, '--out', whole) == 0
     assert losses(broken) == losses(whole)
+    assert weights_of(broken) == weights_of(whole)
     assert (broken / 'asked' / FILE).stat().st_size == (whole / 'asked' / FILE).stat().st_size
     found, wanted = (load_file(out / 'asked' / FILE) for out in (broken, whole))
     assert all(torch.equal(found[name], tensor) for name, tensor in wanted.items())
+
+
+def weights_of(out: Path) -> str:
+    """Identity of the encoders that a run wrote."""
+    return read_manifest(out / 'asked').sha256
 
 
 @pytest.mark.slow
@@ -182,29 +195,38 @@ def test_a_stopped_process_goes_on_with_the_losses_of_one_that_was_not(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('unfreeze_blocks', [0, 1])
 def test_two_processes_train_like_one(
-    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str],
+    readout_values: dict[str, Any],
+    unfreeze_blocks: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """`torchrun` with gloo: the same losses with the same batch over both processes."""
-    assert run(monkeypatch, *arguments, '--out', tmp_path / 'one') == 0
-    output = run_twofold(*arguments, '--out', tmp_path / 'two', limit_s=300)
+    recipe = recipe_file(tmp_path / 'r.yaml', readout_values, unfreeze_blocks=unfreeze_blocks)
+    command = [*arguments, '--config', str(recipe)]
+    assert run(monkeypatch, *command, '--out', tmp_path / 'one') == 0
+    output = run_twofold(*command, '--out', tmp_path / 'two', limit_s=300)
     assert output.count('asked: training') == 1
     np.testing.assert_allclose(losses(tmp_path / 'two'), losses(tmp_path / 'one'), atol=1e-5)
 
 
-@pytest.mark.parametrize('augmentations', [0, 1])
+@pytest.mark.parametrize(('augmentations', 'unfreeze_blocks'), [(0, 0), (1, 0), (1, 2)])
 def test_sets_in_the_layout_of_languagebind_get_readouts(
     tiny_checkpoints: dict[str, str],
     train_bags: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     augmentations: int,
+    unfreeze_blocks: int,
 ) -> None:
     """Another text tower, another width, and the shapes of the recipe for its sets."""
     sensors = ('image', 'depth', 'infrared', 'audio')
     start = convert({name: tiny_checkpoints[name] for name in sensors}, tmp_path / 'set', name='t')
     values = yaml.safe_load((RECIPES / 'languagebind-readout.yaml').read_text())
     values |= {'start': str(start), 'max_steps': 2, 'augmentations': augmentations, 'facts': 4}
+    values |= {'unfreeze_blocks': unfreeze_blocks}
     recipe = recipe_file(tmp_path / 'asked.yaml', values | {'sentences': 8, 'batch': 4})
     command = ['train', 'readout', '--config', recipe, '--data', train_bags / 'bag0']
     out = tmp_path / 'out'

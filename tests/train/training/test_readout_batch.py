@@ -16,8 +16,8 @@ from encoders.vision.readout import Readout, ReadoutConfig
 from train.asked import AskedVectors, asked_vectors
 from train.bags.samples import UNKNOWN, Samples
 from train.phrasings import Phrasings
-from train.training.readout import question_loss, rival_loss
 from train.training.readout_batch import Questions, Sense, draw_questions, sense
+from train.training.readout_loss import question_loss, rival_loss
 from train.training.readout_tokens import BagTokens, TokenData
 
 PREDICATES = (

@@ -46,6 +46,8 @@ def test_recipes_of_readouts_load_and_say_how_to_run_them(path: Path) -> None:
         ('modalities: [image,', 'modalities: [smell,', 'smell'),
         ('attention_weight: {image', 'attention_weight: {smell', 'smell'),
         ('facts: 24', 'fakts: 24', "did you mean 'facts'"),
+        ('unfreeze_blocks: 0', 'unfreeze_blocks: -1', 'unfreeze_blocks must be'),
+        ('blocks_learning_rate: 1.0e-4', 'blocks_learning_rate: 0', 'blocks_learning_rate'),
     ],
 )
 def test_a_faulty_recipe_of_readouts_is_refused(
@@ -57,6 +59,23 @@ def test_a_faulty_recipe_of_readouts_is_refused(
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(RecipeError, match=said):
         load_readout_recipe(path)
+
+
+def test_blocks_learn_only_while_vectors_are_kept(tmp_path: Path) -> None:
+    text = (RECIPES / 'lb-mini-readout.yaml').read_text()
+    free = text.replace('keep_weight: 1.0 ', 'keep_weight: 0.0 ')
+    path = tmp_path / 'free.yaml'
+    path.write_text(free)
+    assert load_readout_recipe(path).keep_weight == 0
+    path.write_text(free.replace('unfreeze_blocks: 0', 'unfreeze_blocks: 2'))
+    said = 'keep_weight must be more than 0 with unfreeze_blocks 2, not 0.0: .*set it to 1.0'
+    with pytest.raises(RecipeError, match=said):
+        load_readout_recipe(path)
+    # Recipes of earlier versions have none of the keys.
+    names = ('unfreeze_blocks', 'blocks_learning_rate', 'keep_weight')
+    lines = [line for line in text.splitlines() if line.split(':')[0] not in names]
+    path.write_text('\n'.join(lines))
+    assert load_readout_recipe(path) == load_readout_recipe(RECIPES / 'lb-mini-readout.yaml')
 
 
 @pytest.mark.parametrize(
