@@ -117,6 +117,7 @@ def _key(binder: Binder, source: BagSource) -> str:
         'format': FORMAT,
         'bag': fingerprint(source.path),
         'model': binder.model,
+        'weights': binder.weights_sha256,
         'topics': {m: list(topics) for m, topics in source.topics.named.items()},
         'modalities': list(source.modalities),
         'max_rate_hz': source.max_rate_hz,

@@ -119,6 +119,16 @@ def test_a_bag_is_stored_once_and_replaced_when_it_changes(
         np.ones(DIMENSIONS), 'depth', limit=1)[0].stamp_ns)  # fmt: skip
 
 
+def test_a_bag_is_encoded_again_by_other_weights_of_the_same_name(
+    bag: Path, binder: Binder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MomentStore(str(tmp_path / 'i'), About(binder.space, binder.model, DIMENSIONS))
+    for weights in ('one', 'other'):
+        monkeypatch.setattr(binder, 'weights_sha256', weights)
+        found = index_bag(binder, source(bag), store, work=tmp_path, report=BagReport(bag))
+        assert not found.known and len(store) == found.windows
+
+
 def test_an_interruption_leaves_no_half_bag(
     bag: Path, binder: Binder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
