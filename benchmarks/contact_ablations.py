@@ -47,6 +47,8 @@ from train.training.recipe import Recipe, load_recipe
 
 RECIPE = shipped('config/recipes/lb-mini-contact.yaml')
 SENSOR = 'wrench'
+# Windows of the base; that those of the recipe are shorter is a result of this comparison.
+BASE_S = 2.0
 LONGEST_S, FASTEST_HZ = 4.0, 100.0
 # Those that a wrench alone can answer.
 MEASURED = ('contact', 'grasped', 'empty', 'full', 'screwed tight', 'rough', 'inserted')
@@ -126,6 +128,8 @@ def main() -> None:
         'warmup_steps': max(1, args.steps // 6),
     }
     base = load_recipe(RECIPE, **changes)
+    sensor = replace(base.modalities[SENSOR], window_s=BASE_S)
+    base = replace(base, modalities={**base.modalities, SENSOR: sensor})
     args.work.mkdir(parents=True, exist_ok=True)
     base = replace(base, start=str(start_without_series(base, args.work)))
     data, val = (
