@@ -94,15 +94,17 @@ class TokenData:
 
     def tokens(self, modality: str, rows: Tensor, copies: Tensor) -> Tensor:
         """Tokens float16 `[B, N, width]` of samples, each in one of its copies."""
-        found = self.bags[modality]
-        picked = zip(self.places(rows), copies.tolist(), strict=True)
-        return torch.stack([found[b].tokens[c, k] for (b, k), c in picked])
+        return self._picked([bag.tokens for bag in self.bags[modality]], rows, copies)
 
     def vectors(self, modality: str, rows: Tensor, copies: Tensor) -> Tensor:
         """Vectors float16 `[B, D]` of the frozen encoder; arguments as `tokens`."""
         found = [bag.vectors for bag in self.bags[modality] if bag.vectors is not None]
-        picked = zip(self.places(rows), copies.tolist(), strict=True)
-        return torch.stack([found[b][c, k] for (b, k), c in picked])
+        return self._picked(found, rows, copies)
+
+    def _picked(self, found: Sequence[Tensor], rows: Tensor, copies: Tensor) -> Tensor:
+        """Of a tensor `[C, n, ...]` per bag, the entries of samples, each in one of its copies."""
+        places = zip(self.places(rows), copies.tolist(), strict=True)
+        return torch.stack([found[b][c, k] for (b, k), c in places])
 
 
 def trainable_encoders(
