@@ -16,7 +16,8 @@ from yaml import MappingNode, Node, SequenceNode
 
 from encoders.modalities import MODALITIES, SERIES
 
-STRICT = ConfigDict(extra='forbid', arbitrary_types_allowed=True)
+# Validators are built when a record is made: `--help` only reads the fields.
+STRICT = ConfigDict(extra='forbid', arbitrary_types_allowed=True, defer_build=True)
 T = TypeVar('T')
 Location = tuple[int | str, ...]
 
